@@ -1,0 +1,1 @@
+"""Repetitive self-revised learning (RSRL) as a distributed experiment sweep on Ray."""

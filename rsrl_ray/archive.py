@@ -1,0 +1,207 @@
+"""Finished rounds, each under the key of what it was trained on, in a directory or a bucket.
+
+A round is two files and a manifest, written in this order; a round without a whole manifest does not exist::
+
+    rounds/<key[:2]>/<key>/weights.safetensors    may be dropped later, see `Archive.drop_weights`
+                           record.safetensors     logits, kept mask, first convolution
+                           manifest.json          number, times, checksums of the other two
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from rsrl_ray.config import digest
+
+Arrays = Mapping[str, NDArray[Any]]
+STALE_S = 3600.0  # a temporary file this old was left by a killed writer
+
+
+class Damaged(Exception):
+    """An entry of the archive is not what was written; it must be trained again."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What stays of a finished round, weights aside.
+
+    number : 1, 2, ...; logits : [N, C] float32; kept : [N] bool; conv1 : weight, bias, stride, padding.
+    maker : the trial that trained it; created : Unix time; seconds : training and prediction.
+    """
+
+    number: int
+    logits: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    conv1: Arrays
+    maker: str
+    created: float
+    seconds: float
+
+
+def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
+    """key(0): what every round of a fold starts from.
+
+    ``identity`` holds, as plain values, the photos' fingerprint, the digest of the starting weights, the
+    recipe, the seed, the fold's number, the kind of device and the library versions.
+    """
+    arrays = {"labels": array_digest({"labels": labels}), "train": array_digest({"train": train})}
+    return digest({**identity, **arrays})
+
+
+def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
+    """key(i) = H(key(i-1), kept mask [N], round number): two schedules that kept the same photos share it."""
+    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
+
+
+def array_digest(arrays: Arrays) -> str:
+    """Hex digest of named arrays: names, types, shapes and bytes."""
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        state.update(array.reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
+
+
+class Archive:
+    """The rounds under ``root``, a directory or a URI that pyarrow speaks (s3://, gs://).
+
+    A cache: deleting any part of it costs time, never results. Writers may race: a key's content
+    is the same whoever writes it, and every file appears whole or not at all.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._fs, base = open_storage(root)
+        self._base = f"{base}/rounds"
+
+    def read(self, key: str) -> Record | None:
+        """The round under ``key``, or None. Raises `Damaged` where it is there but not whole."""
+        manifest = self._manifest(key)
+        if manifest is None:
+            return None
+        arrays = self._load(key, "record", manifest)
+        if arrays is None:
+            raise Damaged(f"{self._path(key, 'record')} is gone")
+        return Record(
+            number=manifest["number"],
+            logits=arrays.pop("logits"),
+            kept=arrays.pop("kept"),
+            conv1=arrays,
+            maker=manifest["maker"],
+            created=manifest["created"],
+            seconds=manifest["seconds"],
+        )
+
+    def write(self, key: str, record: Record, weights: Arrays) -> None:
+        """Write a finished round; it exists once its manifest does."""
+        arrays = {"logits": record.logits, "kept": record.kept, **record.conv1}
+        checksums = {
+            "weights": self._put(key, "weights", safetensors.numpy.save(dict(weights))),
+            "record": self._put(key, "record", safetensors.numpy.save(arrays)),
+        }
+        times = {"maker": record.maker, "created": record.created, "seconds": record.seconds}
+        manifest = {"format": 1, "number": record.number, **times, "checksums": checksums}
+        self._put(key, "manifest", json.dumps(manifest, indent=1).encode())
+
+    def read_weights(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """The round's weights, or None where they were not kept. Raises `Damaged`."""
+        manifest = self._manifest(key)
+        return None if manifest is None else self._load(key, "weights", manifest)
+
+    def drop_weights(self, key: str) -> None:
+        """Delete the round's weights, if they are there; its record stays."""
+        path = self._path(key, "weights")
+        if self._fs.get_file_info(path).type == fs.FileType.File:
+            self._fs.delete_file(path)
+
+    def _manifest(self, key: str) -> dict[str, Any] | None:
+        content = self._get(self._path(key, "manifest"))
+        if content is None:
+            return None
+        try:
+            manifest: dict[str, Any] = json.loads(content)
+            manifest["number"], manifest["checksums"]["record"], manifest["checksums"]["weights"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"{self._path(key, 'manifest')} is not a manifest: {error!r}") from error
+        return manifest
+
+    def _load(self, key: str, part: str, manifest: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
+        path = self._path(key, part)
+        content = self._get(path)
+        if content is None:
+            return None
+        if _checksum(content) != manifest["checksums"][part]:
+            raise Damaged(f"{path} does not have the checksum it was written with")
+        return dict(safetensors.numpy.load(content))
+
+    def _get(self, path: str) -> bytes | None:
+        try:
+            with self._fs.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def _put(self, key: str, part: str, content: bytes) -> str:
+        """Write one file so that it appears whole or not at all; its checksum."""
+        path = self._path(key, part)
+        if isinstance(self._fs, fs.LocalFileSystem):
+            self._fs.create_dir(self._folder(key), recursive=True)
+            self._replace(key, path, content)
+        else:  # an object appears in a bucket when its upload is complete
+            with self._fs.open_output_stream(path) as stream:
+                stream.write(content)
+        return _checksum(content)
+
+    def _replace(self, key: str, path: str, content: bytes) -> None:
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            with self._fs.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self._fs.move(temporary, path)
+        except OSError:
+            self._delete(temporary)
+            raise
+        for left in self._fs.get_file_info(fs.FileSelector(self._folder(key))):
+            if left.path.endswith(".tmp") and left.mtime.timestamp() < time.time() - STALE_S:
+                self._delete(left.path)
+
+    def _delete(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.delete_file(path)
+
+    def _folder(self, key: str) -> str:
+        return f"{self._base}/{key[:2]}/{key}"
+
+    def _path(self, key: str, part: str) -> str:
+        return f"{self._folder(key)}/{part}.{'json' if part == 'manifest' else 'safetensors'}"
+
+
+def open_storage(root: str) -> tuple[fs.FileSystem, str]:
+    """The file system and base path of a directory or URI.
+
+    Raises
+    ------
+    ValueError
+        Where the URI's scheme is not known or its bucket's settings are wrong.
+    """
+    if "://" not in root:
+        return fs.LocalFileSystem(), root.rstrip("/")
+    try:
+        system, base = fs.FileSystem.from_uri(root)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"storage: {root}: {error}; give a directory, s3://... or gs://...") from error
+    return system, base.rstrip("/")
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,192 @@
+"""The command line: `rsrl check | sweep | show | ui | demo`. Imports are late, so that help answers at once."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rsrl_ray.config import Experiment
+    from rsrl_ray.sweep.launch import Outcome
+
+USAGE = """\
+rsrl COMMAND [...]
+
+Repetitive self-revised learning (RSRL): an image classifier on badly imbalanced photos, trained again and again on
+the photos of the largest classes that it finds like their label; swept over folds and threshold schedules on Ray.
+
+commands:
+  demo [FOLDER]                        make a small data set, sweep it, show the results: start here
+  check PHOTOS                         everything that is wrong with photos.csv (or .parquet, AVA.txt, a folder)
+  sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
+  show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
+  ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
+
+`rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0 done, 1 trials failed or photos are bad, 2 a mistake, 130 stopped."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "demo": _demo,
+        "check": _check,
+        "sweep": _sweep,
+        "show": _show,
+        "ui": _ui,
+    }
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if words[0] not in commands:
+        print(f"rsrl: no command {words[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        return commands[words[0]](words[1:])
+    except ValueError as error:
+        print(f"rsrl {words[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what is done is kept, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _demo(words: list[str]) -> int:
+    parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
+    parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
+    folder = parser.parse_args(words).folder
+    from rsrl_ray import demo
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.sweep.launch import run_sweep
+    from rsrl_ray.tracking import open_results
+
+    console = _console()
+    file = demo.prepare(folder)
+    experiment = read_experiment(file)
+    outcome = run_sweep(experiment, console)
+    if outcome.failed or outcome.stopped:
+        return _ended(file, experiment, outcome, console)
+    tables = open_results(experiment).predictions()
+    console.print(demo.summary(tables, folder))
+    return _ended(file, experiment, outcome, console)
+
+
+def _check(words: list[str]) -> int:
+    parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
+    parser.add_argument("photos", help=".csv or .parquet (image, score), AVA.txt, or a folder per score")
+    source = parser.parse_args(words).photos
+    from rsrl_ray import terminal
+    from rsrl_ray.vision.photos import check_photos
+
+    console = _console()
+    with terminal.photo_progress(console) as progress:
+        found = check_photos(source, progress=progress)
+    console.print(terminal.examination(found, source), highlight=False, soft_wrap=True)
+    return 1 if found.problems else 0
+
+
+def _sweep(words: list[str]) -> int:
+    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
+
+    parser = experiment_parser(
+        prog="rsrl sweep",
+        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--KNOB VALUE ...]",
+        description="Run a sweep; the same command again continues or extends it. Every knob below stands in the "
+        "experiment file and can be given here over it.",
+    )
+    parser.add_argument("--skip_bad", action="store_true", help="Leave out photos that `rsrl check` finds bad.")
+    file = _file(words, parser.print_help)
+    if file is None:
+        return 0
+    knobs = parse(file, words[1:], parser)
+    experiment = as_experiment(knobs, parser)
+    from rsrl_ray.sweep.launch import run_sweep
+
+    console = _console()
+    return _ended(file, experiment, run_sweep(experiment, console, knobs.skip_bad), console)
+
+
+def _show(words: list[str]) -> int:
+    file = _file(words, lambda: print("usage: rsrl show EXPERIMENT.yaml [--KNOB VALUE ...]\n\nA table of its trials."))
+    if file is None:
+        return 0
+    from rsrl_ray import terminal
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.tracking import mlflow_uri, open_results
+
+    experiment = read_experiment(file, words[1:])
+    states = open_results(experiment).states()
+    console = _console()
+    console.print(terminal.trials(experiment, states))
+    for state in states:
+        if state.reason:
+            console.print(f"fold {state.fold}, {state.schedule} failed: {state.reason}", markup=False)
+    console.print(f"MLflow: {mlflow_uri(experiment)}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _ui(words: list[str]) -> int:
+    file = _file(
+        words,
+        lambda: print("usage: rsrl ui EXPERIMENT.yaml [--KNOB VALUE ...]\n\nMLflow's UI, on 127.0.0.1:5000."),
+    )
+    if file is None:
+        return 0
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.tracking import mlflow_uri, open_results
+
+    experiment = read_experiment(file, words[1:])
+    uri = mlflow_uri(experiment)
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow's server shows it: {uri}")
+        return 0
+    open_results(experiment)
+    print("MLflow's UI: http://127.0.0.1:5000 (Ctrl-C ends it)", flush=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "5000",
+    ]
+    return subprocess.run(command, check=False).returncode
+
+
+def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
+    """Say how a sweep ended and where its results are; the exit status."""
+    counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
+    lines = [f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}"]
+    if outcome.stopped:
+        lines.append(f"the same command goes on where it stopped: rsrl sweep {file}")
+    lines.append(f"results: {experiment.storage}")
+    lines.append(f"table:   rsrl show {file}")
+    lines.append(f"MLflow:  rsrl ui {file}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 130 if outcome.stopped else 1 if outcome.failed else 0
+
+
+def _file(words: list[str], print_help: Callable[[], None]) -> Path | None:
+    """The experiment file, the first word of a command; None where help was asked for and given."""
+    if any(word in ("-h", "--help") for word in words):
+        print_help()
+        return None
+    if not words or words[0].startswith("-"):
+        raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
+    return Path(words[0])
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()

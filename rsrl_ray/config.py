@@ -1,0 +1,207 @@
+"""Every knob of an experiment, typed, on one page: the experiment file is one `Experiment`."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rsrl_ray.core.schedule import Schedule, make_schedule
+
+if TYPE_CHECKING:
+    Count: TypeAlias = int
+    Natural: TypeAlias = int
+    Positive: TypeAlias = float
+    NotNegative: TypeAlias = float
+    Share: TypeAlias = float
+    HalfShare: TypeAlias = float
+    Momentum: TypeAlias = float
+    Name: TypeAlias = str
+else:  # jsonargparse checks these while it reads files and command lines
+    from jsonargparse.typing import ClosedUnitInterval as Share
+    from jsonargparse.typing import NonNegativeFloat as NotNegative
+    from jsonargparse.typing import NonNegativeInt as Natural
+    from jsonargparse.typing import PositiveFloat as Positive
+    from jsonargparse.typing import PositiveInt as Count
+    from jsonargparse.typing import restricted_number_type, restricted_string_type
+
+    HalfShare = restricted_number_type("HalfShare", float, [(">=", 0), ("<=", 0.5)])
+    Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
+    Name = restricted_string_type("Name", "^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Cross-validation."""
+
+    count: Count = 5
+    """Number of folds, 2 or more (the paper: 5)."""
+    kind: Literal["stratified", "random"] = "stratified"
+    """How photos are dealt to folds: by class, or the paper's plain random draw."""
+    validation: HalfShare = 0.1
+    """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0 chooses on the test photos."""
+    use: list[Natural] | None = None
+    """Numbers of the folds to run, from 0; all of them where null."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network and where its weights come from."""
+
+    backbone: str = "alexnet"
+    """Any torchvision classification network by name, or `small`: AlexNet's layout at a tenth of its width."""
+    weights: str = "imagenet"
+    """`imagenet` (torchvision's download), `none` (random), or a file: .pt, .pth or .safetensors."""
+    image_size: Count = 224
+    """Height and width in pixels that photos are warped to (AlexNet: 224)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One round of training: SGD on the cross-entropy of the kept photos."""
+
+    epochs: Count = 5
+    """Passes over the kept photos a round, 1 or more (the paper: 5)."""
+    batch_size: Count = 32
+    """Photos a step, 1 or more."""
+    learning_rate: Positive = 0.001
+    """Step size of the pretrained layers, above 0."""
+    head_factor: Positive = 10.0
+    """The new last layer learns this many times as fast, above 0."""
+    momentum: Momentum = 0.9
+    """Momentum of SGD, 0 to below 1."""
+    weight_decay: NotNegative = 0.0001
+    """L2 penalty, 0 or more."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """bf16: bfloat16 autocast with float32 weights; fp32: float32 throughout."""
+    threads: Count = 1
+    """CPU threads a trial computes with, 1 or more; part of a round's identity, since the bits depend on it."""
+    augmentation: list[Literal["flip", "crop"]] = field(default_factory=list)
+    """flip: mirrored at random; crop: shifted at random by up to an eighth of the size. None by default."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """How the training set is revised between two rounds."""
+
+    membership: Literal["sigmoid", "centred", "softmax"] = "sigmoid"
+    """Likelihood of a logit: the paper's sigmoid, the sigmoid of logits less their mean per photo, or softmax."""
+    majority_classes: Count = 3
+    """How many of the largest classes are revised, 1 or more (the paper: 3)."""
+    min_kept: Share = 0.01
+    """Share of a class, 0 to 1, that always stays (5 photos at least), whatever K says."""
+    warm_start: Literal["all", "head", "cold"] = "all"
+    """all: from the last network; head: likewise, with a new last layer; cold: from the pretrained network."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes of the machine or cluster."""
+
+    cpus: Positive = 1.0
+    """CPU cores a trial, above 0."""
+    gpus: NotNegative = 0.0
+    """GPUs a trial; 0 trains on the CPU, a fraction shares one GPU between several trials."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What is kept of finished rounds."""
+
+    weights: Literal["auto", "all", "needed"] = "auto"
+    """all: every round's; needed: newest, best and branch points; auto: all for networks under 50 MB."""
+
+
+Steps = dict[int, float | list[float]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment: photos, folds x schedules of trials, and where the results go."""
+
+    name: Name
+    """Name of the experiment in MLflow and of its folder in storage: letters, digits, `.`, `_` and `-`."""
+    photos: str
+    """The photos: .csv or .parquet (image, score), AVA.txt, or a folder per score; relative to the experiment file."""
+    schedules: dict[str, Steps]
+    """Trials by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
+    storage: str = "results"
+    """Where archive and results go: a directory (relative to the experiment file), s3://... or gs://..."""
+    folds: Folds = field(default_factory=Folds)
+    network: Network = field(default_factory=Network)
+    training: Training = field(default_factory=Training)
+    revision: Revision = field(default_factory=Revision)
+    rounds: Count = 30
+    """Rounds a trial, 1 or more; round 1 trains on all training photos (the paper: 30)."""
+    seed: Natural = 0
+    """Seed of folds, new layers, shuffling and dropout, 0 or more."""
+    resources: Resources = field(default_factory=Resources)
+    archive: Archive = field(default_factory=Archive)
+    mlflow: str | None = None
+    """MLflow tracking URI; by default a SQLite file in storage."""
+
+    def schedule(self, name: str) -> Schedule:
+        """The named schedule, one threshold for each majority class."""
+        return make_schedule(self.schedules[name], self.revision.majority_classes)
+
+    def fold_numbers(self) -> list[int]:
+        """The folds that are run, ascending."""
+        return list(range(self.folds.count)) if self.folds.use is None else sorted(set(self.folds.use))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested dict of every knob, as it would stand in the experiment file."""
+        return dataclasses.asdict(self)
+
+
+# What may change in an experiment file without making its finished trials other trials.
+EXTENSIBLE = ("name", "photos", "storage", "rounds", "schedules", "resources", "archive", "mlflow")
+
+
+def recipe(experiment: Experiment) -> dict[str, Any]:
+    """The knobs that decide what a trial of given fold and schedule computes, flat: ``{"training.epochs": 5}``."""
+    rest = {knob: value for knob, value in experiment.as_dict().items() if knob not in EXTENSIBLE}
+    del rest["folds"]["use"]
+    rest["resources.device"] = "cuda" if experiment.resources.gpus else "cpu"
+    return flat(rest)
+
+
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"folds": {"count": 5}}`` as ``{"folds.count": 5}``."""
+    pairs: dict[str, Any] = {}
+    for knob, value in nested.items():
+        pairs |= flat(value, f"{prefix}{knob}.") if isinstance(value, dict) else {prefix + knob: value}
+    return pairs
+
+
+def digest(content: Any) -> str:
+    """Hex digest (128 bits) of anything that JSON can write, independent of the order of keys."""
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def check(experiment: Experiment) -> None:
+    """Check what one knob says against another.
+
+    Raises
+    ------
+    ValueError
+        With every contradiction and what to do about it.
+    """
+    wrong = []
+    if experiment.folds.count < 2:
+        wrong.append("folds.count: 1 leaves no photos to train on; give 2 or more")
+    outside = [n for n in experiment.folds.use or [] if n >= experiment.folds.count]
+    if outside:
+        wrong.append(f"folds.use: {outside} with {experiment.folds.count} folds; they are numbered from 0")
+    if experiment.folds.use == []:
+        wrong.append("folds.use: an empty list runs nothing; leave it out to run every fold")
+    if not experiment.schedules:
+        wrong.append("schedules: none given; name at least one, such as {none: {1: 0.0}}")
+    for name in experiment.schedules:
+        try:
+            experiment.schedule(name)
+        except ValueError as error:
+            wrong.append(f"schedules.{name}: {error}")
+    if experiment.resources.gpus > 1 and experiment.resources.gpus % 1:
+        wrong.append(f"resources.gpus: {experiment.resources.gpus}; give a fraction below 1 or a whole number")
+    if wrong:
+        raise ValueError("\n".join(wrong))

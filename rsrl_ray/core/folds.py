@@ -1,0 +1,52 @@
+"""Cross-validation folds with a validation part held out of each fold's training photos."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["stratified", "random"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: ascending indices into all photos; the three parts are disjoint and cover all of them."""
+
+    number: int
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def make_folds(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int) -> list[Fold]:
+    """Split N photos into ``count`` folds; each photo is a test photo of exactly one.
+
+    ``stratified`` deals the photos of each class, shuffled, to the folds in turn: the sizes of a class in two
+    folds differ by one at most, so a class with fewer photos than folds is absent from some test sets.
+    ``random`` is the paper's plain 4/5 : 1/5 (section V.A). ``validation`` is the share of a fold's training
+    photos that is held out of it, by the same kind of draw, to choose the round on; the last training
+    photo of a class is never taken.
+
+    labels : [N] class indices; the draw depends on them and on ``seed`` alone.
+    """
+    fold_of = _dealt(labels, kind, np.random.default_rng([seed, 0])) % count
+    folds = []
+    for number in range(count):
+        rest = np.flatnonzero(fold_of != number)
+        place = _dealt(labels[rest], kind, np.random.default_rng([seed, 1, number]))
+        # Every (1/validation)-th place of the dealt order: exact in number and, where stratified, in shares.
+        held = np.floor((place + 1) * validation) > np.floor(place * validation)
+        for last in np.setdiff1d(labels[rest], labels[rest][~held]):
+            held[np.flatnonzero(labels[rest] == last)[0]] = False
+        folds.append(Fold(number, rest[~held], rest[held], np.flatnonzero(fold_of == number)))
+    return folds
+
+
+def _dealt(labels: NDArray[np.int64], kind: Kind, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Each photo's place, [N], in an order that is random, and where stratified also sorted by class."""
+    shuffle = generator.random(len(labels))
+    order = np.lexsort((shuffle, labels)) if kind == "stratified" else np.argsort(shuffle, kind="stable")
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels))
+    return place

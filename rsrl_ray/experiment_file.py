@@ -1,0 +1,91 @@
+"""Experiment files: YAML and command line to an `Experiment`, by jsonargparse."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from rsrl_ray.config import Experiment, check
+
+T = TypeVar("T")
+
+
+def experiment_parser(**kwargs: Any) -> ArgumentParser:
+    """A parser of every knob of an experiment, with the docstrings of `rsrl_ray.config` as its help."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **kwargs)
+    parser.add_class_arguments(Experiment)
+    return parser
+
+
+def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment file; ``overrides`` are command-line words such as ``--rounds 3``.
+
+    Paths in the file are relative to the file, those among the overrides to the working directory.
+
+    Raises
+    ------
+    ValueError
+        Where the file cannot be read, or a knob is unknown, missing, out of its range or contradicts another.
+    """
+    parser = experiment_parser()
+    return as_experiment(parse(file, overrides, parser), parser)
+
+
+def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:
+    """The file's knobs, with the overrides over them, as a namespace of ``parser``."""
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"{file}: there is no such experiment file")
+    try:
+        knobs = parser.parse_path(path, defaults=True)
+    except (ArgumentError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f"{file}: {_short(error)}") from error
+    _resolve(knobs, path.resolve().parent)
+    try:
+        knobs = parser.parse_args(list(overrides), namespace=knobs)
+    except (ArgumentError, TypeError) as error:
+        raise ValueError(f"{' '.join(overrides)}: {_short(error)}") from error
+    _resolve(knobs, Path.cwd())
+    return knobs
+
+
+def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
+    """The checked experiment that a namespace of `parse` stands for."""
+    built = vars(parser.instantiate(knobs))
+    values = {field.name: built[field.name] for field in dataclasses.fields(Experiment)}
+    experiment = _plain(Experiment(**values))
+    check(experiment)
+    return experiment
+
+
+def _resolve(knobs: Namespace, folder: Path) -> None:
+    """Make the paths among the knobs absolute; URIs and names stay."""
+    for knob in ("photos", "storage", "network.weights"):
+        value = knobs[knob]
+        if "://" not in value and not (knob == "network.weights" and value in ("imagenet", "none")):
+            knobs[knob] = str((folder / Path(value).expanduser()).resolve())
+
+
+def _plain(value: T) -> T:
+    """The restricted numbers and strings of jsonargparse as plain ones, which any process can unpickle."""
+    plain: Any = value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        plain = dataclasses.replace(value, **parts)
+    elif isinstance(value, dict):
+        plain = {_plain(key): _plain(item) for key, item in value.items()}
+    elif isinstance(value, list):
+        plain = [_plain(item) for item in value]
+    else:
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                plain = kind(value)
+                break
+    return plain  # type: ignore[no-any-return]
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""The sweep on Ray Tune: the only room that imports ray."""

@@ -1,0 +1,259 @@
+"""From an experiment to a finished sweep: check everything, start Ray, run the trials, resume."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+import yaml
+from ray import tune
+from rich.console import Console
+
+from rsrl_ray import tracking
+from rsrl_ray.archive import Archive, open_storage
+from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.core.folds import make_folds
+from rsrl_ray.sweep.data import describe_folds, folds_csv, load
+from rsrl_ray.sweep.progress import Progress
+from rsrl_ray.sweep.recorder import Recorder
+from rsrl_ray.sweep.retention import Retention
+from rsrl_ray.sweep.scheduler import SharingScheduler, TrialKey, chain
+from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
+from rsrl_ray.vision.network import starting_weights
+
+SMALL_NETWORK = 50e6  # bytes of weights up to which `archive: {weights: auto}` keeps every round's
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended: trials by name, and how many log entries MLflow still lacks."""
+
+    finished: list[TrialKey]
+    failed: dict[TrialKey, str]
+    stopped: list[TrialKey]
+    unlogged: int
+
+
+def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) -> Outcome:
+    """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
+
+    Everything that a user can get wrong is checked before Ray starts. A finished round is never trained
+    again while the archive holds it, so the same call resumes.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong in the photos, the weights, the storage or the resources, and what to do.
+    """
+    with _locked(experiment):
+        task = _prepare(experiment, console, skip_bad)
+        trials = _trials(task)
+        sweep, knobs = _sweep_id(task), recipe(experiment)
+        tracker, open_sweep = _open_tracker(task, sweep, knobs, console)
+        chains = {(fold, name): chain(fold, experiment.schedule(name), experiment.rounds) for fold, name in trials}
+        keep_all = experiment.archive.weights == "all" or (
+            experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
+        )
+        retention = None if keep_all else Retention(chains, Archive(experiment.storage))
+        with _ray(experiment, console):
+            recorder = Recorder(task, tracker, open_sweep, trials, retention)
+            progress = Progress(console, list(trials), experiment.rounds)
+            with contextlib.ExitStack() as stack:
+                stack.callback(progress.close)
+                finished = _fit(task, trials, SharingScheduler(chains), [recorder, progress])
+            stopped = [key for key in trials if key not in finished and key not in recorder.failed]
+            status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
+            unlogged, why = recorder.close(status)
+        if unlogged:
+            console.print(f"[yellow]MLflow lacks {unlogged} entries ({why}); the same command logs them.[/]")
+        return Outcome([key for key in finished if key not in recorder.failed], recorder.failed, stopped, unlogged)
+
+
+def _prepare(experiment: Experiment, console: Console, skip_bad: bool) -> Task:
+    """Photos, folds and starting weights, checked."""
+    photos = load(experiment, console, skip_bad)
+    classes = photos.classes
+    if experiment.revision.majority_classes > len(classes):
+        raise ValueError(
+            f"revision.majority_classes: {experiment.revision.majority_classes}, "
+            f"but the photos have {len(classes)} scores: {classes.tolist()}"
+        )
+    folds = experiment.folds
+    all_folds = make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed)
+    for line in describe_folds(photos, folds.count):
+        console.print(f"[yellow]note:[/] {line}")
+    start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
+    if start.random_layers and experiment.network.weights != "none":
+        console.print(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+    chosen = [fold for fold in all_folds if fold.number in experiment.fold_numbers()]
+    return Task(experiment, photos, chosen, start.weights, start_digest(start.weights))
+
+
+def _sweep_id(task: Task) -> str:
+    """What makes trials the same trials: recipe, photos, scores and starting weights, wherever these lie."""
+    knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
+    data = [task.photos.fingerprint, task.photos.scores.tolist()]
+    return digest({"recipe": knobs, "data": data, "start": task.start_digest})
+
+
+def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
+    """Fold by schedule; the folds of a schedule first, since they share nothing and need not wait."""
+    experiment, sweep = task.experiment, _sweep_id(task)
+    fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
+    trials = {}
+    for name in experiment.schedules:
+        steps = experiment.schedule(name).steps
+        tags = {
+            "thresholds": "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in steps),
+            "network": experiment.network.backbone,
+            "data_fingerprint": fingerprint,
+        }
+        for fold in experiment.fold_numbers():
+            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": steps})
+            trials[fold, name] = tracking.Trial(identity, fold, name, tags)
+    return trials
+
+
+def _open_tracker(
+    task: Task, sweep: str, knobs: dict[str, object], console: Console
+) -> tuple[tracking.Tracker, Callable[[], None]]:
+    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
+    experiment, photos = task.experiment, task.photos
+    uri = tracking.mlflow_uri(experiment)
+    local = experiment.mlflow is None
+    artifacts = Path(experiment.storage, "artifacts").as_uri() if local else None
+    files = {
+        "experiment.yaml": yaml.safe_dump(experiment.as_dict(), sort_keys=False),
+        "folds.csv": folds_csv(photos, task.folds),
+    }
+    if photos.left_out:
+        files["left_out.txt"] = "\n".join(map(str, photos.left_out)) + "\n"
+    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
+    try:
+        tracker = tracking.Tracker(uri, experiment.name, artifacts)
+    except Exception as error:
+        raise ValueError(f"mlflow: {uri}: {error}") from error
+
+    def open_sweep() -> None:
+        tracker.open_sweep(sweep, knobs, note, files)
+
+    try:
+        newest = tracker.newest()
+        open_sweep()
+    except ValueError:
+        raise
+    except Exception as error:
+        if not uri.startswith(("http://", "https://")):
+            raise ValueError(f"mlflow: cannot open {uri}: {error}") from error
+        console.print(f"[yellow]MLflow at {uri} does not answer; rounds are logged there once it does.[/]")
+        newest = None
+    if newest is not None and newest[0] != sweep:
+        console.print(f"new trials, since the file has changed: {_difference(newest[1], knobs)}")
+    return tracker, open_sweep
+
+
+def _difference(before: dict[str, str], now: dict[str, object]) -> str:
+    changed = [
+        f"{knob} was {before.get(knob, 'not there')}, is {value}"
+        for knob, value in now.items()
+        if before.get(knob) != str(value)
+    ]
+    return "; ".join(changed) or "the photos, their scores or the starting weights are others"
+
+
+def _fit(
+    task: Task,
+    trials: dict[TrialKey, tracking.Trial],
+    scheduler: SharingScheduler,
+    callbacks: list[tune.Callback],
+) -> list[TrialKey]:
+    """Run the trials; those that ended by themselves."""
+    resources = {"cpu": task.experiment.resources.cpus, "gpu": task.experiment.resources.gpus}
+    points = [{"fold": fold, "schedule": name, "id": trial.id} for (fold, name), trial in trials.items()]
+    # Ray's own state is not needed to resume (the archive is), so it goes where it is deleted.
+    with tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True) as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
+            param_space={"trial": tune.grid_search(points)},
+            tune_config=tune.TuneConfig(
+                metric="validation_macro_f1" if task.experiment.folds.validation else "test_macro_f1",
+                mode="max",
+                scheduler=scheduler,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=task.experiment.name,
+                storage_path=scratch,
+                callbacks=callbacks,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=-1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+            ),
+        )
+        results = tuner.fit()
+    done = [results[i] for i in range(len(results))]
+    return [
+        (result.config["trial"]["fold"], result.config["trial"]["schedule"])
+        for result in done
+        if result.config and result.metrics and result.metrics.get("done")
+    ]
+
+
+@contextlib.contextmanager
+def _ray(experiment: Experiment, console: Console) -> Iterator[None]:
+    """A quiet Ray: the one this process is connected to, else this machine's cluster, else one made of this machine."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        _check_resources(experiment)
+        yield
+        return
+    with console.status("starting Ray"):
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        _check_resources(experiment)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_resources(experiment: Experiment) -> None:
+    """A trial that no node could ever hold would wait for ever; a cluster may still grow, one machine does not."""
+    if os.environ.get("RAY_ADDRESS") or len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+        return
+    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
+        wanted, there = getattr(experiment.resources, knob), available.get(name, 0.0)
+        if wanted > there:
+            raise ValueError(f"resources.{knob}: {wanted:g} for a trial, but this machine has {there:g}")
+
+
+@contextlib.contextmanager
+def _locked(experiment: Experiment) -> Iterator[None]:
+    """Make the storage and hold the experiment in it, so that two drivers do not write the same runs."""
+    open_storage(experiment.storage)
+    tracking.mlflow_uri(experiment)
+    if "://" in experiment.storage:
+        yield
+        return
+    try:
+        folder = Path(experiment.storage)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f"{experiment.name}.lock").open("w")
+    except OSError as error:
+        raise ValueError(f"storage: cannot write to {experiment.storage} ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"{experiment.name} in {experiment.storage} is being swept by another process") from error
+        yield

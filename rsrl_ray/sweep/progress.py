@@ -1,0 +1,171 @@
+"""The sweep at the terminal: a live table, or plain lines where there is no terminal."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from rsrl_ray.sweep.recorder import trial_key
+from rsrl_ray.sweep.scheduler import TrialKey
+
+REFRESH_S = 0.5
+STYLES = {
+    "running": "bold green",
+    "done": "green",
+    "failed": "bold red",
+    "waiting": "dim",
+    "starting": "yellow",
+}
+
+
+@dataclass
+class Row:
+    """One trial as it is shown."""
+
+    state: str = "waiting"
+    round: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    trained: list[float] = field(default_factory=list)
+
+
+class Progress(Callback):
+    """Trial, state, round of rounds, macro F, kept photos, time left."""
+
+    def __init__(self, console: Console, keys: list[TrialKey], rounds: int) -> None:
+        self._console, self._rounds = console, rounds
+        self._rows = {key: Row() for key in keys}
+        self._live: Live | None = None
+        self._shown = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks; the terminal stays here."""
+        return {}
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Begin to show."""
+        if self._console.is_terminal:
+            self._live = Live(self._table(), console=self._console, auto_refresh=False, transient=False)
+            self._live.start()
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Refresh, twice a second at the most."""
+        if time.monotonic() - self._shown > REFRESH_S:
+            self._refresh()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has an actor."""
+        self._rows[trial_key(trial)].state = "running"
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A round is done, or the trial has given up."""
+        key = trial_key(trial)
+        row = self._rows[key]
+        if "failed" in result:
+            row.state = "failed"
+            self._say(f"[bold red]{_name(key)} failed:[/] {escape(result['failed'])}")
+            return
+        row.round, row.result = result["round"], result
+        if not result["reused"]:
+            row.trained.append(result["seconds"])
+        if not self._console.is_terminal:
+            self._say(self._line(key, row))
+        if result["note"]:
+            self._say(f"[yellow]{_name(key)}, round {row.round}:[/] {escape(result['note'])}")
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """All its rounds are done."""
+        row = self._rows[trial_key(trial)]
+        row.state = "failed" if row.state == "failed" else "done"
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Ray starts it again after a crash."""
+        key = trial_key(trial)
+        self._rows[key].state = "starting"
+        self._say(f"[yellow]{_name(key)}:[/] its process ended in round {self._rows[key].round + 1}; started again")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has failed for good."""
+        key = trial_key(trial)
+        self._rows[key].state = "failed"
+        self._say(f"[bold red]{_name(key)} failed[/] in round {self._rows[key].round + 1}")
+
+    def close(self) -> None:
+        """Leave the last table on the screen."""
+        if self._live is not None:
+            self._refresh()
+            self._live.stop()
+            self._live = None
+
+    def _refresh(self) -> None:
+        self._shown = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+
+    def _line(self, key: TrialKey, row: Row) -> str:
+        made = "from the archive" if row.result["reused"] else f"{row.result['seconds']:.0f} s"
+        return f"{_name(key)}: round {row.round} of {self._rounds}, {_macro(row)}, kept {_kept(row)}, {made}"
+
+    def _table(self) -> Table:
+        table = Table(title_justify="left", box=None, pad_edge=False)
+        for column in ("fold", "schedule", "state", "round", "macro F", "kept photos", "time left"):
+            table.add_column(column, justify="left" if column in ("schedule", "state") else "right")
+        rows = list(self._rows.items())
+        room = max(self._console.height - 6, 5)
+        if len(rows) > room:  # those that run come first, the others are counted
+            rows.sort(key=lambda pair: list(STYLES).index(pair[1].state))
+        for (fold, schedule), row in rows[:room]:
+            state = f"[{STYLES[row.state]}]{row.state}[/]"
+            table.add_row(
+                str(fold),
+                schedule,
+                state,
+                f"{row.round}/{self._rounds}",
+                _macro(row),
+                _kept(row),
+                self._left(row),
+            )
+        if len(rows) > room:
+            table.add_row("", f"[dim]and {len(rows) - room} more[/]")
+        return table
+
+    def _left(self, row: Row) -> str:
+        if row.state != "running" or not row.trained:
+            return ""
+        seconds = sum(row.trained) / len(row.trained) * (self._rounds - row.round)
+        return (
+            f"{seconds / 3600:.1f} h"
+            if seconds > 5400
+            else f"{seconds / 60:.0f} min"
+            if seconds > 90
+            else f"{seconds:.0f} s"
+        )
+
+
+def _name(key: TrialKey) -> str:
+    return f"fold {key[0]}, {escape(key[1])}"
+
+
+def _macro(row: Row) -> str:
+    if not row.result:
+        return ""
+    if "validation_macro_f1" not in row.result:
+        return f"{row.result['test_macro_f1']:.3f}"
+    return f"{row.result['validation_macro_f1']:.3f} (test {row.result['test_macro_f1']:.3f})"
+
+
+def _kept(row: Row) -> str:
+    if not row.result:
+        return ""
+    size, dropped = int(row.result["train_size"]), int(row.result["dropped"])
+    return f"{size:,} of {size + dropped:,}"

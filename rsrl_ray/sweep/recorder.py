@@ -1,0 +1,208 @@
+"""What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from rsrl_ray import tracking
+from rsrl_ray.archive import Archive, Record
+from rsrl_ray.artifacts import write_round
+from rsrl_ray.predictions import predictions, round_metrics
+from rsrl_ray.sweep.retention import Retention
+from rsrl_ray.sweep.scheduler import TrialKey
+from rsrl_ray.sweep.trainable import Task
+
+FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
+RETRY_S = 5.0
+PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
+
+
+class Writer:
+    """Runs jobs in a thread, in order for each trial; a job that fails is tried again, and holds up only its trial."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, deque[Callable[[], None]]] = {}
+        self._retry_at: dict[str, float] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self.error = ""  # why the last failed job failed
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str, job: Callable[[], None]) -> None:
+        """Queue a job of the trial ``line``."""
+        with self._changed:
+            self._jobs.setdefault(line, deque()).append(job)
+            self._changed.notify()
+
+    def close(self) -> int:
+        """Finish what is queued; how many jobs could not be done, after `PATIENCE_S` without a success."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        return sum(map(len, self._jobs.values()))
+
+    def _run(self) -> None:
+        last_success = time.monotonic()
+        while True:
+            with self._changed:
+                line = self._next()
+                if line is None:
+                    idle = not any(self._jobs.values())
+                    if self._closing and (idle or time.monotonic() - last_success > PATIENCE_S):
+                        return
+                    if idle:
+                        last_success = time.monotonic()
+                    self._changed.wait(None if idle else 0.2)
+                    continue
+                job = self._jobs[line][0]
+            try:
+                job()
+            except Exception as error:  # whatever a store or its client raises must not stop the sweep
+                self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+                self._retry_at[line] = time.monotonic() + RETRY_S
+            else:
+                last_success = time.monotonic()
+                with self._changed:
+                    self._jobs[line].popleft()
+
+    def _next(self) -> str | None:
+        now = time.monotonic()
+        return next((line for line, jobs in self._jobs.items() if jobs and self._retry_at.get(line, 0.0) <= now), None)
+
+
+class Recorder(Callback):
+    """Tune's events to MLflow and to the archive's retention."""
+
+    def __init__(
+        self,
+        task: Task,
+        tracker: tracking.Tracker,
+        open_sweep: Callable[[], None],
+        trials: Mapping[TrialKey, tracking.Trial],
+        retention: Retention | None,
+    ) -> None:
+        self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
+        self._trials, self._retention = trials, retention
+        self._archive = Archive(task.experiment.storage)
+        self._writer = Writer()
+        self._opened = False
+        self._logged: dict[str, int] = {}
+        self._previous: dict[str, tuple[str, Record]] = {}
+        self._failures: Counter[tuple[str, int]] = Counter()
+        self.failed: dict[TrialKey, str] = {}
+        self._running: set[TrialKey] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks; threads and clients stay here."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has an actor."""
+        self._running.add(trial_key(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A round is done, or the trial has given up."""
+        key = trial_key(trial)
+        if "failed" in result:
+            self._end(key, "FAILED", result["failed"])
+            return
+        self._put(self._trials[key], lambda: self._log(self._trials[key], result))
+        if self._retention is not None:
+            value = result.get("validation_macro_f1", result["test_macro_f1"])
+            self._retention.finished(key, result["round"], result["key"], value)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """All its rounds are done."""
+        if trial_key(trial) not in self.failed:
+            self._end(trial_key(trial), "FINISHED")
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Ray starts it again after a crash; not for ever on the same round."""
+        number = (trial.last_result or {}).get("round", 0) + 1
+        self._failures[trial.trial_id, number] += 1
+        if self._failures[trial.trial_id, number] >= FAILURES_A_ROUND - 1:
+            trial.max_failures = 0
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has failed for good."""
+        number = (trial.last_result or {}).get("round", 0) + 1
+        cause = str(trial.get_error()).strip().splitlines()
+        reason = f"round {number} failed {FAILURES_A_ROUND} times: {cause[-1] if cause else 'no error was reported'}"
+        self._end(trial_key(trial), "FAILED", reason)
+
+    def close(self, status: str) -> tuple[int, str]:
+        """End what still runs, wait for the log; how many entries could not be logged, and why."""
+        for key in sorted(self._running):
+            self._end(key, "KILLED")
+        self._put(None, lambda: self._tracker.end_sweep(status))
+        return self._writer.close(), self._writer.error
+
+    def _end(self, key: TrialKey, status: str, reason: str = "") -> None:
+        self._running.discard(key)
+        if status == "FAILED":
+            self.failed[key] = reason
+        trial = self._trials[key]
+        self._put(trial, lambda: self._tracker.end_trial(trial, status, reason))
+
+    def _put(self, trial: tracking.Trial | None, job: Callable[[], None]) -> None:
+        def run() -> None:
+            if not self._opened:
+                self._open_sweep()
+                self._opened = True
+            job()
+
+        self._writer.put(trial.id if trial else "", run)
+
+    def _log(self, trial: tracking.Trial, result: dict[str, Any]) -> None:
+        number = result["round"]
+        if trial.id not in self._logged:
+            self._logged[trial.id] = self._tracker.rounds_logged(trial)
+        if number <= self._logged[trial.id]:
+            return
+        experiment, photos = self._task.experiment, self._task.photos
+        record, before = self._record(trial, result["key"]), self._before(trial, result)
+        fold = next(fold for fold in self._task.folds if fold.number == trial.fold)
+        settings = experiment.revision
+        returned = record.kept & ~before
+        table = predictions(
+            photos.images, photos.scores, fold, record.kept, returned, record.logits, settings.membership
+        )
+        same = ("seconds", "reused", "epochs_so_far", "guarded")
+        values = round_metrics(table, settings.majority_classes) | {name: result[name] for name in same}
+        title = f"{trial.name}, round {number}: macro F {values['test_macro_f1']:.3f}"
+
+        def write(folder: Path) -> None:
+            write_round(folder, table, record.conv1, title)
+
+        self._tracker.log_round(trial, number, values, result["note"], record.created, write)
+        self._logged[trial.id] = number
+        self._previous[trial.id] = (result["key"], record)
+
+    def _before(self, trial: tracking.Trial, result: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
+        if result["round"] == 1:
+            return np.ones(len(self._task.photos.scores), dtype=bool)
+        return self._record(trial, result["parent_key"]).kept
+
+    def _record(self, trial: tracking.Trial, key: str) -> Record:
+        known = self._previous.get(trial.id)
+        record = known[1] if known is not None and known[0] == key else self._archive.read(key)
+        if record is None:
+            raise FileNotFoundError(f"round {key} is no longer in the archive")
+        return record
+
+
+def trial_key(trial: Trial) -> TrialKey:
+    """(fold, schedule) of a Tune trial."""
+    return trial.config["trial"]["fold"], trial.config["trial"]["schedule"]

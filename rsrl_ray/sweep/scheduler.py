@@ -1,0 +1,95 @@
+"""Which waiting trial may start: one whose next round no other trial is about to make."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+from rsrl_ray.core.schedule import Schedule
+
+Prefix = tuple[Any, ...]  # (fold, thresholds of revision 1, 2, ...): names a round before it is trained
+TrialKey = tuple[int, str]  # (fold, schedule)
+PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
+
+
+def chain(fold: int, schedule: Schedule, rounds: int) -> tuple[Prefix, ...]:
+    """The rounds 1 to ``rounds`` of a trial, each named by its fold and the thresholds that lead to it.
+
+    Trials with equal thresholds so far make the same rounds, so rounds with equal names are equal.
+    """
+    thresholds = tuple(schedule.thresholds(revision) for revision in range(1, rounds))
+    return tuple((fold, *thresholds[:number]) for number in range(rounds))
+
+
+class SharingScheduler(FIFOScheduler):
+    """First in, first out, but a trial waits while another live trial is about to make its next round.
+
+    A waiting trial is PAUSED, which in Ray Tune means: no actor, no resources. Ray starts every PENDING
+    trial by itself, so a new trial is paused as it is added, and handed out when its turn comes. A started
+    trial claims all its rounds; the claims of a trial that ended, however it ended, are void.
+    """
+
+    def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._chains = chains
+        self._done: set[Prefix] = set()
+        self._claims: Counter[Prefix] = Counter()
+        self._claimed: set[str] = set()
+        self._known: set[str] = set()
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A new trial waits; one that Ray puts back after a failure goes on, with its claims."""
+        if trial.trial_id not in self._known:
+            self._known.add(trial.trial_id)
+            trial.status = Trial.PAUSED
+        else:
+            self._claim(trial)
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        """Its round is made: trials that waited for it may start."""
+        if "failed" not in result:
+            self._done.add(self._chain(trial)[result["round"] - 1])
+        return self.CONTINUE
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
+        """Its claims are void."""
+        self._release(trial)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Its claims are void, until Ray adds it again."""
+        self._release(trial)
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Its claims are void."""
+        self._release(trial)
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The first waiting trial that may start; else the first that already asks for resources."""
+        trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
+        pending = [trial for trial in trials if trial.status == Trial.PENDING]
+        if len(pending) < PENDING_AT_ONCE:
+            for trial in trials:
+                if trial.status == Trial.PAUSED and self._may_start(trial):
+                    self._claim(trial)
+                    return trial
+        return pending[0] if pending else None
+
+    def _may_start(self, trial: Trial) -> bool:
+        needed = next((prefix for prefix in self._chain(trial) if prefix not in self._done), None)
+        return needed is None or self._claims[needed] == 0
+
+    def _claim(self, trial: Trial) -> None:
+        if trial.trial_id not in self._claimed:
+            self._claimed.add(trial.trial_id)
+            self._claims.update(self._chain(trial))
+
+    def _release(self, trial: Trial) -> None:
+        if trial.trial_id in self._claimed:
+            self._claimed.remove(trial.trial_id)
+            self._claims.subtract(self._chain(trial))
+
+    def _chain(self, trial: Trial) -> tuple[Prefix, ...]:
+        return self._chains[trial.config["trial"]["fold"], trial.config["trial"]["schedule"]]

@@ -1,0 +1,99 @@
+"""What commands show at the terminal."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.tracking import TrialState
+from rsrl_ray.vision.photos import Examination
+
+STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
+
+
+@contextlib.contextmanager
+def photo_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for what is done with photos, one line a stage; it leaves no trace."""
+    columns = (
+        TextColumn("{task.description} photos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        stages = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = progress.add_task(stage, total=total)
+            progress.update(stages[stage], completed=done)
+
+        yield report
+
+
+def examination(found: Examination, source: str | Path) -> Group:
+    """The report of `rsrl check`: histogram of the good photos, notes, every problem."""
+    scores, counts = np.unique(found.scores, return_counts=True)
+    table = Table(box=None, pad_edge=False)
+    for column in ("score", "photos", "share", ""):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for score, count in zip(scores, counts, strict=True):
+        bar = "█" * max(1, round(40 * count / counts.max()))
+        table.add_row(str(score), f"{count:,}", f"{count / counts.sum():.1%}", f"[cyan]{bar}[/]")
+    lines = [Text(f"note: {note}", "yellow") for note in found.notes]
+    lines += [Text(str(problem), "red") for problem in found.problems]
+    if found.problems:
+        end = f"{len(found.problems):,} problems. Mend the table, or leave these photos out: rsrl sweep ... --skip_bad"
+    else:
+        end = f"{len(found.images):,} photos, nothing wrong."
+    return Group(Text(str(source), "bold"), table, *lines, Text(end))
+
+
+def trials(experiment: Experiment, states: list[TrialState]) -> Table:
+    """The table of `rsrl show`: every trial of the file, at its last round and at its best on validation photos."""
+    found = {(state.fold, state.schedule): state for state in states}
+    table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
+    right = (
+        "fold",
+        "round",
+        "macro F",
+        "test macro F",
+        "kept photos",
+        "best round",
+        "its macro F",
+        "its test macro F",
+    )
+    for column in ("fold", "schedule", "state", *right[1:]):
+        table.add_column(column, justify="right" if column in right else "left")
+    expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    for fold, name in dict.fromkeys([*expected, *found]):
+        state = found.get((fold, name))
+        cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
+        table.add_row(str(fold), escape(name), *cells)
+    return table
+
+
+def _cells(state: TrialState, rounds: int) -> list[str]:
+    name = "interrupted" if state.status == "INTERRUPTED" else STATES[state.status]
+    test, sizes = state.history["test_macro_f1"], state.history["train_size"]
+    chosen = state.history["validation_macro_f1"] or test
+    if not test:
+        return [name, f"0/{rounds}"]
+    last, best = max(test), max(chosen, key=lambda number: (chosen[number], -number))
+    return [
+        name,
+        f"{last}/{rounds}",
+        f"{chosen[last]:.3f}",
+        f"{test[last]:.3f}",
+        f"{sizes[last]:,.0f}",
+        str(best),
+        f"{chosen[best]:.3f}",
+        f"{test[best]:.3f}",
+    ]

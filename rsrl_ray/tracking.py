@@ -1,0 +1,285 @@
+"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. The only room that imports mlflow.
+
+Runs are found by their tags, so a sweep that is taken up again goes on in the same runs, and what is logged
+twice is stored once: timestamps come from the archived rounds.
+"""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+
+from rsrl_ray.config import Experiment
+
+DATABASE = "mlflow.db"
+SWEEP, TRIAL, LOGGED, DRIVER, REASON = (
+    "rsrl.sweep",
+    "rsrl.trial",
+    "rsrl.rounds_logged",
+    "rsrl.driver",
+    "rsrl.reason",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One child run: ``id`` is the same for the same fold, schedule, recipe and data."""
+
+    id: str
+    fold: int
+    schedule: str
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the run in MLflow's UI."""
+        return f"{self.schedule}, fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What MLflow holds of a trial: its status, why it failed, and the history of its metrics by round."""
+
+    fold: int
+    schedule: str
+    status: str
+    reason: str
+    history: dict[str, dict[int, float]]
+
+
+def mlflow_uri(experiment: Experiment) -> str:
+    """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
+    if experiment.mlflow is not None:
+        return experiment.mlflow
+    if "://" in experiment.storage:
+        raise ValueError(
+            f"mlflow: with storage in {experiment.storage}, give the URI of a tracking server; "
+            "its default, a SQLite file in storage, needs a directory"
+        )
+    return f"sqlite:///{Path(experiment.storage, DATABASE)}"
+
+
+def open_results(experiment: Experiment) -> "Tracker":
+    """The tracker of an experiment that was begun already.
+
+    Raises
+    ------
+    ValueError
+        Where nothing was tracked yet, or the store cannot be reached.
+    """
+    uri = mlflow_uri(experiment)
+    if experiment.mlflow is None and not Path(experiment.storage, DATABASE).exists():
+        raise ValueError(f"no results in {experiment.storage} yet; run `rsrl sweep` on the file first")
+    try:
+        return Tracker(uri, experiment.name)
+    except MlflowException as error:
+        raise ValueError(f"mlflow: {uri} does not answer: {error}") from error
+
+
+class Tracker:
+    """The MLflow store of one experiment. Only the sweep's driver writes to it."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
+        """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None."""
+        # A server that is away must be noticed in seconds, not in MLflow's default minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._client = MlflowClient(tracking_uri=uri)
+        self._experiment, self._artifacts = experiment, artifacts
+        self._sweep = ""
+        self._runs: dict[str, str] = {}
+
+    def open_sweep(self, sweep: str, params: Mapping[str, Any], note: str, files: Mapping[str, str]) -> None:
+        """Find or make the sweep's parent run and mark it running. ``files``: artifacts by name, as text.
+
+        Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
+        process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
+        """
+        for parent in self._sweeps("RUNNING"):
+            found = parent.data.tags[SWEEP]
+            if found == sweep or not _alive(parent.data.tags.get(DRIVER, "")):
+                for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+        self._sweep = sweep
+        run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
+        self._runs[""] = run_id
+        self._client.update_run(run_id, status="RUNNING")
+        tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", MLFLOW_RUN_NOTE: note}
+        self._client.log_batch(run_id, params=_params(params), tags=_tags(tags))
+        for name, content in files.items():
+            self._client.log_text(run_id, content, name)
+
+    def rounds_logged(self, trial: Trial) -> int:
+        """How many rounds of the trial are wholly logged."""
+        return int(self._client.get_run(self._child(trial)).data.tags.get(LOGGED, 0))
+
+    def log_round(
+        self,
+        trial: Trial,
+        number: int,
+        values: Mapping[str, float],
+        note: str,
+        created: float,
+        write: Callable[[Path], None],
+    ) -> None:
+        """Log one round at ``step = number``: artifacts, then metrics, then that it is logged.
+
+        created : Unix time of the archived round. write : writes the round's files into a folder.
+        """
+        run_id = self._child(trial)
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+            write(Path(folder))
+            self._client.log_artifacts(run_id, folder, _folder(number))
+        timestamp = int(created * 1000)
+        metrics = [Metric(name, value, timestamp, number) for name, value in values.items()]
+        tags = {LOGGED: str(number)} | ({f"note.round_{number:02d}": note} if note else {})
+        self._client.log_batch(run_id, metrics=metrics)
+        self._client.log_batch(run_id, tags=_tags(tags))
+
+    def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
+        """``status``: FINISHED, FAILED (with the reason) or KILLED."""
+        run_id = self._child(trial)
+        if reason:
+            self._client.set_tag(run_id, REASON, reason)
+        self._client.set_terminated(run_id, status)
+
+    def end_sweep(self, status: str) -> None:
+        """End the parent run: FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self._runs[""], status)
+
+    def newest(self) -> tuple[str, dict[str, str]] | None:
+        """Id and recipe of the sweep of this experiment that was begun last, or None."""
+        sweeps = self._sweeps()
+        return (sweeps[0].data.tags[SWEEP], dict(sweeps[0].data.params)) if sweeps else None
+
+    def states(self) -> list[TrialState]:
+        """The trials of the newest sweep, in the order they were begun; empty where there is no sweep yet."""
+        sweeps = self._sweeps()
+        dead = bool(sweeps) and not _alive(sweeps[0].data.tags.get(DRIVER, ""))
+        return [self._state(run, dead) for run in self._children()]
+
+    def predictions(self) -> dict[tuple[int, str], list[pd.DataFrame]]:
+        """By (fold, schedule), the newest sweep's ``predictions.parquet`` of the rounds 1, 2, ..."""
+        tables: dict[tuple[int, str], list[pd.DataFrame]] = {}
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+            for run in self._children():
+                tags = run.data.tags
+                trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
+                for number in range(1, int(tags.get(LOGGED, 0)) + 1):
+                    path = f"{_folder(number)}/predictions.parquet"
+                    trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
+        return tables
+
+    def _children(self) -> list[Run]:
+        """The newest sweep's trials, in the order they were begun."""
+        sweeps = self._sweeps()
+        if not sweeps:
+            return []
+        sweep = sweeps[0].data.tags[SWEEP]
+        return self._search(f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")[::-1]
+
+    def _state(self, run: Run, dead: bool) -> TrialState:
+        names = ("validation_macro_f1", "test_macro_f1", "train_size")
+        history = {
+            name: {point.step: point.value for point in self._client.get_metric_history(run.info.run_id, name)}
+            for name in names
+        }
+        status = "INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status
+        tags = run.data.tags
+        return TrialState(int(tags["fold"]), tags["schedule"], status, tags.get(REASON, ""), history)
+
+    def _child(self, trial: Trial) -> str:
+        if trial.id not in self._runs:
+            tags = {
+                SWEEP: self._sweep,
+                TRIAL: trial.id,
+                "fold": str(trial.fold),
+                "schedule": trial.schedule,
+                MLFLOW_RUN_NAME: trial.name,
+                MLFLOW_PARENT_RUN_ID: self._runs[""],
+                **trial.tags,
+            }
+            run_id = self._find_or_create(TRIAL, trial.id, tags)
+            params = {"fold": trial.fold, "schedule": trial.schedule, **trial.tags}
+            self._client.log_batch(run_id, params=_params(params))
+            self._client.update_run(run_id, status="RUNNING")
+            self._runs[trial.id] = run_id
+        return self._runs[trial.id]
+
+    def _find_or_create(self, tag: str, value: str, tags: dict[str, str]) -> str:
+        trial = "" if tag == TRIAL else f" and tags.`{TRIAL}` = ''"
+        found = self._search(f"tags.`{tag}` = '{value}'{trial}")
+        if found:
+            return str(found[0].info.run_id)
+        return str(self._client.create_run(self._experiment_id(), tags=tags).info.run_id)
+
+    def _sweeps(self, status: str = "") -> list[Run]:
+        """Parent runs, newest first."""
+        also = f" and attributes.status = '{status}'" if status else ""
+        return self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''{also}")
+
+    def _search(self, condition: str) -> list[Run]:
+        """Runs of this experiment, newest first."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id()],
+                condition,
+                ViewType.ACTIVE_ONLY,
+                1000,
+                ["attributes.start_time DESC"],
+                token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self._experiment)
+        if found is None:
+            return str(self._client.create_experiment(self._experiment, self._artifacts))
+        if found.lifecycle_stage != "active":
+            raise ValueError(
+                f"the MLflow experiment {self._experiment!r} was deleted; restore it "
+                f"(mlflow experiments restore -x {found.experiment_id}) or give the experiment file another name"
+            )
+        return str(found.experiment_id)
+
+
+def _folder(number: int) -> str:
+    return f"rounds/{number:02d}"
+
+
+def _alive(driver: str) -> bool:
+    """Whether a sweep's process may still run: it does here, or it is another machine's, which cannot be seen."""
+    host, _, process = driver.rpartition(":")
+    if host != socket.gethostname() or not process.isdigit():
+        return host != ""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _params(params: Mapping[str, Any]) -> list[Param]:
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]

@@ -1,0 +1,80 @@
+"""Layers that torchvision lacks: heads with float32 logits, deterministic average pooling, the small network."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class _Float32(nn.Module):
+    """Leaves autocast: bfloat16 logits come in steps of 1/64 around 2, too coarse for ranks and thresholds."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            return cast(Tensor, super().forward(inputs.float()))
+
+
+class LinearHead(_Float32, nn.Linear):
+    """A last layer whose logits are float32 under autocast too."""
+
+
+class ConvHead(_Float32, nn.Conv2d):
+    """The same for SqueezeNet, whose last layer is a 1 x 1 convolution."""
+
+
+class AveragePool(nn.Module):
+    """``AdaptiveAvgPool2d`` as two matrix products, since its own backward is not deterministic on CUDA."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, size: tuple[int, int], output_size: tuple[int, int]) -> None:
+        """Pool maps of ``size`` (height, width) to ``output_size``."""
+        super().__init__()
+        self.register_buffer("rows", _averages(size[0], output_size[0]), persistent=False)
+        self.register_buffer("columns", _averages(size[1], output_size[1]).T, persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, C, height, width] -> [B, C, *output_size]."""
+        with torch.autocast(maps.device.type, enabled=False):
+            return (self.rows @ maps.float() @ self.columns).to(maps.dtype)
+
+
+def _averages(size: int, bins: int) -> Tensor:
+    """[bins, size]: row i averages from floor(i size / bins) to ceil((i + 1) size / bins), as AdaptiveAvgPool2d."""
+    matrix = torch.zeros(bins, size)
+    for i in range(bins):
+        first, end = i * size // bins, -(-(i + 1) * size // bins)
+        matrix[i, first:end] = 1 / (end - first)
+    return matrix
+
+
+class Small(nn.Module):
+    """AlexNet's layout at about a tenth of its width, its first convolution cut for 64-pixel pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 8, 7, stride=2, padding=3), relu, pool),
+            *(nn.Conv2d(8, 20, 5, padding=2), relu, pool),
+            *(nn.Conv2d(20, 40, 3, padding=1), relu),
+            *(nn.Conv2d(40, 26, 3, padding=1), relu),
+            *(nn.Conv2d(26, 26, 3, padding=1), relu, pool),
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d((3, 3))
+        self.classifier = nn.Sequential(
+            *(nn.Dropout(), nn.Linear(26 * 9, 400), relu),
+            *(nn.Dropout(), nn.Linear(400, 400), relu),
+            nn.Linear(400, 1000),
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # He et al. 2015. PyTorch's default shrinks the variance sixfold at every ReLU layer: seven
+                # layers on, all pictures give the same logits, and a few epochs do not get away from there.
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(cast(Tensor, layer.bias))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[B, 3, S, S] -> logits [B, classes]."""
+        return cast(Tensor, self.classifier(self.avgpool(self.features(pictures)).flatten(1)))

@@ -1,0 +1,189 @@
+"""Networks by name: the head replaced, weights in and out, the first convolution."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision import models
+
+from rsrl_ray import config
+from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, Small
+from rsrl_ray.vision.pretrained import SMALL, pretrained
+
+Weights = dict[str, NDArray[Any]]
+"""A state dict in torchvision's names as NumPy arrays (float32, int64)."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+AUXILIARY = ("googlenet", "inception_v3")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What round 1 starts from; random_layers : the modules, besides the head, that start random."""
+
+    weights: Weights
+    random_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conv1:
+    """The first convolution; weight : [K, 3, h, w], bias : [K] (zeros where the network has none)."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def build(network: config.Network, classes: int) -> nn.Module:
+    """The network with random weights (of torch's global generator) and a head of ``classes`` true logits.
+
+    Raises
+    ------
+    ValueError
+        Where the backbone is unknown, has auxiliary heads, or cannot take pictures of ``image_size``.
+    """
+    name = network.backbone
+    if name in AUXILIARY:
+        raise ValueError(f"network.backbone: {name} has auxiliary heads; a network with one head is needed")
+    known = [SMALL, *models.list_models(module=models, exclude=AUXILIARY)]
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known) or ["alexnet", "resnet18", SMALL]
+        raise ValueError(f"network.backbone: there is no {name!r}; did you mean {' or '.join(near)}?")
+    model = Small() if name == SMALL else cast(nn.Module, models.get_model(name, weights=None))
+    _replace_head(model, classes)
+    _replace_pools(model, _try_picture(model, network))
+    return model
+
+
+def _replace_head(model: nn.Module, classes: int) -> None:
+    name = head_name(model)
+    old = model.get_submodule(name)
+    if isinstance(old, nn.Linear):
+        model.set_submodule(name, LinearHead(old.in_features, classes, bias=old.bias is not None))
+        return
+    assert isinstance(old, nn.Conv2d)
+    model.set_submodule(name, ConvHead(old.in_channels, classes, kernel_size=1))
+    parent, _, position = name.rpartition(".")
+    follower = f"{parent}.{int(position) + 1}"
+    assert isinstance(model.get_submodule(follower), nn.ReLU)
+    model.set_submodule(follower, nn.Identity())  # logits can be negative
+
+
+def _try_picture(model: nn.Module, network: config.Network) -> dict[str, tuple[int, int]]:
+    """Run a black picture through; the size of the maps that each AdaptiveAvgPool2d gets, by module name."""
+    sizes: dict[str, tuple[int, int]] = {}
+    names = {m: name for name, m in model.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d)}
+
+    def note(pool: nn.AdaptiveAvgPool2d, inputs: tuple[Tensor, ...]) -> None:
+        sizes[names[pool]] = (inputs[0].shape[-2], inputs[0].shape[-1])
+
+    hooks = [pool.register_forward_pre_hook(note) for pool in names]
+    size = network.image_size
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(
+            f"network.image_size: {network.backbone} cannot take pictures of {size} x {size} pixels ({error}); "
+            "most networks are made for 224"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sizes
+
+
+def _replace_pools(model: nn.Module, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Take AdaptiveAvgPool2d out, but to 1 x 1: that PyTorch computes as a mean, whose backward is deterministic."""
+    for name, size in sizes.items():
+        wanted = cast(nn.AdaptiveAvgPool2d, model.get_submodule(name)).output_size
+        output_size = (wanted, wanted) if isinstance(wanted, int) else cast(tuple[int, int], wanted)
+        if output_size == size:
+            model.set_submodule(name, nn.Identity())
+        elif output_size != (1, 1):
+            model.set_submodule(name, AveragePool(size, output_size))
+
+
+def head_name(model: nn.Module) -> str:
+    """Module name of the last layer: the last linear one, or where there is none the last convolution."""
+    return (_names(model, nn.Linear) or _names(model, nn.Conv2d))[-1]
+
+
+def conv1_name(model: nn.Module) -> str:
+    """Module name of the first convolution."""
+    return _names(model, nn.Conv2d)[0]
+
+
+def _names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, kind)]
+
+
+def starting_weights(network: config.Network, classes: int, seed: Sequence[int]) -> Start:
+    """Weights from ``network.weights``; what that does not give, and always the head, is drawn from ``seed``.
+
+    Raises
+    ------
+    ValueError
+        Where the network cannot be built, or the weights cannot be had or do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed(seed))
+        model = build(network, classes)
+    head, state = head_name(model), model.state_dict()
+    given = pretrained(network, state, head)
+    with torch.no_grad():
+        for name, tensor in given.items():
+            state[name].copy_(tensor)
+    # Whole numbers are counters and look-up tables: nothing that starts random.
+    drawn = [name for name, tensor in state.items() if name not in given and tensor.is_floating_point()]
+    layers = dict.fromkeys(name.rpartition(".")[0] or name for name in drawn)
+    return Start(weights_of(model), tuple(layer for layer in layers if layer != head))
+
+
+def new_head(model: nn.Module, seed: Sequence[int]) -> Weights:
+    """A last layer drawn anew, by its names in the state dict (PyTorch's default: uniform, 1 / sqrt(inputs))."""
+    name = head_name(model)
+    head = cast(LinearHead | ConvHead, deepcopy(model.get_submodule(name)).cpu())
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed(seed))
+        head.reset_parameters()
+    return {f"{name}.{key}": array for key, array in weights_of(head).items()}
+
+
+def torch_seed(seed: Sequence[int]) -> int:
+    """One seed for a torch generator out of several numbers, by NumPy's SeedSequence."""
+    return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """A copy of the model's weights."""
+    return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in model.state_dict().items()}
+
+
+def load_weights(model: nn.Module, weights: Weights) -> None:
+    """Copy ``weights`` into the model (``load_state_dict`` of MNASNet refuses what does not give a version)."""
+    state = model.state_dict()
+    assert state.keys() == weights.keys(), sorted(state.keys() ^ weights.keys())
+    with torch.no_grad():
+        for name, tensor in state.items():
+            assert tensor.shape == weights[name].shape, name
+            tensor.copy_(torch.tensor(weights[name]))
+
+
+def conv1_of(model: nn.Module, weights: Weights) -> Conv1:
+    """The first convolution as ``weights`` have it."""
+    name = conv1_name(model)
+    layer = cast(nn.Conv2d, model.get_submodule(name))
+    weight = weights[f"{name}.weight"]
+    bias = weights.get(f"{name}.bias", np.zeros(len(weight), dtype=np.float32))
+    stride, padding = cast(tuple[int, int], layer.stride), cast(tuple[int, int], layer.padding)
+    return Conv1(weight, bias, stride, padding)

@@ -1,0 +1,179 @@
+"""Photos in: a table of photos is checked as a whole, decoded once, and becomes a PhotoSet.
+
+`check_photos` tells everything that is wrong with the table; `load_photos` refuses with the same report, or,
+with ``skip_bad``, leaves those photos out and records which.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.vision.checks import PhotoProblems, judge
+from rsrl_ray.vision.picture import decode_photo, read_bytes
+from rsrl_ray.vision.pixels import PixelFile, Progress, decoder, digest, in_threads, no_digests
+from rsrl_ray.vision.table import Problem, read_table
+
+__all__ = [
+    "Examination",
+    "PhotoProblems",
+    "PhotoSet",
+    "Problem",
+    "Progress",
+    "check_photos",
+    "decode_photo",
+    "load_photos",
+]
+
+_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is in a table of photos.
+
+    images, scores : [N], the photos without a problem. problems : sorted by line.
+    notes : what is odd, but allowed.
+    """
+
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
+
+    images : as the table names them. scores : [N].
+    fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
+    sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
+    left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.
+    """
+
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    fingerprint: str
+    sources: tuple[str, ...]
+    pixels_path: Path
+    left_out: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    image_size: int
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The distinct scores, ascending, [C]."""
+        return np.unique(self.scores)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Each photo's index into `classes`, [N]."""
+        return np.searchsorted(self.classes, self.scores).astype(np.int64)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
+
+        Where the file is not on this node, or is damaged, the photos are decoded there again first. Raises
+        ValueError where that is not possible or gives other pixels.
+        """
+        file = PixelFile(self.pixels_path, len(self.images), self.image_size)
+        record = file.record()
+        pixels = file.open() if record is not None and record.fingerprint == self.fingerprint else None
+        return pixels if pixels is not None else self._decoded_here(file)
+
+    def _decoded_here(self, file: PixelFile) -> NDArray[np.uint8]:
+        file.write(decoder(self.sources, self.image_size), expected=self.fingerprint)
+        pixels = file.open()
+        assert pixels is not None, file
+        return pixels
+
+
+def load_photos(
+    source: str | Path,
+    image_size: int,
+    cache: Path,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> PhotoSet:
+    """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
+
+    source : see `rsrl_ray.vision.table.read_table`. image_size : S, the photos are warped to S x S.
+    cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
+
+    Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
+    cannot be read or the pixels cannot be written.
+    """
+    assert image_size > 0, image_size
+    table = read_table(source)
+    digests = no_digests(len(table.images))
+
+    def take_digest(row: int) -> None:
+        digests[row] = digest(read_bytes(table.sources[row]))
+
+    causes = in_threads(len(table.images), take_digest, "reading", progress)
+    readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
+    sources = [table.sources[row] for row in readable]
+    everything = PixelFile.of(digests[readable], image_size, cache)
+    record = everything.record() or everything.write(decoder(sources, image_size), progress)
+    causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
+    verdict = judge(table, digests, causes)
+    if verdict.problems and not (skip_bad and verdict.enough):
+        raise PhotoProblems(str(source), verdict.problems, verdict.enough and not skip_bad)
+    file = PixelFile.of(digests[verdict.rows], image_size, cache)
+    kept = tuple(table.sources[row] for row in verdict.rows)
+    return PhotoSet(
+        images=tuple(table.images[row] for row in verdict.rows),
+        scores=table.scores[verdict.rows],
+        fingerprint=_make(file, kept, everything, np.searchsorted(readable, verdict.rows), progress),
+        sources=kept,
+        pixels_path=file.path,
+        left_out=verdict.problems,
+        notes=verdict.notes,
+        image_size=image_size,
+    )
+
+
+def _make(
+    file: PixelFile,
+    sources: tuple[str, ...],
+    everything: PixelFile,
+    places: NDArray[np.int64],
+    progress: Progress | None,
+) -> str:
+    """Make the file of the photos that were kept, if need be; its fingerprint.
+
+    places : where they stand among all that could be read, whose pixels are taken if they are there.
+    """
+    record = file.record()
+    if record is None or file.open() is None:
+        decoded = everything.open()
+        if decoded is None:
+            record = file.write(decoder(sources, file.image_size), progress)
+        else:
+            record = file.write(lambda row: decoded[places[row]], progress)
+            everything.path.unlink(missing_ok=True)  # its record stays, so nothing is decoded twice
+    if record.causes:
+        raise ValueError("some photos were changed while they were read; try again")
+    return record.fingerprint
+
+
+def check_photos(source: str | Path, *, progress: Progress | None = None) -> Examination:
+    """Find everything that is wrong with a table of photos; every picture is read and decoded, none is kept.
+
+    source : see `rsrl_ray.vision.table.read_table`. Raises ValueError where the table itself cannot be read.
+    """
+    table = read_table(source)
+    digests = no_digests(len(table.images))
+
+    def examine(row: int) -> None:
+        data = read_bytes(table.sources[row])
+        digests[row] = digest(data)
+        decode_photo(data, _CHECK_SIZE)
+
+    causes = in_threads(len(table.images), examine, "decoding", progress)
+    verdict = judge(table, digests, causes)
+    images = tuple(table.images[row] for row in verdict.rows)
+    return Examination(images, table.scores[verdict.rows], verdict.problems, verdict.notes)

@@ -1,0 +1,69 @@
+"""Fixtures that make real photos, experiment files and a real Ray."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
+
+
+@pytest.fixture(scope="session")
+def photos_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """58 photos of 40 x 40 pixels: the brighter, the higher the score, with much noise."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    rows = ["image,score"]
+    for score, count in SCORES.items():
+        for number in range(count):
+            noise = generator.normal(40 * (score - 1), 50, (40, 40, 3))
+            name = f"{score}-{number}.png"
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(folder / name)
+            rows.append(f"{name},{score}")
+    (folder / "photos.csv").write_text("\n".join(rows) + "\n")
+    return folder / "photos.csv"
+
+
+@pytest.fixture
+def experiment_file(photos_csv: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write an experiment file of a sweep that takes seconds; keywords change top-level knobs."""
+
+    def write(name: str = "tiny", **knobs: Any) -> Path:
+        content = {
+            "name": name,
+            "photos": str(photos_csv),
+            "storage": "results",
+            "folds": {"count": 2, "validation": 0.2},
+            "network": {"backbone": "small", "weights": "none", "image_size": 32},
+            "training": {
+                "epochs": 1,
+                "batch_size": 16,
+                "learning_rate": 0.01,
+                "head_factor": 1,
+                "precision": "fp32",
+            },
+            "rounds": 4,
+            "schedules": {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}},
+            "resources": {"cpus": 1},
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One quiet Ray of two cores for all tests that sweep in this process."""
+    import ray
+
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()

@@ -1,0 +1,139 @@
+"""Folds: who is tested where, and what is held out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rsrl_ray.core.folds import Kind, make_folds
+
+PAPER = np.repeat(np.arange(8), [93, 697, 1488, 512, 186, 113, 9, 2])
+KINDS: tuple[Kind, ...] = ("stratified", "random")
+
+
+def _shuffled(labels: NDArray[np.int64], seed: int = 7) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(labels)
+
+
+def _classes(labels: NDArray[np.int64], count: int = 8) -> list[int]:
+    return np.bincount(labels, minlength=count).tolist()
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=10, max_size=80).map(lambda values: np.array(values, dtype=np.int64)),
+    count=st.integers(2, 6),
+    kind=st.sampled_from(KINDS),
+    validation=st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5]),
+    seed=st.integers(0, 2**31),
+)
+def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int) -> None:
+    folds = make_folds(labels, count, kind, validation, seed)
+    assert [fold.number for fold in folds] == list(range(count))
+    for fold in folds:  # disjoint, ascending, and together all photos
+        parts = [fold.train, fold.validation, fold.test]
+        assert all((np.diff(part) > 0).all() for part in parts)
+        assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+        # No class is taken from training altogether by the validation part.
+        rest = np.concatenate([fold.train, fold.validation])
+        assert set(labels[fold.train]) == set(labels[rest])
+        assert len(fold.validation) <= len(rest) * validation
+    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(len(labels)))
+    sizes = [len(fold.test) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+    if kind == "stratified":
+        by_class = np.array([_classes(labels[fold.test], 5) for fold in folds])
+        assert (np.ptp(by_class, axis=0) <= 1).all()
+
+
+def test_the_papers_sizes() -> None:
+    for fold in make_folds(_shuffled(PAPER), 5, "random", 0.0, 0):
+        assert (len(fold.train), len(fold.validation), len(fold.test)) == (2480, 0, 620)
+
+
+def test_stratified_shares_of_every_class() -> None:
+    labels = _shuffled(PAPER)
+    folds = make_folds(labels, 5, "stratified", 0.1, 0)
+    for fold in folds:
+        test, held = _classes(labels[fold.test]), _classes(labels[fold.validation])
+        assert all(size // 5 <= n <= -(-size // 5) for size, n in zip(_classes(PAPER), test, strict=True))
+        for n, size in zip(held, np.subtract(_classes(PAPER), test), strict=True):
+            assert size // 10 <= n <= -(-size // 10)
+        # One photo less where the last training photo of the rarest class was drawn.
+        assert sum(held) == 248 or (sum(held) == 247 and held[7] == 0)
+    # A class of two photos is in two of the five test sets, and in the training photos of every fold.
+    assert sorted(_classes(labels[fold.test])[7] for fold in folds) == [0, 0, 0, 1, 1]
+    assert all(_classes(labels[fold.train])[7] >= 1 for fold in folds)
+
+
+def test_random_folds_do_not_look_at_the_classes() -> None:
+    labels = np.repeat([0, 1], 50)
+    sizes = [_classes(labels[fold.test], 2) for fold in make_folds(labels, 5, "random", 0.0, 1)]
+    assert any(size != [10, 10] for size in sizes)
+    assert [_classes(labels[fold.test], 2) for fold in make_folds(labels, 5, "stratified", 0.0, 1)] == [[10, 10]] * 5
+
+
+@pytest.mark.parametrize(
+    ("photos", "validation", "held"), [(125, 0.1, 10), (125, 0.29, 29), (125, 0.07, 7), (124, 0.1, 9), (125, 0.5, 50)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_validation_part_is_exact_in_number(kind: Kind, photos: int, validation: float, held: int) -> None:
+    labels = np.zeros(photos, dtype=np.int64)
+    first = make_folds(labels, 5, kind, validation, 0)[0]
+    assert (len(first.validation), len(first.test)) == (held, 25)
+
+
+def test_the_last_training_photo_of_a_class_is_not_held_out() -> None:
+    labels = np.arange(30, dtype=np.int64) // 2  # two photos a class
+    for kind in KINDS:
+        for fold in make_folds(labels, 2, kind, 0.5, 3):
+            rest = np.concatenate([fold.train, fold.validation])
+            assert set(labels[rest]) == set(labels[fold.train])
+
+
+def test_a_class_may_be_missing_from_a_random_training_part() -> None:
+    labels = np.array([0] * 6 + [1] * 2, dtype=np.int64)
+    missing = [
+        fold for seed in range(20) for fold in make_folds(labels, 2, "random", 0.1, seed) if 1 not in labels[fold.train]
+    ]
+    assert missing
+    assert all(np.isin([6, 7], fold.test).all() for fold in missing)
+
+
+def test_the_draw_depends_on_the_seed_alone() -> None:
+    labels = _shuffled(PAPER)
+    once = make_folds(labels, 5, "stratified", 0.1, 4)
+    again = make_folds(labels, 5, "stratified", 0.1, 4)
+    other = make_folds(labels, 5, "stratified", 0.1, 5)
+    for a, b, c in zip(once, again, other, strict=True):
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(a, part), getattr(b, part))
+            assert not np.array_equal(getattr(a, part), getattr(c, part))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
+    labels = _shuffled(PAPER)
+    for with_, without in zip(make_folds(labels, 5, kind, 0.3, 0), make_folds(labels, 5, kind, 0.0, 0), strict=True):
+        np.testing.assert_array_equal(with_.test, without.test)
+        np.testing.assert_array_equal(np.union1d(with_.train, with_.validation), without.train)
+
+
+def test_the_draw_does_not_change_unnoticed() -> None:
+    # Every archived round hangs on these indices: a change here makes all users train everything again.
+    labels = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2])
+    assert _validation_and_test(labels, "stratified") == [
+        ([6, 10], [0, 2, 3, 5]),
+        ([0], [1, 4, 8, 11]),
+        ([0], [6, 7, 9, 10]),
+    ]
+    assert _validation_and_test(labels, "random") == [
+        ([3, 5], [0, 1, 10, 11]),
+        ([9, 11], [3, 5, 7, 8]),
+        ([0, 10], [2, 4, 6, 9]),
+    ]
+
+
+def _validation_and_test(labels: NDArray[np.int64], kind: Kind) -> list[tuple[list[int], list[int]]]:
+    return [(fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, 3, kind, 0.25, 0)]

@@ -1,0 +1,275 @@
+"""The laws of a sweep, with real Ray, real MLflow and real files: same bits, nothing twice, nothing lost."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import psutil
+import pytest
+from rich.console import Console
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep.launch import Outcome, run_sweep
+from rsrl_ray.tracking import mlflow_uri, open_results
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+Tables = dict[tuple[int, str], list[pd.DataFrame]]
+Write = Callable[..., Path]
+
+
+def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
+    """Run the sweep in this process; how it ended and what it printed."""
+    console = Console(file=io.StringIO(), width=200)
+    outcome = run_sweep(read_experiment(file, overrides), console)
+    assert isinstance(console.file, io.StringIO)
+    return outcome, console.file.getvalue()
+
+
+def tables(file: Path) -> Tables:
+    return open_results(read_experiment(file)).predictions()
+
+
+def assert_same_bits(first: Tables, second: Tables) -> None:
+    assert first.keys() == second.keys()
+    for trial, rounds in first.items():
+        assert len(rounds) == len(second[trial])
+        for ours, theirs in zip(rounds, second[trial], strict=True):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def entries(file: Path) -> dict[str, int]:
+    """The archive's rounds by key, with the time each was written."""
+    folder = Path(read_experiment(file).storage, "rounds")
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/*/manifest.json")}
+
+
+def weights(file: Path) -> set[str]:
+    folder = Path(read_experiment(file).storage, "rounds")
+    return {path.parent.name for path in folder.glob("*/*/weights.safetensors")}
+
+
+def children(experiment: Experiment) -> pd.DataFrame:
+    client = mlflow.MlflowClient(mlflow_uri(experiment))
+    found = client.get_experiment_by_name(experiment.name)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id], "tags.`rsrl.trial` != ''")
+    rows = []
+    for run in runs:
+        for name in run.data.metrics:
+            points = client.get_metric_history(run.info.run_id, name)
+            rows += [(run.info.run_name, run.info.status, name, point.step, point.value) for point in points]
+    return pd.DataFrame(rows, columns=["run", "status", "metric", "step", "value"])
+
+
+def statuses(experiment: Experiment) -> list[str]:
+    client = mlflow.MlflowClient(mlflow_uri(experiment))
+    found = client.get_experiment_by_name(experiment.name)
+    assert found is not None
+    return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """Every trial swept alone, in a storage of its own: nothing is shared."""
+    alone: Tables = {}
+    for name, steps in {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}.items():
+        for fold in (0, 1):
+            folder = tmp_path_factory.mktemp(f"alone-{name}-{fold}")
+            file = write_tiny(folder, photos_csv, schedules={name: steps}, folds={**FOLDS, "use": [fold]})
+            assert not swept(file)[0].failed
+            alone |= tables(file)
+    return alone
+
+
+def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
+    experiment_file: Write, reference: Tables
+) -> None:
+    file = experiment_file()
+    outcome, _ = swept(file)
+    assert (len(outcome.finished), outcome.failed, outcome.stopped, outcome.unlogged) == (6, {}, [], 0)
+    assert_same_bits(tables(file), reference)
+    log = children(read_experiment(file))
+    trained = log[(log.metric == "reused") & (log.value == 0)]
+    assert len(trained) == len(entries(file)) < 6 * 4
+    # firm and later share rounds 1 to 3; all three schedules of a fold share round 1.
+    assert (log.metric == "reused").sum() == 6 * 4
+    assert set(log.status) == {"FINISHED"}
+    assert not log.duplicated(["run", "metric", "step"]).any()
+
+
+def test_a_second_run_trains_and_logs_nothing_new(experiment_file: Write) -> None:
+    file = experiment_file(schedules={"firm": {1: 0.5}}, rounds=2)
+    swept(file)
+    before, log = entries(file), children(read_experiment(file))
+    swept(file)
+    assert entries(file) == before
+    pd.testing.assert_frame_equal(children(read_experiment(file)), log)
+
+
+def test_a_schedule_or_rounds_added_train_only_what_is_new(experiment_file: Write, reference: Tables) -> None:
+    file = experiment_file(schedules={"firm": {1: 0.5}}, rounds=3)
+    swept(file)
+    before = entries(file)
+    assert len(before) == 2 * 3
+    file = experiment_file(schedules={"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}, rounds=4)
+    _, printed = swept(file)
+    after = entries(file)
+    assert {key: after[key] for key in before} == before
+    assert_same_bits(tables(file), reference)
+    assert "made again" not in printed
+    assert "new trials" not in printed
+
+
+def test_needed_weights_only_and_those_dropped_are_made_again_with_the_same_bits(
+    experiment_file: Write, reference: Tables
+) -> None:
+    knobs: dict[str, Any] = {"archive": {"weights": "needed"}, "folds": {**FOLDS, "use": [0]}}
+    file = experiment_file(schedules={"firm": {1: 0.5}}, **knobs)
+    swept(file)
+    assert 1 <= len(weights(file)) <= 2 < len(entries(file))  # the newest and the best
+    kept = weights(file)
+    rounds = reference[0, "firm"]
+    best = max(range(4), key=lambda number: (macro(rounds[number]), -number))
+    assert len(kept) == (1 if best == 3 else 2)
+    file = experiment_file(schedules={"firm": {1: 0.5}, "none": {1: 0.0}}, **knobs)
+    _, printed = swept(file)
+    assert ("round 1 made again" in printed) == (best != 0)
+    assert_same_bits(tables(file), {key: value for key, value in reference.items() if key in tables(file)})
+
+
+def macro(table: pd.DataFrame) -> float:
+    from rsrl_ray.predictions import round_metrics
+
+    return round_metrics(table, 3)["validation_macro_f1"]
+
+
+def test_an_archive_deleted_or_damaged_gives_the_same_results(experiment_file: Write, reference: Tables) -> None:
+    file = experiment_file()
+    swept(file)
+    storage = Path(read_experiment(file).storage)
+    record = sorted(storage.glob("rounds/*/*/record.safetensors"))[3]
+    content = bytearray(record.read_bytes())
+    content[-1] ^= 1
+    record.write_bytes(content)
+    before = entries(file)
+    _, printed = swept(file)
+    assert "damaged in the archive, trained again" in " ".join(printed.split())
+    changed = {key for key, written in entries(file).items() if written != before[key]}
+    assert changed == {record.parent.name}
+    shutil.rmtree(storage / "rounds")
+    shutil.rmtree(storage / "artifacts")
+    (storage / "mlflow.db").unlink()
+    swept(file)
+    assert_same_bits(tables(file), reference)
+
+
+def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write) -> None:
+    file = experiment_file(schedules={"firm": {1: 0.5}}, rounds=1, folds={**FOLDS, "use": [0]})
+    swept(file)
+    _, printed = swept(file, "--training.learning_rate", "0.02")
+    assert "training.learning_rate was 0.01, is 0.02" in " ".join(printed.split())
+    assert len(entries(file)) == 2
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 4
+
+
+def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> None:
+    file = experiment_file()
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.is_set() and len(killed) < 2:
+            if len(entries(file)) > 2 * (len(killed) + 1):
+                for process in psutil.process_iter(["cmdline", "ppid"]):
+                    if "ray::RSRLTrial" in " ".join(process.info["cmdline"] or []):
+                        os.kill(process.pid, signal.SIGKILL)
+                        killed.append(process.pid)
+                        break
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    outcome, printed = swept(file)
+    stop.set()
+    thread.join()
+    assert killed
+    assert not outcome.failed
+    assert "started again" in printed
+    assert_same_bits(tables(file), reference)
+
+
+def start_driver(file: Path) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while len(entries(file)) < count:
+        assert driver.poll() is None, driver.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_driver_ended_mid_round_then_the_same_command(
+    experiment_file: Write, reference: Tables, sent: signal.Signals
+) -> None:
+    file = experiment_file()
+    driver = start_driver(file)
+    wait_for_rounds(file, 4, driver)
+    driver.send_signal(sent)
+    printed = driver.communicate(timeout=60)[0]
+    before = entries(file)
+    assert len(before) < len({key for rounds in reference.values() for key in range(len(rounds))}) * 6
+    if sent == signal.SIGINT:
+        assert driver.returncode == 130, printed
+        assert "the same command goes on" in printed
+        assert "Traceback" not in printed
+        assert "RUNNING" not in statuses(read_experiment(file))
+    outcome, _ = swept(file)
+    assert len(outcome.finished) == 6
+    after = entries(file)
+    assert {key: after[key] for key in before} == before  # nothing that was done is trained again
+    assert_same_bits(tables(file), reference)
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 7
+
+
+FOLDS = {"count": 2, "validation": 0.2}
+
+
+def write_tiny(folder: Path, photos: Path, **knobs: Any) -> Path:
+    import yaml
+
+    content = {
+        "name": "tiny",
+        "photos": str(photos),
+        "storage": "results",
+        "folds": FOLDS,
+        "network": {"backbone": "small", "weights": "none", "image_size": 32},
+        "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
+        "rounds": 4,
+        "resources": {"cpus": 1},
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))
+    return path

@@ -1,0 +1,485 @@
+"""The archive on a real disk: what is written comes back, and what is damaged is found out."""
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from rsrl_ray import archive as archive_module
+from rsrl_ray.archive import Archive, Damaged, Record, array_digest, open_storage, round_key, start_key
+from rsrl_ray.core.revision import revise
+
+KEY = "ab12cd"
+WEIGHTS = {
+    "features.0.weight": np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 2, 2),
+    "classifier.bias": np.array([1.5, -2.25], dtype=np.float16),
+    "bn.num_batches_tracked": np.array(7, dtype=np.int64),
+}
+RECORD = Record(
+    number=3,
+    logits=np.array([[0.1, -np.inf, 1e-38], [np.nan, 2.0, -0.0]], dtype=np.float32),
+    kept=np.array([True, False]),
+    conv1={
+        "weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+        "bias": np.array([0.5, 0.25], dtype=np.float32),
+        "stride": np.array([4, 4]),
+        "padding": np.array([2, 2]),
+    },
+    maker="fold0-paper",
+    created=1700000000.125,
+    seconds=12.5,
+)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """An archive that holds one round, `RECORD` with `WEIGHTS` under `KEY`."""
+    filled = Archive(str(tmp_path))
+    filled.write(KEY, RECORD, WEIGHTS)
+    return filled
+
+
+def _file(root: Path, part: str, key: str = KEY) -> Path:
+    return root / "rounds" / key[:2] / key / part
+
+
+def _same_bits(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def _same_record(found: Record | None, expected: Record = RECORD) -> None:
+    assert found is not None
+    _same_bits(
+        {"logits": found.logits, "kept": found.kept, **found.conv1},
+        {"logits": expected.logits, "kept": expected.kept, **expected.conv1},
+    )
+    times = (expected.number, expected.maker, expected.created, expected.seconds)
+    assert (found.number, found.maker, found.created, found.seconds) == times
+
+
+# What is written
+
+
+def test_a_round_comes_back_bit_for_bit(archive: Archive) -> None:
+    _same_record(archive.read(KEY))
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+def test_the_files_of_a_round(archive: Archive, tmp_path: Path) -> None:
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert files == [
+        "rounds/ab/ab12cd/manifest.json",
+        "rounds/ab/ab12cd/record.safetensors",
+        "rounds/ab/ab12cd/weights.safetensors",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [np.asfortranarray, lambda array: array[::-1], lambda array: array.transpose(3, 2, 1, 0), lambda a: a[:, 1:]],
+    ids=["columns first", "reversed", "transposed", "part"],
+)
+def test_arrays_come_back_whatever_their_order_in_memory(
+    archive: Archive, change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    # A channels_last layer's weights are such an array.
+    weights = {"conv": change(np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5))}
+    archive.write(KEY, RECORD, weights)
+    _same_bits(archive.read_weights(KEY) or {}, weights)
+
+
+def test_logits_come_back_whatever_their_order_in_memory(archive: Archive) -> None:
+    logits = np.arange(12, dtype=np.float32).reshape(4, 3)
+    archive.write(KEY, Record(1, np.asfortranarray(logits), RECORD.kept, {}, "t", 0.0, 0.0), WEIGHTS)
+    found = archive.read(KEY)
+    assert found is not None
+    np.testing.assert_array_equal(found.logits, logits)
+
+
+def test_a_round_that_was_never_written_is_none(tmp_path: Path) -> None:
+    empty = Archive(str(tmp_path / "not" / "there"))
+    assert empty.read(KEY) is None
+    assert empty.read_weights(KEY) is None
+
+
+def test_rounds_do_not_touch_each_other(archive: Archive) -> None:
+    other = Record(4, RECORD.logits + 1, RECORD.kept, RECORD.conv1, "other", 1.0, 2.0)
+    archive.write("ab12ce", other, {"w": np.zeros(1)})
+    _same_record(archive.read(KEY))
+    _same_record(archive.read("ab12ce"), other)
+
+
+def test_without_its_manifest_a_round_does_not_exist(archive: Archive, tmp_path: Path) -> None:
+    _file(tmp_path, "manifest.json").unlink()
+    assert archive.read(KEY) is None
+    assert archive.read_weights(KEY) is None
+
+
+def test_a_directory_and_its_uri_are_the_same_archive(archive: Archive, tmp_path: Path) -> None:
+    _same_record(Archive(f"file://{tmp_path}/").read(KEY))
+    _same_record(Archive(f"{tmp_path}/").read(KEY))
+
+
+# Weights that were not kept
+
+
+def test_dropped_weights_leave_the_record(archive: Archive, tmp_path: Path) -> None:
+    archive.drop_weights(KEY)
+    assert not _file(tmp_path, "weights.safetensors").exists()
+    assert archive.read_weights(KEY) is None
+    _same_record(archive.read(KEY))
+
+
+def test_dropping_what_is_not_there_is_no_error(archive: Archive) -> None:
+    archive.drop_weights("ffff")
+    archive.drop_weights(KEY)
+    archive.drop_weights(KEY)
+    assert archive.read_weights("ffff") is None
+
+
+def test_dropped_weights_can_be_written_again(archive: Archive) -> None:
+    archive.drop_weights(KEY)
+    archive.write(KEY, RECORD, WEIGHTS)
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("place", [0, 20, -1], ids=["length", "header", "data"])
+@pytest.mark.parametrize(("part", "read"), [("record", Archive.read), ("weights", Archive.read_weights)])
+def test_a_flipped_bit_is_found(
+    archive: Archive, tmp_path: Path, part: str, read: Callable[[Archive, str], object], place: int
+) -> None:
+    path = _file(tmp_path, f"{part}.safetensors")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=re.escape(f"{path} does not have the checksum it was written with")):
+        read(archive, KEY)
+
+
+@pytest.mark.parametrize(("part", "read"), [("record", Archive.read), ("weights", Archive.read_weights)])
+@pytest.mark.parametrize("length", [0, 50, -1])
+def test_a_truncated_file_is_found(
+    archive: Archive, tmp_path: Path, part: str, read: Callable[[Archive, str], object], length: int
+) -> None:
+    path = _file(tmp_path, f"{part}.safetensors")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(Damaged, match=re.escape(str(path))):
+        read(archive, KEY)
+
+
+def test_a_record_that_is_gone_is_found(archive: Archive, tmp_path: Path) -> None:
+    path = _file(tmp_path, "record.safetensors")
+    path.unlink()
+    with pytest.raises(Damaged, match=re.escape(f"{path} is gone")):
+        archive.read(KEY)
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+def test_a_truncated_manifest_is_found(archive: Archive, tmp_path: Path) -> None:
+    path = _file(tmp_path, "manifest.json")
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        for read in (archive.read, archive.read_weights):
+            with pytest.raises(Damaged, match=re.escape(str(path))):
+                read(KEY)
+
+
+def test_no_flipped_bit_of_a_manifest_passes_for_another_round(archive: Archive, tmp_path: Path) -> None:
+    path = _file(tmp_path, "manifest.json")
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            try:
+                found = archive.read(KEY)
+            except Damaged:
+                continue
+            _same_record(found)  # a flip among the blanks, say
+
+
+@pytest.mark.parametrize("content", ["null", "3", "[]", "{}", '{"number": 3}', '{"number": 3, "checksums": null}'])
+def test_what_is_no_manifest_is_found(archive: Archive, tmp_path: Path, content: str) -> None:
+    path = _file(tmp_path, "manifest.json")
+    path.write_text(content)
+    with pytest.raises(Damaged, match=re.escape(f"{path} is not a manifest")):
+        archive.read(KEY)
+    with pytest.raises(Damaged, match=re.escape(f"{path} is not a manifest")):
+        archive.read_weights(KEY)
+
+
+@pytest.mark.parametrize("knob", ["number", "maker", "created", "seconds", "checksums"])
+def test_a_manifest_that_lacks_something_is_found(archive: Archive, tmp_path: Path, knob: str) -> None:
+    path = _file(tmp_path, "manifest.json")
+    manifest = json.loads(path.read_text())
+    del manifest[knob]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(Damaged, match=re.escape(str(path))):
+        archive.read(KEY)
+
+
+def test_a_damaged_round_is_whole_again_once_rewritten(archive: Archive, tmp_path: Path) -> None:
+    _file(tmp_path, "record.safetensors").write_bytes(b"noise")
+    _file(tmp_path, "manifest.json").write_text("{")
+    archive.write(KEY, RECORD, WEIGHTS)
+    _same_record(archive.read(KEY))
+
+
+# Writers
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_round_whose_writer_was_killed_does_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    archive = Archive(str(tmp_path))
+    put, calls = archive._put, 0
+
+    def killed(key: str, part: str, content: bytes) -> str:
+        nonlocal calls
+        if calls == written:
+            raise _KilledError
+        calls += 1
+        return put(key, part, content)
+
+    monkeypatch.setattr(archive, "_put", killed)
+    with pytest.raises(_KilledError):
+        archive.write(KEY, RECORD, WEIGHTS)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == written
+    assert Archive(str(tmp_path)).read(KEY) is None
+    assert Archive(str(tmp_path)).read_weights(KEY) is None
+
+
+def test_what_a_killed_writer_left_is_cleaned_and_what_another_writes_now_is_not(
+    archive: Archive, tmp_path: Path
+) -> None:
+    stale, fresh = _file(tmp_path, "weights.safetensors.0.tmp"), _file(tmp_path, "weights.safetensors.1.tmp")
+    for path, age in ((stale, 7200), (fresh, 60)):
+        path.write_bytes(b"half a fi")
+        os.utime(path, (time.time() - age, time.time() - age))
+    archive.write(KEY, RECORD, WEIGHTS)
+    assert sorted(path.name for path in fresh.parent.iterdir()) == [
+        "manifest.json",
+        "record.safetensors",
+        "weights.safetensors",
+        "weights.safetensors.1.tmp",
+    ]
+    _same_record(archive.read(KEY))
+
+
+def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(str(tmp_path))
+
+    class FullDisk(fs.LocalFileSystem):
+        def move(self, src: str, dest: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "_fs", FullDisk())
+    with pytest.raises(OSError, match="No space left on device"):
+        archive.write(KEY, RECORD, WEIGHTS)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_writers_of_the_same_round_do_not_disturb_each_other_or_a_reader(tmp_path: Path) -> None:
+    weights = {"w": np.arange(50_000, dtype=np.float32)}
+    Archive(str(tmp_path)).write(KEY, RECORD, weights)
+    done = threading.Event()
+
+    def write() -> None:
+        for _ in range(25):
+            Archive(str(tmp_path)).write(KEY, RECORD, weights)
+
+    def read() -> int:
+        reader, times = Archive(str(tmp_path)), 0
+        while not done.is_set():
+            _same_record(reader.read(KEY))
+            _same_bits(reader.read_weights(KEY) or {}, weights)
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            for writer in [pool.submit(write) for _ in range(3)]:
+                writer.result()
+        finally:
+            done.set()
+        assert all(reader.result() > 0 for reader in readers)
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_weights_may_be_dropped_by_several_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Archive(str(tmp_path)), Archive(str(tmp_path))
+    first.write(KEY, RECORD, WEIGHTS)
+
+    class Race(fs.LocalFileSystem):
+        def get_file_info(self, *arguments: Any) -> Any:
+            found = super().get_file_info(*arguments)
+            second.drop_weights(KEY)  # after the look, before the deletion
+            return found
+
+        def delete_file(self, path: str) -> None:
+            second.drop_weights(KEY)
+            super().delete_file(path)
+
+    monkeypatch.setattr(first, "_fs", Race())
+    first.drop_weights(KEY)
+    assert first.read_weights(KEY) is None
+
+
+# Storage
+
+
+def test_a_file_system_without_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a bucket: no folders, no move; a file is there once it was written.
+    bucket = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem()))
+    monkeypatch.setattr(archive_module, "open_storage", lambda root: (bucket, "bucket/results"))
+    archive = Archive("s3://bucket/results")
+    assert archive.read(KEY) is None
+    archive.write(KEY, RECORD, WEIGHTS)
+    _same_record(archive.read(KEY))
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    found = bucket.get_file_info(fs.FileSelector("bucket/results", recursive=True))
+    assert sorted(info.path for info in found if info.type == fs.FileType.File) == [
+        f"bucket/results/rounds/ab/{KEY}/{name}"
+        for name in ("manifest.json", "record.safetensors", "weights.safetensors")
+    ]
+    archive.drop_weights(KEY)
+    archive.drop_weights(KEY)
+    assert archive.read_weights(KEY) is None
+    _same_record(archive.read(KEY))
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("foo://bucket/x", "storage: foo://bucket/x: Unrecognized filesystem type"),
+        ("https://example.org/x", "storage: https://example.org/x: Unrecognized filesystem type"),
+        ("s3:///x", "storage: s3:///x: Missing bucket name"),
+        ("s3://bucket/x?regoin=eu-west-1", "storage: .*Unexpected query parameter in S3 URI: 'regoin'"),
+        ("file://elsewhere/x", "storage: file://elsewhere/x: Unsupported hostname"),
+    ],
+)
+def test_storage_that_cannot_be_is_refused(root: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        open_storage(root)
+    assert str(error.value).endswith("give a directory, s3://... or gs://...")
+
+
+def test_a_directory_needs_no_uri(tmp_path: Path) -> None:
+    system, base = open_storage(f"{tmp_path}/")
+    assert isinstance(system, fs.LocalFileSystem)
+    assert base == str(tmp_path)
+
+
+# Keys
+
+IDENTITY: dict[str, Any] = {
+    "photos": "8f",
+    "start": "07",
+    "training": {"epochs": 5, "learning_rate": 0.001, "augmentation": ["flip"]},
+    "seed": 0,
+    "fold": 1,
+    "device": "cpu",
+    "versions": ["2.15.0"],
+}
+LABELS = np.array([0, 1, 2, 1])
+TRAIN = np.array([0, 1, 3])
+KEPT = np.array([True, True, False, False])
+
+
+def test_keys_do_not_change_unnoticed() -> None:
+    # Another key for the same round makes all users train everything again.
+    assert array_digest({"kept": KEPT}) == "?"
+    assert start_key(IDENTITY, LABELS, TRAIN) == "?"
+    assert round_key("aa", KEPT, 2) == "?"
+
+
+def test_a_round_key_is_the_digest_of_parent_kept_mask_and_number() -> None:
+    kept = hashlib.blake2b(b"kept |b1 (4,);\x01\x01\x00\x00", digest_size=16).hexdigest()
+    content = f'{{"kept": "{kept}", "number": 2, "parent": "aa"}}'.encode()
+    assert round_key("aa", KEPT, 2) == hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def test_schedules_that_kept_the_same_photos_share_a_key() -> None:
+    confidence = np.array([0.1, 0.2, 0.8, 0.85, 0.9, 0.95, 0.99])
+    labels, majority = np.zeros(7, dtype=np.int64), np.array([0])
+    low, high, higher = (revise(confidence, labels, majority, [k]).kept for k in (0.3, 0.7, 0.81))
+    start = start_key(IDENTITY, LABELS, TRAIN)
+    assert round_key(start, low, 2) == round_key(start, high, 2)
+    assert round_key(start, low, 2) == round_key(start, higher, 2)  # by the guard
+    assert round_key(start, low, 2) != round_key(start, np.ones(7, dtype=bool), 2)
+
+
+def test_every_ingredient_changes_a_start_key() -> None:
+    changed = [
+        {**IDENTITY, "photos": "90"},
+        {**IDENTITY, "start": "08"},
+        {**IDENTITY, "training": {**IDENTITY["training"], "learning_rate": 0.01}},
+        {**IDENTITY, "training": {**IDENTITY["training"], "augmentation": []}},
+        {**IDENTITY, "seed": 1},
+        {**IDENTITY, "fold": 0},
+        {**IDENTITY, "device": "cuda"},
+        {**IDENTITY, "versions": ["2.15.1"]},
+        {**IDENTITY, "more": None},
+    ]
+    keys = [start_key(identity, LABELS, TRAIN) for identity in [IDENTITY, *changed]]
+    keys.append(start_key(IDENTITY, np.array([0, 1, 2, 2]), TRAIN))
+    keys.append(start_key(IDENTITY, LABELS, np.array([0, 1, 2])))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_order_of_writing_does_not_change_a_start_key() -> None:
+    turned = dict(reversed(IDENTITY.items()))
+    assert start_key(turned, LABELS, TRAIN) == start_key(IDENTITY, LABELS, TRAIN)
+
+
+def test_every_ingredient_changes_a_round_key() -> None:
+    another = KEPT.copy()
+    another[3] = True
+    keys = [round_key("aa", KEPT, 2), round_key("ab", KEPT, 2), round_key("aa", another, 2), round_key("aa", KEPT, 3)]
+    assert len(set(keys)) == 4
+
+
+def test_an_array_digest_sees_name_type_shape_and_bytes_and_nothing_else() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    digests = [
+        array_digest(arrays)
+        for arrays in (
+            {"a": array},
+            {"b": array},
+            {"a": array.astype(np.float64)},
+            {"a": array.view(np.int32)},
+            {"a": array.reshape(3, 2)},
+            {"a": array + 1},
+            {"a": array, "b": array},
+            {"a": np.zeros((0, 3), dtype=np.float32)},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+    assert array_digest({"a": np.asfortranarray(array)}) == digests[0]
+    assert array_digest({"b": array, "a": array}) == digests[6]

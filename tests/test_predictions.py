@@ -1,0 +1,274 @@
+"""The table of a round: by hand, and as the one file that everything can be recomputed from."""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score
+
+from rsrl_ray import config
+from rsrl_ray import predictions as rounds_table
+from rsrl_ray.core.folds import Fold, make_folds
+from rsrl_ray.core.revision import Membership, Revision, likelihood, self_confidence
+from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.rounds import RoundResult, run_rounds
+
+# Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
+IMAGES = ["a.jpg", "b.jpg", "sub/c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg"]
+SCORES = np.array([2, 3, 3, 4, 3, 3, 7])
+FOLD = Fold(0, np.array([0, 4, 5, 6]), np.array([1]), np.array([2, 3]))
+KEPT = np.array([True, False, False, False, False, True, True])
+RETURNED = np.array([False, False, False, False, False, True, False])
+LOGITS = np.array(
+    [
+        [1.0, 0.0, 0.0, 0.0],  # train, 2 as 2
+        [0.0, 0.0, 1.0, 0.0],  # validation, 3 as 4
+        [0.0, 1.0, 0.0, 0.0],  # test, 3 as 3
+        [0.0, 1.0, 0.0, 0.0],  # test, 4 as 3
+        [0.0, -1.0, 0.0, 0.0],  # train, 3 as 2, dropped
+        [0.0, 1.0, 0.0, 1.0],  # train, 3 as 3 (a tie goes to the lower score), returned
+        [0.0, 0.0, 3.0, 2.0],  # train, 7 as 4
+    ],
+    dtype=np.float32,
+)
+
+
+def _table() -> pd.DataFrame:
+    return rounds_table.predictions(IMAGES, SCORES, FOLD, KEPT, RETURNED, LOGITS, "sigmoid")
+
+
+def test_one_row_a_photo_by_hand() -> None:
+    table = _table()
+    assert table.columns.tolist() == [
+        "image",
+        "split",
+        "score",
+        "predicted",
+        "kept",
+        "returned",
+        "self_confidence",
+        "logit_2",
+        "logit_3",
+        "logit_4",
+        "logit_7",
+    ]
+    assert table["image"].tolist() == IMAGES
+    assert table["split"].tolist() == ["train", "validation", "test", "test", "train", "train", "train"]
+    assert table["score"].tolist() == SCORES.tolist()
+    assert table["predicted"].tolist() == [2, 4, 3, 3, 2, 3, 4]
+    missing = pd.NA
+    assert table["kept"].equals(pd.Series([True, missing, missing, missing, False, True, True], dtype="boolean"))
+    assert table["returned"].equals(pd.Series([False, missing, missing, missing, False, True, False], dtype="boolean"))
+    expected = 1 / (1 + np.exp(-np.array([1.0, 0, 1, 0, -1, 1, 2])))
+    np.testing.assert_allclose(table["self_confidence"], expected, rtol=1e-15)
+    assert table["logit_4"].dtype == np.float32
+    np.testing.assert_array_equal(rounds_table.logits(table), LOGITS)
+
+
+def test_confusion_by_hand() -> None:
+    assert rounds_table.confusion(_table(), "test").tolist() == [
+        [0, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 0, 0],
+    ]
+
+
+def test_class_table_by_hand() -> None:
+    table = rounds_table.class_table(_table())
+    assert table.columns.tolist() == ["split", "score", "support", "precision", "recall", "f1"]
+    assert table["split"].tolist() == ["validation"] * 4 + ["test"] * 4
+    assert table["score"].tolist() == [2, 3, 4, 7] * 2
+    assert table["support"].tolist() == [0, 1, 0, 0, 0, 1, 1, 0]
+    assert table["precision"].tolist() == [0, 0, 0, 0, 0, 0.5, 0, 0]
+    assert table["recall"].tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
+    np.testing.assert_allclose(table["f1"], [0, 0, 0, 0, 0, 2 / 3, 0, 0])
+
+
+def test_metrics_by_hand() -> None:
+    assert rounds_table.round_metrics(_table(), majority=1) == pytest.approx(
+        {
+            "test_macro_f1": 1 / 3,  # of the scores 3 and 4
+            "test_total_f1": 2 / 3,
+            "test_all_class_macro_f1": 1 / 6,
+            "test_weighted_f1": 1 / 3,
+            "test_accuracy": 1 / 2,
+            "validation_macro_f1": 0.0,
+            "train_accuracy": 2 / 3,  # of the three kept photos
+            "train_size": 3.0,
+            "majority_share": 1 / 3,  # score 3 is the largest of the training photos
+            "returned": 1.0,
+            "dropped": 1.0,
+            "mean_logit": 10 / 28,
+            "f1_2": 0.0,
+            "f1_3": 2 / 3,
+            "f1_4": 0.0,
+            "f1_7": 0.0,
+        },
+        abs=0,
+        rel=1e-15,
+    )
+
+
+def test_without_validation_photos_there_is_no_validation_metric() -> None:
+    fold = Fold(0, np.array([0, 1, 4, 5, 6]), np.array([], dtype=np.int64), np.array([2, 3]))
+    kept = np.isin(np.arange(7), fold.train)
+    table = rounds_table.predictions(IMAGES, SCORES, fold, kept, ~kept, LOGITS, "sigmoid")
+    assert "validation_macro_f1" not in rounds_table.round_metrics(table, majority=1)
+    assert rounds_table.class_table(table)["support"].tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
+
+
+def test_a_score_without_training_photos_is_no_obstacle() -> None:
+    # A random fold of three scores, one of which has all its photos among the test photos.
+    scores = np.array([2, 2, 2, 2, 2, 2, 3, 3, 3, 9])
+    fold = Fold(0, np.arange(8), np.array([], dtype=np.int64), np.array([8, 9]))
+    kept = np.arange(10) < 8
+    logits = np.eye(3, dtype=np.float32)[np.searchsorted([2, 3, 9], scores)]
+    table = rounds_table.predictions([f"{n}.jpg" for n in range(10)], scores, fold, kept, ~kept, logits, "sigmoid")
+    settings = config.Revision(majority_classes=3)
+    found = rounds_table.round_metrics(table, settings.majority_classes)
+    assert (found["majority_share"], found["train_accuracy"]) == (1.0, 1.0)
+    assert rounds_table.next_kept(table, (0.5, 0.5, 0.5), settings).tolist() == kept.tolist()
+
+
+# From the file alone
+
+
+class RandomLearner:
+    """Logits that lean to the label, more so from round to round, of very different magnitudes."""
+
+    def __init__(self, labels: NDArray[np.int64], classes: int) -> None:
+        self._labels, self._classes = labels, classes
+
+    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+        generator = np.random.default_rng(number)
+        shape = (len(self._labels), self._classes)
+        logits = generator.normal(size=shape) * generator.choice([1e-6, 0.1, 3.0], size=shape)
+        logits[np.arange(len(self._labels)), self._labels] += number
+        return logits.astype(np.float32)
+
+
+SHARES = np.array([93, 697, 1488, 512, 186, 113, 9, 2, 1])
+SCORE_OF = np.array([1, 2, 3, 4, 5, 6, 8, 9, 10])  # nine classes, and no photo of score 7
+ALL_LABELS = np.random.default_rng(5).permutation(np.repeat(np.arange(9), -(-SHARES // 5)))
+STEPS: dict[int, float | list[float]] = {1: [0.9, 0.8, 0.7], 3: 0.95}
+ROUNDS = 5
+
+
+def _rounds(settings: config.Revision, fold: Fold) -> list[RoundResult]:
+    schedule = make_schedule(STEPS, settings.majority_classes)
+    return list(run_rounds(RandomLearner(ALL_LABELS, 9), ALL_LABELS, fold, schedule, ROUNDS, settings))
+
+
+def _read_back(
+    result: RoundResult, fold: Fold, membership: Membership, path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A round's table as it was made, and as it is read from its Parquet file."""
+    names = [f"{photo:04d}.jpg" for photo in range(len(ALL_LABELS))]
+    table = rounds_table.predictions(
+        names, SCORE_OF[ALL_LABELS], fold, result.kept, result.returned, result.logits, membership
+    )
+    table.to_parquet(path, index=False)
+    return table, pd.read_parquet(path)
+
+
+@pytest.mark.parametrize("kind", ["stratified", "random"])
+@pytest.mark.parametrize("membership", get_args(Membership))
+def test_everything_is_recomputed_exactly_from_the_file(membership: Membership, kind: str, tmp_path: Path) -> None:
+    settings = config.Revision(membership=membership)
+    fold = make_folds(ALL_LABELS, 5, kind, 0.1, 0)[1]  # type: ignore[arg-type]
+    results = _rounds(settings, fold)
+    schedule = make_schedule(STEPS, settings.majority_classes)
+    for result, following in zip(results, [*results[1:], None], strict=True):
+        made, read = _read_back(result, fold, membership, tmp_path / "predictions.parquet")
+        pd.testing.assert_frame_equal(read, made, check_exact=True)
+        assert rounds_table.round_metrics(read, 3) == rounds_table.round_metrics(made, 3)
+        assert rounds_table.class_table(read).equals(rounds_table.class_table(made))
+        np.testing.assert_array_equal(rounds_table.logits(read), result.logits)
+        labels = np.unique(read["score"], return_inverse=True)[1]
+        confidence = self_confidence(likelihood(rounds_table.logits(read), membership), labels)
+        np.testing.assert_array_equal(confidence, read["self_confidence"])
+        if following is not None:
+            kept = rounds_table.next_kept(read, schedule.thresholds(result.number), settings)
+            np.testing.assert_array_equal(kept, following.kept)
+    # The test would prove nothing if nothing had been dropped or nothing had come back.
+    assert all(0 < np.count_nonzero(result.kept) < len(fold.train) for result in results[1:])
+    assert any(result.returned.any() for result in results)
+
+
+def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:
+    fold = make_folds(ALL_LABELS, 5, "stratified", 0.1, 0)[1]
+    scores = SCORE_OF[ALL_LABELS]
+    test, validation = fold.test, fold.validation
+    for result in _rounds(config.Revision(), fold):
+        _, read = _read_back(result, fold, "sigmoid", tmp_path / "predictions.parquet")
+        predicted = SCORE_OF[result.logits.argmax(axis=1)]
+        found = rounds_table.round_metrics(read, 3)
+        exact = {
+            "train_size": result.kept.sum(),
+            "dropped": len(fold.train) - result.kept.sum(),
+            "returned": result.returned.sum(),
+            "mean_logit": result.logits.mean(dtype=np.float64),
+            "train_accuracy": accuracy_score(scores[result.kept], predicted[result.kept]),
+            "test_accuracy": accuracy_score(scores[test], predicted[test]),
+            "majority_share": np.isin(scores[result.kept], [3, 2, 4]).mean(),
+        }
+        assert {name: found.pop(name) for name in exact} == exact
+        per_class = f1_score(scores[test], predicted[test], labels=SCORE_OF, average=None, zero_division=0)
+        assert found == pytest.approx(
+            {
+                "test_macro_f1": _f1(scores[test], predicted[test], "macro", np.unique(scores[test])),
+                "test_all_class_macro_f1": _f1(scores[test], predicted[test], "macro", SCORE_OF),
+                "test_weighted_f1": _f1(scores[test], predicted[test], "weighted", SCORE_OF),
+                "test_total_f1": per_class.sum(),
+                "validation_macro_f1": _f1(
+                    scores[validation], predicted[validation], "macro", np.unique(scores[validation])
+                ),
+                **{f"f1_{score}": f1 for score, f1 in zip(SCORE_OF, per_class, strict=True)},
+            },
+            rel=1e-14,
+        )
+
+
+def _f1(scores: NDArray[np.int64], predicted: NDArray[np.int64], average: str, among: NDArray[np.int64]) -> float:
+    return float(f1_score(scores, predicted, labels=among, average=average, zero_division=0))
+
+
+# Notes
+
+
+def _notes(
+    counts: tuple[tuple[int, int], ...], thresholds: tuple[float, ...], guarded: tuple[int, ...] = ()
+) -> list[str]:
+    revision = Revision(np.ones(1, dtype=bool), guarded, counts)
+    return rounds_table.revision_notes(revision, thresholds, [4, 3, 5])
+
+
+def test_a_revision_that_drops_more_than_half_of_a_class_is_noted() -> None:
+    assert _notes(((1190, 595), (558, 279), (410, 205)), (0.9, 0.9, 0.9)) == []
+    assert _notes(((1190, 1001), (558, 279), (410, 206)), (0.95, 0.9, 0.875)) == [
+        "K = 0.95 drops 1,001 of 1,190 photos of score 4",
+        "K = 0.875 drops 206 of 410 photos of score 5",
+    ]
+
+
+def test_a_guarded_class_is_noted() -> None:
+    assert _notes(((1190, 1178), (558, 0), (410, 405)), (0.9, 0.9, 0.9), (0, 2)) == [
+        "K = 0.9 drops 1,178 of 1,190 photos of score 4",
+        "K = 0.9 drops 405 of 410 photos of score 5",
+        "the guard (min_kept) kept some of score 4, 5",
+    ]
+
+
+def test_a_revision_that_drops_nearly_nothing_is_noted() -> None:
+    assert _notes(((1190, 10), (560, 5), (450, 7)), (0.9, 0.9, 0.9)) == []  # 22 of 2,200: 1 %
+    assert _notes(((1190, 10), (560, 5), (450, 6)), (0.9, 0.9, 0.9)) == [
+        "nearly nothing dropped: 21 of 2,200 photos of the largest classes"
+    ]
+
+
+def test_dropping_nothing_on_purpose_is_not_noted() -> None:
+    assert _notes(((1190, 0), (560, 0), (450, 0)), (0.0, 0.0, 0.0)) == []

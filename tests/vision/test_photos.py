@@ -1,0 +1,285 @@
+"""From a table of real picture files to pixels: checked together, decoded once, left out on request."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rsrl_ray.vision import pixels
+from rsrl_ray.vision.photos import PhotoProblems, Problem, check_photos, decode_photo, load_photos
+
+SIZE = 4
+SCORES = [2, 2, 3, 3, 9, 9]
+
+
+def save(path, level):
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 6), (level, level, level)).save(path)
+    return path
+
+
+def write_csv(folder, rows):
+    lines = [f"{image},{score}" for image, score in rows]
+    (folder / "photos.csv").write_text("\n".join(["image,score", *lines, ""]))
+    return folder / "photos.csv"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Six good pictures, grey of level 10, 20, ..., two of each score; their rows of a table."""
+    for row in range(6):
+        save(tmp_path / "images" / f"{row}.png", 10 * (row + 1))
+    return [(f"images/{row}.png", score) for row, score in enumerate(SCORES)]
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """What has been decoded for a cache since, counted."""
+    calls = []
+
+    def count(data, size):
+        calls.append(size)
+        return decode_photo(data, size)
+
+    monkeypatch.setattr(pixels, "decode_photo", count)
+    return calls
+
+
+def levels(photo_set):
+    return photo_set.pixels()[:, 0, 0, 0].tolist()
+
+
+def test_load(tmp_path, rows):
+    told = []
+    source = write_csv(tmp_path, rows)
+    found = load_photos(source, SIZE, tmp_path / "cache", progress=lambda *what: told.append(what))
+    assert found.images == tuple(image for image, _ in rows)
+    assert found.scores.tolist() == SCORES and found.scores.dtype == np.int64
+    assert found.classes.tolist() == [2, 3, 9]
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2] and found.labels.dtype == np.int64
+    assert found.sources == tuple(str(tmp_path / image) for image, _ in rows)
+    assert (found.left_out, found.notes, found.image_size) == ((), (), SIZE)
+    assert found.pixels().shape == (6, SIZE, SIZE, 3) and not found.pixels().flags.writeable
+    assert levels(found) == [10, 20, 30, 40, 50, 60]
+    assert told == [("reading", 6, 6), ("decoding", 6, 6)]
+
+
+def test_every_kind_of_table_gives_the_same_photos(tmp_path, rows):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    votes = {score: " ".join("5" if vote == score else "0" for vote in range(1, 11)) for score in SCORES}
+    for row, score in enumerate(SCORES):
+        save(folder / str(score) / f"{row}.png", 10 * (row + 1))
+        picture = (tmp_path / "images" / f"{row}.png").read_bytes()
+        (tmp_path / "images" / f"{row}.jpg").write_bytes(picture)
+    ava = [f"{row + 1} {row} {votes[score]} 1 22 1396\n" for row, score in enumerate(SCORES)]
+    (tmp_path / "AVA.txt").write_text("".join(ava))
+    table = pa.table({"image": [image for image, _ in rows], "score": SCORES})
+    pq.write_table(table, tmp_path / "photos.parquet")
+    sources = (write_csv(tmp_path, rows), tmp_path / "photos.parquet", tmp_path / "AVA.txt", folder)
+    found = [load_photos(source, SIZE, tmp_path / "cache") for source in sources]
+    assert [one.scores.tolist() for one in found] == [SCORES] * 4
+    assert len({one.fingerprint for one in found}) == 1
+    assert [levels(one) for one in found] == [[10, 20, 30, 40, 50, 60]] * 4
+
+
+def test_the_fingerprint_is_of_the_pixels_alone(tmp_path, rows):
+    cache = tmp_path / "cache"
+    first = load_photos(write_csv(tmp_path, rows), SIZE, cache)
+    images = [image for image, _ in rows]
+    again = load_photos(write_csv(tmp_path, zip(images, [5, 5, 6, 6, 7, 7], strict=True)), SIZE, cache)
+    assert again.fingerprint == first.fingerprint and again.classes.tolist() == [5, 6, 7]
+    turned = load_photos(write_csv(tmp_path, rows[::-1]), SIZE, cache)
+    larger = load_photos(write_csv(tmp_path, rows), SIZE + 1, cache)
+    assert len({first.fingerprint, turned.fingerprint, larger.fingerprint}) == 3
+
+
+def test_the_second_load_decodes_nothing(tmp_path, rows, decoded):
+    source = write_csv(tmp_path, rows)
+    first = load_photos(source, SIZE, tmp_path / "cache")
+    assert decoded == [SIZE] * 6
+    again = load_photos(source, SIZE, tmp_path / "cache")
+    assert (again.fingerprint, again.pixels_path) == (first.fingerprint, first.pixels_path)
+    assert len(decoded) == 6
+    save(tmp_path / "images" / "0.png", 99)
+    assert levels(load_photos(source, SIZE, tmp_path / "cache")) == [99, 20, 30, 40, 50, 60]
+    assert len(decoded) == 12
+
+
+def test_a_damaged_cache_is_decoded_again(tmp_path, rows, decoded):
+    source = write_csv(tmp_path, rows)
+    first = load_photos(source, SIZE, tmp_path / "cache")
+    first.pixels_path.write_bytes(first.pixels_path.read_bytes()[:-1])
+    again = load_photos(source, SIZE, tmp_path / "cache")
+    assert len(decoded) == 12 and again.fingerprint == first.fingerprint
+    again.pixels_path.write_bytes(b"\x93NUMPY")
+    assert levels(again) == [10, 20, 30, 40, 50, 60]
+    assert len(decoded) == 18
+
+
+def test_on_another_node_the_photos_are_decoded_there(tmp_path, rows):
+    found = load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    for path in (tmp_path / "cache").iterdir():
+        path.unlink()
+    (tmp_path / "cache").rmdir()
+    there = pickle.loads(pickle.dumps(found))
+    assert levels(there) == [10, 20, 30, 40, 50, 60]
+    record = there.pixels_path.with_suffix(".json")
+    record.write_text(record.read_text().replace(there.fingerprint, "1234"))
+    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+        there.pixels()
+    there.pixels_path.unlink()
+    save(tmp_path / "images" / "3.png", 99)
+    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+        there.pixels()
+    (tmp_path / "images" / "3.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"images/3.png: missing .*; every machine of a sweep reads the photos"
+    ):
+        there.pixels()
+
+
+BAD = [
+    ("images/0.png", 2, ["the same path as line 16, with the score 3 there and 2 here"]),
+    ("images/1.png", 2, []),
+    ("images/2.png", 3, []),
+    ("images/3.png", 3, ["the same bytes as line 15 (copy.png), with the score 9 there and 3 here"]),
+    ("images/4.png", 9, []),
+    ("images/5.png", 9, []),
+    ("images/6.png", 2, []),
+    ("images/7.png", 3, []),
+    ("gone.png", 2, ["missing (there is no {folder}/gone.png)"]),
+    ("images", 2, ["a folder, not a picture"]),
+    ("empty.png", "good", ["the score is not an integer: 'good'", "zero bytes"]),
+    ("text.png", 3, ["not a picture that Pillow can read"]),
+    ("short.png", 3, ["truncated (image file is truncated)"]),
+    ("copy.png", 9, ["the same bytes as line 5 (images/3.png), with the score 3 there and 9 here"]),
+    ("images/../images/0.png", 3, ["the same path as line 2, with the score 2 there and 3 here"]),
+    ("images/7.png", 3, ["the same path as line 9"]),
+    ("images/8.png", 4, ["the only photo with the score 4 that is left of 2"]),
+    ("", 4, ["no image is named"]),
+    ("images/9.png", 9, []),
+]
+NOTE = "line 20, images/9.png: the same bytes as line 7 (images/5.png), with the same score"
+
+
+@pytest.fixture
+def bad(tmp_path, rows):
+    """A table with a problem of nearly every kind."""
+    for row in (6, 7, 8):
+        save(tmp_path / "images" / f"{row}.png", 10 * (row + 1))
+    save(tmp_path / "images" / "9.png", 60)
+    save(tmp_path / "copy.png", 40)
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not found")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "short.png")
+    (tmp_path / "short.png").write_bytes((tmp_path / "short.png").read_bytes()[:5000])
+    return write_csv(tmp_path, [(image, score) for image, score, _ in BAD])
+
+
+def expected(folder):
+    return [
+        f"line {line}{', ' if image else ''}{image}: {message.format(folder=folder)}"
+        for line, (image, _, messages) in enumerate(BAD, start=2)
+        for message in messages
+    ]
+
+
+def test_everything_that_is_wrong_is_told_together(tmp_path, bad):
+    examined = check_photos(bad)
+    assert [str(problem) for problem in examined.problems] == expected(tmp_path)
+    assert examined.images == tuple(image for image, _, messages in BAD if not messages)
+    assert examined.scores.tolist() == [2, 3, 9, 9, 2, 3, 9]
+    assert examined.notes == (NOTE,)
+    with pytest.raises(PhotoProblems) as caught:
+        load_photos(bad, SIZE, tmp_path / "cache")
+    assert caught.value.problems == examined.problems
+    assert str(caught.value).splitlines() == [
+        f"{bad}: {len(expected(tmp_path))} problems",
+        *(f"  {line}" for line in expected(tmp_path)),
+        "Mend the photos or their table, or leave these photos out with --skip_bad.",
+    ]
+
+
+def test_skip_bad_leaves_them_out_and_decodes_once(tmp_path, bad, decoded):
+    found = load_photos(bad, SIZE, tmp_path / "cache", skip_bad=True)
+    readable = len(BAD) - 4
+    assert len(decoded) == readable
+    assert found.images == tuple(image for image, _, messages in BAD if not messages)
+    assert [str(problem) for problem in found.left_out] == expected(tmp_path)
+    assert found.notes == (NOTE,) and found.classes.tolist() == [2, 3, 9]
+    assert levels(found) == [20, 30, 50, 60, 70, 80, 60]
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()].count(".npy") == 1
+    again = load_photos(bad, SIZE, tmp_path / "cache", skip_bad=True)
+    assert len(decoded) == readable and again.fingerprint == found.fingerprint
+    again.pixels_path.unlink()
+    assert levels(load_photos(bad, SIZE, tmp_path / "cache", skip_bad=True)) == [20, 30, 50, 60, 70, 80, 60]
+    assert len(decoded) == readable + 7
+
+
+def test_skip_bad_after_a_refusal_decodes_nothing_again(tmp_path, bad, decoded):
+    with pytest.raises(PhotoProblems):
+        load_photos(bad, SIZE, tmp_path / "cache")
+    count = len(decoded)
+    found = load_photos(bad, SIZE, tmp_path / "cache", skip_bad=True)
+    assert len(decoded) == count and levels(found) == [20, 30, 50, 60, 70, 80, 60]
+
+
+def test_skip_bad_gives_what_the_good_photos_alone_give(tmp_path, bad):
+    found = load_photos(bad, SIZE, tmp_path / "cache", skip_bad=True)
+    alone = write_csv(tmp_path, [(image, score) for image, score, messages in BAD if not messages])
+    assert load_photos(alone, SIZE, tmp_path / "other").fingerprint == found.fingerprint
+
+
+def test_a_table_is_mended_without_decoding_again(tmp_path, rows, decoded):
+    with pytest.raises(PhotoProblems, match=r"line 2, images/0.png: the score is not an integer: '2.5'"):
+        load_photos(write_csv(tmp_path, [(rows[0][0], 2.5), *rows[1:]]), SIZE, tmp_path / "cache")
+    load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    assert len(decoded) == 6
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_fewer_than_three_classes_is_refused_even_so(tmp_path, rows, skip_bad):
+    source = write_csv(tmp_path, rows[:5])
+    with pytest.raises(PhotoProblems) as caught:
+        load_photos(source, SIZE, tmp_path / "cache", skip_bad=skip_bad)
+    assert str(caught.value) == (
+        f"{source}: 2 problems\n"
+        "  line 6, images/4.png: the only photo with the score 9\n"
+        "  fewer than three classes of two good photos or more; there are: 2, 3\n"
+        "Mend the photos or their table."
+    )
+    assert caught.value.problems[1] == Problem(None, None, caught.value.problems[1].message)
+
+
+def test_no_picture_can_be_read(tmp_path, rows):
+    source = write_csv(tmp_path, [(f"no/{image}", score) for image, score in rows])
+    with pytest.raises(PhotoProblems, match=r"7 problems\n.*line 2, no/images/0.png: missing"):
+        load_photos(source, SIZE, tmp_path / "cache")
+
+
+def test_the_problems_of_a_parquet_file_and_a_folder_say_where(tmp_path, rows):
+    pq.write_table(pa.table({"image": ["no.png"], "score": [1]}), tmp_path / "photos.parquet")
+    assert str(check_photos(tmp_path / "photos.parquet").problems[0]).startswith("row 1, no.png: missing")
+    (tmp_path / "folder" / "7").mkdir(parents=True)
+    (tmp_path / "folder" / "7" / "a.jpg").touch()
+    assert str(check_photos(str(tmp_path / "folder")).problems[0]) == "7/a.jpg: zero bytes"
+
+
+def test_check_raises_for_a_table_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match=r"no.csv: cannot be read"):
+        check_photos(tmp_path / "no.csv")
+
+
+def test_the_cache_may_be_a_relative_path(tmp_path, rows, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path, rows)
+    found = load_photos("photos.csv", SIZE, Path("cache"))
+    assert found.pixels_path.is_absolute()
+    monkeypatch.chdir("/")
+    assert levels(found) == [10, 20, 30, 40, 50, 60]

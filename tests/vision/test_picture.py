@@ -1,0 +1,228 @@
+"""Pixels of every kind of picture, as literal values, and the cause where there are none."""
+
+import re
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, JpegImagePlugin
+from PIL.PngImagePlugin import PngInfo
+from pyarrow import fs
+
+from rsrl_ray.vision import picture
+from rsrl_ray.vision.picture import decode_photo, read_bytes
+
+RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
+
+
+def encode(image, kind="PNG", **options):
+    data = BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def red_blue():
+    return Image.fromarray(np.array([[RED, BLUE]], dtype=np.uint8))
+
+
+def noise(size=(64, 64)):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_rgb(kind, options):
+    pixels = decode_photo(encode(red_blue(), kind, **options), None)
+    assert pixels.dtype == np.uint8 and pixels.tolist() == [[RED, BLUE]]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, [[RED, BLUE]]),
+        (2, [[BLUE, RED]]),
+        (3, [[BLUE, RED]]),
+        (6, [[RED], [BLUE]]),
+        (8, [[BLUE], [RED]]),
+    ],
+)
+def test_exif_orientation(orientation, expected):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert decode_photo(encode(red_blue(), exif=exif), None).tolist() == expected
+
+
+def test_exif_orientation_of_a_jpeg_that_is_warped():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(red_blue().resize((640, 320), Image.Resampling.NEAREST), "JPEG", exif=exif, subsampling=0)
+    pixels = decode_photo(data, 8).astype(int)
+    assert pixels.shape == (8, 8, 3)
+    assert np.abs(pixels[0] - RED).max() <= 3 and np.abs(pixels[-1] - BLUE).max() <= 3
+
+
+def test_exif_that_is_garbage_is_passed_over():
+    data = encode(Image.new("RGB", (8, 8), "red"), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert decode_photo(data, None).shape == (8, 8, 3)
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n       2\nno hex")
+    assert decode_photo(encode(red_blue(), pnginfo=text), None).tolist() == [[RED, BLUE]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_grey_of_16_bits_is_shifted(kind):
+    grey = Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16))
+    assert decode_photo(encode(grey, kind), None).tolist() == [[[v] * 3 for v in (0, 0, 1, 128, 255)]]
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0, 256, 65535], [0, 1, 255]), ([0, 7, 255], [0, 7, 255])])
+def test_grey_of_32_bits_is_shifted_only_where_it_needs_to_be(values, expected):
+    grey = Image.fromarray(np.array([values], dtype=np.int32))
+    assert grey.mode == "I"
+    assert decode_photo(encode(grey, "TIFF"), None).tolist() == [[[v] * 3 for v in expected]]
+
+
+def test_palette_with_and_without_transparency():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((1, 0), 1)
+    assert decode_photo(encode(image), None).tolist() == [[RED, BLUE]]
+    assert decode_photo(encode(image, transparency=0), None).tolist() == [[WHITE, BLUE]]
+    assert decode_photo(encode(image, transparency=b"\xff\x00"), None).tolist() == [[RED, WHITE]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, WHITE),
+        ("L", 77, [77, 77, 77]),
+        ("LA", (0, 0), WHITE),
+        ("LA", (77, 255), [77, 77, 77]),
+        ("RGBA", (255, 0, 0, 255), RED),
+        ("RGBA", (255, 0, 0, 0), WHITE),
+        ("RGBA", (255, 0, 0, 128), [255, 127, 127]),
+    ],
+)
+def test_other_modes(mode, colour, expected):
+    assert decode_photo(encode(Image.new(mode, (1, 1), colour)), None).tolist() == [[expected]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"), [("CMYK", (0, 255, 255, 0), RED), ("L", 77, [77] * 3)]
+)
+def test_jpegs_that_are_not_rgb(mode, colour, expected):
+    pixels = decode_photo(encode(Image.new(mode, (8, 8), colour), "JPEG", quality=100), 4)
+    assert pixels.shape == (4, 4, 3) and np.abs(pixels.astype(int) - expected).max() <= 2
+
+
+def test_the_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (2, 1), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert decode_photo(data, None).tolist() == [[RED, RED]]
+
+
+def test_warping_is_antialiased():
+    board = np.indices((64, 128)).sum(axis=0) % 2 * 255
+    pixels = decode_photo(encode(Image.fromarray(board.astype(np.uint8))), 8)
+    assert pixels.shape == (8, 8, 3) and pixels.min() >= 120 and pixels.max() <= 135
+
+
+def test_large_jpegs_are_opened_reduced(monkeypatch):
+    sizes = []
+    draft = JpegImagePlugin.JpegImageFile.draft
+
+    def spy(self, mode, size):
+        result = draft(self, mode, size)
+        sizes.append(self.size)
+        return result
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", spy)
+    image = noise((30, 40)).resize((1600, 1200), Image.Resampling.BICUBIC)
+    data = encode(image, "JPEG", quality=95)
+    reduced = decode_photo(data, 100).astype(int)
+    assert sizes == [(400, 300)]
+    whole = np.asarray(Image.open(BytesIO(data)).resize((100, 100), Image.Resampling.BILINEAR)).astype(int)
+    assert reduced.shape == (100, 100, 3) and np.abs(reduced - whole).max() <= 5
+    assert decode_photo(data, None).shape == (1200, 1600, 3)
+
+
+def huge_png(width, height):
+    """A PNG whose header promises more pixels than there are."""
+    data = encode(Image.new("L", (1, 1)))
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", r"zero bytes"),
+        (b"<html>not found</html>", r"not a picture that Pillow can read"),
+        (
+            encode(noise(), "JPEG")[:-100],
+            r"truncated \(image file is truncated \(\d+ bytes not processed\)\)",
+        ),
+        (encode(noise(), "JPEG")[:300], r"truncated \(.*\)"),
+        (encode(noise(), "PNG")[:5000], r"truncated \(image file is truncated\)"),
+        (encode(noise(), "WEBP")[:1000], r"truncated \(1000 of \d{4} bytes\)"),
+        (huge_png(20_000, 20_000), r"decompression bomb: 400 megapixels"),
+    ],
+)
+@pytest.mark.parametrize("size", [None, 8])
+def test_what_cannot_be_decoded(data, cause, size):
+    with pytest.raises(ValueError) as caught:
+        decode_photo(data, size)
+    assert re.fullmatch(cause, str(caught.value))
+
+
+def test_broken_in_the_middle():
+    data = bytearray(encode(noise()))
+    data[60] ^= 255
+    with pytest.raises(ValueError, match=r"^broken \(.*\)$"):
+        decode_photo(bytes(data), None)
+
+
+def test_a_large_picture_is_no_warning(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode_photo(encode(Image.new("RGB", (12, 12))), None).shape == (12, 12, 3)
+    with pytest.raises(ValueError, match="^decompression bomb: 0 megapixels$"):
+        decode_photo(encode(Image.new("RGB", (20, 20))), None)
+
+
+def test_reading(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    assert read_bytes(str(tmp_path / "a.jpg")) == b"abc"
+    for source, cause in {
+        "": "no image is named",
+        f"{tmp_path}/b.jpg": f"missing (there is no {tmp_path}/b.jpg)",
+        f"{tmp_path}": "a folder, not a picture",
+        f"{tmp_path}/empty.jpg": "zero bytes",
+        f"{tmp_path}/loop.jpg": "cannot be read (Too many levels of symbolic links)",
+        f"{tmp_path}/a\0.jpg": "cannot be read (embedded null byte)",
+        "ftp://host/a.jpg": "cannot be read (Unrecognized filesystem type in URI: ftp://host/)",
+    }.items():
+        with pytest.raises(ValueError) as caught:
+            read_bytes(source)
+        assert str(caught.value) == cause
+
+
+def test_reading_from_a_bucket(tmp_path, monkeypatch):
+    (tmp_path / "bucket" / "sub").mkdir(parents=True)
+    (tmp_path / "bucket" / "a b#1.jpg").write_bytes(b"abc")
+    roots = []
+
+    def local(root):
+        roots.append(root)
+        return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
+
+    monkeypatch.setattr(picture, "_file_system", local)
+    assert read_bytes("s3://bucket/a b#1.jpg") == b"abc"
+    assert read_bytes("s3://bucket/a%20b#1.jpg?region=eu-west-1") == b"abc"
+    assert roots == ["s3://bucket/", "s3://bucket/?region=eu-west-1"]
+    with pytest.raises(ValueError, match="^missing$"):
+        read_bytes("s3://bucket/c.jpg")
+    with pytest.raises(ValueError, match="^a folder, not a picture$"):
+        read_bytes("s3://bucket/sub")

@@ -1,0 +1,219 @@
+"""The file of decoded photos: made once, by one process, never half, and made again where it is damaged."""
+
+import shutil
+import threading
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rsrl_ray.vision.pixels import PixelFile, decoder, digest, in_threads
+
+COUNT, SIZE = 5, 4
+
+
+@pytest.fixture
+def file(tmp_path):
+    return PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
+
+
+def shade(row):
+    return np.full((SIZE, SIZE, 3), row + 1, dtype=np.uint8)
+
+
+def refuse(row):
+    raise AssertionError("made again")
+
+
+def names(file):
+    return sorted(path.name.removeprefix(file.path.stem) for path in file.path.parent.iterdir())
+
+
+def test_write_and_open(file):
+    assert file.record() is None and file.open() is None
+    record = file.write(shade)
+    assert file.record() == record and record.causes == {}
+    pixels = file.open()
+    assert pixels.shape == (COUNT, SIZE, SIZE, 3) and pixels[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+    assert not pixels.flags.writeable and isinstance(pixels, np.memmap)
+    assert np.array_equal(np.load(file.path), pixels)
+    assert names(file) == [".json", ".lock", ".npy"]
+    assert file.write(refuse) == record
+
+
+def test_pictures_that_are_no_good(file):
+    def one_bad(row):
+        if row == 3:
+            raise ValueError("zero bytes")
+        return shade(row)
+
+    assert file.write(one_bad).causes == {3: "zero bytes"}
+    assert file.record().causes == {3: "zero bytes"}
+    assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 0, 5]
+
+
+def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path):
+    def fingerprint(name, size, order):
+        file = PixelFile.of(np.zeros((len(order), 16), np.uint8), size, tmp_path / name)
+        return file.write(lambda row: np.full((size, size, 3), order[row], dtype=np.uint8)).fingerprint
+
+    prints = [
+        fingerprint("a", 4, [1, 2]),
+        fingerprint("b", 4, [2, 1]),
+        fingerprint("c", 4, [1, 2, 2]),
+        fingerprint("d", 2, [1, 2]),
+    ]
+    assert len(set(prints)) == 4 and fingerprint("e", 4, [1, 2]) == prints[0]
+
+
+def test_the_key_is_of_bytes_in_order_and_size(tmp_path):
+    digests = np.stack([digest(b"a"), digest(b"b")])
+    paths = {
+        PixelFile.of(digests, 4, tmp_path).path,
+        PixelFile.of(digests[::-1], 4, tmp_path).path,
+        PixelFile.of(digests[:1], 4, tmp_path).path,
+        PixelFile.of(digests, 5, tmp_path).path,
+    }
+    assert len(paths) == 4 and PixelFile.of(digests.copy(), 4, tmp_path).path in paths
+
+
+def cut(file):
+    file.path.write_bytes(file.path.read_bytes()[:-1])
+
+
+def reshape(file):
+    np.save(file.path, np.zeros((COUNT, SIZE, SIZE * 3, 1), np.uint8))
+
+
+def empty(file):
+    file.path.write_bytes(b"")
+
+
+def lose(file):
+    file.path.unlink()
+
+
+def break_record(file):
+    file.path.with_suffix(".json").write_text('{"fingerprint": ')
+
+
+def misshape_record(file):
+    file.path.with_suffix(".json").write_text('{"fingerprint": "1", "problems": []}')
+
+
+@pytest.mark.parametrize("damage", [cut, reshape, empty, lose, break_record, misshape_record])
+def test_a_damaged_file_is_made_again(file, damage):
+    record = file.write(shade)
+    damage(file)
+    assert file.open() is None or file.record() is None
+    assert file.write(shade) == record == file.record()
+    assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_what_was_mapped_stays_when_the_file_is_made_again(file):
+    file.write(shade)
+    pixels = file.open()
+    file.path.unlink()
+    file.write(lambda row: shade(row + 10))
+    assert pixels[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_two_at_once_make_it_once(file):
+    rows = []
+
+    def slow(row):
+        rows.append(row)
+        threading.Event().wait(0.02)
+        return shade(row)
+
+    threads = [threading.Thread(target=file.write, args=(slow,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(rows) == list(range(COUNT))
+
+
+def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(file, monkeypatch):
+    file.path.parent.mkdir()
+    file.path.with_suffix(".part").write_bytes(b"half")
+    usage = shutil.disk_usage
+    seen = []
+
+    def spy(path):
+        seen.append(names(file))
+        return usage(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", spy)
+    file.write(shade)
+    assert seen == [[".lock"]]
+    assert names(file) == [".json", ".lock", ".npy"]
+
+
+def test_an_error_leaves_nothing_half(file):
+    with pytest.raises(AssertionError, match="made again"):
+        file.write(refuse)
+    assert names(file) == [".lock"]
+
+
+def test_an_unexpected_fingerprint_is_refused(file):
+    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+        file.write(shade, expected="1234")
+    assert file.open() is None
+    record = file.write(shade)
+    assert file.write(shade, expected=record.fingerprint) == record
+    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+        file.write(refuse, expected="1234")
+
+
+def test_a_full_disk(file, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 100, COUNT * SIZE * SIZE * 3 - 1))
+    with pytest.raises(
+        ValueError, match=r"the decoded photos need 0.0 GB in .*cache, where 0.0 GB are free; make room"
+    ):
+        file.write(shade)
+
+
+def test_a_cache_that_is_no_folder(tmp_path):
+    (tmp_path / "cache").touch()
+    file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"the decoded photos cannot be kept in .*cache .File exists"):
+        file.write(shade)
+
+
+def test_a_picture_that_has_gone_is_not_recorded(tmp_path, file):
+    paths = [tmp_path / f"{row}.png" for row in range(COUNT)]
+    for row, path in enumerate(paths):
+        Image.fromarray(shade(row)).save(path)
+    paths[2].unlink()
+    sources = [str(path) for path in paths]
+    with pytest.raises(ValueError, match=r"2\.png: missing .*; every machine of a sweep reads the photos"):
+        file.write(decoder(sources, SIZE))
+    assert file.record() is None and file.open() is None
+    Image.fromarray(shade(2)).save(paths[2])
+    file.write(decoder(sources, SIZE))
+    assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_threads_tell_their_progress():
+    told, done = [], []
+    assert in_threads(70, done.append, "reading", lambda *what: told.append(what)) == {}
+    assert sorted(done) == list(range(70))
+    assert told == [("reading", 32, 70), ("reading", 64, 70), ("reading", 70, 70)]
+
+
+def test_an_interrupt_does_not_wait_for_what_is_queued():
+    done = []
+
+    def work(row):
+        threading.Event().wait(0.001)
+        done.append(row)
+
+    def interrupt(what, now, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(20_000, work, "reading", interrupt)
+    assert len(done) < 10_000
