@@ -10,6 +10,7 @@ A round is two files and a manifest, written in this order; a round without a wh
 import contextlib
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -106,12 +107,12 @@ class Archive:
         """Write a finished round; it exists once its manifest does."""
         arrays = {"logits": record.logits, "kept": record.kept, **record.conv1}
         checksums = {
-            "weights": self._put(key, "weights", safetensors.numpy.save(dict(weights))),
-            "record": self._put(key, "record", safetensors.numpy.save(arrays)),
+            "weights": self._put(key, "weights", _packed(weights)),
+            "record": self._put(key, "record", _packed(arrays)),
         }
         times = {"maker": record.maker, "created": record.created, "seconds": record.seconds}
-        manifest = {"format": 1, "number": record.number, **times, "checksums": checksums}
-        self._put(key, "manifest", json.dumps(manifest, indent=1).encode())
+        manifest = {"number": record.number, **times, "checksums": checksums}
+        self._put(key, "manifest", json.dumps({**manifest, "digest": digest(manifest)}, indent=1).encode())
 
     def read_weights(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The round's weights, or None where they were not kept. Raises `Damaged`."""
@@ -120,9 +121,7 @@ class Archive:
 
     def drop_weights(self, key: str) -> None:
         """Delete the round's weights, if they are there; its record stays."""
-        path = self._path(key, "weights")
-        if self._fs.get_file_info(path).type == fs.FileType.File:
-            self._fs.delete_file(path)
+        self._delete(self._path(key, "weights"))
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
         content = self._get(self._path(key, "manifest"))
@@ -130,9 +129,11 @@ class Archive:
             return None
         try:
             manifest: dict[str, Any] = json.loads(content)
-            manifest["number"], manifest["checksums"]["record"], manifest["checksums"]["weights"]
-        except (ValueError, KeyError, TypeError) as error:
+            written = manifest.pop("digest")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(f"{self._path(key, 'manifest')} is not a manifest: {error!r}") from error
+        if written != digest(manifest):
+            raise Damaged(f"{self._path(key, 'manifest')} is not a manifest that was written here")
         return manifest
 
     def _load(self, key: str, part: str, manifest: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
@@ -194,14 +195,46 @@ def open_storage(root: str) -> tuple[fs.FileSystem, str]:
     ValueError
         Where the URI's scheme is not known or its bucket's settings are wrong.
     """
+    assert root
     if "://" not in root:
         return fs.LocalFileSystem(), root.rstrip("/")
     try:
         system, base = fs.FileSystem.from_uri(root)
     except (ValueError, OSError) as error:
-        raise ValueError(f"storage: {root}: {error}; give a directory, s3://... or gs://...") from error
+        raise ValueError(
+            f"storage: {redacted(root)}: {redacted(str(error))}; give a directory, s3://... or gs://..."
+        ) from error
     return system, base.rstrip("/")
+
+
+def probe_storage(root: str) -> None:
+    """Write and delete a small file under ``root``, so that a sweep fails before it trains, not after.
+
+    Raises
+    ------
+    ValueError
+        Where that cannot be done.
+    """
+    system, base = open_storage(root)
+    path = f"{base}/rounds/probe-{uuid.uuid4().hex}"
+    try:
+        system.create_dir(f"{base}/rounds", recursive=True)
+        with system.open_output_stream(path) as stream:
+            stream.write(b"probe")
+        system.delete_file(path)
+    except OSError as error:
+        raise ValueError(f"storage: cannot write to {redacted(root)} ({redacted(str(error))})") from error
+
+
+def redacted(text: str) -> str:
+    """The text without the user and password that a URI in it may hold."""
+    return re.sub(r"://[^/@\s]*@", "://***@", text)
 
 
 def _checksum(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _packed(arrays: Arrays) -> bytes:
+    """Safetensors writes memory as it lies, which is another array where the order in memory is another."""
+    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})

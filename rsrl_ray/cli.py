@@ -116,6 +116,7 @@ def _show(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray import terminal
+    from rsrl_ray.archive import redacted
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.tracking import mlflow_uri, open_results
 
@@ -123,10 +124,12 @@ def _show(words: list[str]) -> int:
     states = open_results(experiment).states()
     console = _console()
     console.print(terminal.trials(experiment, states))
+    if any(state.history["validation_macro_f1"] for state in states):
+        console.print("macro F on validation photos, on test photos in brackets; best: by validation photos")
     for state in states:
         if state.reason:
             console.print(f"fold {state.fold}, {state.schedule} failed: {state.reason}", markup=False)
-    console.print(f"MLflow: {mlflow_uri(experiment)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"MLflow: {redacted(mlflow_uri(experiment))}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -164,11 +167,13 @@ def _ui(words: list[str]) -> int:
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
+    from rsrl_ray.archive import redacted
+
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
     lines = [f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}"]
     if outcome.stopped:
         lines.append(f"the same command goes on where it stopped: rsrl sweep {file}")
-    lines.append(f"results: {experiment.storage}")
+    lines.append(f"results: {redacted(experiment.storage)}")
     lines.append(f"table:   rsrl show {file}")
     lines.append(f"MLflow:  rsrl ui {file}")
     for line in lines:
@@ -190,3 +195,7 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

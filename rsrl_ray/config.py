@@ -197,6 +197,9 @@ def check(experiment: Experiment) -> None:
     if not experiment.schedules:
         wrong.append("schedules: none given; name at least one, such as {none: {1: 0.0}}")
     for name in experiment.schedules:
+        if not isinstance(name, str) or not name:
+            wrong.append(f"schedules: {name!r} is no name")
+            continue
         try:
             experiment.schedule(name)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """Experiment files: YAML and command line to an `Experiment`, by jsonargparse."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:
     """A parser of every knob of an experiment, with the docstrings of `rsrl_ray.config` as its help."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    set_parsing_settings(docstring_parse_attribute_docstrings=True, unset_sentinel=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **kwargs)
     parser.add_class_arguments(Experiment)
     return parser
@@ -54,7 +55,10 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
 
 def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
     """The checked experiment that a namespace of `parse` stands for."""
-    built = vars(parser.instantiate(knobs))
+    try:
+        built = vars(parser.instantiate(knobs))
+    except (ArgumentError, TypeError) as error:  # a whole group given as something else, such as `training: 3`
+        raise ValueError(f"a knob is not what it should be: {_short(error)}") from error
     values = {field.name: built[field.name] for field in dataclasses.fields(Experiment)}
     experiment = _plain(Experiment(**values))
     check(experiment)
@@ -88,4 +92,4 @@ def _plain(value: T) -> T:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return re.sub(r'Parser key "([^"]+)"', r"\1", " ".join(str(error).split()))

@@ -92,7 +92,6 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     """
     test, train = confusion(table, "test"), table[table["split"] == "train"]
     kept = train[train["kept"].astype(bool)]
-    scores = train["score"].to_numpy()
     values = {
         "test_macro_f1": metrics.macro_f1(test),
         "test_total_f1": metrics.total_f1(test),
@@ -101,7 +100,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "test_accuracy": metrics.accuracy(test),
         "train_accuracy": float((kept["score"] == kept["predicted"]).mean()),
         "train_size": float(len(kept)),
-        "majority_share": metrics.sharing_rate(kept["score"].to_numpy(), _majority_scores(scores, majority)),
+        "majority_share": metrics.sharing_rate(kept["score"].to_numpy(), _majority_scores(table, majority)),
         "returned": float(train["returned"].sum()),
         "dropped": float(len(train) - len(kept)),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
@@ -125,7 +124,8 @@ def next_kept(table: pd.DataFrame, thresholds: Thresholds, settings: config.Revi
 
 def logits(table: pd.DataFrame) -> NDArray[np.float32]:
     """The table's logits, [N, C], classes ascending by score."""
-    return table[[f"logit_{score}" for score in np.unique(table["score"])]].to_numpy(dtype=np.float32)
+    columns = table[[f"logit_{score}" for score in np.unique(table["score"])]]
+    return np.ascontiguousarray(columns, dtype=np.float32)
 
 
 def revision_notes(revision: Revision, thresholds: Thresholds, majority_scores: Sequence[int]) -> list[str]:
@@ -145,9 +145,9 @@ def revision_notes(revision: Revision, thresholds: Thresholds, majority_scores: 
     return notes
 
 
-def _majority_scores(scores: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    classes, labels = np.unique(scores, return_inverse=True)
-    return classes[majority_classes(labels, count)]
+def _majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
+    classes, labels = np.unique(table["score"], return_inverse=True)
+    return classes[majority_classes(labels[table["split"] == "train"], count)]
 
 
 def _listed(scores: Sequence[int], places: Sequence[int]) -> str:

@@ -57,21 +57,12 @@ def examination(found: Examination, source: str | Path) -> Group:
 
 
 def trials(experiment: Experiment, states: list[TrialState]) -> Table:
-    """The table of `rsrl show`: every trial of the file, at its last round and at its best on validation photos."""
+    """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
     found = {(state.fold, state.schedule): state for state in states}
     table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
-    right = (
-        "fold",
-        "round",
-        "macro F",
-        "test macro F",
-        "kept photos",
-        "best round",
-        "its macro F",
-        "its test macro F",
-    )
-    for column in ("fold", "schedule", "state", *right[1:]):
-        table.add_column(column, justify="right" if column in right else "left")
+    for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
+        left = column in ("schedule", "state")
+        table.add_column(column, justify="left" if left else "right", no_wrap=not left)
     expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
     for fold, name in dict.fromkeys([*expected, *found]):
         state = found.get((fold, name))
@@ -90,10 +81,7 @@ def _cells(state: TrialState, rounds: int) -> list[str]:
     return [
         name,
         f"{last}/{rounds}",
-        f"{chosen[last]:.3f}",
-        f"{test[last]:.3f}",
+        f"{chosen[last]:.3f} ({test[last]:.3f})",
         f"{sizes[last]:,.0f}",
-        str(best),
-        f"{chosen[best]:.3f}",
-        f"{test[best]:.3f}",
+        f"round {best}: {chosen[best]:.3f} ({test[best]:.3f})",
     ]

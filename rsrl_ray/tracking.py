@@ -94,7 +94,8 @@ class Tracker:
         # A server that is away must be noticed in seconds, not in MLflow's default minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment, self._artifacts = experiment, artifacts
         self._sweep = ""
@@ -150,8 +151,7 @@ class Tracker:
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
         """``status``: FINISHED, FAILED (with the reason) or KILLED."""
         run_id = self._child(trial)
-        if reason:
-            self._client.set_tag(run_id, REASON, reason)
+        self._client.set_tag(run_id, REASON, reason)
         self._client.set_terminated(run_id, status)
 
     def end_sweep(self, status: str) -> None:

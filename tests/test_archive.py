@@ -207,15 +207,14 @@ def test_no_flipped_bit_of_a_manifest_passes_for_another_round(archive: Archive,
     path = _file(tmp_path, "manifest.json")
     content = path.read_bytes()
     for place in range(len(content)):
-        for bit in range(8):
-            flipped = bytearray(content)
-            flipped[place] ^= 1 << bit
-            path.write_bytes(flipped)
-            try:
-                found = archive.read(KEY)
-            except Damaged:
-                continue
-            _same_record(found)  # a flip among the blanks, say
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = archive.read(KEY)
+        except Damaged:
+            continue
+        _same_record(found)  # a flip among the blanks, say
 
 
 @pytest.mark.parametrize("content", ["null", "3", "[]", "{}", '{"number": 3}', '{"number": 3, "checksums": null}'])
@@ -354,19 +353,20 @@ def test_weights_may_be_dropped_by_several_at_once(tmp_path: Path, monkeypatch: 
 # Storage
 
 
-def test_a_file_system_without_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a bucket: no folders, no move; a file is there once it was written.
-    bucket = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem()))
-    monkeypatch.setattr(archive_module, "open_storage", lambda root: (bucket, "bucket/results"))
+    bucket, base = fs.PyFileSystem(fs.FSSpecHandler(MemoryFileSystem())), f"{tmp_path.name}/results"
+    monkeypatch.setattr(archive_module, "open_storage", lambda root: (bucket, base))
     archive = Archive("s3://bucket/results")
     assert archive.read(KEY) is None
     archive.write(KEY, RECORD, WEIGHTS)
     _same_record(archive.read(KEY))
     _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
-    found = bucket.get_file_info(fs.FileSelector("bucket/results", recursive=True))
-    assert sorted(info.path for info in found if info.type == fs.FileType.File) == [
-        f"bucket/results/rounds/ab/{KEY}/{name}"
-        for name in ("manifest.json", "record.safetensors", "weights.safetensors")
+    found = bucket.get_file_info(fs.FileSelector(base, recursive=True))
+    assert sorted(info.base_name for info in found if info.type == fs.FileType.File) == [
+        "manifest.json",
+        "record.safetensors",
+        "weights.safetensors",
     ]
     archive.drop_weights(KEY)
     archive.drop_weights(KEY)
@@ -414,9 +414,9 @@ KEPT = np.array([True, True, False, False])
 
 def test_keys_do_not_change_unnoticed() -> None:
     # Another key for the same round makes all users train everything again.
-    assert array_digest({"kept": KEPT}) == "?"
-    assert start_key(IDENTITY, LABELS, TRAIN) == "?"
-    assert round_key("aa", KEPT, 2) == "?"
+    assert array_digest({"kept": KEPT}) == "957e30d85a85a5d1894d5680a7f6b81d"
+    assert start_key(IDENTITY, LABELS, TRAIN) == "bc40135df11b72bc95484cc1fec97e95"
+    assert round_key("aa", KEPT, 2) == "fd001a388fa7a06f6f5612353d3c77ff"
 
 
 def test_a_round_key_is_the_digest_of_parent_kept_mask_and_number() -> None:

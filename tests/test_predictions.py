@@ -1,7 +1,6 @@
 """The table of a round: by hand, and as the one file that everything can be recomputed from."""
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from rsrl_ray import config
 from rsrl_ray import predictions as rounds_table
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.revision import Membership, Revision, likelihood, self_confidence
-from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.core.schedule import Schedule, make_schedule
 from rsrl_ray.rounds import RoundResult, run_rounds
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
@@ -154,13 +153,23 @@ class RandomLearner:
 SHARES = np.array([93, 697, 1488, 512, 186, 113, 9, 2, 1])
 SCORE_OF = np.array([1, 2, 3, 4, 5, 6, 8, 9, 10])  # nine classes, and no photo of score 7
 ALL_LABELS = np.random.default_rng(5).permutation(np.repeat(np.arange(9), -(-SHARES // 5)))
-STEPS: dict[int, float | list[float]] = {1: [0.9, 0.8, 0.7], 3: 0.95}
+THRESHOLDS = [0.9, 0.8, 0.7]
 ROUNDS = 5
+SETTINGS = {
+    "sigmoid": config.Revision(),
+    "centred": config.Revision(membership="centred"),
+    "softmax": config.Revision(membership="softmax"),
+    "two classes, guarded": config.Revision(majority_classes=2, min_kept=0.6),
+}
+
+
+def _schedule(settings: config.Revision) -> Schedule:
+    return make_schedule({1: THRESHOLDS[: settings.majority_classes], 3: 0.95}, settings.majority_classes)
 
 
 def _rounds(settings: config.Revision, fold: Fold) -> list[RoundResult]:
-    schedule = make_schedule(STEPS, settings.majority_classes)
-    return list(run_rounds(RandomLearner(ALL_LABELS, 9), ALL_LABELS, fold, schedule, ROUNDS, settings))
+    learner = RandomLearner(ALL_LABELS, 9)
+    return list(run_rounds(learner, ALL_LABELS, fold, _schedule(settings), ROUNDS, settings))
 
 
 def _read_back(
@@ -176,27 +185,28 @@ def _read_back(
 
 
 @pytest.mark.parametrize("kind", ["stratified", "random"])
-@pytest.mark.parametrize("membership", get_args(Membership))
-def test_everything_is_recomputed_exactly_from_the_file(membership: Membership, kind: str, tmp_path: Path) -> None:
-    settings = config.Revision(membership=membership)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tmp_path: Path) -> None:
+    settings = SETTINGS[name]
     fold = make_folds(ALL_LABELS, 5, kind, 0.1, 0)[1]  # type: ignore[arg-type]
     results = _rounds(settings, fold)
-    schedule = make_schedule(STEPS, settings.majority_classes)
     for result, following in zip(results, [*results[1:], None], strict=True):
-        made, read = _read_back(result, fold, membership, tmp_path / "predictions.parquet")
+        made, read = _read_back(result, fold, settings.membership, tmp_path / "predictions.parquet")
         pd.testing.assert_frame_equal(read, made, check_exact=True)
-        assert rounds_table.round_metrics(read, 3) == rounds_table.round_metrics(made, 3)
+        largest = settings.majority_classes
+        assert rounds_table.round_metrics(read, largest) == rounds_table.round_metrics(made, largest)
         assert rounds_table.class_table(read).equals(rounds_table.class_table(made))
         np.testing.assert_array_equal(rounds_table.logits(read), result.logits)
         labels = np.unique(read["score"], return_inverse=True)[1]
-        confidence = self_confidence(likelihood(rounds_table.logits(read), membership), labels)
+        confidence = self_confidence(likelihood(rounds_table.logits(read), settings.membership), labels)
         np.testing.assert_array_equal(confidence, read["self_confidence"])
         if following is not None:
-            kept = rounds_table.next_kept(read, schedule.thresholds(result.number), settings)
+            kept = rounds_table.next_kept(read, _schedule(settings).thresholds(result.number), settings)
             np.testing.assert_array_equal(kept, following.kept)
     # The test would prove nothing if nothing had been dropped or nothing had come back.
     assert all(0 < np.count_nonzero(result.kept) < len(fold.train) for result in results[1:])
     assert any(result.returned.any() for result in results)
+    assert any(result.revision.guarded for result in results if result.revision) or "guarded" not in name
 
 
 def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:

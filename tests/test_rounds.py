@@ -116,6 +116,12 @@ def test_the_guard_keeps_the_most_likely_photos_and_the_round_says_so() -> None:
     assert _photos(results[2].returned) == [5, 6]
 
 
+def test_the_guards_share_is_the_settings() -> None:
+    settings = config.Revision(majority_classes=1, min_kept=0.8)  # 5.6 of 7 photos
+    results, _ = _run([_logits(0, 1, 2, 3, 4, 5, 6), _logits()], {1: 0.5}, settings)
+    assert _photos(results[1].kept) == _without(6)
+
+
 def test_revision_r_uses_network_r_and_makes_the_training_set_of_network_r_plus_1() -> None:
     results, _ = _run([_logits()] * 5, {1: 0.9, 3: 0.95})
     assert [result.thresholds for result in results] == [None, (0.9,), (0.9,), (0.95,), (0.95,)]

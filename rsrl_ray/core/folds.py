@@ -34,9 +34,11 @@ def make_folds(labels: NDArray[np.int64], count: int, kind: Kind, validation: fl
     folds = []
     for number in range(count):
         rest = np.flatnonzero(fold_of != number)
-        place = _dealt(labels[rest], kind, np.random.default_rng([seed, 1, number]))
-        # Every (1/validation)-th place of the dealt order: exact in number and, where stratified, in shares.
-        held = np.floor((place + 1) * validation) > np.floor(place * validation)
+        generator = np.random.default_rng([seed, 1, number])
+        place = (_dealt(labels[rest], kind, generator) + generator.integers(len(rest))) % len(rest)
+        # Every (1/validation)-th place of the dealt order, turned by a random step so that no class is always met
+        # or missed: exact in number and, where stratified, in shares. 100 * 0.29 falls short of 29, hence the 1e-9.
+        held = np.floor((place + 1) * validation + 1e-9) > np.floor(place * validation + 1e-9)
         for last in np.setdiff1d(labels[rest], labels[rest][~held]):
             held[np.flatnonzero(labels[rest] == last)[0]] = False
         folds.append(Fold(number, rest[~held], rest[held], np.flatnonzero(fold_of == number)))

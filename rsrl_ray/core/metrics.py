@@ -62,7 +62,7 @@ def accuracy(confusion: NDArray[np.int64]) -> float:
 
 def sharing_rate(labels: NDArray[np.int64], majority: NDArray[np.int64]) -> float:
     """Share of the photos that belongs to the majority classes: 87 % before and 83 % after RSRL in the paper."""
-    return float(np.isin(labels, majority).mean())
+    return float(np.isin(labels, majority).mean()) if len(labels) else 0.0
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Self-revision of the training set: which photos the next network is trained on (section III, eqs. 1 to 3)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,7 +35,7 @@ def likelihood(logits: NDArray[np.floating], membership: Membership = "sigmoid")
     photo's mean logit away first, ``softmax`` makes the classes share 1. The likelihoods of training
     photos are in-sample by design: the network that judges a photo was trained on it, or on its kin.
     """
-    outputs = np.asarray(logits, dtype=np.float64)
+    outputs = np.ascontiguousarray(logits, dtype=np.float64)  # sums depend on the order in memory
     if membership == "softmax":
         return np.asarray(softmax(outputs, axis=1))
     if membership == "centred":
@@ -69,12 +70,13 @@ def revise(
     confidence, labels : [n], over the original training set; majority, thresholds : [M].
     """
     assert len(majority) == len(thresholds)
+    assert np.isfinite(confidence).all()
     kept = np.ones(len(labels), dtype=bool)
     guarded, counts = [], []
     for place, threshold in enumerate(thresholds):
         members = np.flatnonzero(labels == majority[place])
         stays = ~(confidence[members] < threshold)
-        floor = min(len(members), max(FLOOR, int(np.ceil(min_kept * len(members)))))
+        floor = min(len(members), max(FLOOR, math.ceil(min_kept * len(members) - 1e-9)))
         if stays.sum() < floor:
             guarded.append(place)
             stays = np.zeros(len(members), dtype=bool)

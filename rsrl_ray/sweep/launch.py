@@ -15,7 +15,7 @@ from ray import tune
 from rich.console import Console
 
 from rsrl_ray import tracking
-from rsrl_ray.archive import Archive, open_storage
+from rsrl_ray.archive import Archive, probe_storage, redacted
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
@@ -128,7 +128,7 @@ def _open_tracker(
     local = experiment.mlflow is None
     artifacts = Path(experiment.storage, "artifacts").as_uri() if local else None
     files = {
-        "experiment.yaml": yaml.safe_dump(experiment.as_dict(), sort_keys=False),
+        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
         "folds.csv": folds_csv(photos, task.folds),
     }
     if photos.left_out:
@@ -240,18 +240,12 @@ def _check_resources(experiment: Experiment) -> None:
 @contextlib.contextmanager
 def _locked(experiment: Experiment) -> Iterator[None]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs."""
-    open_storage(experiment.storage)
     tracking.mlflow_uri(experiment)
+    probe_storage(experiment.storage)
     if "://" in experiment.storage:
         yield
         return
-    try:
-        folder = Path(experiment.storage)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{experiment.name}.lock").open("w")
-    except OSError as error:
-        raise ValueError(f"storage: cannot write to {experiment.storage} ({error.strerror})") from error
-    with lock:
+    with Path(experiment.storage, f"{experiment.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.network import Conv1, Weights
+from rsrl_ray.vision.reproducible import device_kind, reproducible
 
 EVALUATION_BATCH = 64
 """Photos a step in ``Learner.logits``: the bits depend on it, so it is no knob."""
@@ -32,9 +33,8 @@ class Learner:
     """Trains and judges one network on the photos of one fold.
 
     ``fit`` and ``logits`` give the same bits for the same arguments, whatever was called before, on one kind of
-    device. While they run they set switches of the whole process (number of threads, deterministic algorithms,
-    cuDNN's search for algorithms and TF32 off) and put them back afterwards. The constructor sets the environment
-    variable CUBLAS_WORKSPACE_CONFIG where it is missing: CUDA reads it when the process first uses it.
+    device. While they run they set switches of the whole process (see ``reproducible``). The constructor sets the
+    environment variable CUBLAS_WORKSPACE_CONFIG where it is missing: CUDA reads it when it is first used.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Learner:
         shuffle, augmentation = (
             torch.Generator().manual_seed(self._stream(number, purpose)) for purpose in (_SHUFFLE, _AUGMENTATION)
         )
-        with self._switches(), self._global_numbers(self._stream(number, _DROPOUT)):
+        with reproducible(self._training.threads), self._global_numbers(self._stream(number, _DROPOUT)):
             networks.load_weights(self._model, self._first_weights(parent, number))
             self._model.train()
             optimizer = self._optimizer()
@@ -118,11 +118,11 @@ class Learner:
             Where a logit is no finite number.
         """
         everything = batches(np.arange(len(self._labels)), EVALUATION_BATCH)
-        with self._switches():
+        with reproducible(self._training.threads):
             networks.load_weights(self._model, weights)
             self._model.eval()
             with torch.inference_mode(), self._autocast():
-                outputs = [self._model(self._photos(rows)).float().cpu() for rows in everything]
+                outputs = [self._model(self._photos(rows)).cpu() for rows in everything]
         logits = cast(NDArray[np.float32], torch.cat(outputs).numpy())
         if not np.isfinite(logits).all():
             raise self._diverged("a logit")
@@ -159,8 +159,9 @@ class Learner:
         for batch in batches(order, self._training.batch_size):
             rows = np.sort(batch)  # a memory-mapped file is read forwards
             photos = self._photos(rows, augmentation)
+            labels = torch.from_numpy(self._labels[rows]).to(self._device)
             with self._autocast():
-                loss = cross_entropy(self._model(photos), torch.from_numpy(self._labels[rows]).to(self._device))
+                loss = cross_entropy(self._model(photos), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -172,8 +173,8 @@ class Learner:
         photos = torch.from_numpy(self._pixels[rows]).to(self._device)  # [B, S, S, 3]
         if augmentation and self._training.augmentation:
             y, x = windows(len(photos), photos.shape[1], self._training.augmentation, augmentation)
-            first = torch.arange(len(photos))[:, None, None]
-            photos = photos[first.to(self._device), y[:, :, None].to(self._device), x[:, None, :].to(self._device)]
+            first = torch.arange(len(photos), device=self._device)[:, None, None]
+            photos = photos[first, y[:, :, None].to(self._device), x[:, None, :].to(self._device)]
         return photos.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
 
     def _autocast(self) -> torch.autocast:
@@ -190,35 +191,14 @@ class Learner:
             (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
             yield
 
-    @contextmanager
-    def _switches(self) -> Iterator[None]:
-        threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-        torch.set_num_threads(self._training.threads)
-        torch.use_deterministic_algorithms(True)
-        try:
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-                yield
-        finally:
-            torch.set_deterministic_debug_mode(mode)
-            torch.set_num_threads(threads)
-
     def _diverged(self, what: str) -> NotFinite:
         training = self._training
         hint = " or training.precision fp32" if training.precision == "bf16" else ""
         return NotFinite(
             f"{what} is not finite (learning rate {training.learning_rate:g}, head "
-            f"{training.learning_rate * training.head_factor:g}): try a training.learning_rate of "
+            f"{training.learning_rate * training.head_factor:g}): try training.learning_rate "
             f"{training.learning_rate / 10:g}{hint}"
         )
-
-
-def device_kind(device: torch.device) -> str:
-    """What the bits depend on: ``cuda-NVIDIA H200``, or on a CPU its vector units: ``cpu-AVX512-avx512_bf16``."""
-    if device.type == "cuda":
-        return f"cuda-{torch.cuda.get_device_name(device)}"
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older PyTorch cannot tell
-    units = [unit for unit in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if found.get(unit)]
-    return "-".join([device.type, torch.backends.cpu.get_cpu_capability(), *units])
 
 
 def batches(order: Indices, size: int) -> list[Indices]:

@@ -40,9 +40,7 @@ def no_digests(count: int) -> Pixels:
     return np.zeros((count, _DIGEST), dtype=np.uint8)
 
 
-def in_threads(
-    count: int, work: Callable[[int], None], what: str, progress: Progress | None
-) -> dict[int, str]:
+def in_threads(count: int, work: Callable[[int], None], what: str, progress: Progress | None) -> dict[int, str]:
     """Do ``work(row)`` for every row in threads; where it raises ValueError: row -> the cause."""
     starts = range(0, count, _CHUNK)
 

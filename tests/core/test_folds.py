@@ -125,13 +125,13 @@ def test_the_draw_does_not_change_unnoticed() -> None:
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2])
     assert _validation_and_test(labels, "stratified") == [
         ([6, 10], [0, 2, 3, 5]),
-        ([0], [1, 4, 8, 11]),
-        ([0], [6, 7, 9, 10]),
+        ([7, 9], [1, 4, 8, 11]),
+        ([2, 5], [6, 7, 9, 10]),
     ]
     assert _validation_and_test(labels, "random") == [
         ([3, 5], [0, 1, 10, 11]),
-        ([9, 11], [3, 5, 7, 8]),
-        ([0, 10], [2, 4, 6, 9]),
+        ([4, 6], [3, 5, 7, 8]),
+        ([3, 11], [2, 4, 6, 9]),
     ]
 
 

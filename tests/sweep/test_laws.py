@@ -193,7 +193,7 @@ def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> 
         while not stop.is_set() and len(killed) < 2:
             if len(entries(file)) > 2 * (len(killed) + 1):
                 for process in psutil.process_iter(["cmdline", "ppid"]):
-                    if "ray::RSRLTrial" in " ".join(process.info["cmdline"] or []):
+                    if "Trainable.train" in " ".join(process.info["cmdline"] or []):
                         os.kill(process.pid, signal.SIGKILL)
                         killed.append(process.pid)
                         break

@@ -107,9 +107,7 @@ def test_same_bytes_in_a_folder_name_the_picture():
 
 
 def test_rows_without_a_name_are_not_one_path():
-    rows, problems, _, _ = judged(
-        [*GOOD, ("", 2), ("", 2)], causes={6: "no image is named", 7: "no image is named"}
-    )
+    rows, problems, _, _ = judged([*GOOD, ("", 2), ("", 2)], causes={6: "no image is named", 7: "no image is named"})
     assert rows == [0, 1, 2, 3, 4, 5]
     assert problems == ["line 8: no image is named", "line 9: no image is named"]
 

@@ -137,9 +137,7 @@ def test_on_another_node_the_photos_are_decoded_there(tmp_path, rows):
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
         there.pixels()
     (tmp_path / "images" / "3.png").unlink()
-    with pytest.raises(
-        ValueError, match=r"images/3.png: missing .*; every machine of a sweep reads the photos"
-    ):
+    with pytest.raises(ValueError, match=r"images/3.png: missing .*; every machine of a sweep reads the photos"):
         there.pixels()
 
 

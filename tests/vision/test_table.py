@@ -24,9 +24,7 @@ def test_a_problem_names_its_place(problem, text):
 
 def test_csv(tmp_path):
     path = tmp_path / "photos.csv"
-    path.write_text(
-        "\ufefftaken, image ,score\r\nmay,a.jpg,4\r\n\r\n,,\r\njune,sub/../b.jpg, 5.0 \r\n", "utf-8"
-    )
+    path.write_text("\ufefftaken, image ,score\r\nmay,a.jpg,4\r\n\r\n,,\r\njune,sub/../b.jpg, 5.0 \r\n", "utf-8")
     table = read_table(path)
     assert table.images == ("a.jpg", "sub/../b.jpg")
     assert table.sources == (str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg"))
@@ -168,16 +166,12 @@ def test_parquet_columns_of_the_wrong_kind(tmp_path):
     with pytest.raises(ValueError, match=r"column score holds list<.*int64>, not names or numbers"):
         read_table(path)
     pq.write_table(pa.table({"image": ["a.jpg"], "label": [4]}), path)
-    with pytest.raises(
-        ValueError, match="needs the columns 'image' and 'score', once each; found: 'image', 'label'"
-    ):
+    with pytest.raises(ValueError, match="needs the columns 'image' and 'score', once each; found: 'image', 'label'"):
         read_table(path)
 
 
 def test_an_empty_folder_and_a_table_in_a_bucket(tmp_path):
     with pytest.raises(ValueError, match="no photos in it"):
         read_table(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"s3://bucket/photos.csv: the table of photos must be a file or folder"
-    ):
+    with pytest.raises(ValueError, match=r"s3://bucket/photos.csv: the table of photos must be a file or folder"):
         read_table("s3://bucket/photos.csv")

@@ -1,0 +1,102 @@
+"""A real MLflow server that is away, and comes back."""
+
+import io
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep import recorder
+from rsrl_ray.sweep.launch import run_sweep
+from rsrl_ray.tracking import open_results
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def start_server(port: int, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
+        store = [
+            "--backend-store-uri",
+            f"sqlite:///{tmp_path}/server.db",
+            "--artifacts-destination",
+            str(tmp_path / "a"),
+        ]
+        quiet = subprocess.DEVNULL
+        started.append(subprocess.Popen([*command, *store], stdout=quiet, stderr=quiet, start_new_session=True))
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise TimeoutError("the MLflow server did not start")
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_missed(
+    experiment_file: Callable[..., Path],
+    start_server: Callable[[], None],
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_S", 0.2)
+    monkeypatch.setattr(recorder, "PATIENCE_S", 1.0)
+    uri = f"http://127.0.0.1:{port}"
+    file = experiment_file(mlflow=uri, rounds=2, schedules={"firm": {1: 0.5}})
+    experiment = read_experiment(file)
+    console = Console(file=io.StringIO(), width=200)
+    outcome = run_sweep(experiment, console)
+    assert len(outcome.finished) == 2
+    assert outcome.unlogged == 2 * (2 + 1) + 1  # rounds and end of each trial, end of the sweep
+    said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "does not answer; rounds are logged there once it does" in said
+    assert f"MLflow lacks {outcome.unlogged} entries" in said
+
+    start_server()
+    outcome = run_sweep(experiment, console)
+    assert outcome.unlogged == 0
+    rounds = open_results(experiment).predictions()
+    assert {trial: len(tables) for trial, tables in rounds.items()} == {(0, "firm"): 2, (1, "firm"): 2}
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("tiny")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    for run in runs:
+        if "rsrl.rounds_logged" in run.data.tags:
+            points = client.get_metric_history(run.info.run_id, "seconds")
+            assert [point.step for point in points] == [1, 2]

@@ -1,0 +1,115 @@
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.experiment import Trial
+
+from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, SharingScheduler, chain
+
+STEPS = {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}
+CHAINS = {(fold, name): chain(fold, make_schedule(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
+
+
+@dataclass
+class Tune:
+    """The scheduler's side of Ray Tune: trials with a status."""
+
+    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(CHAINS))
+    trials: dict[tuple[int, str], Any] = field(default_factory=dict)
+
+    def get_trials(self) -> list[Any]:
+        return list(self.trials.values())
+
+    def add(self, fold: int, schedule: str) -> Any:
+        config = {"trial": {"fold": fold, "schedule": schedule}}
+        trial = SimpleNamespace(trial_id=f"{fold}-{schedule}", config=config, status=Trial.PENDING)
+        self.trials[fold, schedule] = trial
+        self.scheduler.on_trial_add(self, trial)  # type: ignore[arg-type]
+        return trial
+
+    def start(self) -> str | None:
+        """The trial that the scheduler hands out and that then runs."""
+        trial = self.scheduler.choose_trial_to_run(self)  # type: ignore[arg-type]
+        if trial is None:
+            return None
+        trial.status = Trial.RUNNING
+        return trial.trial_id
+
+    def report(self, fold: int, schedule: str, number: int) -> None:
+        self.scheduler.on_trial_result(self, self.trials[fold, schedule], {"round": number})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tune() -> Tune:
+    tune = Tune()
+    for fold, name in [(0, "firm"), (0, "later"), (0, "none"), (1, "none")]:
+        tune.add(fold, name)
+    return tune
+
+
+def test_chain_names_rounds_by_the_thresholds_that_lead_to_them() -> None:
+    half, more = (0.5, 0.5, 0.5), (0.6, 0.6, 0.6)
+    assert CHAINS[0, "later"] == ((0,), (0, half), (0, half, half), (0, half, half, more))
+    assert CHAINS[0, "firm"][:3] == CHAINS[0, "later"][:3]
+    assert CHAINS[0, "firm"][3] != CHAINS[0, "later"][3]
+
+
+def test_new_trials_hold_nothing(tune: Tune) -> None:
+    assert {trial.status for trial in tune.get_trials()} == {Trial.PAUSED}
+
+
+def test_a_trial_waits_only_while_another_makes_its_next_round(tune: Tune) -> None:
+    assert tune.start() == "0-firm"
+    assert tune.start() == "1-none"  # another fold shares nothing
+    assert tune.start() is None
+    tune.report(0, "firm", 1)
+    assert tune.start() == "0-none"  # round 1 is made; its own round 2 is nobody else's
+    tune.report(0, "firm", 2)
+    assert tune.start() is None  # later still shares round 3
+    tune.report(0, "firm", 3)
+    assert tune.start() == "0-later"
+
+
+@pytest.mark.parametrize("event", ["on_trial_complete", "on_trial_error", "on_trial_remove"])
+def test_claims_of_a_trial_that_ended_are_void(tune: Tune, event: str) -> None:
+    assert tune.start() == "0-firm"
+    trial = tune.trials[0, "firm"]
+    trial.status = Trial.ERROR
+    arguments = [tune, trial] + ([{}] if event == "on_trial_complete" else [])
+    getattr(tune.scheduler, event)(*arguments)
+    assert tune.start() == "0-later"
+
+
+def test_a_trial_that_ray_puts_back_keeps_its_turn_and_its_claims(tune: Tune) -> None:
+    assert tune.start() == "0-firm"
+    trial = tune.trials[0, "firm"]
+    tune.scheduler.on_trial_error(tune, trial)  # type: ignore[arg-type]
+    trial.status = Trial.PENDING
+    tune.scheduler.on_trial_add(tune, trial)  # type: ignore[arg-type]
+    assert trial.status == Trial.PENDING
+    assert tune.start() == "1-none"  # and not 0-later, whose rounds are claimed again
+    assert tune.start() == "0-firm"
+
+
+def test_a_trial_that_gave_up_has_made_no_round(tune: Tune) -> None:
+    assert tune.start() == "0-firm"
+    trial = tune.trials[0, "firm"]
+    tune.scheduler.on_trial_result(tune, trial, {"failed": "diverged"})  # type: ignore[arg-type]
+    tune.scheduler.on_trial_complete(tune, trial, {})  # type: ignore[arg-type]
+    trial.status = Trial.TERMINATED
+    assert tune.start() == "0-later"
+    assert tune.start() == "1-none"
+    assert tune.start() is None  # round 1 of fold 0 is still to be made, now by 0-later
+
+
+def test_only_some_trials_ask_for_resources_at_a_time() -> None:
+    many = PENDING_AT_ONCE + 3
+    scheduler = SharingScheduler({(fold, "none"): ((fold,),) for fold in range(many)})
+    tune = Tune(scheduler)
+    for fold in range(many):
+        tune.add(fold, "none")
+    for _ in range(many):
+        scheduler.choose_trial_to_run(tune).status = Trial.PENDING  # type: ignore
+    assert sum(trial.status == Trial.PENDING for trial in tune.get_trials()) == PENDING_AT_ONCE

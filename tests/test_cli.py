@@ -1,0 +1,54 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from rsrl_ray import cli
+from rsrl_ray.config import Experiment
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, rsrl_ray, rsrl_ray.cli;"
+        "print({'torch', 'torchvision', 'ray', 'mlflow', 'pandas', 'sklearn'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sweep", "--help"], ["check", "--help"], ["demo", "--help"]])
+def test_help_answers_at_once(words: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "rsrl_ray.cli", *words]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage" in shown.stdout or shown.stdout.startswith("rsrl COMMAND")
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines() if "|" in line}
+    assert not loaded & {"torch", "ray", "mlflow", "pandas", "numpy"}
+
+
+def test_sweep_help_documents_every_knob(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sweep", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for knob in dataclasses.fields(Experiment):
+        assert f"--{knob.name}" in shown
+        if dataclasses.is_dataclass(knob.type):
+            for inner in dataclasses.fields(knob.type):  # type: ignore[arg-type]
+                assert f"--{knob.name}.{inner.name}" in shown
+    assert "Step size of the pretrained layers, above 0. (type: PositiveFloat, default: 0.001)" in shown
+
+
+def test_commands_that_need_a_file_say_so_in_their_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("show", "ui"):
+        assert cli.main([command, "--help"]) == 0
+        assert f"rsrl {command} EXPERIMENT.yaml" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_sweep_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_show", interrupted)
+    assert cli.main(["show", "x.yaml"]) == 130
+    assert capsys.readouterr().err == "stopped; what is done is kept, the same command goes on\n"

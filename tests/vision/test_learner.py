@@ -1,0 +1,345 @@
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from torch.nn.functional import cross_entropy
+
+from rsrl_ray import config
+from rsrl_ray.vision import learner as module
+from rsrl_ray.vision.learner import Learner, NotFinite, batches, windows
+from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
+
+SIZE = 32
+COUNT = 70  # more than one evaluation batch, and a part of one
+
+
+def stripes(count, size, seed=0):
+    """Noisy photos of horizontal (0), vertical (1) and diagonal (2) stripes."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, count)
+    y, x = np.mgrid[:size, :size]
+    waves = 60 * np.sin(0.8 * np.stack([y, x, x + y])[labels] + draw.uniform(0, 2 * np.pi, (count, 1, 1)))
+    photos = 127 + waves[..., None] + draw.normal(0, 30, (count, size, size, 3))
+    return photos.clip(0, 255).astype(np.uint8), labels
+
+
+def small(size=SIZE):
+    return config.Network(backbone="small", weights="none", image_size=size)
+
+
+PHOTOS, LABELS = stripes(COUNT, SIZE)
+START = starting_weights(small(), 3, [0]).weights
+EVEN = np.arange(COUNT) % 2 == 0
+
+
+def learner(training=None, warm_start="all", photos=PHOTOS, seed=0, fold=0, network=None, start=START):
+    training = training or config.Training(epochs=1)
+    network = network or small()
+    return Learner(network, training, warm_start, start, photos, LABELS, 3, seed, fold)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def differ(one, other):
+    return all(not np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_small_learns_from_few_photos(precision):
+    photos, labels = stripes(300, 64)
+    start = starting_weights(small(64), 3, [0]).weights
+    training = config.Training(epochs=5, precision=precision)
+    trained = Learner(small(64), training, "all", start, photos[:240], labels[:240], 3, 0, 0)
+    weights = trained.fit(start, np.ones(240, dtype=bool), 1)
+    judge = Learner(small(64), training, "all", start, photos[240:], labels[240:], 3, 0, 0)
+    assert (judge.logits(weights).argmax(1) == labels[240:]).mean() > 0.9
+    assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
+
+
+def test_a_round_is_a_pure_function():
+    one = learner(config.Training(epochs=2, augmentation=["crop", "flip"]))
+    first = one.fit(START, EVEN, 4)
+    logits = one.logits(first)
+    second = one.fit(first, ~EVEN, 5)
+    assert differ(first, START)
+    assert differ(second, first)
+    torch.manual_seed(123)
+    assert same(one.fit(START, EVEN, 4), first)
+    assert_array_equal(one.logits(first), logits)
+    fresh = learner(config.Training(epochs=2, augmentation=["crop", "flip"]))
+    assert same(fresh.fit(first, ~EVEN, 5), second)
+    assert_array_equal(fresh.logits(first), logits)
+
+
+def test_what_goes_in_is_left_alone_and_what_comes_out_is_new():
+    one = learner()
+    parent = {name: array.copy() for name, array in START.items()}
+    for array in parent.values():
+        array.flags.writeable = False  # as an archive may hand them out
+    weights = one.fit(parent, EVEN, 1)
+    kept = {name: array.copy() for name, array in weights.items()}
+    one.fit(weights, EVEN, 2)
+    assert same(weights, kept)
+    assert same(parent, START)
+    assert all(array.dtype == np.float32 and array.flags.owndata for array in weights.values())
+
+
+@pytest.mark.parametrize("what", ["number", "fold", "seed", "photos", "precision", "augmentation", "epochs"])
+def test_what_a_round_depends_on(what):
+    base = learner().fit(START, EVEN, 1)
+    other = {
+        "number": lambda: learner().fit(START, EVEN, 2),
+        "fold": lambda: learner(fold=1).fit(START, EVEN, 1),
+        "seed": lambda: learner(seed=1).fit(START, EVEN, 1),
+        "photos": lambda: learner().fit(START, ~EVEN, 1),
+        "precision": lambda: learner(config.Training(epochs=1, precision="fp32")).fit(START, EVEN, 1),
+        "augmentation": lambda: learner(config.Training(epochs=1, augmentation=["flip"])).fit(START, EVEN, 1),
+        "epochs": lambda: learner(config.Training(epochs=2)).fit(START, EVEN, 1),
+    }[what]()
+    assert differ(base, other)
+
+
+def test_photos_that_were_dropped_do_not_matter():
+    photos = PHOTOS.copy()
+    photos[~EVEN] = 0
+    assert same(learner(photos=photos).fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
+
+
+def test_photos_may_lie_in_a_read_only_file(tmp_path):
+    np.save(tmp_path / "photos.npy", PHOTOS)
+    mapped = np.load(tmp_path / "photos.npy", mmap_mode="r")
+    one = learner(photos=mapped)
+    weights = one.fit(START, EVEN, 1)
+    assert same(weights, learner().fit(START, EVEN, 1))
+    assert_array_equal(one.logits(weights), learner().logits(weights))
+
+
+STILL = config.Training(epochs=1, learning_rate=1e-60)  # so small a step that float32 weights stay as they are
+
+
+def test_warm_start_all_goes_on_from_the_parent():
+    parent = starting_weights(small(), 3, [9]).weights
+    assert same(learner(STILL).fit(parent, EVEN, 2), parent)
+
+
+@pytest.mark.parametrize("warm_start", ["head", "cold"])
+def test_warm_starts_that_draw_the_head_anew(warm_start):
+    parent = starting_weights(small(), 3, [9]).weights
+    one = learner(STILL, warm_start)
+    second, third = one.fit(parent, EVEN, 2), one.fit(parent, EVEN, 3)
+    body = parent if warm_start == "head" else START
+    head = {"classifier.6.weight", "classifier.6.bias"}
+    for name in START:
+        if name in head:
+            assert not np.array_equal(second[name], parent[name])
+            assert not np.array_equal(second[name], START[name])
+            assert not np.array_equal(second[name], third[name])
+        else:
+            assert_array_equal(second[name], body[name])
+    assert same({name: second[name] for name in head}, new_head(build(small(), 3), [0, 0, 2, 4]))
+
+
+def test_cold_ignores_the_parent():
+    parent = starting_weights(small(), 3, [9]).weights
+    one = learner(warm_start="cold")
+    assert same(one.fit(parent, EVEN, 2), one.fit(START, EVEN, 2))
+
+
+def test_the_head_learns_faster_by_its_factor():
+    head = "classifier.6.weight"
+
+    def step(factor):
+        training = config.Training(epochs=1, batch_size=COUNT, head_factor=factor, precision="fp32", weight_decay=0)
+        weights = learner(training).fit(START, EVEN, 1)
+        return {name: weights[name] - START[name] for name in weights}
+
+    slow, fast = step(1.0), step(8.0)
+    np.testing.assert_allclose(fast[head], 8 * slow[head], rtol=0, atol=1e-7)
+    assert_array_equal(fast["features.0.weight"], slow["features.0.weight"])
+    assert np.abs(slow[head]).max() > 1e-5
+
+
+def test_two_steps_are_sgd_on_the_normalised_photos():
+    # ResNet has no dropout; a batch of all photos has but one order
+    network = config.Network(backbone="resnet18", weights="none", image_size=SIZE)
+    start = starting_weights(network, 3, [1]).weights
+    training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
+    weights = learner(training, network=network, start=start).fit(start, EVEN, 1)
+
+    model = build(network, 3).train()
+    load_weights(model, start)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    photos = ((torch.from_numpy(PHOTOS[EVEN]) / 255 - mean) / std).permute(0, 3, 1, 2)
+    velocity = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for _ in range(2):
+        model.zero_grad()
+        cross_entropy(model(photos), torch.from_numpy(LABELS[EVEN])).backward()
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                velocity[name] = 0.9 * velocity[name] + p.grad + 1e-4 * p
+                p -= 0.01 * (2 if name.startswith("fc.") else 1) * velocity[name]
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_allclose(weights[name], tensor.numpy(), rtol=1e-3, atol=2e-4, err_msg=name)
+    assert weights["bn1.num_batches_tracked"] == 2
+
+
+def test_logits_are_the_networks_own_in_evaluation_mode():
+    one = learner(config.Training(precision="fp32", batch_size=7))
+    logits = one.logits(START)
+    model = build(small(), 3).eval()
+    load_weights(model, START)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        wanted = model(((torch.from_numpy(PHOTOS) / 255 - mean) / std).permute(0, 3, 1, 2))
+    assert (logits.shape, logits.dtype) == ((COUNT, 3), np.float32)
+    np.testing.assert_allclose(logits, wanted.numpy(), atol=1e-4)
+    # training's batch, augmentation and seeds have no part in them
+    changed = config.Training(precision="fp32", batch_size=50, augmentation=["crop", "flip"])
+    assert_array_equal(learner(changed, seed=5, fold=2).logits(START), logits)
+
+
+def test_bfloat16_logits_are_near_and_not_rounded():
+    exact = learner(config.Training(precision="fp32")).logits(START)
+    logits = learner(config.Training(precision="bf16")).logits(START)
+    np.testing.assert_allclose(logits, exact, atol=0.05)
+    assert not np.array_equal(logits, exact)
+    assert not np.array_equal(logits, torch.from_numpy(logits).bfloat16().float().numpy())
+
+
+def test_batches():
+    def cut(count, size):
+        return [batch.tolist() for batch in batches(np.arange(count), size)]
+
+    assert cut(10, 4) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert cut(9, 4) == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]  # no batch of one
+    assert cut(8, 4) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert cut(5, 4) == [[0, 1, 2, 3, 4]]
+    assert cut(1, 4) == [[0]]
+    assert cut(3, 1) == [[0], [1], [2]]
+
+
+def test_batch_normalisation_never_sees_a_batch_of_one():
+    network = config.Network(backbone="mobilenet_v3_small", weights="none", image_size=SIZE)
+    start = starting_weights(network, 3, [1]).weights
+    nine = np.arange(COUNT) < 9
+    one = learner(config.Training(epochs=1, batch_size=4), network=network, start=start)
+    assert one.fit(start, nine, 1)["features.0.1.num_batches_tracked"] == 2
+    with pytest.raises(ValueError, match=re.escape("training.batch_size: 1 is too few for mobilenet_v3_small")):
+        learner(config.Training(batch_size=1), network=network, start=start)
+    learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout does not mind
+
+
+def test_flip_mirrors_about_half_of_the_photos():
+    photos = PHOTOS[:, :4, :4]
+    y, x = windows(COUNT, 4, ["flip"], torch.Generator().manual_seed(0))
+    flipped = x[:, 0] == 3
+    assert 20 < flipped.sum() < 50
+    assert x[flipped].unique(dim=0).tolist() == [[3, 2, 1, 0]]
+    assert x[~flipped].unique(dim=0).tolist() == [[0, 1, 2, 3]]
+    assert y.unique(dim=0).tolist() == [[0, 1, 2, 3]]
+    taken = photos[np.arange(COUNT)[:, None, None], y[:, :, None], x[:, None, :]]
+    assert_array_equal(taken, np.where(flipped.numpy()[:, None, None, None], photos[:, :, ::-1], photos))
+
+
+def test_crop_is_a_window_of_the_photo_padded_by_reflection():
+    y, x = windows(COUNT, SIZE, ["crop"], torch.Generator().manual_seed(0))
+    taken = PHOTOS[np.arange(COUNT)[:, None, None], y[:, :, None], x[:, None, :]]
+    reach = SIZE // 8
+    corners = set()
+    for photo, window in zip(PHOTOS, taken, strict=True):
+        padded = np.pad(photo, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        offsets = [(i, j) for i in range(2 * reach + 1) for j in range(2 * reach + 1)]
+        [corner] = [o for o in offsets if np.array_equal(padded[o[0] :, o[1] :][:SIZE, :SIZE], window)]
+        corners.add(corner)
+    assert {i for i, _ in corners} == {j for _, j in corners} == set(range(9))
+    assert len(corners) > 40  # rows and columns are drawn apart
+
+
+def test_no_augmentation_takes_the_photo_as_it_is():
+    y, x = windows(2, 3, [], torch.Generator())
+    assert y.tolist() == x.tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_augmentation_reaches_the_network(monkeypatch):
+    # photos that are their own mirror image train the same with and without flip
+    photos = np.concatenate([PHOTOS[:, :, :16], PHOTOS[:, :, 15::-1]], axis=2)
+    flip = config.Training(epochs=1, augmentation=["flip"])
+    crop = config.Training(epochs=1, augmentation=["crop"])
+    plain = learner(photos=photos).fit(START, EVEN, 1)
+    assert same(learner(flip, photos=photos).fit(START, EVEN, 1), plain)
+    assert differ(learner(crop, photos=photos).fit(START, EVEN, 1), plain)
+
+
+def test_a_loss_that_is_not_finite_ends_the_round_and_not_the_learner():
+    wild = learner(config.Training(epochs=3, learning_rate=1e4, head_factor=20))
+    with pytest.raises(NotFinite, match=r"^round 7: the loss is not finite") as caught:
+        wild.fit(START, EVEN, 7)
+    assert "(learning rate 10000, head 200000)" in str(caught.value)
+    assert str(caught.value).endswith("try training.learning_rate 1000 or training.precision fp32")
+    weights = starting_weights(small(), 3, [4]).weights
+    assert_array_equal(wild.logits(weights), learner().logits(weights))
+
+
+def test_a_last_step_that_diverges_is_seen_in_the_weights():
+    training = config.Training(epochs=1, batch_size=COUNT, learning_rate=1e38, head_factor=1e3, precision="fp32")
+    with pytest.raises(NotFinite, match=r"^round 1: a weight is not finite") as caught:
+        learner(training).fit(START, EVEN, 1)
+    assert str(caught.value).endswith("try training.learning_rate 1e+37")
+
+
+def test_logits_that_are_not_finite():
+    weights = START | {"classifier.6.bias": np.full(3, np.inf, dtype=np.float32)}
+    with pytest.raises(NotFinite, match=r"^a logit is not finite \(learning rate 0.001, head 0.01\)"):
+        learner().logits(weights)
+
+
+def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):
+    seen = []
+
+    def spy(*arguments):
+        seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
+        return cross_entropy(*arguments)
+
+    monkeypatch.setattr(module, "cross_entropy", spy)
+    threads = torch.get_num_threads()
+    wanted = 3 - min(threads, 2)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    one = learner(config.Training(epochs=1, batch_size=COUNT, threads=wanted))
+    one.logits(one.fit(START, EVEN, 1))
+    assert seen == [(wanted, True)]
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+
+def test_conv1():
+    conv1 = learner().conv1(START)
+    assert_array_equal(conv1.weight, START["features.0.weight"])
+    assert (conv1.weight.shape, conv1.stride, conv1.padding) == ((8, 3, 7, 7), (2, 2), (3, 3))
+
+
+def test_device_kind():
+    assert learner().device_kind.startswith(f"cpu-{torch.backends.cpu.get_cpu_capability()}")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("backbone", ["small", "alexnet", "resnet18", "squeezenet1_1"])
+def test_a_gpu_gives_the_same_bits_again(backbone):
+    network = config.Network(backbone=backbone, weights="none", image_size=96)
+    photos, labels = stripes(COUNT, 96)
+    start = starting_weights(network, 3, [0]).weights
+    training = config.Training(epochs=2, augmentation=["crop", "flip"])
+    one, other = (Learner(network, training, "all", start, photos, labels, 3, 0, 0, "cuda") for _ in range(2))
+    weights = one.fit(start, EVEN, 1)
+    one.fit(weights, EVEN, 2)
+    assert same(one.fit(start, EVEN, 1), weights)
+    assert same(other.fit(start, EVEN, 1), weights)
+    assert_array_equal(one.logits(weights), other.logits(weights))
+    assert one.device_kind == f"cuda-{torch.cuda.get_device_name()}"
