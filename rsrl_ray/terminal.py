@@ -27,7 +27,7 @@ def photo_progress(console: Console) -> Iterator[Callable[[str, int, int], None]
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         stages = {}
 
         def report(stage: str, done: int, total: int) -> None:

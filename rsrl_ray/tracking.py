@@ -94,8 +94,9 @@ class Tracker:
         # A server that is away must be noticed in seconds, not in MLflow's default minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        for chatty in ("alembic", "mlflow"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        for chatty, level in (("alembic", "WARNING"), ("mlflow", "WARNING"), ("urllib3.connectionpool", "ERROR")):
+            logging.getLogger(chatty).setLevel(level)
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment, self._artifacts = experiment, artifacts
         self._sweep = ""

@@ -98,6 +98,7 @@ class Recorder(Callback):
         self._logged: dict[str, int] = {}
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[str, int]] = Counter()
+        self._furthest: dict[TrialKey, int] = {}
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
 
@@ -117,6 +118,9 @@ class Recorder(Callback):
         if "failed" in result:
             self._end(key, "FAILED", result["failed"])
             return
+        if result["round"] > self._furthest.get(key, 0):  # not a round that is replayed after a crash
+            self._furthest[key] = result["round"]
+            trial.max_failures = -1
         self._put(self._trials[key], lambda: self._log(self._trials[key], result))
         if self._retention is not None:
             value = result.get("validation_macro_f1", result["test_macro_f1"])
@@ -128,15 +132,15 @@ class Recorder(Callback):
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray starts it again after a crash; not for ever on the same round."""
-        number = (trial.last_result or {}).get("round", 0) + 1
-        self._failures[trial.trial_id, number] += 1
-        if self._failures[trial.trial_id, number] >= FAILURES_A_ROUND - 1:
+        """Ray starts it again after a crash; not for ever in the same round."""
+        failed = trial.trial_id, self._furthest.get(trial_key(trial), 0) + 1
+        self._failures[failed] += 1
+        if self._failures[failed] >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
-        number = (trial.last_result or {}).get("round", 0) + 1
+        number = self._furthest.get(trial_key(trial), 0) + 1
         cause = str(trial.get_error()).strip().splitlines()
         reason = f"round {number} failed {FAILURES_A_ROUND} times: {cause[-1] if cause else 'no error was reported'}"
         self._end(trial_key(trial), "FAILED", reason)

@@ -186,20 +186,9 @@ def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write)
 
 def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> None:
     file = experiment_file()
-    killed: list[int] = []
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.is_set() and len(killed) < 2:
-            if len(entries(file)) > 2 * (len(killed) + 1):
-                for process in psutil.process_iter(["cmdline", "ppid"]):
-                    if "Trainable.train" in " ".join(process.info["cmdline"] or []):
-                        os.kill(process.pid, signal.SIGKILL)
-                        killed.append(process.pid)
-                        break
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=kill)
+    stop, killed = threading.Event(), list[int]()
+    due = lambda: len(killed) < 2 and len(entries(file)) > 2 * (len(killed) + 1)  # noqa: E731
+    thread = threading.Thread(target=kill_workers, args=(stop, killed, due))
     thread.start()
     outcome, printed = swept(file)
     stop.set()
@@ -208,6 +197,43 @@ def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> 
     assert not outcome.failed
     assert "started again" in printed
     assert_same_bits(tables(file), reference)
+
+
+def kill_workers(stop: threading.Event, killed: list[int], due: Callable[[], bool]) -> None:
+    """SIGKILL a trial's process whenever ``due``, until ``stop``."""
+    while not stop.is_set():
+        for process in psutil.process_iter(["cmdline"]):
+            if "Trainable.train" in " ".join(process.info["cmdline"] or []) and due() and process.pid not in killed:
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(process.pid)
+        time.sleep(0.02)
+
+
+def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: Write) -> None:
+    training = {"epochs": 400, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
+    file = experiment_file(schedules={"none": {1: 0.0}}, rounds=3, folds={**FOLDS, "use": [0]}, training=training)
+    stop, killed = threading.Event(), list[int]()
+    thread = threading.Thread(target=kill_workers, args=(stop, killed, lambda: len(entries(file)) == 1))
+    thread.start()
+    outcome, printed = swept(file)
+    stop.set()
+    thread.join()
+    assert len(killed) == 3
+    assert "round 2 failed 3 times" in outcome.failed[0, "none"]
+    assert statuses(read_experiment(file)) == ["FAILED", "FAILED"]
+    outcome, _ = swept(file, "--training.threads", "1")
+    assert outcome.finished == [(0, "none")]
+
+
+def test_a_trial_that_diverges_says_so_and_the_others_go_on(experiment_file: Write) -> None:
+    file = experiment_file(schedules={"none": {1: 0.0}}, rounds=2, folds={**FOLDS, "use": [0]})
+    outcome, printed = swept(file, "--training.learning_rate", "1e30")
+    said = outcome.failed[0, "none"]
+    assert "round 1" in said
+    assert "learning_rate" in said
+    assert said in " ".join(printed.split())
+    (state,) = open_results(read_experiment(file)).states()
+    assert (state.status, state.reason) == ("FAILED", said)
 
 
 def start_driver(file: Path) -> subprocess.Popen[str]:

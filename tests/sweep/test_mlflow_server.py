@@ -1,6 +1,8 @@
 """A real MLflow server that is away, and comes back."""
 
 import io
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -62,8 +64,8 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     yield start
     for process in started:
-        process.terminate()
-        process.wait(timeout=30)
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
+        process.wait()
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -160,7 +160,7 @@ def test_small_starts_with_a_signal_that_lives_to_the_end():
     model = build(SMALL, 3).eval()
     with torch.no_grad():
         spread = model.classifier[:6](model.features(torch.randn(64, 3, 64, 64)).flatten(1)).std(0).mean()
-    assert spread > 0.1  # PyTorch's default leaves 0.001
+    assert spread > 0.05  # PyTorch's default leaves 0.001
 
 
 def test_a_file_with_a_part_of_the_network_names_what_starts_random(tmp_path):
