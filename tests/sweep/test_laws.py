@@ -215,7 +215,7 @@ def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: W
     stop, killed = threading.Event(), list[int]()
     thread = threading.Thread(target=kill_workers, args=(stop, killed, lambda: len(entries(file)) == 1))
     thread.start()
-    outcome, printed = swept(file)
+    outcome, _ = swept(file)
     stop.set()
     thread.join()
     assert len(killed) == 3
