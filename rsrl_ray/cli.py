@@ -1,7 +1,9 @@
 """The command line: `rsrl check | sweep | show | ui | demo`. Imports are late, so that help answers at once."""
 
 import argparse
-import subprocess
+import contextlib
+import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,7 +138,9 @@ def _show(words: list[str]) -> int:
 def _ui(words: list[str]) -> int:
     file = _file(
         words,
-        lambda: print("usage: rsrl ui EXPERIMENT.yaml [--KNOB VALUE ...]\n\nMLflow's UI, on 127.0.0.1:5000."),
+        lambda: print(
+            "usage: rsrl ui EXPERIMENT.yaml [--KNOB VALUE ...]\n\nMLflow's UI, on port 5000 if that is free."
+        ),
     )
     if file is None:
         return 0
@@ -149,20 +153,20 @@ def _ui(words: list[str]) -> int:
         print(f"MLflow's server shows it: {uri}")
         return 0
     open_results(experiment)
-    print("MLflow's UI: http://127.0.0.1:5000 (Ctrl-C ends it)", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "5000",
-    ]
-    return subprocess.run(command, check=False).returncode
+    port = str(_free_port(5000))
+    print(f"MLflow's UI: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # which language models need
+    place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port of this machine, or another one where it is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as place, contextlib.suppress(OSError):
+            place.bind(("127.0.0.1", port))
+            return int(place.getsockname()[1])
+    raise ValueError("no port is free on 127.0.0.1")
 
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:

@@ -103,17 +103,18 @@ class Tracker:
         self._runs: dict[str, str] = {}
 
     def open_sweep(self, sweep: str, params: Mapping[str, Any], note: str, files: Mapping[str, str]) -> None:
-        """Find or make the sweep's parent run and mark it running. ``files``: artifacts by name, as text.
+        """Find or make the sweep's parent run and mark it running, once. ``files``: artifacts by name, as text.
 
         Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
         process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
         """
+        if self._sweep:
+            return
         for parent in self._sweeps("RUNNING"):
             found = parent.data.tags[SWEEP]
             if found == sweep or not _alive(parent.data.tags.get(DRIVER, "")):
                 for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
-        self._sweep = sweep
         run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
         self._runs[""] = run_id
         self._client.update_run(run_id, status="RUNNING")
@@ -121,6 +122,7 @@ class Tracker:
         self._client.log_batch(run_id, params=_params(params), tags=_tags(tags))
         for name, content in files.items():
             self._client.log_text(run_id, content, name)
+        self._sweep = sweep
 
     def rounds_logged(self, trial: Trial) -> int:
         """How many rounds of the trial are wholly logged."""
@@ -251,7 +253,9 @@ class Tracker:
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
-            return str(self._client.create_experiment(self._experiment, self._artifacts))
+            # the tag makes MLflow's UI open on metrics and runs, not on traces of language models
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(self._experiment, self._artifacts, tags))
         if found.lifecycle_stage != "active":
             raise ValueError(
                 f"the MLflow experiment {self._experiment!r} was deleted; restore it "
