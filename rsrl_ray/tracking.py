@@ -119,7 +119,9 @@ class Tracker:
         self._runs[""] = run_id
         self._client.update_run(run_id, status="RUNNING")
         tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", MLFLOW_RUN_NOTE: note}
-        self._client.log_batch(run_id, params=_params(params), tags=_tags(tags))
+        known = self._client.get_run(run_id).data.params  # MLflow refuses a second value, such as a file's new path
+        new = {name: value for name, value in params.items() if name not in known}
+        self._client.log_batch(run_id, params=_params(new), tags=_tags(tags))
         for name, content in files.items():
             self._client.log_text(run_id, content, name)
         self._sweep = sweep

@@ -12,11 +12,14 @@ from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
 from rsrl_ray.demo import Line, Outcome
+from rsrl_ray.experiment_file import read_experiment
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo.prepare(tmp_path_factory.mktemp("demo") / "new" / "folder").parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "PHOTOS", 200)
+        return demo.prepare(tmp_path_factory.mktemp("demo") / "new" / "folder").parent
 
 
 @pytest.fixture
@@ -40,10 +43,26 @@ def test_prepare_makes_photos_tables_and_experiment(folder: Path) -> None:
         "quickstart.yaml",
     }
     assert sorted(photos["image"]) == sorted(f"images/{path.name}" for path in (folder / "images").iterdir())
-    for name in photos["image"][::100]:
+    for name in photos["image"][::20]:
         with Image.open(folder / name) as picture:
             picture.load()
             assert (picture.mode, picture.size) == ("RGB", (96, 96))
+
+
+def test_the_experiment_file_is_relative_to_its_folder(folder: Path) -> None:
+    experiment = read_experiment(folder / "quickstart.yaml")
+    assert experiment.photos == str(folder / "photos.csv")
+    assert experiment.storage == str(folder / "results")
+    assert (experiment.network.backbone, experiment.network.weights) == ("small", "none")
+    assert (len(experiment.fold_numbers()), len(experiment.schedules), experiment.rounds) == (2, 3, 5)
+
+
+def test_an_installed_package_brings_its_own_experiment_file(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quickstart.yaml").write_text("# of the wheel")
+    monkeypatch.setattr(demo.resources, "files", lambda package: tmp_path if package == "rsrl_ray" else None)
+    assert demo.prepare(tmp_path / "demo").read_text() == "# of the wheel"
 
 
 def test_labels_have_the_papers_shares_and_a_fifth_of_the_middle_is_shifted() -> None:
@@ -118,14 +137,24 @@ def test_prepare_refuses_a_folder_with_other_photos(tmp_path: Path, name: str) -
     assert (tmp_path / name).read_text() == "mine"
 
 
+IMAGES = [*"abcdefghij", "v1", "v2", "t1", "t2", "t3", "t4"]
+EVERYTHING = "1111111111"
+TRUTH = pd.DataFrame(
+    {
+        "image": IMAGES,
+        "score": [3, 3, 3, 4, 4, 4, 5, 5, 6, 2, 3, 4, 3, 3, 4, 4],
+        "true_score": [4, 3, 3, 5, 4, 4, 5, 5, 6, 2, 4, 4, 3, 3, 4, 4],
+    }
+)
+
+
 def predictions(kept: str, predicted: str, validation_right: int) -> pd.DataFrame:
     """Predictions for ten training photos a to j (kept: 1 or 0), two validation and four test photos (predicted)."""
-    train = list("33344455" + "62")
     table = pd.DataFrame(
         {
-            "image": list("abcdefghij") + ["v1", "v2"] + ["t1", "t2", "t3", "t4"],
+            "image": IMAGES,
             "split": ["train"] * 10 + ["validation"] * 2 + ["test"] * 4,
-            "score": [int(score) for score in [*train, 3, 4, 3, 3, 4, 4]],
+            "score": list(TRUTH["score"]),
         }
     )
     right = [3, 4][:validation_right] + [6, 6][validation_right:]
@@ -136,16 +165,6 @@ def predictions(kept: str, predicted: str, validation_right: int) -> pd.DataFram
     return table.assign(**{f"logit_{score}": np.float32(0) for score in (2, 3, 4, 5, 6)})
 
 
-TRUTH = pd.DataFrame(
-    {
-        "image": list("abcdefghij") + ["v1", "v2", "t1", "t2", "t3", "t4"],
-        "score": [3, 3, 3, 4, 4, 4, 5, 5, 6, 2, 3, 4, 3, 3, 4, 4],
-        "true_score": [4, 3, 3, 5, 4, 4, 5, 5, 6, 2, 4, 4, 3, 3, 4, 4],
-    }
-)
-EVERYTHING = "1111111111"
-
-
 def test_outcome_follows_from_literal_predictions() -> None:
     first = predictions(EVERYTHING, "3333", validation_right=0)  # F of 3: 2/3, of 4: 0
     trials = {
@@ -154,7 +173,7 @@ def test_outcome_follows_from_literal_predictions() -> None:
             predictions("0110111111", "3344", validation_right=1),  # drops a and d, both shifted; chosen
             predictions("0011111111", "4433", validation_right=1),  # drops a, and b, which is right
         ],
-        (0, "none"): [first, predictions(EVERYTHING, "4433", validation_right=1)],
+        (0, "mild"): [predictions(EVERYTHING, "3344", 1), predictions("1011111111", "3344", 0)],  # drops b
         (1, "paper"): [
             first,
             predictions("1111011111", "3333", validation_right=0),  # drops e, which is right
@@ -163,11 +182,11 @@ def test_outcome_follows_from_literal_predictions() -> None:
     }
     assert demo.outcome(trials, TRUTH) == Outcome(
         lines=(
-            Line("paper", folds=2, first=1 / 3, chosen=1.0, last=0.5, train_size=9.0),
-            Line("none", folds=1, first=1 / 3, chosen=0.0, last=0.0, train_size=10.0),
+            Line("paper", 2, first=1 / 3, chosen=1.0, last=0.5, train_size=9.0, dropped=5, shifted=3 / 5),
+            Line("mild", 1, first=1.0, chosen=1.0, last=1.0, train_size=10.0, dropped=1, shifted=0.0),
         ),
-        dropped=5,
-        shifted_dropped=3 / 5,
+        dropped=6,
+        shifted_dropped=3 / 6,
         shifted_majority=2 / 8,
         shifted_all=3 / 16,
     )
@@ -176,7 +195,8 @@ def test_outcome_follows_from_literal_predictions() -> None:
 def test_outcome_chooses_on_the_test_photos_where_none_are_for_validation() -> None:
     rounds = [predictions(EVERYTHING, predicted, 0) for predicted in ("3333", "3344", "4433")]
     trials = {(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
-    assert demo.outcome(trials, TRUTH).lines == (Line("none", 1, 1 / 3, 1.0, 0.0, 10.0),)
+    (line,) = demo.outcome(trials, TRUTH).lines
+    assert (line.first, line.chosen, line.last, line.train_size) == (1 / 3, 1.0, 0.0, 10.0)
 
 
 def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds() -> None:
@@ -184,7 +204,7 @@ def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds()
     result = demo.outcome(trials, TRUTH)
     assert [line.schedule for line in result.lines] == ["none"]
     assert result.dropped == 0
-    assert np.isnan(result.shifted_dropped)
+    assert np.isnan([result.shifted_dropped, result.lines[0].shifted]).all()
     assert "No photo was dropped" in printed(demo.render(result))
 
 
@@ -192,8 +212,8 @@ def test_summary_shows_schedules_and_shares(tmp_path: Path) -> None:
     TRUTH.to_csv(tmp_path / "shifted.csv", index=False)
     rounds = [predictions(EVERYTHING, "3333", 0), predictions("0010111111", "3344", 1)]
     page = printed(demo.summary({(0, "paper"): rounds}, tmp_path))
-    assert re.search(r"paper\W+1\W+0\.333\W+1\.000\W+1\.000\W+7\b", page)
-    assert "66.7% of the 3 photos dropped" in page
+    assert re.search(r"paper\W+1\W+0\.333\W+1\.000\W+1\.000\W+7\W+3\W+66\.7%", page)
+    assert "66.7% of all 3 dropped photos" in page
     assert "25.0% of the three largest classes" in page
     assert "18.8% of all photos" in page
 

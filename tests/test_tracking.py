@@ -102,6 +102,12 @@ def test_another_sweep_is_ended_only_if_its_process_is_gone(
     assert client.get_run(parent).info.status == status
 
 
+def test_a_sweep_goes_on_though_a_file_has_moved(tracker: Tracker, uri: str) -> None:
+    begin(tracker, weights="/old/weights.pt")
+    begin(Tracker(uri, "photos"), weights="/new/weights.pt", added=1)
+    assert runs(uri)["sweep"].data.params == {"seed": "0", "weights": "/old/weights.pt", "added": "1"}  # type: ignore
+
+
 def test_states_for_the_table(tracker: Tracker, uri: str) -> None:
     assert tracker.states() == []
     begin(tracker)

@@ -205,8 +205,8 @@ def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> 
 def kill_workers(stop: threading.Event, killed: list[int], due: Callable[[], bool]) -> None:
     """SIGKILL a trial's process whenever ``due``, until ``stop``."""
     while not stop.is_set():
-        for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
-            with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # processes come and go
+            for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
                 if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
                     process.kill()
                     killed.append(process.pid)
@@ -214,7 +214,7 @@ def kill_workers(stop: threading.Event, killed: list[int], due: Callable[[], boo
 
 
 def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: Write) -> None:
-    training = {"epochs": 400, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
+    training = {"epochs": 100, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
     file = experiment_file(schedules={"none": {1: 0.0}}, rounds=3, folds={**FOLDS, "use": [0]}, training=training)
     stop, killed = threading.Event(), list[int]()
     thread = threading.Thread(target=kill_workers, args=(stop, killed, lambda: len(entries(file)) == 1))
@@ -222,7 +222,7 @@ def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: W
     outcome, _ = swept(file)
     stop.set()
     thread.join()
-    assert len(killed) == 3
+    assert len(killed) >= 3
     assert "round 2 failed 3 times" in outcome.failed[0, "none"]
     assert statuses(read_experiment(file)) == ["FAILED", "FAILED"]
     outcome, _ = swept(file, "--training.threads", "1")
