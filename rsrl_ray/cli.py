@@ -149,12 +149,12 @@ def _ui(words: list[str]) -> int:
 
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
-    if uri.startswith(("http://", "https://")):
-        print(f"MLflow's server shows it: {uri}")
+    served, port = uri.startswith(("http://", "https://")), str(_free_port(5000))
+    for name, page in open_results(experiment).pages(uri if served else f"http://127.0.0.1:{port}").items():
+        print(f"{name}: {page}")
+    if served:
         return 0
-    open_results(experiment)
-    port = str(_free_port(5000))
-    print(f"MLflow's UI: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    print("MLflow's UI is starting; Ctrl-C ends it", flush=True)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # which language models need
     place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])
@@ -164,6 +164,7 @@ def _free_port(wanted: int) -> int:
     """The wanted port of this machine, or another one where it is taken."""
     for port in (wanted, 0):
         with socket.socket() as place, contextlib.suppress(OSError):
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now does not count
             place.bind(("127.0.0.1", port))
             return int(place.getsockname()[1])
     raise ValueError("no port is free on 127.0.0.1")

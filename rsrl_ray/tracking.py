@@ -4,6 +4,7 @@ Runs are found by their tags, so a sweep that is taken up again goes on in the s
 twice is stored once: timestamps come from the archived rounds.
 """
 
+import json
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -186,6 +188,24 @@ class Tracker:
                     trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
         return tables
 
+    def pages(self, server: str) -> dict[str, str]:
+        """Addresses in MLflow's UI at ``server``: the runs, and macro F by round for the newest sweep's trials."""
+        experiment, runs = self._experiment_id(), [run.info.run_id for run in self._children()]
+        plot = {
+            "runs": runs,
+            "metric": "validation_macro_f1",
+            "experiments": [experiment],
+            "plot_metric_keys": ["validation_macro_f1", "test_macro_f1"],
+            "plot_layout": {"autosize": True, "xaxis": {}, "yaxis": {}},
+            "deselected_curves": [],
+            "last_linear_y_axis_range": [],
+        }
+        query = urlencode({name: json.dumps(value) for name, value in plot.items()}, quote_via=quote)
+        return {
+            "runs": f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning",
+            "macro F by round": f"{server}/#/metric?{query}&x_axis=step&line_smoothness=1&show_point=true",
+        }
+
     def _children(self) -> list[Run]:
         """The newest sweep's trials, in the order they were begun."""
         sweeps = self._sweeps()
@@ -255,9 +275,7 @@ class Tracker:
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
-            # the tag makes MLflow's UI open on metrics and runs, not on traces of language models
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self._client.create_experiment(self._experiment, self._artifacts, tags))
+            return str(self._client.create_experiment(self._experiment, self._artifacts))
         if found.lifecycle_stage != "active":
             raise ValueError(
                 f"the MLflow experiment {self._experiment!r} was deleted; restore it "

@@ -58,6 +58,7 @@ def test_ctrl_c_before_the_sweep_is_one_line(
 def test_ui_takes_another_port_where_the_usual_one_is_taken() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
+        taken.listen()
         port = int(taken.getsockname()[1])
         assert cli._free_port(port) not in (port, 0)
     assert cli._free_port(port) == port

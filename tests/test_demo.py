@@ -2,6 +2,7 @@
 
 import io
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def test_an_installed_package_brings_its_own_experiment_file(
     few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "quickstart.yaml").write_text("# of the wheel")
-    monkeypatch.setattr(demo.resources, "files", lambda package: tmp_path if package == "rsrl_ray" else None)
+    files = resources.files
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path if package == "rsrl_ray" else files(package))
     assert demo.prepare(tmp_path / "demo").read_text() == "# of the wheel"
 
 
