@@ -193,16 +193,16 @@ def outcome(trials: Trials, truth: pd.DataFrame) -> Outcome:
 def render(outcome: Outcome) -> Group:
     """The outcome for the terminal: a table and what to read from it."""
     table = Table(title="Macro F on the test photos, mean over the folds", title_justify="left")
-    table.add_column("schedule")
-    for column in ("folds", "round 1", "chosen round", "last round", "trained on", "dropped", "of these shifted"):
+    table.add_column("schedule", no_wrap=True)
+    for column in ("folds", "round 1", "chosen", "last", "photos", "dropped", "shifted"):
         table.add_column(column, justify="right")
     for line in outcome.lines:
         scores = (f"{score:.3f}" for score in (line.first, line.chosen, line.last))
         drops = (f"{line.dropped:,}", f"{line.shifted:.1%}") if line.dropped else ("0", "")
         table.add_row(line.schedule, str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
     note = (
-        "The round is chosen on the validation photos; it was trained on so many photos. Dropped photos are counted in "
-        "every round and fold."
+        "chosen: the round that is best on the validation photos; photos: how many it was trained on; dropped: photos, "
+        "counted in every round and fold; shifted: share of these whose label was shifted by one on purpose."
     )
     return Group(table, Text(note), Text(_verdict(outcome)))
 
@@ -211,9 +211,9 @@ def _verdict(outcome: Outcome) -> str:
     if not outcome.dropped:
         return "No photo was dropped."
     return (
-        f"Labels shifted by one on purpose: {outcome.shifted_dropped:.1%} of all {outcome.dropped:,} dropped photos, "
-        f"against {outcome.shifted_majority:.1%} of the three largest classes (the fair comparison: only these can be "
-        f"dropped) and {outcome.shifted_all:.1%} of all photos."
+        f"Shifted labels: {outcome.shifted_dropped:.1%} of all {outcome.dropped:,} dropped photos, against "
+        f"{outcome.shifted_majority:.1%} of the three largest classes (the fair comparison: only these can be dropped) "
+        f"and {outcome.shifted_all:.1%} of all photos."
     )
 
 

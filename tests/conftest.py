@@ -41,6 +41,7 @@ def write_experiment(folder: Path, photos: Path, name: str = "tiny", **knobs: An
         "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
         "rounds": 4,
         "schedules": {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}},
+        "resources": {"cpus": 2},  # one trial at a time: a second process would take longer to start than to train
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))

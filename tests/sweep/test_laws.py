@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
 Write = Callable[..., Path]
 FOLDS = {"count": 2, "validation": 0.2}
+PARALLEL = {"cpus": 1}  # two trials at a time
 
 
 def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
@@ -99,7 +100,7 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tab
 def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
     experiment_file: Write, reference: Tables
 ) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     outcome, _ = swept(file)
     assert (len(outcome.finished), outcome.failed, outcome.stopped, outcome.unlogged) == (6, {}, [], 0)
     assert_same_bits(tables(file), reference)
@@ -188,7 +189,7 @@ def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write)
 
 
 def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     stop, killed = threading.Event(), list[int]()
     due = lambda: len(killed) < 2 and len(entries(file)) > 2 * (len(killed) + 1)  # noqa: E731
     thread = threading.Thread(target=kill_workers, args=(stop, killed, due))
@@ -264,7 +265,7 @@ def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> No
 def test_driver_ended_mid_round_then_the_same_command(
     experiment_file: Write, reference: Tables, sent: signal.Signals
 ) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     driver = start_driver(file)
     wait_for_rounds(file, 4, driver)
     driver.send_signal(sent)
