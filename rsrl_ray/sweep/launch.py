@@ -67,13 +67,13 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
             progress = Progress(console, list(trials), experiment.rounds)
             with contextlib.ExitStack() as stack:
                 stack.callback(progress.close)
-                finished = _fit(task, trials, SharingScheduler(chains), [recorder, progress])
-            stopped = [key for key in trials if key not in finished and key not in recorder.failed]
+                _fit(task, trials, SharingScheduler(chains), [recorder, progress])
+            stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
             status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
             unlogged, why = recorder.close(status)
         if unlogged:
             console.print(f"[yellow]MLflow lacks {unlogged} entries ({why}); the same command logs them.[/]")
-        return Outcome([key for key in finished if key not in recorder.failed], recorder.failed, stopped, unlogged)
+        return Outcome(recorder.finished, recorder.failed, stopped, unlogged)
 
 
 def _prepare(experiment: Experiment, console: Console, skip_bad: bool) -> Task:
@@ -173,8 +173,8 @@ def _fit(
     trials: dict[TrialKey, tracking.Trial],
     scheduler: SharingScheduler,
     callbacks: list[tune.Callback],
-) -> list[TrialKey]:
-    """Run the trials; those that ended by themselves."""
+) -> None:
+    """Run the trials until they have ended, or Ctrl-C."""
     resources = {"cpu": task.experiment.resources.cpus, "gpu": task.experiment.resources.gpus}
     points = [{"fold": fold, "schedule": name, "id": trial.id} for (fold, name), trial in trials.items()]
     # Ray's own state is not needed to resume (the archive is), so it goes where it is deleted.
@@ -199,13 +199,7 @@ def _fit(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
             ),
         )
-        results = tuner.fit()
-    done = [results[i] for i in range(len(results))]
-    return [
-        (result.config["trial"]["fold"], result.config["trial"]["schedule"])
-        for result in done
-        if result.config and result.metrics and result.metrics.get("done")
-    ]
+        tuner.fit()
 
 
 @contextlib.contextmanager
@@ -214,6 +208,7 @@ def _ray(experiment: Experiment, console: Console) -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that gives up has no metric to report
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         _check_resources(experiment)

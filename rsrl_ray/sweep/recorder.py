@@ -98,6 +98,7 @@ class Recorder(Callback):
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[str, int]] = Counter()
         self._furthest: dict[TrialKey, int] = {}
+        self.finished: list[TrialKey] = []
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
 
@@ -128,6 +129,7 @@ class Recorder(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
         if trial_key(trial) not in self.failed:
+            self.finished.append(trial_key(trial))
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

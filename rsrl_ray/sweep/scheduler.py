@@ -45,6 +45,8 @@ class SharingScheduler(FIFOScheduler):
         if trial.trial_id not in self._known:
             self._known.add(trial.trial_id)
             trial.status = Trial.PAUSED
+            # Tune asks every trial for its folder at the end, also those that Ctrl-C left waiting
+            trial.init_local_path()  # type: ignore[no-untyped-call]
         else:
             self._claim(trial)
 

@@ -24,7 +24,9 @@ class Tune:
 
     def add(self, fold: int, schedule: str) -> Any:
         config = {"trial": {"fold": fold, "schedule": schedule}}
-        trial = SimpleNamespace(trial_id=f"{fold}-{schedule}", config=config, status=Trial.PENDING)
+        trial = SimpleNamespace(
+            trial_id=f"{fold}-{schedule}", config=config, status=Trial.PENDING, init_local_path=lambda: None
+        )
         self.trials[fold, schedule] = trial
         self.scheduler.on_trial_add(self, trial)  # type: ignore[arg-type]
         return trial
