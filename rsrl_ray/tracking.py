@@ -4,15 +4,17 @@ Runs are found by their tags, so a sweep that is taken up again goes on in the s
 twice is stored once: timestamps come from the archived rounds.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
@@ -21,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 
 from rsrl_ray.config import Experiment
 
+T = TypeVar("T")
 DATABASE = "mlflow.db"
 SWEEP, TRIAL, LOGGED, DRIVER, REASON = (
     "rsrl.sweep",
@@ -55,6 +58,25 @@ class TrialState:
     status: str
     reason: str
     history: dict[str, dict[int, float]]
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run to read from: a sweep's parent run (``fold`` -1, no schedule), or one trial's.
+
+    rounds : how many rounds of the trial are wholly logged. metrics : the names of its metrics.
+    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, schedule and tags.
+    """
+
+    id: str
+    fold: int
+    schedule: str
+    status: str
+    reason: str
+    rounds: int
+    metrics: tuple[str, ...]
+    params: Mapping[str, str]
+    artifacts: str
 
 
 def mlflow_uri(experiment: Experiment) -> str:
@@ -182,6 +204,39 @@ class Tracker:
                     trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
         return tables
 
+    def sweep_runs(self) -> list[TrackedRun]:
+        """The parent runs of this experiment, newest first."""
+        with _asked("the sweeps"):
+            return [_tracked(run, False) for run in self._sweeps()]
+
+    def trial_runs(self, parent: str) -> list[TrackedRun]:
+        """The trials of the sweep with the parent run ``parent``, in the order they were begun."""
+        with _asked("the trials"):
+            tags = self._client.get_run(parent).data.tags
+            runs = self._search(f"tags.`{SWEEP}` = '{tags[SWEEP]}' and tags.`{TRIAL}` != ''")
+        dead = not _alive(tags.get(DRIVER, ""))
+        return [_tracked(run, dead) for run in reversed(runs)]
+
+    def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
+        """A metric by round. May be called by several threads at once."""
+        with _asked(metric):
+            return {point.step: point.value for point in self._client.get_metric_history(run.id, metric)}
+
+    def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
+        """What ``read`` makes of a local copy of the run's artifact at ``path``. May be called by several threads.
+
+        Raises
+        ------
+        ValueError
+            Where the artifact is not to be had, or ``read`` can make nothing of it.
+        """
+        where = f"{run.artifacts}/{path}"
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, _asked(where):
+            copy = mlflow.artifacts.download_artifacts(
+                artifact_uri=where, dst_path=folder, tracking_uri=self._client.tracking_uri
+            )
+            return read(Path(copy))
+
     def _children(self) -> list[Run]:
         """The newest sweep's trials, in the order they were begun."""
         sweeps = self._sweeps()
@@ -258,6 +313,31 @@ class Tracker:
                 f"(mlflow experiments restore -x {found.experiment_id}) or give the experiment file another name"
             )
         return str(found.experiment_id)
+
+
+@contextlib.contextmanager
+def _asked(what: str) -> Iterator[None]:
+    """MLflow's and the files' errors as a `ValueError` that says what was to be read."""
+    try:
+        yield
+    except (MlflowException, OSError, ValueError) as error:
+        raise ValueError(f"mlflow: {what} cannot be read: {error}") from error
+
+
+def _tracked(run: Run, dead: bool) -> TrackedRun:
+    """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
+    tags = run.data.tags
+    return TrackedRun(
+        id=run.info.run_id,
+        fold=int(tags.get("fold", -1)),
+        schedule=tags.get("schedule", ""),
+        status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
+        reason=tags.get(REASON, ""),
+        rounds=int(tags.get(LOGGED, 0)),
+        metrics=tuple(run.data.metrics),
+        params=run.data.params,
+        artifacts=run.info.artifact_uri,
+    )
 
 
 def _folder(number: int) -> str:
