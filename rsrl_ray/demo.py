@@ -17,9 +17,10 @@ from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.predictions import round_metrics
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
-PHOTOS = 1500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
+PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
 SHIFTED = 0.2  # share of the labels 3, 4 and 5 that are one away from the true score
 BESIDE = {3: (4,), 4: (3, 5), 5: (4,)}  # the true scores that a shifted label can stand for
+SPREAD = 0.02  # standard deviation of a degradation's severity within a score; two scores are 1/7 apart
 PIXELS = 96  # height and width of a photo
 MAJORITY = 3  # largest classes, those that a revision drops from
 EXPERIMENT = "quickstart.yaml"
@@ -88,26 +89,24 @@ def graded(scores: NDArray[np.int64], generator: np.random.Generator) -> Iterato
 
 
 def degraded(photograph: Image.Image, severity: float, generator: np.random.Generator) -> Image.Image:
-    """A random crop, tilted, blurred, wrongly exposed and noisy by about ``severity``: 0 (untouched) to 1."""
-    spread = generator.normal(0, 0.04, 4)
-    tilt, blur, exposure, noise = np.maximum(severity + spread, 0) if severity else np.zeros(4)
+    """A random crop, tilted, blurred, too dark and noisy by about ``severity``: 0 (untouched) to 1."""
+    tilt, blur, darkness, noise = np.maximum(severity + generator.normal(0, SPREAD, 4), 0) if severity else np.zeros(4)
     picture = _crop(photograph, float(25 * tilt * generator.choice([-1, 1])), generator)
     if generator.random() < 0.5:
         picture = ImageOps.mirror(picture)
-    pixels = np.asarray(picture.filter(ImageFilter.GaussianBlur(float(3 * blur))), dtype=np.float64)
-    pixels = pixels * 2 ** (-2.5 * exposure) + generator.normal(0, 30 * noise, pixels.shape)
+    picture = picture.filter(ImageFilter.GaussianBlur(float(3 * blur)))
+    pixels = np.asarray(picture) * (1 - 0.8 * darkness) + generator.normal(0, 30 * noise, (PIXELS, PIXELS, 3))
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def _crop(photograph: Image.Image, degrees: float, generator: np.random.Generator) -> Image.Image:
-    around = PIXELS * 3 // 2  # turned by any angle, a square of this side holds one of `PIXELS`
+    """A square of random size and place, turned by ``degrees``, `PIXELS` wide."""
+    around = PIXELS * 3 // 2  # turned by any angle, a square of this side covers one of `PIXELS`
     side = int(generator.integers(around, min(photograph.size)))
     left, top = (int(generator.integers(length - side)) for length in photograph.size)
     box = (left, top, left + side, top + side)
-    square = photograph.resize((around, around), Image.Resampling.BICUBIC, box).rotate(
-        degrees, Image.Resampling.BICUBIC
-    )
-    return ImageOps.crop(square, (around - PIXELS) // 2)
+    square = photograph.resize((around, around), Image.Resampling.BICUBIC, box)
+    return ImageOps.crop(square.rotate(degrees, Image.Resampling.BICUBIC), (around - PIXELS) // 2)
 
 
 def _quickstart() -> str:
@@ -127,11 +126,13 @@ def _write(path: Path, content: str) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """A schedule in the closing table; means over its folds.
+    """A schedule in the closing table.
 
     first, chosen, last : macro F on the test photos after round 1, the round with the best macro F on the
-    validation photos (the earlier of equals) and the last one.
-    train_size : photos that the chosen round was trained on.
+    validation photos (the earlier of equals) and the last one; means over the folds.
+    train_size : photos that the chosen round was trained on, mean over the folds.
+    dropped : photos dropped, each counted in every round and fold that did without it.
+    shifted : share of shifted labels among these; nan where nothing was dropped.
     """
 
     schedule: str
@@ -140,6 +141,8 @@ class Line:
     chosen: float
     last: float
     train_size: float
+    dropped: int
+    shifted: float
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Outcome:
     """What came out of the demo.
 
     lines : one for each schedule.
-    dropped : photos dropped, each counted in every round and trial that did without it.
+    dropped : photos dropped by all schedules together, each counted in every round and trial.
     shifted_dropped, shifted_majority, shifted_all : share of shifted labels among these; among the training photos
     of the three largest classes, the only ones that can be dropped; and among all photos. nan where there are none.
     """
@@ -170,14 +173,16 @@ def summary(trials: Trials, folder: Path) -> Group:
 
 def outcome(trials: Trials, truth: pd.DataFrame) -> Outcome:
     """The outcome, from the trials' predictions and the photos' true scores (image, score, true_score)."""
-    trials = {trial: rounds for trial, rounds in trials.items() if rounds}
     shifted = set(truth["image"][truth["score"] != truth["true_score"]])
-    folds = {fold: rounds[0] for (fold, _), rounds in trials.items()}
-    dropped = [
-        image for rounds in trials.values() for table in rounds for image in table["image"][table["kept"].eq(False)]
-    ]
+    schedules: dict[str, list[Sequence[pd.DataFrame]]] = {}
+    folds = {}
+    for (fold, schedule), rounds in trials.items():
+        if rounds:
+            schedules.setdefault(schedule, []).append(rounds)
+            folds[fold] = rounds[0]
+    dropped = [image for group in schedules.values() for image in _dropped(group)]
     return Outcome(
-        lines=tuple(_line(name, trials) for name in dict.fromkeys(name for _, name in trials)),
+        lines=tuple(_line(schedule, group, shifted) for schedule, group in schedules.items()),
         dropped=len(dropped),
         shifted_dropped=_share(dropped, shifted),
         shifted_majority=_share([image for table in folds.values() for image in _majority(table)], shifted),
@@ -188,13 +193,17 @@ def outcome(trials: Trials, truth: pd.DataFrame) -> Outcome:
 def render(outcome: Outcome) -> Group:
     """The outcome for the terminal: a table and what to read from it."""
     table = Table(title="Macro F on the test photos, mean over the folds", title_justify="left")
-    table.add_column("schedule")
-    for column in ("folds", "round 1", "chosen round", "last round", "photos trained on"):
+    table.add_column("schedule", no_wrap=True)
+    for column in ("folds", "round 1", "chosen", "last", "photos", "dropped", "shifted"):
         table.add_column(column, justify="right")
     for line in outcome.lines:
         scores = (f"{score:.3f}" for score in (line.first, line.chosen, line.last))
-        table.add_row(line.schedule, str(line.folds), *scores, f"{line.train_size:,.0f}")
-    note = "The round is chosen on the validation photos; photos trained on are those of the chosen round."
+        drops = (f"{line.dropped:,}", f"{line.shifted:.1%}") if line.dropped else ("0", "")
+        table.add_row(line.schedule, str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
+    note = (
+        "chosen: the round that is best on the validation photos; photos: how many it was trained on; dropped: photos, "
+        "counted in every round and fold; shifted: share of these whose label was shifted by one on purpose."
+    )
     return Group(table, Text(note), Text(_verdict(outcome)))
 
 
@@ -202,23 +211,28 @@ def _verdict(outcome: Outcome) -> str:
     if not outcome.dropped:
         return "No photo was dropped."
     return (
-        f"Labels that had been shifted by one: {outcome.shifted_dropped:.1%} of the {outcome.dropped:,} photos dropped "
-        "(counted in every round and trial), "
-        f"{outcome.shifted_majority:.1%} of the three largest classes, which alone can be dropped (the fair "
-        f"comparison), {outcome.shifted_all:.1%} of all photos."
+        f"Shifted labels: {outcome.shifted_dropped:.1%} of all {outcome.dropped:,} dropped photos, against "
+        f"{outcome.shifted_majority:.1%} of the three largest classes (the fair comparison: only these can be dropped) "
+        f"and {outcome.shifted_all:.1%} of all photos."
     )
 
 
-def _line(schedule: str, trials: Trials) -> Line:
+def _line(schedule: str, group: Sequence[Sequence[pd.DataFrame]], shifted: set[str]) -> Line:
+    """A schedule's line; group : the rounds of its folds."""
     rows = []
-    for (_, name), rounds in trials.items():
-        if name == schedule:
-            scores = [round_metrics(table, MAJORITY) for table in rounds]
-            test = [score["test_macro_f1"] for score in scores]
-            validation = [score.get("validation_macro_f1", score["test_macro_f1"]) for score in scores]
-            chosen = int(np.argmax(validation))
-            rows.append((test[0], test[chosen], test[-1], scores[chosen]["train_size"]))
-    return Line(schedule, len(rows), *(float(mean) for mean in np.mean(rows, axis=0)))
+    for rounds in group:
+        scores = [round_metrics(table, MAJORITY) for table in rounds]
+        test = [score["test_macro_f1"] for score in scores]
+        chosen = int(np.argmax([score.get("validation_macro_f1", score["test_macro_f1"]) for score in scores]))
+        rows.append((test[0], test[chosen], test[-1], scores[chosen]["train_size"]))
+    first, best, last, size = (float(mean) for mean in np.mean(rows, axis=0))
+    dropped = _dropped(group)
+    return Line(schedule, len(rows), first, best, last, size, len(dropped), _share(dropped, shifted))
+
+
+def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> list[str]:
+    """The photos that a trial's round did without, as often as one did."""
+    return [image for rounds in group for table in rounds for image in table["image"][table["kept"].eq(False)]]
 
 
 def _majority(table: pd.DataFrame) -> Iterable[str]:

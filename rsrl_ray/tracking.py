@@ -1,29 +1,25 @@
-"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. The only room that imports mlflow.
+"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. Only here and in
+`tracked` is mlflow imported.
 
 Runs are found by their tags, so a sweep that is taken up again goes on in the same runs, and what is logged
 twice is stored once: timestamps come from the archived rounds.
 """
 
-import contextlib
 import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import mlflow
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.config import Experiment
 
-T = TypeVar("T")
 DATABASE = "mlflow.db"
 SWEEP, TRIAL, LOGGED, DRIVER, REASON = (
     "rsrl.sweep",
@@ -49,36 +45,6 @@ class Trial:
         return f"{self.schedule}, fold {self.fold}"
 
 
-@dataclass(frozen=True)
-class TrialState:
-    """What MLflow holds of a trial: its status, why it failed, and the history of its metrics by round."""
-
-    fold: int
-    schedule: str
-    status: str
-    reason: str
-    history: dict[str, dict[int, float]]
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run to read from: a sweep's parent run (``fold`` -1, no schedule), or one trial's.
-
-    rounds : how many rounds of the trial are wholly logged. metrics : the names of its metrics.
-    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, schedule and tags.
-    """
-
-    id: str
-    fold: int
-    schedule: str
-    status: str
-    reason: str
-    rounds: int
-    metrics: tuple[str, ...]
-    params: Mapping[str, str]
-    artifacts: str
-
-
 def mlflow_uri(experiment: Experiment) -> str:
     """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
     if experiment.mlflow is not None:
@@ -89,23 +55,6 @@ def mlflow_uri(experiment: Experiment) -> str:
             "its default, a SQLite file in storage, needs a directory"
         )
     return f"sqlite:///{Path(experiment.storage, DATABASE)}"
-
-
-def open_results(experiment: Experiment) -> "Tracker":
-    """The tracker of an experiment that was begun already.
-
-    Raises
-    ------
-    ValueError
-        Where nothing was tracked yet, or the store cannot be reached.
-    """
-    uri = mlflow_uri(experiment)
-    if experiment.mlflow is None and not Path(experiment.storage, DATABASE).exists():
-        raise ValueError(f"no results in {experiment.storage} yet; run `rsrl sweep` on the file first")
-    try:
-        return Tracker(uri, experiment.name)
-    except MlflowException as error:
-        raise ValueError(f"mlflow: {uri} does not answer: {error}") from error
 
 
 class Tracker:
@@ -125,24 +74,28 @@ class Tracker:
         self._runs: dict[str, str] = {}
 
     def open_sweep(self, sweep: str, params: Mapping[str, Any], note: str, files: Mapping[str, str]) -> None:
-        """Find or make the sweep's parent run and mark it running. ``files``: artifacts by name, as text.
+        """Find or make the sweep's parent run and mark it running, once. ``files``: artifacts by name, as text.
 
         Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
         process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
         """
+        if self._sweep:
+            return
         for parent in self._sweeps("RUNNING"):
             found = parent.data.tags[SWEEP]
-            if found == sweep or not _alive(parent.data.tags.get(DRIVER, "")):
+            if found == sweep or not is_alive(parent.data.tags.get(DRIVER, "")):
                 for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
-        self._sweep = sweep
         run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
         self._runs[""] = run_id
         self._client.update_run(run_id, status="RUNNING")
         tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", MLFLOW_RUN_NOTE: note}
-        self._client.log_batch(run_id, params=_params(params), tags=_tags(tags))
+        known = self._client.get_run(run_id).data.params  # MLflow refuses a second value, such as a file's new path
+        new = {name: value for name, value in params.items() if name not in known}
+        self._client.log_batch(run_id, params=_params(new), tags=_tags(tags))
         for name, content in files.items():
             self._client.log_text(run_id, content, name)
+        self._sweep = sweep
 
     def rounds_logged(self, trial: Trial) -> int:
         """How many rounds of the trial are wholly logged."""
@@ -164,7 +117,7 @@ class Tracker:
         run_id = self._child(trial)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             write(Path(folder))
-            self._client.log_artifacts(run_id, folder, _folder(number))
+            self._client.log_artifacts(run_id, folder, round_folder(number))
         timestamp = int(created * 1000)
         metrics = [Metric(name, value, timestamp, number) for name, value in values.items()]
         tags = {LOGGED: str(number)} | ({f"note.round_{number:02d}": note} if note else {})
@@ -185,75 +138,6 @@ class Tracker:
         """Id and recipe of the sweep of this experiment that was begun last, or None."""
         sweeps = self._sweeps()
         return (sweeps[0].data.tags[SWEEP], dict(sweeps[0].data.params)) if sweeps else None
-
-    def states(self) -> list[TrialState]:
-        """The trials of the newest sweep, in the order they were begun; empty where there is no sweep yet."""
-        sweeps = self._sweeps()
-        dead = bool(sweeps) and not _alive(sweeps[0].data.tags.get(DRIVER, ""))
-        return [self._state(run, dead) for run in self._children()]
-
-    def predictions(self) -> dict[tuple[int, str], list[pd.DataFrame]]:
-        """By (fold, schedule), the newest sweep's ``predictions.parquet`` of the rounds 1, 2, ..."""
-        tables: dict[tuple[int, str], list[pd.DataFrame]] = {}
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-            for run in self._children():
-                tags = run.data.tags
-                trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
-                for number in range(1, int(tags.get(LOGGED, 0)) + 1):
-                    path = f"{_folder(number)}/predictions.parquet"
-                    trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
-        return tables
-
-    def sweep_runs(self) -> list[TrackedRun]:
-        """The parent runs of this experiment, newest first."""
-        with _asked("the sweeps"):
-            return [_tracked(run, False) for run in self._sweeps()]
-
-    def trial_runs(self, parent: str) -> list[TrackedRun]:
-        """The trials of the sweep with the parent run ``parent``, in the order they were begun."""
-        with _asked("the trials"):
-            tags = self._client.get_run(parent).data.tags
-            runs = self._search(f"tags.`{SWEEP}` = '{tags[SWEEP]}' and tags.`{TRIAL}` != ''")
-        dead = not _alive(tags.get(DRIVER, ""))
-        return [_tracked(run, dead) for run in reversed(runs)]
-
-    def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
-        """A metric by round. May be called by several threads at once."""
-        with _asked(metric):
-            return {point.step: point.value for point in self._client.get_metric_history(run.id, metric)}
-
-    def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
-        """What ``read`` makes of a local copy of the run's artifact at ``path``. May be called by several threads.
-
-        Raises
-        ------
-        ValueError
-            Where the artifact is not to be had, or ``read`` can make nothing of it.
-        """
-        where = f"{run.artifacts}/{path}"
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, _asked(where):
-            copy = mlflow.artifacts.download_artifacts(
-                artifact_uri=where, dst_path=folder, tracking_uri=self._client.tracking_uri
-            )
-            return read(Path(copy))
-
-    def _children(self) -> list[Run]:
-        """The newest sweep's trials, in the order they were begun."""
-        sweeps = self._sweeps()
-        if not sweeps:
-            return []
-        sweep = sweeps[0].data.tags[SWEEP]
-        return self._search(f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")[::-1]
-
-    def _state(self, run: Run, dead: bool) -> TrialState:
-        names = ("validation_macro_f1", "test_macro_f1", "train_size")
-        history = {
-            name: {point.step: point.value for point in self._client.get_metric_history(run.info.run_id, name)}
-            for name in names
-        }
-        status = "INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status
-        tags = run.data.tags
-        return TrialState(int(tags["fold"]), tags["schedule"], status, tags.get(REASON, ""), history)
 
     def _child(self, trial: Trial) -> str:
         if trial.id not in self._runs:
@@ -315,36 +199,12 @@ class Tracker:
         return str(found.experiment_id)
 
 
-@contextlib.contextmanager
-def _asked(what: str) -> Iterator[None]:
-    """MLflow's and the files' errors as a `ValueError` that says what was to be read."""
-    try:
-        yield
-    except (MlflowException, OSError, ValueError) as error:
-        raise ValueError(f"mlflow: {what} cannot be read: {error}") from error
-
-
-def _tracked(run: Run, dead: bool) -> TrackedRun:
-    """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
-    tags = run.data.tags
-    return TrackedRun(
-        id=run.info.run_id,
-        fold=int(tags.get("fold", -1)),
-        schedule=tags.get("schedule", ""),
-        status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
-        reason=tags.get(REASON, ""),
-        rounds=int(tags.get(LOGGED, 0)),
-        metrics=tuple(run.data.metrics),
-        params=run.data.params,
-        artifacts=run.info.artifact_uri,
-    )
-
-
-def _folder(number: int) -> str:
+def round_folder(number: int) -> str:
+    """The artifacts' folder of a round."""
     return f"rounds/{number:02d}"
 
 
-def _alive(driver: str) -> bool:
+def is_alive(driver: str) -> bool:
     """Whether a sweep's process may still run: it does here, or it is another machine's, which cannot be seen."""
     host, _, process = driver.rpartition(":")
     if host != socket.gethostname() or not process.isdigit():

@@ -1,5 +1,6 @@
 """Fixtures that make real photos, experiment files and a real Ray."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,33 +30,28 @@ def photos_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "photos.csv"
 
 
+def write_experiment(folder: Path, photos: Path, name: str = "tiny", **knobs: Any) -> Path:
+    """An experiment file of a sweep that takes seconds; keywords change top-level knobs."""
+    content = {
+        "name": name,
+        "photos": str(photos),
+        "storage": "results",
+        "folds": {"count": 2, "validation": 0.2},
+        "network": {"backbone": "small", "weights": "none", "image_size": 32},
+        "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
+        "rounds": 4,
+        "schedules": {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}},
+        "resources": {"cpus": 2},  # one trial at a time: a second process would take longer to start than to train
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))
+    return path
+
+
 @pytest.fixture
 def experiment_file(photos_csv: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write an experiment file of a sweep that takes seconds; keywords change top-level knobs."""
-
-    def write(name: str = "tiny", **knobs: Any) -> Path:
-        content = {
-            "name": name,
-            "photos": str(photos_csv),
-            "storage": "results",
-            "folds": {"count": 2, "validation": 0.2},
-            "network": {"backbone": "small", "weights": "none", "image_size": 32},
-            "training": {
-                "epochs": 1,
-                "batch_size": 16,
-                "learning_rate": 0.01,
-                "head_factor": 1,
-                "precision": "fp32",
-            },
-            "rounds": 4,
-            "schedules": {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}},
-            "resources": {"cpus": 1},
-        }
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))
-        return path
-
-    return write
+    """`write_experiment` into this test's folder."""
+    return functools.partial(write_experiment, tmp_path, photos_csv)
 
 
 @pytest.fixture(scope="session")

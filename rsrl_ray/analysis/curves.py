@@ -65,7 +65,7 @@ def total_f(sweep: Sweep, chosen: Mapping[tuple[int, str], int]) -> Figure:
                 place = sweep.schedules.index(schedule)
                 axes.plot(
                     number,
-                    sweep.trials[fold, schedule].metrics.loc[number, "test_total_f1"],
+                    float(sweep.trials[fold, schedule].metrics["test_total_f1"].loc[number]),
                     linestyle="none",
                     marker=MARKERS[place % len(MARKERS)],
                     markersize=4,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.core.schedule import Schedule
 from rsrl_ray.predictions import SPLITS
-from rsrl_ray.tracking import TrackedRun, Tracker, open_results
+from rsrl_ray.tracked import Results, TrackedRun, open_results
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
 PREDICTIONS = "rounds/{:02d}/predictions.parquet"
@@ -106,7 +106,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
     )
 
 
-def find_sweep(tracker: Tracker, experiment: Experiment) -> tuple[TrackedRun, list[str]]:
+def find_sweep(tracker: Results, experiment: Experiment) -> tuple[TrackedRun, list[str]]:
     """The sweep's parent run, and a sentence where its recipe is not the file's."""
     sweeps = tracker.sweep_runs()
     if not sweeps:
@@ -124,7 +124,7 @@ def find_sweep(tracker: Tracker, experiment: Experiment) -> tuple[TrackedRun, li
     ]
 
 
-def find_trials(tracker: Tracker, parent: TrackedRun, experiment: Experiment) -> dict[TrialKey, TrackedRun]:
+def find_trials(tracker: Results, parent: TrackedRun, experiment: Experiment) -> dict[TrialKey, TrackedRun]:
     """The runs of the file's trials that were begun, in the file's order: schedule by schedule."""
     found = {
         (run.fold, run.schedule): run
@@ -145,7 +145,7 @@ def thresholds_text(schedule: Schedule) -> str:
 class _Reading:
     """A trial whose rounds and metrics are being read by threads, into arrays made beforehand."""
 
-    def __init__(self, tracker: Tracker, run: TrackedRun, rounds: int, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, tracker: Results, run: TrackedRun, rounds: int, threads: ThreadPoolExecutor) -> None:
         self._run, self._rounds = run, rounds
         self._split = threads.submit(tracker.read_artifact, run, PREDICTIONS.format(1), _split)
         self._tables = [

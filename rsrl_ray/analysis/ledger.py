@@ -105,7 +105,8 @@ def ledger(sweep: Sweep, schedule: str) -> Figure:
 
 def _revised(sweep: Sweep, schedule: str) -> NDArray[np.int64]:
     """The scores that some fold revises, ascending."""
-    return sweep.classes[np.unique([majority(sweep, trial) for trial in trials_of(sweep, schedule)])]
+    places = np.unique([majority(sweep, trial) for trial in trials_of(sweep, schedule)])
+    return np.asarray(sweep.classes[places])
 
 
 def _sorted(dropped: NDArray[np.float64]) -> NDArray[np.float64]:

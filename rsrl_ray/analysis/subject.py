@@ -11,7 +11,7 @@ import pandas as pd
 from rsrl_ray.analysis.data import PREDICTIONS, find_sweep, find_trials
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import best_round
-from rsrl_ray.tracking import TrackedRun, Tracker
+from rsrl_ray.tracked import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.table import URI, read_table
 
@@ -42,7 +42,7 @@ class Subject:
 
 
 def find_rounds(
-    tracker: Tracker,
+    tracker: Results,
     experiment: Experiment,
     fold: int | None,
     schedule: str | None,
@@ -78,7 +78,7 @@ def find_rounds(
 
 
 def find_photos(
-    tracker: Tracker,
+    tracker: Results,
     experiment: Experiment,
     subject: Subject,
     photos: Sequence[str],
@@ -104,7 +104,7 @@ def find_photos(
     return found
 
 
-def find_test_photos(tracker: Tracker, experiment: Experiment, subject: Subject) -> dict[str, str]:
+def find_test_photos(tracker: Results, experiment: Experiment, subject: Subject) -> dict[str, str]:
     """Name -> source of all test photos of the fold."""
     return find_photos(tracker, experiment, subject, [], None, None)
 
@@ -113,7 +113,7 @@ def _drops_nothing(experiment: Experiment, name: str) -> bool:
     return not any(any(thresholds) for _, thresholds in experiment.schedule(name).steps)
 
 
-def _best_round(tracker: Tracker, run: TrackedRun) -> int:
+def _best_round(tracker: Results, run: TrackedRun) -> int:
     if run.rounds < 2:
         raise ValueError(
             f"fold {run.fold}, {run.schedule}: rounds logged so far: {run.rounds}; a highlight map compares two"
@@ -144,7 +144,7 @@ def _no_control(controls: list[str], control: TrackedRun | None, schedule: str, 
     return ""
 
 
-def _read_pair(tracker: Tracker, run: TrackedRun, number: int, against: int) -> Pair:
+def _read_pair(tracker: Results, run: TrackedRun, number: int, against: int) -> Pair:
     later, earlier = (tracker.read_artifact(run, CONV1.format(wanted), _read_conv1) for wanted in (number, against))
     return Pair(later, earlier)
 
@@ -155,7 +155,7 @@ def _read_conv1(path: Path) -> Conv1:
         return Conv1(arrays["weight"], arrays["bias"], (down, across), (above, beside))
 
 
-def _test_photos(tracker: Tracker, subject: Subject, top: int | None, score: int | None) -> list[str]:
+def _test_photos(tracker: Results, subject: Subject, top: int | None, score: int | None) -> list[str]:
     columns = ["image", "split", "score", "self_confidence"]
     table = tracker.read_artifact(
         subject.run,

@@ -94,7 +94,6 @@ class Recorder(Callback):
         self._trials, self._retention = trials, retention
         self._archive = Archive(task.experiment.storage)
         self._writer = Writer()
-        self._opened = False
         self._logged: dict[str, int] = {}
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[str, int]] = Counter()
@@ -161,9 +160,7 @@ class Recorder(Callback):
 
     def _put(self, trial: tracking.Trial | None, job: Callable[[], None]) -> None:
         def run() -> None:
-            if not self._opened:
-                self._open_sweep()
-                self._opened = True
+            self._open_sweep()
             job()
 
         self._writer.put(trial.id if trial else "", run)

@@ -73,7 +73,10 @@ def _read(path: Path) -> StateDict:
             "opened; save the network's state_dict() alone"
         ) from error
     except Exception as error:  # a damaged file raises anything
-        raise ValueError(f"network.weights: {path} cannot be read, it may be damaged ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"network.weights: {path} cannot be read ({reason}); it may be damaged, get it again"
+        ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content or not all(map(_is_entry, content.items())):
@@ -89,20 +92,22 @@ def _is_entry(item: tuple[object, object]) -> bool:
 
 def _misfit(state: StateDict, given: StateDict) -> str | None:
     """What is wrong with the tensors that were found, and what to do."""
+    if not given:
+        return "it holds no layer but the head"
     unknown = [name for name in given if name not in state]
     if len(unknown) == len(given):
-        return f"no name in common; the file has {_some(given)}, the network {_some(state)}"
+        return f"no name in common: it has {_some(given)}, the network {_some(state)}; give the file's own backbone"
     if unknown:
-        return f"the network has no {_some(unknown)}; give the backbone that the file was made with"
+        return f"the network has no {_some(unknown)}; give the file's own backbone"
     shapes = [
         f"{name} should be {list(state[name].shape)} and is {list(tensor.shape)}"
         for name, tensor in given.items()
         if tensor.shape != state[name].shape
     ]
     if shapes:
-        return f"{_some(shapes)}; give the backbone and the image_size that the file was made with"
+        return f"{_some(shapes)}; give the file's own backbone and image_size"
     broken = [name for name, tensor in given.items() if not tensor.isfinite().all()]
-    return f"{_some(broken)} hold numbers that are not finite" if broken else None
+    return f"{_some(broken)} hold numbers that are not finite; give another file" if broken else None
 
 
 def _some(names: Iterable[str]) -> str:

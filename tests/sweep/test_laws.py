@@ -1,5 +1,6 @@
 """The laws of a sweep, with real Ray, real MLflow and real files: same bits, nothing twice, nothing lost."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,17 +17,21 @@ import mlflow
 import pandas as pd
 import psutil
 import pytest
+from conftest import write_experiment
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
-from rsrl_ray.tracking import mlflow_uri, open_results
+from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking import mlflow_uri
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
 Write = Callable[..., Path]
+FOLDS = {"count": 2, "validation": 0.2}
+PARALLEL = {"cpus": 1}  # two trials at a time
 
 
 def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
@@ -82,21 +87,21 @@ def statuses(experiment: Experiment) -> list[str]:
 
 @pytest.fixture(scope="module")
 def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """Every trial swept alone, in a storage of its own: nothing is shared."""
+    """Every schedule swept alone, in a storage of its own: nothing is shared."""
     alone: Tables = {}
     for name, steps in {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}.items():
-        for fold in (0, 1):
-            folder = tmp_path_factory.mktemp(f"alone-{name}-{fold}")
-            file = write_tiny(folder, photos_csv, schedules={name: steps}, folds={**FOLDS, "use": [fold]})
-            assert not swept(file)[0].failed
-            alone |= tables(file)
+        file = write_experiment(tmp_path_factory.mktemp(f"alone-{name}"), photos_csv, schedules={name: steps})
+        outcome, _ = swept(file)
+        assert len(outcome.finished) == 2
+        assert len(entries(file)) == 2 * 4
+        alone |= tables(file)
     return alone
 
 
 def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
     experiment_file: Write, reference: Tables
 ) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     outcome, _ = swept(file)
     assert (len(outcome.finished), outcome.failed, outcome.stopped, outcome.unlogged) == (6, {}, [], 0)
     assert_same_bits(tables(file), reference)
@@ -185,7 +190,7 @@ def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write)
 
 
 def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     stop, killed = threading.Event(), list[int]()
     due = lambda: len(killed) < 2 and len(entries(file)) > 2 * (len(killed) + 1)  # noqa: E731
     thread = threading.Thread(target=kill_workers, args=(stop, killed, due))
@@ -202,15 +207,16 @@ def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> 
 def kill_workers(stop: threading.Event, killed: list[int], due: Callable[[], bool]) -> None:
     """SIGKILL a trial's process whenever ``due``, until ``stop``."""
     while not stop.is_set():
-        for process in psutil.process_iter(["cmdline"]):
-            if "Trainable.train" in " ".join(process.info["cmdline"] or []) and due() and process.pid not in killed:
-                os.kill(process.pid, signal.SIGKILL)
-                killed.append(process.pid)
+        with contextlib.suppress(psutil.Error):  # processes come and go
+            for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
+                if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
+                    process.kill()
+                    killed.append(process.pid)
         time.sleep(0.02)
 
 
 def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: Write) -> None:
-    training = {"epochs": 400, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
+    training = {"epochs": 100, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
     file = experiment_file(schedules={"none": {1: 0.0}}, rounds=3, folds={**FOLDS, "use": [0]}, training=training)
     stop, killed = threading.Event(), list[int]()
     thread = threading.Thread(target=kill_workers, args=(stop, killed, lambda: len(entries(file)) == 1))
@@ -218,7 +224,7 @@ def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: W
     outcome, _ = swept(file)
     stop.set()
     thread.join()
-    assert len(killed) == 3
+    assert len(killed) >= 3
     assert "round 2 failed 3 times" in outcome.failed[0, "none"]
     assert statuses(read_experiment(file)) == ["FAILED", "FAILED"]
     outcome, _ = swept(file, "--training.threads", "1")
@@ -260,7 +266,7 @@ def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> No
 def test_driver_ended_mid_round_then_the_same_command(
     experiment_file: Write, reference: Tables, sent: signal.Signals
 ) -> None:
-    file = experiment_file()
+    file = experiment_file(resources=PARALLEL)
     driver = start_driver(file)
     wait_for_rounds(file, 4, driver)
     driver.send_signal(sent)
@@ -278,24 +284,3 @@ def test_driver_ended_mid_round_then_the_same_command(
     assert {key: after[key] for key in before} == before  # nothing that was done is trained again
     assert_same_bits(tables(file), reference)
     assert statuses(read_experiment(file)) == ["FINISHED"] * 7
-
-
-FOLDS = {"count": 2, "validation": 0.2}
-
-
-def write_tiny(folder: Path, photos: Path, **knobs: Any) -> Path:
-    import yaml
-
-    content = {
-        "name": "tiny",
-        "photos": str(photos),
-        "storage": "results",
-        "folds": FOLDS,
-        "network": {"backbone": "small", "weights": "none", "image_size": 32},
-        "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
-        "rounds": 4,
-        "resources": {"cpus": 1},
-    }
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content | knobs, sort_keys=False))
-    return path

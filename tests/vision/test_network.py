@@ -221,9 +221,9 @@ def truncated():
 BAD_FILES = {
     "pickle.pt": (Burglar(), "holds more than tensors, which could run code and is not opened"),
     "raw.pt": (pickle.dumps(Burglar(), protocol=2), "is damaged, or holds more than tensors"),
-    "cut.pt": (truncated(), "cannot be read, it may be damaged"),
-    "empty.pth": (b"", "cannot be read, it may be damaged"),
-    "cut.safetensors": (b"\x10\0\0\0\0\0\0\0{", "cannot be read, it may be damaged"),
+    "cut.pt": (truncated(), "; it may be damaged, get it again"),
+    "empty.pth": (b"", "cannot be read (EOFError); it may be damaged, get it again"),
+    "cut.safetensors": (b"\x10\0\0\0\0\0\0\0{", "cannot be read (Error while deserializing header"),
     "list.pt": ([torch.zeros(2)], "holds no state dict (names and tensors); save the network's state_dict()"),
     "tensor.pt": (torch.zeros(2), "holds no state dict"),
     "nothing.pt": ({}, "holds no state dict"),
@@ -231,16 +231,16 @@ BAD_FILES = {
     "weights.bin": (b"abc", "is neither imagenet nor a file of weights; give a file (.pt, .pth, .safetensors)"),
     "other.pt": (
         {"conv1.weight": torch.zeros(64, 3, 7, 7)},
-        "does not fit small: no name in common; the file has conv1.weight, the network features.0.weight",
+        "does not fit small: no name in common: it has conv1.weight, the network features.0.weight",
     ),
-    "head.pt": ({"classifier.6.bias": torch.zeros(1000)}, "no name in common"),
+    "head.pt": ({"classifier.6.bias": torch.zeros(1000)}, "it holds no layer but the head"),
     "more.pt": (
         {**small_state(), **{f"features.{i}.weight": torch.zeros(1) for i in range(20, 25)}},
         "the network has no features.20.weight, features.21.weight, features.22.weight and 2 more",
     ),
     "shape.pt": (
         small_state() | {"features.0.weight": torch.zeros(6, 3, 11, 11)},
-        "features.0.weight should be [8, 3, 7, 7] and is [6, 3, 11, 11]; give the backbone and the image_size",
+        "features.0.weight should be [8, 3, 7, 7] and is [6, 3, 11, 11]; give the file's own backbone and image_size",
     ),
     "nan.pt": (
         small_state() | {"features.3.bias": torch.full((20,), torch.nan)},
