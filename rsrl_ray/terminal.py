@@ -91,8 +91,9 @@ def _cells(state: TrialState, rounds: int) -> list[str]:
 def highlights(rows: pd.DataFrame) -> Table:
     """The maps of `rsrl highlight`; correlations are so near 1 that their distance from it is shown."""
     table = Table(box=None, pad_edge=False)
-    for column in ("photo", "fold", "schedule", "rounds", "J", "1 - correlation", "agreement", "no map, or no control"):
-        table.add_column(column, justify="right" if column in ("fold", "J", "1 - correlation", "agreement") else "left")
+    for column in ("photo", "fold", "schedule", "rounds", "J", "1 - correlation", "agreement", "remark"):
+        numeric = column in ("fold", "J", "1 - correlation", "agreement")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows.to_dict("records"):
         numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
         agreement = f"{row['agreement']:.2f}" if pd.notna(row["agreement"]) else ""
