@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking import TrialState
+from rsrl_ray.tracked import TrialState
 from rsrl_ray.vision.photos import Examination
 
 STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
@@ -85,3 +86,17 @@ def _cells(state: TrialState, rounds: int) -> list[str]:
         f"{sizes[last]:,.0f}",
         f"round {best}: {chosen[best]:.3f} ({test[best]:.3f})",
     ]
+
+
+def highlights(rows: pd.DataFrame) -> Table:
+    """The maps of `rsrl highlight`; correlations are so near 1 that their distance from it is shown."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("photo", "fold", "schedule", "rounds", "J", "1 - correlation", "agreement", "remark"):
+        numeric = column in ("fold", "J", "1 - correlation", "agreement")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows.to_dict("records"):
+        numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
+        agreement = f"{row['agreement']:.2f}" if pd.notna(row["agreement"]) else ""
+        place = (str(row["photo"]), str(row["fold"]), str(row["schedule"]), f"{row['round']} - {row['against']}")
+        table.add_row(*map(escape, place), *numbers, agreement, escape(str(row["reason"])))
+    return table

@@ -1,10 +1,10 @@
-"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. The only room that imports mlflow.
+"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. Only here and in
+`tracked` is mlflow imported.
 
 Runs are found by their tags, so a sweep that is taken up again goes on in the same runs, and what is logged
 twice is stored once: timestamps come from the archived rounds.
 """
 
-import json
 import logging
 import os
 import socket
@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.config import Experiment
@@ -48,17 +45,6 @@ class Trial:
         return f"{self.schedule}, fold {self.fold}"
 
 
-@dataclass(frozen=True)
-class TrialState:
-    """What MLflow holds of a trial: its status, why it failed, and the history of its metrics by round."""
-
-    fold: int
-    schedule: str
-    status: str
-    reason: str
-    history: dict[str, dict[int, float]]
-
-
 def mlflow_uri(experiment: Experiment) -> str:
     """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
     if experiment.mlflow is not None:
@@ -69,23 +55,6 @@ def mlflow_uri(experiment: Experiment) -> str:
             "its default, a SQLite file in storage, needs a directory"
         )
     return f"sqlite:///{Path(experiment.storage, DATABASE)}"
-
-
-def open_results(experiment: Experiment) -> "Tracker":
-    """The tracker of an experiment that was begun already.
-
-    Raises
-    ------
-    ValueError
-        Where nothing was tracked yet, or the store cannot be reached.
-    """
-    uri = mlflow_uri(experiment)
-    if experiment.mlflow is None and not Path(experiment.storage, DATABASE).exists():
-        raise ValueError(f"no results in {experiment.storage} yet; run `rsrl sweep` on the file first")
-    try:
-        return Tracker(uri, experiment.name)
-    except MlflowException as error:
-        raise ValueError(f"mlflow: {uri} does not answer: {error}") from error
 
 
 class Tracker:
@@ -114,7 +83,7 @@ class Tracker:
             return
         for parent in self._sweeps("RUNNING"):
             found = parent.data.tags[SWEEP]
-            if found == sweep or not _alive(parent.data.tags.get(DRIVER, "")):
+            if found == sweep or not is_alive(parent.data.tags.get(DRIVER, "")):
                 for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
         run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
@@ -148,7 +117,7 @@ class Tracker:
         run_id = self._child(trial)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             write(Path(folder))
-            self._client.log_artifacts(run_id, folder, _folder(number))
+            self._client.log_artifacts(run_id, folder, round_folder(number))
         timestamp = int(created * 1000)
         metrics = [Metric(name, value, timestamp, number) for name, value in values.items()]
         tags = {LOGGED: str(number)} | ({f"note.round_{number:02d}": note} if note else {})
@@ -169,60 +138,6 @@ class Tracker:
         """Id and recipe of the sweep of this experiment that was begun last, or None."""
         sweeps = self._sweeps()
         return (sweeps[0].data.tags[SWEEP], dict(sweeps[0].data.params)) if sweeps else None
-
-    def states(self) -> list[TrialState]:
-        """The trials of the newest sweep, in the order they were begun; empty where there is no sweep yet."""
-        sweeps = self._sweeps()
-        dead = bool(sweeps) and not _alive(sweeps[0].data.tags.get(DRIVER, ""))
-        return [self._state(run, dead) for run in self._children()]
-
-    def predictions(self) -> dict[tuple[int, str], list[pd.DataFrame]]:
-        """By (fold, schedule), the newest sweep's ``predictions.parquet`` of the rounds 1, 2, ..."""
-        tables: dict[tuple[int, str], list[pd.DataFrame]] = {}
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-            for run in self._children():
-                tags = run.data.tags
-                trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
-                for number in range(1, int(tags.get(LOGGED, 0)) + 1):
-                    path = f"{_folder(number)}/predictions.parquet"
-                    trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
-        return tables
-
-    def pages(self, server: str) -> dict[str, str]:
-        """Addresses in MLflow's UI at ``server``: the runs, and macro F by round for the newest sweep's trials."""
-        experiment, runs = self._experiment_id(), [run.info.run_id for run in self._children()]
-        plot = {
-            "runs": runs,
-            "metric": "validation_macro_f1",
-            "experiments": [experiment],
-            "plot_metric_keys": ["validation_macro_f1", "test_macro_f1"],
-            "plot_layout": {"autosize": True, "xaxis": {}, "yaxis": {}},
-            "deselected_curves": [],
-            "last_linear_y_axis_range": [],
-        }
-        query = urlencode({name: json.dumps(value) for name, value in plot.items()}, quote_via=quote)
-        return {
-            "runs": f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning",
-            "macro F by round": f"{server}/#/metric?{query}&x_axis=step&line_smoothness=1&show_point=true",
-        }
-
-    def _children(self) -> list[Run]:
-        """The newest sweep's trials, in the order they were begun."""
-        sweeps = self._sweeps()
-        if not sweeps:
-            return []
-        sweep = sweeps[0].data.tags[SWEEP]
-        return self._search(f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")[::-1]
-
-    def _state(self, run: Run, dead: bool) -> TrialState:
-        names = ("validation_macro_f1", "test_macro_f1", "train_size")
-        history = {
-            name: {point.step: point.value for point in self._client.get_metric_history(run.info.run_id, name)}
-            for name in names
-        }
-        status = "INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status
-        tags = run.data.tags
-        return TrialState(int(tags["fold"]), tags["schedule"], status, tags.get(REASON, ""), history)
 
     def _child(self, trial: Trial) -> str:
         if trial.id not in self._runs:
@@ -284,11 +199,12 @@ class Tracker:
         return str(found.experiment_id)
 
 
-def _folder(number: int) -> str:
+def round_folder(number: int) -> str:
+    """The artifacts' folder of a round."""
     return f"rounds/{number:02d}"
 
 
-def _alive(driver: str) -> bool:
+def is_alive(driver: str) -> bool:
     """Whether a sweep's process may still run: it does here, or it is another machine's, which cannot be seen."""
     host, _, process = driver.rpartition(":")
     if host != socket.gethostname() or not process.isdigit():

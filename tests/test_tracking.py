@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from rsrl_ray.tracking import Tracker, Trial
+from rsrl_ray.tracked import Results
+from rsrl_ray.tracking import Trial
 
 TRIAL = Trial("id-0", 0, "paper", {"network": "small", "data_fingerprint": "f00d"})
 
@@ -18,15 +19,15 @@ def uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tracker(uri: str, tmp_path: Path) -> Tracker:
-    return Tracker(uri, "photos", (tmp_path / "artifacts").as_uri())
+def tracker(uri: str, tmp_path: Path) -> Results:
+    return Results(uri, "photos", (tmp_path / "artifacts").as_uri())
 
 
-def begin(tracker: Tracker, sweep: str = "sweep-0", **params: object) -> None:
+def begin(tracker: Results, sweep: str = "sweep-0", **params: object) -> None:
     tracker.open_sweep(sweep, {"seed": 0, **params}, "a note", {"folds.csv": "image,score\n"})
 
 
-def log(tracker: Tracker, number: int, value: float = 0.25, note: str = "") -> None:
+def log(tracker: Results, number: int, value: float = 0.25, note: str = "") -> None:
     def write(folder: Path) -> None:
         (folder / "classes.csv").write_text(f"round {number}\n")
 
@@ -41,7 +42,7 @@ def runs(uri: str) -> dict[str, object]:
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def test_a_round_is_metrics_tags_and_files_under_its_step(tracker: Tracker, uri: str) -> None:
+def test_a_round_is_metrics_tags_and_files_under_its_step(tracker: Results, uri: str) -> None:
     begin(tracker)
     log(tracker, 1)
     log(tracker, 2, 0.5, note="K = 0.9 drops 9 of 10")
@@ -66,10 +67,10 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(tracker: Tracker, uri:
     assert parent.data.params == {"seed": "0"}  # type: ignore[attr-defined]
 
 
-def test_logging_twice_stores_once_also_from_a_new_process(tracker: Tracker, uri: str) -> None:
+def test_logging_twice_stores_once_also_from_a_new_process(tracker: Results, uri: str) -> None:
     begin(tracker)
     log(tracker, 1)
-    again = Tracker(uri, "photos")
+    again = Results(uri, "photos")
     begin(again)
     assert again.rounds_logged(TRIAL) == 1
     log(again, 1)
@@ -79,10 +80,10 @@ def test_logging_twice_stores_once_also_from_a_new_process(tracker: Tracker, uri
     assert len(points) == 1
 
 
-def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(tracker: Tracker, uri: str) -> None:
+def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(tracker: Results, uri: str) -> None:
     begin(tracker)
     log(tracker, 1)
-    begin(Tracker(uri, "photos"))
+    begin(Results(uri, "photos"))
     assert {name: run.info.status for name, run in runs(uri).items()} == {  # type: ignore[attr-defined]
         "sweep": "RUNNING",
         "paper, fold 0": "KILLED",
@@ -91,24 +92,24 @@ def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(tra
 
 @pytest.mark.parametrize(("driver", "status"), [("dead", "KILLED"), ("alive", "RUNNING"), ("elsewhere", "RUNNING")])
 def test_another_sweep_is_ended_only_if_its_process_is_gone(
-    tracker: Tracker, uri: str, driver: str, status: str
+    tracker: Results, uri: str, driver: str, status: str
 ) -> None:
     begin(tracker, "other")
     process = {"dead": f"{socket.gethostname()}:999999999", "alive": f"{socket.gethostname()}:{os.getpid()}"}
     client = MlflowClient(uri)
     parent = runs(uri)["sweep"].info.run_id  # type: ignore[attr-defined]
     client.set_tag(parent, "rsrl.driver", process.get(driver, "far-away:1"))
-    begin(Tracker(uri, "photos"), "mine")
+    begin(Results(uri, "photos"), "mine")
     assert client.get_run(parent).info.status == status
 
 
-def test_a_sweep_goes_on_though_a_file_has_moved(tracker: Tracker, uri: str) -> None:
+def test_a_sweep_goes_on_though_a_file_has_moved(tracker: Results, uri: str) -> None:
     begin(tracker, weights="/old/weights.pt")
-    begin(Tracker(uri, "photos"), weights="/new/weights.pt", added=1)
+    begin(Results(uri, "photos"), weights="/new/weights.pt", added=1)
     assert runs(uri)["sweep"].data.params == {"seed": "0", "weights": "/old/weights.pt", "added": "1"}  # type: ignore
 
 
-def test_states_for_the_table(tracker: Tracker, uri: str) -> None:
+def test_states_for_the_table(tracker: Results, uri: str) -> None:
     assert tracker.states() == []
     begin(tracker)
     log(tracker, 1)
@@ -120,14 +121,14 @@ def test_states_for_the_table(tracker: Tracker, uri: str) -> None:
     (state,) = tracker.states()
     assert (state.status, state.reason) == ("FAILED", "the loss is not finite")
     MlflowClient(uri).set_tag(runs(uri)["sweep"].info.run_id, "rsrl.driver", f"{socket.gethostname()}:999999999")  # type: ignore
-    tracker = Tracker(uri, "photos")
+    tracker = Results(uri, "photos")
     begin(tracker)
     log(tracker, 3)
     MlflowClient(uri).set_tag(runs(uri)["sweep"].info.run_id, "rsrl.driver", f"{socket.gethostname()}:999999999")  # type: ignore
     assert [state.status for state in tracker.states()] == ["INTERRUPTED"]
 
 
-def test_a_failure_that_was_overcome_leaves_no_reason(tracker: Tracker) -> None:
+def test_a_failure_that_was_overcome_leaves_no_reason(tracker: Results) -> None:
     begin(tracker)
     tracker.end_trial(TRIAL, "FAILED", "out of memory")
     tracker.end_trial(TRIAL, "FINISHED")
@@ -135,18 +136,18 @@ def test_a_failure_that_was_overcome_leaves_no_reason(tracker: Tracker) -> None:
     assert (state.status, state.reason) == ("FINISHED", "")
 
 
-def test_newest_sweep_and_its_recipe(tracker: Tracker, uri: str) -> None:
+def test_newest_sweep_and_its_recipe(tracker: Results, uri: str) -> None:
     assert tracker.newest() is None
     begin(tracker)
-    begin(Tracker(uri, "photos"), "sweep-1", rate=0.1)
+    begin(Results(uri, "photos"), "sweep-1", rate=0.1)
     assert tracker.newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
 
 
-def test_a_deleted_experiment_is_said(tracker: Tracker, uri: str) -> None:
+def test_a_deleted_experiment_is_said(tracker: Results, uri: str) -> None:
     begin(tracker)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("photos")
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(ValueError, match="was deleted; restore it"):
-        begin(Tracker(uri, "photos"))
+        begin(Results(uri, "photos"))

@@ -23,7 +23,8 @@ from rich.console import Console
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
-from rsrl_ray.tracking import mlflow_uri, open_results
+from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking import mlflow_uri
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

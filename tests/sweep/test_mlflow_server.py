@@ -18,7 +18,7 @@ from rich.console import Console
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.tracking import open_results
+from rsrl_ray.tracked import open_results
 
 
 @pytest.fixture

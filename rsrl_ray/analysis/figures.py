@@ -1,0 +1,181 @@
+"""Every figure of a sweep, as PDF and PNG: the paper's Figs. 1 and 4 to 9 and more, one function each."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, filterwarnings
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis import sheets
+from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
+from rsrl_ray.analysis.data import Sweep
+from rsrl_ray.analysis.ledger import history, ledger, trials_of
+from rsrl_ray.analysis.measures import begun, confusion
+from rsrl_ray.analysis.style import COLOURS, PALE, WIDTH, groups, legend, styled
+from rsrl_ray.core.metrics import sharing_rate
+from rsrl_ray.core.revision import majority_classes
+
+Chosen = Mapping[tuple[int, str], int]  # (fold, schedule) -> round
+
+
+OPTIONS: dict[str, Any] = {
+    "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
+    "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the name of its files without their ending, and what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+    kinds: tuple[str, ...] = ("png", "pdf")
+
+
+def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, photos_root: str | Path) -> dict[str, str]:
+    """Write every figure that the sweep has data for into ``folder``; contact sheets as PNG, the others as PDF too.
+
+    chosen : (fold, schedule) -> round; trials without one are left out where a chosen network is shown.
+    photos_root : the folder that photos' names are relative to; where one cannot be read, its place says so.
+
+    Returns the captions by the files' names without their ending.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    captions = {}
+    for drawing in _drawings(sweep, chosen, sheets.Photos(photos_root)):
+        with catch_warnings():
+            filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
+            _save(drawing, folder)
+        captions[drawing.name] = drawing.caption
+    return captions
+
+
+@styled
+def score_histogram(sweep: Sweep) -> Figure:
+    """Fig. 1: how many photos each score has; the largest classes, which are revised, stand out."""
+    classes, labels = np.unique(sweep.scores, return_inverse=True)
+    counts = np.bincount(labels)
+    largest = majority_classes(labels, sweep.majority)
+    figure = Figure(figsize=(WIDTH, 2.0), layout="constrained")
+    axes = figure.subplots()
+    colours = [COLOURS[0] if place in largest else PALE for place in range(len(classes))]
+    bars = axes.bar(range(len(classes)), counts, width=0.7, color=colours)
+    axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)
+    axes.set_xticks(range(len(classes)), [str(score) for score in classes])
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("score")
+    axes.set_ylabel("photos")
+    share = sharing_rate(labels, largest)
+    if len(largest) < len(classes):
+        names = [f"{len(largest)} largest classes ({share:.0%})", f"others ({1 - share:.0%})"]
+        legend(figure, names, [Patch(color=COLOURS[0]), Patch(color=PALE)])
+    return figure
+
+
+@styled
+def confusion_matrices(sweep: Sweep, schedule: str, chosen: Chosen) -> Figure:
+    """Confusion matrices of the test photos in round 1 and in the chosen rounds, summed over the folds that have one.
+
+    Shaded by the share of the row, so that the diagonal is the recall. chosen : (fold, schedule) -> round.
+    """
+    rounds = {fold: number for (fold, name), number in sorted(chosen.items()) if name == schedule}
+    trials = {fold: sweep.trials[fold, schedule] for fold in rounds}
+    first = np.sum([confusion(sweep, trial, 1) for trial in trials.values()], axis=0)
+    best = np.sum([confusion(sweep, trials[fold], number) for fold, number in rounds.items()], axis=0)
+    figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
+    above, below = figure.subplots(2, 1)
+    _matrix(above, first, sweep.classes, "round 1")
+    numbers = sorted(set(rounds.values()))
+    title = f"chosen round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    _matrix(below, best, sweep.classes, title)
+    return figure
+
+
+def _matrix(axes: Axes, counts: NDArray[np.int64], classes: NDArray[np.int64], title: str) -> None:
+    size = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    font = min(7.0, 60 / size)
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if share[row, column] > 0.6 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font)
+    axes.set_xticks(range(size), [str(score) for score in classes])
+    axes.set_yticks(range(size), [f"{score} ({n:,})" for score, n in zip(classes, counts.sum(axis=1), strict=True)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("assigned score")
+    axes.set_ylabel("score (test photos)")
+    axes.set_title(title)
+
+
+@styled
+def _save(drawing: Drawing, folder: Path) -> None:
+    figure = drawing.figure
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # to lay it out again for every file takes as long as drawing it
+    for kind in drawing.kinds:
+        figure.savefig(folder / f"{drawing.name}.{kind}", **OPTIONS[kind])
+
+
+def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
+    """Every figure, made one at a time."""
+    folds = len({fold for fold, _ in sweep.trials})
+    mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
+    if any(len({len(trial.kept) for trial in trials_of(sweep, schedule)}) > 1 for schedule in begun(sweep)):
+        mean += ", pale where some folds have no such round"
+    yield Drawing("scores", "Photos of each score (Fig. 1 of the paper).", score_histogram(sweep))
+    yield Drawing("training_size", f"Training photos kept, by round (Fig. 4): {mean}.", training_size(sweep))
+    text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."
+    yield Drawing("majority_share", text, majority_share(sweep))
+    text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
+    yield Drawing("total_f", text, total_f(sweep, chosen))
+    names = _file_names(begun(sweep))
+    text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
+    together = groups(begun(sweep))
+    if len(together) == 1:
+        yield Drawing("class_measures", text, class_measures(sweep, together[0]))
+    for schedule, name in names.items():
+        if len(together) > 1:
+            yield Drawing(f"class_measures_{name}", f"{schedule}: {text}", class_measures(sweep, [schedule]))
+        for drawing in _schedule_drawings(sweep, schedule, chosen, photos):
+            yield replace(drawing, name=f"{drawing.name}_{name}", caption=f"{schedule}: {drawing.caption}")
+
+
+def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
+    """The figures of one schedule by itself."""
+    if any(name == schedule for _, name in chosen):
+        text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
+        yield Drawing("confusion", text, confusion_matrices(sweep, schedule, chosen))
+        scores = sheets.low_and_high(sheets.assigned_scores(sweep, schedule, chosen))
+        text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
+        yield Drawing("assigned", text, sheets.assigned_examples(sweep, schedule, chosen, scores, photos))
+    found = history(sweep, schedule)
+    by = "assigned score and self-confidence are those of the last networks"
+    if found.times.any():
+        text = "training photos by round, dark where dropped; those dropped most often on top."
+        yield Drawing("ledger", text, ledger(sweep, schedule))
+        text = f"the photos dropped most often; {by}."
+        yield Drawing("dropped", text, sheets.dropped_sheet(sweep, found, photos), ("png",))
+    if found.away.any():
+        text = f"photos that were dropped and came back, those away longest first; {by}."
+        yield Drawing("returned", text, sheets.returned_sheet(sweep, found, photos), ("png",))
+
+
+def _file_names(schedules: list[str]) -> dict[str, str]:
+    """The schedules' names as they can stand in a file's name on any system, no two alike."""
+    names: dict[str, str] = {}
+    for place, schedule in enumerate(schedules):
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", schedule)
+        taken = name.lower() in (other.lower() for other in names.values())
+        names[schedule] = f"{name}_{place}" if taken else name
+    return names

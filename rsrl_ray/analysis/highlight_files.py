@@ -1,0 +1,106 @@
+"""The files of highlight maps: names, rows of `highlights.csv`, maps and overlays."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.overlay import covered, overlay
+from rsrl_ray.analysis.subject import Subject
+from rsrl_ray.core.highlight import Highlight, agreement
+from rsrl_ray.vision.photos import decode_photo
+
+Found = tuple[Highlight, Highlight | None]
+"""The map of a photo and that of its control, None where there is no control."""
+
+COLUMNS = {
+    "photo": "object",
+    "fold": "int64",
+    "schedule": "object",
+    "round": "int64",
+    "against": "int64",
+    "J": "Int64",
+    "correlation": "float64",
+    "null_J": "Int64",
+    "null_correlation": "float64",
+    "agreement": "float64",
+    "reason": "object",
+    "map": "object",
+    "null_map": "object",
+}
+"""Columns of ``highlights.csv`` and their types."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo's bytes, and its pixels as the network takes them, [S, S, 3]."""
+
+    name: str
+    data: bytes
+    pixels: NDArray[np.uint8]
+
+
+def row(subject: Subject, name: str, **known: Any) -> dict[str, Any]:
+    """One row of ``highlights.csv``; what is not known is missing."""
+    missing = {column: "" if kind == "object" else None for column, kind in COLUMNS.items()}
+    asked = {"fold": subject.run.fold, "schedule": subject.run.schedule}
+    return missing | asked | {"photo": name, "round": subject.number, "against": subject.against} | known
+
+
+class HighlightFiles:
+    """Where the maps of one subject go: ``highlights/fold<f>-<schedule>-<I>-<I-k>[-<option>]`` in a folder."""
+
+    def __init__(self, out: Path, subject: Subject, image_size: int, options: Mapping[str, bool]) -> None:
+        """``options``: relu, absolute and shared, by which the maps differ."""
+        run, conv1 = subject.run, subject.pair.later
+        words = [
+            f"fold{run.fold}",
+            _safe(run.schedule.replace("/", "_")),
+            f"{subject.number:02d}",
+            f"{subject.against:02d}",
+        ]
+        self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
+        self._out, self._subject, self._absolute = out, subject, options["absolute"]
+        self._box = covered(image_size, conv1.weight.shape[2:], conv1.stride, conv1.padding)
+        (out / self._folder).mkdir(parents=True, exist_ok=True)
+
+    def write(self, photo: Photo, found: Found) -> dict[str, Any]:
+        """Write one photo's maps; its row. May be called by several threads at once."""
+        first, control = found
+        if first.map is None:
+            return row(self._subject, photo.name, reason=first.reason)
+        try:
+            pixels = decode_photo(photo.data, None)
+        except ValueError as error:
+            return row(self._subject, photo.name, reason=str(error))
+        name = f"{self._folder}/{_safe(photo.name)}"
+        known = {"J": first.J, "correlation": first.correlation, "map": name, "reason": self._subject.no_control}
+        values = self._write_map(name, pixels, first.map)
+        if control is not None and control.map is None:
+            known["reason"] = f"no control: {control.reason}"
+        elif control is not None and control.map is not None:
+            null = self._write_map(f"{name}.null", pixels, control.map)
+            known |= {"null_J": control.J, "null_correlation": control.correlation, "null_map": f"{name}.null"}
+            known["agreement"] = agreement(values, null)
+        return row(self._subject, photo.name, **known)
+
+    def _write_map(self, name: str, pixels: NDArray[np.uint8], difference: NDArray[np.float64]) -> NDArray[np.float64]:
+        values = np.abs(difference) if self._absolute else difference
+        path = self._out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path.with_name(f"{path.name}.npy"), values)
+        overlay(pixels, values, self._box).save(path.with_name(f"{path.name}.png"), compress_level=4)
+        return values
+
+
+def _safe(name: str) -> str:
+    """A relative path that any disk takes: the name itself, or its letters and a digest that keeps names apart."""
+    if re.fullmatch(r"\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*", name, re.ASCII) and len(name) <= 120:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{digest}-{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('._')[-80:]}"

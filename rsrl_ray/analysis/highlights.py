@@ -1,0 +1,183 @@
+"""Highlight maps of photos between two rounds, each with its null control (section IV)."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.highlight_files import COLUMNS, Found, HighlightFiles, Photo, row
+from rsrl_ray.analysis.subject import Subject, find_photos, find_rounds, find_test_photos
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.highlight import correlations, least_correlated
+from rsrl_ray.core.highlight import highlight as compare
+from rsrl_ray.tracked import open_results
+from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
+from rsrl_ray.vision.photos import Progress, decode_photo
+from rsrl_ray.vision.picture import quiet_pillow, read_bytes
+
+Batches = Iterator[tuple[list[Photo], dict[str, str]]]
+
+_BATCH = 32  # photos; fewer where the maps of one batch would take more than
+_MEMORY = 2**28  # bytes
+
+
+def highlight(
+    experiment: Experiment,
+    photos: Sequence[str],
+    fold: int | None,
+    schedule: str | None,
+    number: int | None,
+    against: int | None,
+    top: int | None,
+    score: int | None,
+    out: Path,
+    after_relu: bool = False,
+    absolute: bool = False,
+    shared_map: bool = False,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Make the highlight maps of photos between two rounds, and beside each its null control.
+
+    The control is the same map between the same two rounds of a schedule of the same fold that drops nothing: what
+    retraining alone changes. ``agreement`` is the rank correlation of the two maps over their pixels; the nearer it
+    is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision.
+
+    Written to ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64 [h, w], conv1's size) and
+    ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``. These two columns hold paths
+    relative to ``out``, "" where there is no map.
+
+    photos, top, score : see `find_photos`. fold, schedule, number (I), against (I - k) : see `find_rounds`.
+    after_relu : compare conv1 after its ReLU. absolute : the size of the difference, without its sign.
+    shared_map : one J for all, that of the lowest mean correlation over the fold's test photos.
+
+    Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
+
+    Raises
+    ------
+    ValueError
+        Where the rounds or photos asked for are not there, or ``out`` cannot be written.
+    """
+    tracker = open_results(experiment)
+    subject = find_rounds(tracker, experiment, fold, schedule, number, against)
+    asked = find_photos(tracker, experiment, subject, photos, top, score)
+    comparison = Comparison(subject, experiment.network.image_size, after_relu)
+    options = {"relu": after_relu, "absolute": absolute, "shared": shared_map}
+    rows: dict[str, dict[str, Any]] = {}
+    with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        if shared_map:
+            test = find_test_photos(tracker, experiment, subject)
+            comparison.share_map(_batches(pool, test, comparison, "comparing", progress))
+        try:
+            files = HighlightFiles(out, subject, comparison.image_size, options)
+            for loaded, causes in _batches(pool, asked, comparison, "mapping", progress):
+                found = comparison.highlights([photo.pixels for photo in loaded])
+                rows |= {photo["photo"]: photo for photo in pool.map(files.write, loaded, found)}
+                rows |= {name: row(subject, name, reason=cause) for name, cause in causes.items()}
+            table = pd.DataFrame([rows[name] for name in asked], columns=list(COLUMNS)).astype(COLUMNS)
+            table.to_csv(out / "highlights.csv", index=False)
+        except OSError as error:
+            raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return table
+
+
+def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1) -> NDArray[np.float64]:
+    """Output of the first convolution before ReLU, [B, K, h, w]; computed on the GPU if there is one.
+
+    In float64, whatever precision the network was trained in: two rounds' maps correlate to within 1e-8 of 1.
+
+    pixels : [B, S, S, 3], the photos as the network takes them.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mean, std = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=torch.float64, device=device)[..., None, None]
+    weight, bias = (torch.from_numpy(array).to(device).double() for array in (conv1.weight, conv1.bias))
+    pictures = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).double()
+    inputs = ((pictures / 255 - mean) / std).contiguous()
+    return np.asarray(torch.nn.functional.conv2d(inputs, weight, bias, conv1.stride, conv1.padding).cpu().numpy())
+
+
+class Comparison:
+    """The two rounds' conv1, and their control's, as one convolution: the photos are the same."""
+
+    def __init__(self, subject: Subject, image_size: int, after_relu: bool) -> None:
+        pairs = [subject.pair] if subject.control is None else [subject.pair, subject.control]
+        every = [conv1 for pair in pairs for conv1 in (pair.later, pair.earlier)]
+        weight, bias = (np.concatenate([getattr(conv1, name) for conv1 in every]) for name in ("weight", "bias"))
+        self._conv1 = Conv1(weight, bias, every[0].stride, every[0].padding)
+        self._pairs, self._after_relu = len(pairs), after_relu
+        self._shared: list[int | None] = [None] * len(pairs)
+        self.image_size = image_size
+
+    def batch_size(self) -> int:
+        """How many photos to take at once."""
+        filters, channels, height, width = self._conv1.weight.shape
+        pixels = self.image_size**2 / (self._conv1.stride[0] * self._conv1.stride[1])
+        return int(np.clip(_MEMORY / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
+
+    def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """[B, P, 2, K, h, w]: of every photo, for the rounds and their control, I and I - k."""
+        maps = conv1_maps(np.stack(pixels), self._conv1)
+        if self._after_relu:
+            maps = np.maximum(maps, 0)
+        return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
+
+    def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Found]:
+        """The map of every photo, and its control's, None where there is no control."""
+        if not pixels:
+            return []
+        found = [
+            [compare(pair[0], pair[1], index) for pair, index in zip(photo, self._shared, strict=True)]
+            for photo in self.maps(pixels)
+        ]
+        return [(of_photo[0], of_photo[1] if self._pairs == 2 else None) for of_photo in found]
+
+    def share_map(self, batches: Batches) -> None:
+        """Take one J for all photos from here on, that of the lowest mean correlation over these."""
+        values = [
+            [correlations(*pair) for pair in photo]
+            for loaded, _ in batches
+            if loaded
+            for photo in self.maps([photo.pixels for photo in loaded])
+        ]
+        if not values:
+            raise ValueError("shared_map: none of the fold's test photos can be read, and they choose the map")
+        stack = np.array(values).reshape(len(values), self._pairs, -1)  # [N, P, K]
+        known = ~np.isnan(stack)
+        with np.errstate(invalid="ignore"):  # a map that is flat on all of them has no mean
+            means = np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)
+        self._shared = [least_correlated(mean) for mean in means]
+
+
+def _batches(
+    pool: ThreadPoolExecutor,
+    sources: Mapping[str, str],
+    comparison: Comparison,
+    what: str,
+    progress: Progress | None,
+) -> Batches:
+    """Photos read and decoded, in batches, and beside them name -> cause of those that cannot be."""
+    done, size = 0, comparison.image_size
+    left = iter(sources.items())
+    while batch := list(itertools.islice(left, comparison.batch_size())):
+        loaded = list(pool.map(lambda named: _load(named, size), batch))
+        photos = [photo for photo in loaded if isinstance(photo, Photo)]
+        yield photos, {name: cause for (name, _), cause in zip(batch, loaded, strict=True) if isinstance(cause, str)}
+        done += len(batch)
+        if progress is not None:
+            progress(what, done, len(sources))
+
+
+def _load(named: tuple[str, str], size: int) -> Photo | str:
+    """The photo of a name and a source, or why it cannot be read."""
+    name, source = named
+    try:
+        data = read_bytes(source)
+        return Photo(name, data, decode_photo(data, size))
+    except ValueError as error:
+        return str(error)

@@ -1,0 +1,79 @@
+"""How every figure looks: one column of a paper wide, 8 pt, colours that colour-blind readers tell apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+WIDTH = 3.4  # inches
+DPI = 220  # of the PNGs: 750 pixels wide
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 8,
+    "text.parse_math": False,  # a $ in a schedule's or photo's name is a $
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.2,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "pdf.fonttype": 42,  # embedded TrueType: text in the PDF can be searched and edited
+    "savefig.dpi": DPI,
+}
+styled = rc_context(STYLE)
+
+# Okabe & Ito's colours without yellow, which is too pale for a line on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.2)), (0, (1.2, 1)), (0, (5, 1.2, 1.2, 1.2)))
+MARKERS = ("o", "s", "^", "D", "v")
+PALE = "#bdbdbd"
+TOGETHER = 4  # schedules that one pair of axes can hold; more get axes of their own
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and dashes of the schedule at ``place``; no two of the first 28 look alike."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
+
+
+def groups(schedules: Sequence[str]) -> list[list[str]]:
+    """The schedules that are drawn together: all of them, or, where they are many, each by itself."""
+    return [list(schedules)] if len(schedules) <= TOGETHER else [[schedule] for schedule in schedules]
+
+
+def shortened(name: str, length: int = 40) -> str:
+    """A name that fits a legend."""
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def legend(figure: Figure, names: Sequence[str], handles: Sequence[Artist]) -> None:
+    """Names above the axes, in as many columns as their lengths allow."""
+    names = [shortened(name) for name in names]
+    columns = next((n for n in (4, 3, 2) if n * (max(map(len, names)) + 7) <= 64), 1)
+    look = {"ncols": min(columns, len(names)), "columnspacing": 1.2}
+    if figure.get_layout_engine() is None:
+        figure.legend(handles, names, loc="upper center", **look)
+    else:
+        figure.legend(handles, names, loc="outside upper center", **look)
+
+
+def over_rounds(axes: Axes, rounds: int, ticks: int = 6) -> None:
+    """An x-axis of whole round numbers."""
+    if rounds == 1:
+        axes.set_xlim(0.5, 1.5)
+        axes.set_xticks([1])
+    else:
+        axes.set_xlim(1, rounds)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True, steps=[1, 2, 5, 10]))

@@ -1,0 +1,229 @@
+"""Sweeps in a real MLflow store, written as the sweep writes them, and read back."""
+
+import dataclasses
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.data import read_sweep, thresholds_text
+from rsrl_ray.artifacts import write_round
+from rsrl_ray.config import Experiment, Folds, recipe
+from rsrl_ray.core.folds import make_folds
+from rsrl_ray.predictions import predictions, round_metrics
+from rsrl_ray.tracking import Tracker, Trial
+
+SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
+IMAGES = [f"images/{number}.jpg" for number in range(20)]
+CLASSES, LABELS = np.unique(SCORES, return_inverse=True)
+FOLDS = make_folds(LABELS, 2, "stratified", 0.2, seed=0)
+CONV1 = {"weight": np.zeros((2, 3, 3, 3)), "bias": np.zeros(2), "stride": np.array([4, 4]), "padding": np.array([2, 2])}
+Begin = Callable[..., tuple[Experiment, Tracker]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one SQLite store for all tests here: making it takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
+    """An experiment of two folds and two schedules, and the tracker that its sweep would use, opened."""
+
+    def opened(**knobs: Any) -> tuple[Experiment, Tracker]:
+        values: dict[str, Any] = {
+            "name": request.node.name.partition("[")[0],
+            "photos": "photos.csv",
+            "storage": str(store),
+            "mlflow": f"sqlite:///{store}/mlflow.db",
+            "folds": Folds(count=2, validation=0.2),
+            "rounds": 2,
+            "schedules": {"firm": {1: 0.5}, "none": {1: 0.0}},
+        }
+        experiment = Experiment(**values | knobs)
+        tracker = Tracker(str(experiment.mlflow), experiment.name, (store / "artifacts").as_uri())
+        tracker.open_sweep(f"{experiment.name}-{experiment.seed}", recipe(experiment), "", {})
+        return experiment, tracker
+
+    return opened
+
+
+def trial(experiment: Experiment, fold: int, schedule: str) -> Trial:
+    text = thresholds_text(experiment.schedule(schedule))
+    return Trial(f"{experiment.name} {fold} {schedule} {text} {experiment.seed}", fold, schedule, {"thresholds": text})
+
+
+def table(fold: int, number: int) -> pd.DataFrame:
+    """The made-up predictions of a round; round 2 drops the fold's first training photo."""
+    logits = np.random.default_rng([fold, number]).normal(size=(20, 4)).astype(np.float32)
+    kept = kept_mask(fold, number)
+    return predictions(IMAGES, SCORES, FOLDS[fold], kept, kept & False, logits, "sigmoid")
+
+
+def kept_mask(fold: int, number: int) -> NDArray[np.bool_]:
+    kept = np.isin(np.arange(20), FOLDS[fold].train)
+    kept[FOLDS[fold].train[0]] = number == 1
+    return kept
+
+
+def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        values = round_metrics(table(fold, number), 3) | {"seconds": 1.5}
+
+        def write(folder: Path, number: int = number) -> None:
+            write_round(folder, table(fold, number), CONV1, "a round")
+
+        tracker.log_round(trial(experiment, fold, schedule), number, values, "", 1000.0 + number, write)
+
+
+def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:
+    experiment, tracker = begin()
+    for fold in (0, 1):
+        for schedule in ("none", "firm"):
+            log(experiment, tracker, fold, schedule, [1, 2])
+            tracker.end_trial(trial(experiment, fold, schedule), "FINISHED")
+    tracker.end_sweep("FINISHED")
+    sweep = read_sweep(experiment)
+    assert (sweep.name, sweep.rounds, sweep.majority, sweep.missing) == (experiment.name, 2, 3, ())
+    assert (sweep.schedules, sweep.folds, sweep.images) == (("firm", "none"), (0, 1), tuple(IMAGES))
+    assert MlflowClient(str(experiment.mlflow)).get_run(sweep.run_id).info.run_name == "sweep"
+    np.testing.assert_array_equal(sweep.scores, SCORES)
+    assert sweep.classes.tolist() == [3, 4, 5, 7]
+    assert list(sweep.trials) == [(0, "firm"), (1, "firm"), (0, "none"), (1, "none")]
+    found = sweep.trials[1, "firm"]
+    assert (found.fold, found.schedule, found.status, found.reason) == (1, "firm", "FINISHED", "")
+    for part, photos in enumerate((FOLDS[1].train, FOLDS[1].validation, FOLDS[1].test)):
+        assert np.flatnonzero(found.split == part).tolist() == photos.tolist()
+    for number in (1, 2):
+        logged = table(1, number)
+        np.testing.assert_array_equal(found.predicted[number - 1], logged["predicted"])
+        np.testing.assert_array_equal(found.kept[number - 1], kept_mask(1, number))
+        np.testing.assert_array_equal(found.self_confidence[number - 1], logged["self_confidence"].astype(np.float32))
+        assert found.metrics.loc[number].to_dict() == round_metrics(logged, 3) | {"seconds": 1.5}
+    assert found.metrics.index.tolist() == [1, 2] and found.metrics.index.name == "round"
+    arrays = (found.split, found.predicted, found.kept, found.self_confidence)
+    assert [array.dtype for array in arrays] == [np.int8, np.int64, np.bool_, np.float32]
+
+
+def test_a_sweep_on_its_way_is_read_as_far_as_it_is(begin: Begin) -> None:
+    experiment, tracker = begin(rounds=3)
+    log(experiment, tracker, 0, "firm", [1, 2])
+    tracker.end_trial(trial(experiment, 0, "firm"), "FAILED", "the loss is not finite")
+    log(experiment, tracker, 0, "none", [1])
+    tracker.rounds_logged(trial(experiment, 1, "none"))  # begun, no round yet
+    sweep = read_sweep(experiment)
+    assert {key: (found.status, len(found.metrics)) for key, found in sweep.trials.items()} == {
+        (0, "firm"): ("FAILED", 2),
+        (0, "none"): ("RUNNING", 1),
+    }
+    assert sweep.trials[0, "firm"].reason == "the loss is not finite"
+    assert sweep.trials[0, "none"].predicted.shape == (1, 20)
+    assert sweep.missing == (
+        "firm, fold 0: failed (the loss is not finite); 2 of 3 rounds logged.",
+        "firm, fold 1: not begun yet.",
+        "none, fold 0: still running; 1 of 3 rounds logged.",
+        "none, fold 1: still running; 0 of 3 rounds logged.",
+    )
+
+
+def test_a_sweep_whose_process_is_gone_does_not_run(begin: Begin) -> None:
+    experiment, tracker = begin()
+    log(experiment, tracker, 0, "none", [1])
+    run_id = read_sweep(experiment).run_id
+    client = MlflowClient(str(experiment.mlflow))
+    client.set_tag(run_id, "rsrl.driver", f"{socket.gethostname()}:999999999")
+    sweep = read_sweep(experiment)
+    assert sweep.trials[0, "none"].status == "INTERRUPTED"
+    assert sweep.missing[1:] == (
+        "none, fold 0: interrupted; 1 of 2 rounds logged.",
+        "none, fold 1: not begun yet.",
+    )
+
+
+def test_what_the_file_does_not_ask_for_is_left_out(begin: Begin) -> None:
+    experiment, tracker = begin()
+    for schedule in ("firm", "none"):
+        for fold in (0, 1):
+            log(experiment, tracker, fold, schedule, [1, 2])
+    asked = dataclasses.replace(
+        experiment, rounds=1, schedules={"none": {1: 0.0}}, folds=dataclasses.replace(experiment.folds, use=[1])
+    )
+    sweep = read_sweep(asked)
+    assert list(sweep.trials) == [(1, "none")]
+    assert sweep.trials[1, "none"].predicted.shape == (1, 20)
+    assert sweep.trials[1, "none"].metrics.index.tolist() == [1]
+    assert sweep.missing == ()
+
+
+def test_a_schedule_that_was_changed_is_another_one(begin: Begin) -> None:
+    experiment, tracker = begin(schedules={"firm": {1: 0.5}}, folds=Folds(count=2, validation=0.2, use=[0]))
+    log(experiment, tracker, 0, "firm", [1, 2])
+    firmer = dataclasses.replace(experiment, schedules={"firm": {1: 0.9}})
+    with pytest.raises(ValueError, match=f"no round of {experiment.name} is logged yet"):
+        read_sweep(firmer)
+    log(firmer, tracker, 0, "firm", [1])
+    assert len(read_sweep(firmer).trials[0, "firm"].metrics) == 1
+    assert len(read_sweep(experiment).trials[0, "firm"].metrics) == 2
+
+
+def test_the_sweep_of_the_files_recipe_is_read_not_merely_the_newest(begin: Begin) -> None:
+    experiment, tracker = begin()
+    log(experiment, tracker, 0, "firm", [1, 2])
+    other, later = begin(seed=1)
+    log(other, later, 0, "firm", [1])
+    assert len(read_sweep(experiment).trials[0, "firm"].metrics) == 2
+    assert len(read_sweep(other).trials[0, "firm"].metrics) == 1
+    elsewhere = dataclasses.replace(experiment, network=dataclasses.replace(experiment.network, weights="/there.pt"))
+    assert read_sweep(elsewhere).run_id == read_sweep(experiment).run_id
+    third = dataclasses.replace(experiment, seed=2)
+    sweep = read_sweep(third)
+    assert len(sweep.trials[0, "firm"].metrics) == 1
+    assert sweep.missing[0] == (
+        "The file has changed since it was last swept; these are the older results: seed was 1, is 2."
+    )
+
+
+def test_without_a_sweep_or_a_round_there_is_nothing_to_read(begin: Begin, tmp_path: Path) -> None:
+    experiment, tracker = begin()
+    with pytest.raises(ValueError, match=f"no round of {experiment.name} is logged yet"):
+        read_sweep(experiment)
+    tracker.rounds_logged(trial(experiment, 0, "firm"))
+    with pytest.raises(ValueError, match=f"no round of {experiment.name} is logged yet"):
+        read_sweep(experiment)
+    with pytest.raises(ValueError, match="no sweep of unknown is in MLflow yet"):
+        read_sweep(dataclasses.replace(experiment, name="unknown"))
+    with pytest.raises(ValueError, match="no results in"):
+        read_sweep(dataclasses.replace(experiment, mlflow=None, storage=str(tmp_path)))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_file_that_cannot_be_read_is_named(begin: Begin, store: Path, damage: str) -> None:
+    experiment, tracker = begin(name=f"damaged_{damage}")
+    log(experiment, tracker, 0, "firm", [1, 2])
+    run_id = read_sweep(experiment).trials[0, "firm"].run_id
+    file = store / "artifacts" / run_id / "artifacts" / "rounds" / "02" / "predictions.parquet"
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"mlflow: .*{run_id}.*/rounds/02/predictions.parquet cannot be read"):
+        read_sweep(experiment)
+
+
+def test_thresholds_are_written_as_the_sweep_writes_them() -> None:
+    from rsrl_ray.sweep.launch import _trials
+
+    experiment = Experiment("name", "photos.csv", {"paper": {1: 0.9, 3: [0.95, 1, 0.5]}})
+    photos = SimpleNamespace(fingerprint="f00d", scores=SCORES)
+    task: Any = SimpleNamespace(experiment=experiment, photos=photos, start_digest="0")
+    written = _trials(task)[0, "paper"].tags["thresholds"]
+    assert thresholds_text(experiment.schedule("paper")) == written
+    assert written == "from revision 1: 0.9, 0.9, 0.9; from revision 3: 0.95, 1.0, 0.5"

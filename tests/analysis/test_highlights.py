@@ -1,0 +1,396 @@
+"""Highlight maps of real files between rounds in a real MLflow store."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from rsrl_ray.analysis import highlights
+from rsrl_ray.analysis.highlight_files import COLUMNS
+from rsrl_ray.analysis.highlights import conv1_maps, highlight
+from rsrl_ray.config import Experiment, Network, recipe
+from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
+from rsrl_ray.tracking import Tracker, Trial, mlflow_uri
+from rsrl_ray.vision.network import Conv1
+from rsrl_ray.vision.photos import decode_photo
+
+SIZE, STRIDE, PADDING = 16, (2, 1), (0, 1)
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+ROUNDS = {"paper": 3, "none": 3, "late": 3}
+F1 = {1: 0.9, 2: 0.3, 3: 0.5}  # on validation photos: round 1 is best, of those after it round 3
+
+
+def filters(schedule, number):
+    """Round 1 is shared; round 3 of `late` is round 2 again."""
+    seed = (0, 1) if number == 1 else (sorted(ROUNDS).index(schedule), 2 if schedule == "late" else number)
+    generator = np.random.default_rng(seed)
+    return Conv1(
+        generator.normal(0, 0.3, (5, 3, 3, 2)).astype(np.float32),
+        generator.normal(0, 0.3, 5).astype(np.float32),
+        STRIDE,
+        PADDING,
+    )
+
+
+def write_photos(folder):
+    """Photos of every kind; all but the last two can be read, and `flat.png` has one colour."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize((72, 48), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # upright after a quarter turn: 48 wide, 72 high
+    (folder / "deep").mkdir(parents=True)
+    picture.save(folder / "rgb.png")
+    picture.save(folder / "deep" / "turned.jpg", exif=turned)
+    picture.convert("L").save(folder / "grey.jpg")
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.convert("P").save(folder / "palette.png")
+    alpha = picture.convert("RGBA")
+    alpha.putalpha(Image.fromarray(noise[:, :, 0]).resize((72, 48)))
+    alpha.save(folder / "alpha.png")
+    Image.new("RGB", (30, 20), (124, 90, 33)).save(folder / "flat.png")
+    (folder / "broken.jpg").write_bytes((folder / "grey.jpg").read_bytes()[:400])
+    good = ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png", "alpha.png", "flat.png"]
+    return [*good, "broken.jpg", "gone.jpg"]
+
+
+def predictions(images):
+    """The first five photos are test photos; the later the photo, the less sure the network."""
+    count = len(images)
+    return pd.DataFrame(
+        {
+            "image": images,
+            "split": pd.Categorical(["test"] * 5 + ["train"] * (count - 5), ["train", "validation", "test"]),
+            "score": [3, 7, 7, 3, 7] + [3] * (count - 5),
+            "predicted": 3,
+            "kept": pd.Series([True] * count, dtype="boolean"),
+            "self_confidence": np.linspace(0.9, 0.1, count),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    images = write_photos(folder / "photos")
+    rows = [f"{image},3" for image in images]
+    (folder / "photos" / "photos.csv").write_text("\n".join(["image,score", *rows]))
+    made = Experiment(
+        name="photos",
+        photos=str(folder / "photos" / "photos.csv"),
+        schedules={"none": {1: 0.0}, "paper": {1: 0.9}, "late": {1: 0.0, 2: 0.5}, "waiting": {1: 0.2}},
+        storage=str(folder),
+        network=Network("small", "none", SIZE),
+    )
+    tracker = Tracker(mlflow_uri(made), made.name, (folder / "artifacts").as_uri())
+    tracker.open_sweep("sweep-0", recipe(made), "", {})
+    table = predictions(images)
+    for fold, schedule in [
+        (0, "paper"),
+        (0, "none"),
+        (0, "late"),
+        (1, "paper"),
+        (2, "paper"),
+        (2, "none"),
+        (3, "paper"),
+    ]:
+        steps = made.schedule(schedule).steps
+        text = "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in steps)
+        trial = Trial(f"{fold}-{schedule}", fold, schedule, {"thresholds": text})
+        last = 1 if (fold, schedule) in {(2, "none"), (3, "paper")} else ROUNDS[schedule]
+        for number in range(1, last + 1):
+
+            def write(path, schedule=schedule, number=number):
+                conv1 = filters(schedule, number)
+                np.savez(path / "conv1.npz", **vars(conv1))
+                table.to_parquet(path / "predictions.parquet")
+
+            values = {"validation_macro_f1": F1[number], "test_macro_f1": 0.1}
+            tracker.log_round(trial, number, values, "", 1000.0, write)
+    return made
+
+
+def run(experiment, out, photos=("rgb.png",), **asked):
+    arguments = dict.fromkeys(("fold", "schedule", "number", "against", "top", "score")) | asked
+    return highlight(experiment, list(photos), out=out, **arguments)
+
+
+def reference_maps(pixels, conv1):
+    """The convolution, pixel by pixel."""
+    inputs = np.pad((pixels / 255 - MEAN) / STD, [(PADDING[0],) * 2, (PADDING[1],) * 2, (0, 0)])
+    height = (inputs.shape[0] - 3) // STRIDE[0] + 1
+    width = (inputs.shape[1] - 2) // STRIDE[1] + 1
+    maps = np.zeros((5, height, width))
+    for y in range(height):
+        for x in range(width):
+            patch = inputs[y * STRIDE[0] : y * STRIDE[0] + 3, x * STRIDE[1] : x * STRIDE[1] + 2]
+            maps[:, y, x] = np.einsum("kchw,hwc->k", conv1.weight.astype(np.float64), patch) + conv1.bias
+    return maps
+
+
+def both(experiment, photo, schedule, number, against, relu=False):
+    pixels = decode_photo((Path(experiment.photos).parent / photo).read_bytes(), SIZE)
+    maps = [reference_maps(pixels, filters(schedule, wanted)) for wanted in (number, against)]
+    return [np.maximum(part, 0) for part in maps] if relu else maps
+
+
+def reference(maps, against):
+    values = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps, against, strict=True)]
+    j = int(np.argmin(values))
+    return j, values[j], maps[j] - against[j]
+
+
+def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
+    found = run(experiment, tmp_path, fold=0, schedule="paper", number=3, against=1).iloc[0]
+    assert found[["photo", "fold", "schedule", "round", "against", "reason"]].tolist() == [
+        "rgb.png",
+        0,
+        "paper",
+        3,
+        1,
+        "",
+    ]
+    maps = []
+    for schedule, name, j, correlation in (
+        ("paper", found["map"], found["J"], found["correlation"]),
+        ("none", found["null_map"], found["null_J"], found["null_correlation"]),
+    ):
+        expected = reference(*both(experiment, "rgb.png", schedule, 3, 1))
+        assert (j, correlation) == (expected[0], pytest.approx(expected[1], abs=1e-12))
+        maps.append(np.load(tmp_path / f"{name}.npy"))
+        assert maps[-1].dtype == np.float64 and maps[-1].shape == (7, 17)
+        np.testing.assert_allclose(maps[-1], expected[2], rtol=0, atol=1e-12)
+    assert found["agreement"] == pytest.approx(spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
+
+
+def test_the_table_is_what_the_file_holds(experiment, tmp_path):
+    returned = run(experiment, tmp_path, ["rgb.png", "flat.png"], schedule="late", number=2)
+    assert list(returned.columns) == list(COLUMNS)
+    read = pd.read_csv(tmp_path / "highlights.csv", dtype=COLUMNS, keep_default_na=False, na_values={
+        name: [""] for name, kind in COLUMNS.items() if kind != "object"
+    })  # fmt: skip
+    pd.testing.assert_frame_equal(read, returned)
+
+
+@pytest.mark.parametrize(
+    ("photo", "size"),
+    [
+        ("rgb.png", (72, 48)),
+        ("deep/turned.jpg", (48, 72)),
+        ("grey.jpg", (72, 48)),
+        ("cmyk.jpg", (72, 48)),
+        ("palette.png", (72, 48)),
+        ("alpha.png", (72, 48)),
+    ],
+)
+def test_every_kind_of_picture_at_its_own_size_and_upright(experiment, tmp_path, photo, size):
+    found = run(experiment, tmp_path, [photo]).iloc[0]
+    assert found["reason"] == "" and -1 <= found["agreement"] <= 1
+    assert found["map"].startswith("highlights/fold0-paper-03-02/") and found["null_map"] == f"{found['map']}.null"
+    for name in (found["map"], found["null_map"]):
+        with Image.open(tmp_path / f"{name}.png") as drawn:
+            assert (drawn.mode, drawn.size) == ("RGB", size)
+
+
+def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(tmp_path, experiment, monkeypatch):
+    sensor = np.zeros((8, 80, 3), dtype=np.uint8)
+    sensor[:, 40:] = (255, 255, 255)  # the sensor's right half is the upright photo's lower half
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(sensor).save(tmp_path / "turned.jpg", exif=turned, quality=95)
+    weight = np.full((1, 3, 1, 1), 0.2, dtype=np.float32)
+    more, same = (Conv1(factor * weight, np.zeros(1, np.float32), (1, 1), (0, 0)) for factor in (2, 1))
+    monkeypatch.setattr("rsrl_ray.analysis.subject._read_conv1", lambda path: more if "03" in path.parts else same)
+    monkeypatch.setattr("rsrl_ray.tracked.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    name = run(experiment, tmp_path / "out", [str(tmp_path / "turned.jpg")]).iloc[0]["map"]
+    with Image.open(tmp_path / "out" / f"{name}.png") as drawn:
+        pixels = np.asarray(drawn).astype(int)
+    assert pixels.shape == (80, 8, 3)
+    redness = (pixels[:, :, 0] - pixels[:, :, 2]).mean(axis=1)
+    assert (redness[45:] > 50).all() and (redness[:35] < -50).all()
+
+
+def test_what_cannot_be_drawn_is_said(experiment, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    empty = str(tmp_path / "empty.png")
+    found = run(experiment, tmp_path / "out", ["flat.png", "broken.jpg", "rgb.png", "gone.jpg", empty, "nowhere.jpg"])
+    reasons = found["reason"].tolist()
+    assert found["photo"].tolist() == ["flat.png", "broken.jpg", "rgb.png", "gone.jpg", empty, "nowhere.jpg"]
+    assert reasons[1].startswith("truncated") and reasons[3].startswith("missing") and reasons[5].startswith("missing")
+    assert reasons[2] == "" and reasons[4] == "zero bytes"
+    assert found["J"].isna().tolist() == [False, True, False, True, True, True]
+    assert sorted(path.name for path in tmp_path.glob("out/highlights/*/*")) == sorted(
+        f"{photo}{kind}" for photo in ("flat.png", "rgb.png") for kind in (".npy", ".png", ".null.npy", ".null.png")
+    )
+
+
+def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
+    padded = filters("paper", 2)
+    monkeypatch.setattr(
+        "rsrl_ray.analysis.subject._read_conv1",
+        lambda path: Conv1(padded.weight + np.float32("03" in str(path)), padded.bias, (2, 1), (0, 0)),
+    )
+    monkeypatch.setattr("rsrl_ray.tracked.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    found = run(experiment, tmp_path, ["flat.png"]).iloc[0]
+    assert (found["reason"], found["map"], found["null_map"]) == (NO_VARIANCE, "", "")
+    assert pd.isna(found["J"]) and np.isnan(found["correlation"]) and np.isnan(found["agreement"])
+    assert not list(tmp_path.glob("highlights/*/*"))
+
+
+def test_identical_filters_are_said_and_not_drawn(experiment, tmp_path):
+    found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"], schedule="late", number=3, against=2)
+    assert found["reason"].tolist() == [IDENTICAL] * 2
+    assert found["J"].isna().all() and not list(tmp_path.glob("highlights/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"fold": 1}, "no control: none has not been begun in fold 1"),
+        ({"fold": 2}, "no control: none has 1 of 3 rounds in fold 2"),
+        ({"schedule": "none"}, "no control: the schedule is the control itself"),
+    ],
+)
+def test_a_map_without_a_control(experiment, tmp_path, asked, reason):
+    found = run(experiment, tmp_path, **asked).iloc[0]
+    assert found["reason"] == reason
+    assert found["J"] >= 0 and found["null_map"] == "" and pd.isna(found["null_J"])
+    assert (tmp_path / f"{found['map']}.npy").exists()
+
+
+def test_all_at_once_or_one_by_one_gives_the_same_bits(experiment, tmp_path, monkeypatch):
+    photos = ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png", "alpha.png", "broken.jpg"]
+    together = run(experiment, tmp_path / "together", photos)
+    monkeypatch.setattr(highlights, "_BATCH", 1)
+    alone = run(experiment, tmp_path / "alone", photos)
+    pd.testing.assert_frame_equal(together, alone, check_exact=True)
+    files = sorted(path.relative_to(tmp_path / "together") for path in (tmp_path / "together").rglob("*.*"))
+    assert len(files) == 6 * 4 + 1
+    for file in files:
+        assert (tmp_path / "together" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes(), file
+
+
+def test_a_batch_takes_what_memory_there_is(experiment, monkeypatch, tmp_path):
+    monkeypatch.setattr(highlights, "_MEMORY", 1)
+    seen = []
+    run(experiment, tmp_path, ["rgb.png", "grey.jpg"], progress=lambda *said: seen.append(said))
+    assert seen == [("mapping", 1, 2), ("mapping", 2, 2)]
+
+
+def test_conv1_maps_of_a_batch():
+    pixels = np.random.default_rng(3).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    conv1 = filters("paper", 2)
+    maps = conv1_maps(pixels, conv1)
+    assert maps.dtype == np.float64 and maps.shape == (3, 5, 7, 17)
+    for part, picture in zip(maps, pixels, strict=True):
+        np.testing.assert_allclose(part, reference_maps(picture, conv1), rtol=0, atol=1e-12)
+
+
+def test_after_relu(experiment, tmp_path):
+    found = run(experiment, tmp_path, after_relu=True).iloc[0]
+    expected = reference(*both(experiment, "rgb.png", "paper", 3, 2, relu=True))
+    assert (found["J"], found["correlation"]) == (expected[0], pytest.approx(expected[1], abs=1e-12))
+    np.testing.assert_allclose(np.load(tmp_path / f"{found['map']}.npy"), expected[2], rtol=0, atol=1e-12)
+    assert found["map"] == "highlights/fold0-paper-03-02-relu/rgb.png"
+
+
+def test_absolute(experiment, tmp_path):
+    signed, absolute = run(experiment, tmp_path).iloc[0], run(experiment, tmp_path, absolute=True).iloc[0]
+    assert absolute["map"] == "highlights/fold0-paper-03-02-absolute/rgb.png" and signed["J"] == absolute["J"]
+    first, second = (np.load(tmp_path / f"{found['map']}.npy") for found in (signed, absolute))
+    assert first.min() < 0 and (second == np.abs(first)).all()
+    null = np.load(tmp_path / f"{absolute['null_map']}.npy")
+    assert absolute["agreement"] == pytest.approx(spearmanr(second.ravel(), null.ravel()).statistic)
+
+
+def test_one_map_for_the_data_set(experiment, tmp_path):
+    test = ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png"]
+    seen = []
+    found = run(
+        experiment, tmp_path, ["alpha.png", "rgb.png"], shared_map=True, progress=lambda *said: seen.append(said)
+    )
+    for schedule, column in (("paper", "J"), ("none", "null_J")):
+        values = []
+        for photo in test:
+            maps, against = both(experiment, photo, schedule, 3, 2)
+            values.append([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps, against, strict=True)])
+        assert found[column].tolist() == [np.mean(values, axis=0).argmin()] * 2
+    maps, against = both(experiment, "alpha.png", "paper", 3, 2)
+    j = found["J"][0]
+    drawn = np.load(tmp_path / f"{found['map'][0]}.npy")
+    np.testing.assert_allclose(drawn, maps[j] - against[j], rtol=0, atol=1e-12)
+    assert seen == [("comparing", 5, 5), ("mapping", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "photos"),
+    [
+        ({}, ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png"]),
+        ({"score": 7}, ["deep/turned.jpg", "grey.jpg", "palette.png"]),
+        ({"score": 7, "top": 2}, ["deep/turned.jpg", "grey.jpg"]),
+        ({"top": 1}, ["rgb.png"]),
+    ],
+)
+def test_test_photos_by_score_and_self_confidence(experiment, tmp_path, asked, photos):
+    assert run(experiment, tmp_path, [], **asked)["photo"].tolist() == photos
+
+
+def test_photos_by_name_by_path_and_from_elsewhere(experiment, tmp_path, monkeypatch):
+    folder = Path(experiment.photos).parent
+    elsewhere = tmp_path / "my photos" / "Grüße 1.png"
+    elsewhere.parent.mkdir()
+    Image.open(folder / "rgb.png").save(elsewhere)
+    monkeypatch.chdir(elsewhere.parent)
+    asked = [str(folder / "deep" / ".." / "rgb.png"), "rgb.png", elsewhere.name, elsewhere.as_uri()]
+    found = run(experiment, tmp_path / "out", asked)
+    assert found["photo"].tolist() == ["rgb.png", "Grüße 1.png", elsewhere.as_uri()]
+    assert found["J"].nunique() == 1 and found["map"].nunique() == 3
+    assert all((tmp_path / "out" / f"{name}.png").is_file() for name in found["map"])
+    assert all(name.isascii() for name in found["map"])
+
+
+def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
+    found = run(experiment, tmp_path).iloc[0]
+    assert found[["fold", "schedule", "round", "against"]].tolist() == [0, "paper", 3, 2]
+    assert run(experiment, tmp_path, number=2).iloc[0]["against"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"number": 4}, "fold 0, paper: there is no round 4 .yet.; 3 rounds are logged"),
+        ({"number": 1}, "round 1 against round 0; the latter must be an earlier one"),
+        ({"number": 2, "against": 2}, "round 2 against round 2"),
+        ({"schedule": "waiting"}, "no trial of schedule 'waiting' in fold 0; begun so far: none of fold 0"),
+        ({"fold": 7}, "no trial of schedule 'paper' in fold 7"),
+        ({"fold": 3}, "fold 3, paper: rounds logged so far: 1; a highlight map compares two"),
+        ({"photos": [], "score": 9}, "score 9: no test photo of fold 0 has it; there are 3, 7"),
+        ({"photos": [], "top": 0}, "top 0: give 1 or more"),
+        ({"top": 2}, "give photos, or the number and score"),
+    ],
+)
+def test_mistakes(experiment, tmp_path, asked, message):
+    with pytest.raises(ValueError, match=message):
+        run(experiment, tmp_path, **asked)
+
+
+def test_a_folder_that_cannot_be_written_is_said(experiment, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file: cannot be written"):
+        run(experiment, tmp_path / "file")
+
+
+def test_photos_that_the_table_no_longer_names_are_said(experiment, tmp_path):
+    (tmp_path / "photos.csv").write_text("image,score\nrgb.png,3\n")
+    changed = dataclasses.replace(experiment, photos=str(tmp_path / "photos.csv"))
+    with pytest.raises(ValueError, match=r"no longer names 4 photos of the sweep, the first of them deep/turned.jpg"):
+        run(changed, tmp_path, [])
+
+
+def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("rsrl_ray.analysis.highlights.find_test_photos", lambda *_: {"gone.jpg": "/gone.jpg"})
+    with pytest.raises(ValueError, match="none of the fold's test photos can be read"):
+        run(experiment, tmp_path, shared_map=True)

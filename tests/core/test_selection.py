@@ -1,0 +1,54 @@
+"""Which round is chosen, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rsrl_ray.core.selection import best_round, choose_rounds
+
+# Two folds of three and four rounds. The mean validation curve over the three that both hold is 0.3, 0.4, 0.35.
+VALIDATION = [np.array([0.5, 0.4, 0.3]), np.array([0.1, 0.4, 0.4, 0.9])]
+TEST = [np.array([0.2, 0.1, 0.3]), np.array([0.7, 0.6, 0.7, 0.5])]
+
+
+@pytest.mark.parametrize(
+    ("curve", "number"),
+    [([0.3], 1), ([0.1, 0.3, 0.2], 2), ([0.1, 0.3, 0.3], 2), ([0.0, 0.0], 1), ([0.1, 0.2, 0.3], 3)],
+)
+def test_the_best_round_is_counted_from_1_and_of_equals_the_earlier(curve: list[float], number: int) -> None:
+    assert best_round(np.array(curve)) == number
+
+
+@pytest.mark.parametrize(
+    ("rule", "rounds"), [("validation", [1, 4]), ("validation_mean", [2, 2]), ("last", [3, 4]), ("oracle", [3, 1])]
+)
+def test_rules_by_hand(rule: str, rounds: list[int]) -> None:
+    assert choose_rounds(rule, VALIDATION, TEST) == rounds  # type: ignore[arg-type]
+
+
+def test_ties_of_the_mean_curve_go_to_the_earlier_round() -> None:
+    curves = [np.array([0.25, 0.5]), np.array([0.5, 0.25])]
+    assert choose_rounds("validation_mean", curves, curves) == [1, 1]
+
+
+def test_without_validation_photos_only_the_rules_that_do_without_choose() -> None:
+    missing = [np.full(3, math.nan), np.array([0.1, 0.2, math.nan, 0.4])]
+    assert choose_rounds("last", missing, TEST) == [3, 4]
+    assert choose_rounds("oracle", missing, TEST) == [3, 1]
+    with pytest.raises(ValueError, match="no value to choose by in round 1, 2, 3"):
+        choose_rounds("validation", missing, TEST)
+    with pytest.raises(ValueError, match="no value to choose by in round 1, 2, 3"):
+        choose_rounds("validation_mean", missing, TEST)
+
+
+def test_one_missing_value_is_enough_not_to_choose() -> None:
+    with pytest.raises(ValueError, match="no value to choose by in round 2"):
+        best_round(np.array([0.5, math.nan, 0.1]))
+
+
+def test_no_round_is_no_choice() -> None:
+    with pytest.raises(ValueError, match="no round to choose from"):
+        best_round(np.array([]))
+    with pytest.raises(ValueError, match="no round to choose from"):
+        choose_rounds("last", [np.array([])], [np.array([])])
