@@ -291,3 +291,20 @@ def test_driver_ended_mid_round_then_the_same_command(
     assert {key: after[key] for key in before} == before  # nothing that was done is trained again
     assert_same_bits(tables(file), reference)
     assert statuses(read_experiment(file)) == ["FINISHED"] * 7
+
+
+def test_bad_photos_are_left_out_and_recorded(photos_csv: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos_csv.parent, tmp_path / "photos")
+    with (tmp_path / "photos" / "photos.csv").open("a") as table:
+        table.write("gone.png,3\n")
+    knobs: dict[str, Any] = {"rounds": 1, "folds": {**FOLDS, "use": [0]}, "schedules": {"none": {1: 0.0}}}
+    file = write_experiment(tmp_path, Path("photos/photos.csv"), **knobs)
+    experiment = read_experiment(file)
+    with pytest.raises(ValueError, match=r"line 60, gone\.png: missing"):
+        run_sweep(experiment, Console(file=io.StringIO()))
+    console = Console(file=io.StringIO(), width=200)
+    outcome = run_sweep(experiment, console, skip_bad=True)
+    assert outcome.finished == [(0, "none")]
+    assert len(tables(file)[0, "none"][0]) == 58
+    (left_out,) = Path(experiment.storage).glob("artifacts/*/artifacts/left_out.txt")
+    assert left_out.read_text().startswith("line 60, gone.png: missing")
