@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.schedule import Schedule
 from rsrl_ray.predictions import SPLITS
 from rsrl_ray.tracked import Results, TrackedRun, open_results
 
@@ -131,15 +130,10 @@ def find_trials(tracker: Results, parent: TrackedRun, experiment: Experiment) ->
         for run in tracker.trial_runs(parent.id)
         if run.schedule in experiment.schedules
         # a schedule of this name may have had other thresholds before
-        and run.params.get("thresholds") == thresholds_text(experiment.schedule(run.schedule))
+        and run.params.get("thresholds") == str(experiment.schedule(run.schedule))
     }
     expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
     return {key: found[key] for key in expected if key in found}
-
-
-def thresholds_text(schedule: Schedule) -> str:
-    """A schedule as the sweep writes it into the parameter ``thresholds`` of a trial's run."""
-    return "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in schedule.steps)
 
 
 class _Reading:

@@ -18,6 +18,10 @@ class Schedule:
 
     steps: tuple[tuple[int, Thresholds], ...]
 
+    def __str__(self) -> str:
+        """The steps in words, as MLflow and tables show them."""
+        return "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in self.steps)
+
     def thresholds(self, revision: int) -> Thresholds:
         """(K1, ..., KM) of ``revision`` (1, 2, ...), on the likelihood's scale 0 to 1."""
         assert revision >= 1

@@ -109,14 +109,14 @@ def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
     fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
     trials = {}
     for name in experiment.schedules:
-        steps = experiment.schedule(name).steps
+        schedule = experiment.schedule(name)
         tags = {
-            "thresholds": "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in steps),
+            "thresholds": str(schedule),
             "network": experiment.network.backbone,
             "data_fingerprint": fingerprint,
         }
         for fold in experiment.fold_numbers():
-            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": steps})
+            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": schedule.steps})
             trials[fold, name] = tracking.Trial(identity, fold, name, tags)
     return trials
 

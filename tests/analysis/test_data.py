@@ -4,7 +4,6 @@ import dataclasses
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.data import read_sweep, thresholds_text
+from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.artifacts import write_round
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
@@ -57,7 +56,7 @@ def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
 
 
 def trial(experiment: Experiment, fold: int, schedule: str) -> Trial:
-    text = thresholds_text(experiment.schedule(schedule))
+    text = str(experiment.schedule(schedule))
     return Trial(f"{experiment.name} {fold} {schedule} {text} {experiment.seed}", fold, schedule, {"thresholds": text})
 
 
@@ -216,14 +215,3 @@ def test_a_file_that_cannot_be_read_is_named(begin: Begin, store: Path, damage: 
         file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=f"mlflow: .*{run_id}.*/rounds/02/predictions.parquet cannot be read"):
         read_sweep(experiment)
-
-
-def test_thresholds_are_written_as_the_sweep_writes_them() -> None:
-    from rsrl_ray.sweep.launch import _trials
-
-    experiment = Experiment("name", "photos.csv", {"paper": {1: 0.9, 3: [0.95, 1, 0.5]}})
-    photos = SimpleNamespace(fingerprint="f00d", scores=SCORES)
-    task: Any = SimpleNamespace(experiment=experiment, photos=photos, start_digest="0")
-    written = _trials(task)[0, "paper"].tags["thresholds"]
-    assert thresholds_text(experiment.schedule("paper")) == written
-    assert written == "from revision 1: 0.9, 0.9, 0.9; from revision 3: 0.95, 1.0, 0.5"

@@ -56,3 +56,8 @@ def test_revisions_are_counted_from_one() -> None:
 def test_a_wrong_schedule_is_refused(steps: dict[int, float | list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_schedule(steps)
+
+
+def test_in_words() -> None:
+    schedule = make_schedule({1: 0.9, 3: [0.95, 1, 0.5]})
+    assert str(schedule) == "from revision 1: 0.9, 0.9, 0.9; from revision 3: 0.95, 1.0, 0.5"
