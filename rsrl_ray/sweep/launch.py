@@ -65,9 +65,10 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         with _ray(experiment, console):
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds)
-            with contextlib.ExitStack() as stack:
-                stack.callback(progress.close)
+            try:
                 _fit(task, trials, SharingScheduler(chains), [recorder, progress])
+            finally:
+                progress.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
             status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
             unlogged, why = recorder.close(status)
