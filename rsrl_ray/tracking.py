@@ -107,12 +107,13 @@ class Tracker:
         number: int,
         values: Mapping[str, float],
         note: str,
+        key: str,
         created: float,
         write: Callable[[Path], None],
     ) -> None:
         """Log one round at ``step = number``: artifacts, then metrics, then that it is logged.
 
-        created : Unix time of the archived round. write : writes the round's files into a folder.
+        key, created : the archived round's key and Unix time. write : writes the round's files into a folder.
         """
         run_id = self._child(trial)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
@@ -120,7 +121,7 @@ class Tracker:
             self._client.log_artifacts(run_id, folder, round_folder(number))
         timestamp = int(created * 1000)
         metrics = [Metric(name, value, timestamp, number) for name, value in values.items()]
-        tags = {LOGGED: str(number)} | ({f"note.round_{number:02d}": note} if note else {})
+        tags = {LOGGED: str(number), key_tag(number): key} | ({f"note.round_{number:02d}": note} if note else {})
         self._client.log_batch(run_id, metrics=metrics)
         self._client.log_batch(run_id, tags=_tags(tags))
 
@@ -202,6 +203,11 @@ class Tracker:
 def round_folder(number: int) -> str:
     """The artifacts' folder of a round."""
     return f"rounds/{number:02d}"
+
+
+def key_tag(number: int) -> str:
+    """The tag of a trial's run that holds a round's key in the archive."""
+    return f"rsrl.key.round_{number:02d}"
 
 
 def is_alive(driver: str) -> bool:

@@ -32,7 +32,7 @@ def log(tracker: Results, number: int, value: float = 0.25, note: str = "") -> N
         (folder / "classes.csv").write_text(f"round {number}\n")
 
     values = {"test_macro_f1": value, "validation_macro_f1": value / 2, "train_size": 10.0}
-    tracker.log_round(TRIAL, number, values, note, 1000.0 + number, write)
+    tracker.log_round(TRIAL, number, values, note, f"key{number}", 1000.0 + number, write)
 
 
 def runs(uri: str) -> dict[str, object]:
@@ -60,6 +60,7 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(tracker: Results, uri:
         "data_fingerprint": "f00d",
     }
     assert tags["note.round_02"] == "K = 0.9 drops 9 of 10"
+    assert (tags["rsrl.key.round_01"], tags["rsrl.key.round_02"]) == ("key1", "key2")
     points = client.get_metric_history(child.info.run_id, "test_macro_f1")  # type: ignore[attr-defined]
     assert [(point.step, point.value, point.timestamp) for point in points] == [(1, 0.25, 1001000), (2, 0.5, 1002000)]
     files = [file.path for file in client.list_artifacts(child.info.run_id, "rounds")]  # type: ignore[attr-defined]

@@ -188,7 +188,7 @@ class Recorder(Callback):
         def write(folder: Path) -> None:
             write_round(folder, table, record.conv1, title)
 
-        self._tracker.log_round(trial, number, values, result["note"], record.created, write)
+        self._tracker.log_round(trial, number, values, result["note"], result["key"], record.created, write)
         self._logged[trial.id] = number
         self._previous[trial.id] = (result["key"], record)
 

@@ -80,7 +80,7 @@ def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numb
         def write(folder: Path, number: int = number) -> None:
             write_round(folder, table(fold, number), CONV1, "a round")
 
-        tracker.log_round(trial(experiment, fold, schedule), number, values, "", 1000.0 + number, write)
+        tracker.log_round(trial(experiment, fold, schedule), number, values, "", f"key{number}", 1000.0 + number, write)
 
 
 def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:

@@ -109,7 +109,7 @@ def experiment(tmp_path_factory):
                 table.to_parquet(path / "predictions.parquet")
 
             values = {"validation_macro_f1": F1[number], "test_macro_f1": 0.1}
-            tracker.log_round(trial, number, values, "", 1000.0, write)
+            tracker.log_round(trial, number, values, "", f"key{number}", 1000.0, write)
     return made
 
 
