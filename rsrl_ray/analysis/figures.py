@@ -32,31 +32,39 @@ OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure, the name of its files without their ending, and what it shows."""
+class Picture:
+    """A figure's files: their name without ending, what they show, and of which schedule ("" of all)."""
 
     name: str
     caption: str
+    schedule: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, what to call it, and as what kinds of file to save it."""
+
+    picture: Picture
     figure: Figure
     kinds: tuple[str, ...] = ("png", "pdf")
 
 
-def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, photos_root: str | Path) -> dict[str, str]:
+def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, photos_root: str | Path) -> list[Picture]:
     """Write every figure that the sweep has data for into ``folder``; contact sheets as PNG, the others as PDF too.
 
     chosen : (fold, schedule) -> round; trials without one are left out where a chosen network is shown.
     photos_root : the folder that photos' names are relative to; where one cannot be read, its place says so.
 
-    Returns the captions by the files' names without their ending.
+    Returns what was written, in the order of a page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    captions = {}
+    written = []
     for drawing in _drawings(sweep, chosen, sheets.Photos(photos_root)):
         with catch_warnings():
             filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
             _save(drawing, folder)
-        captions[drawing.name] = drawing.caption
-    return captions
+        written.append(drawing.picture)
+    return written
 
 
 @styled
@@ -124,7 +132,7 @@ def _save(drawing: Drawing, folder: Path) -> None:
         layout.execute(figure)
         figure.set_layout_engine("none")  # to lay it out again for every file takes as long as drawing it
     for kind in drawing.kinds:
-        figure.savefig(folder / f"{drawing.name}.{kind}", **OPTIONS[kind])
+        figure.savefig(folder / f"{drawing.picture.name}.{kind}", **OPTIONS[kind])
 
 
 def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
@@ -133,42 +141,45 @@ def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[D
     mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
     if any(len({len(trial.kept) for trial in trials_of(sweep, schedule)}) > 1 for schedule in begun(sweep)):
         mean += ", pale where some folds have no such round"
-    yield Drawing("scores", "Photos of each score (Fig. 1 of the paper).", score_histogram(sweep))
-    yield Drawing("training_size", f"Training photos kept, by round (Fig. 4): {mean}.", training_size(sweep))
+    yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), score_histogram(sweep))
+    yield Drawing(Picture("training_size", f"Training photos kept, by round (Fig. 4): {mean}."), training_size(sweep))
     text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."
-    yield Drawing("majority_share", text, majority_share(sweep))
+    yield Drawing(Picture("majority_share", text), majority_share(sweep))
     text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
-    yield Drawing("total_f", text, total_f(sweep, chosen))
+    yield Drawing(Picture("total_f", text), total_f(sweep, chosen))
     names = _file_names(begun(sweep))
     text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
     together = groups(begun(sweep))
     if len(together) == 1:
-        yield Drawing("class_measures", text, class_measures(sweep, together[0]))
+        yield Drawing(Picture("class_measures", text), class_measures(sweep, together[0]))
     for schedule, name in names.items():
         if len(together) > 1:
-            yield Drawing(f"class_measures_{name}", f"{schedule}: {text}", class_measures(sweep, [schedule]))
+            picture = Picture(f"class_measures_{name}", f"{schedule}: {text}", schedule)
+            yield Drawing(picture, class_measures(sweep, [schedule]))
         for drawing in _schedule_drawings(sweep, schedule, chosen, photos):
-            yield replace(drawing, name=f"{drawing.name}_{name}", caption=f"{schedule}: {drawing.caption}")
+            plain = drawing.picture
+            picture = Picture(f"{plain.name}_{name}", f"{schedule}: {plain.caption}", schedule)
+            yield replace(drawing, picture=picture)
 
 
 def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
     """The figures of one schedule by itself."""
     if any(name == schedule for _, name in chosen):
         text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
-        yield Drawing("confusion", text, confusion_matrices(sweep, schedule, chosen))
+        yield Drawing(Picture("confusion", text), confusion_matrices(sweep, schedule, chosen))
         scores = sheets.low_and_high(sheets.assigned_scores(sweep, schedule, chosen))
         text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
-        yield Drawing("assigned", text, sheets.assigned_examples(sweep, schedule, chosen, scores, photos))
+        yield Drawing(Picture("assigned", text), sheets.assigned_examples(sweep, schedule, chosen, scores, photos))
     found = history(sweep, schedule)
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing("ledger", text, ledger(sweep, schedule))
+        yield Drawing(Picture("ledger", text), ledger(sweep, schedule))
         text = f"the photos dropped most often; {by}."
-        yield Drawing("dropped", text, sheets.dropped_sheet(sweep, found, photos), ("png",))
+        yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos), ("png",))
     if found.away.any():
         text = f"photos that were dropped and came back, those away longest first; {by}."
-        yield Drawing("returned", text, sheets.returned_sheet(sweep, found, photos), ("png",))
+        yield Drawing(Picture("returned", text), sheets.returned_sheet(sweep, found, photos), ("png",))
 
 
 def _file_names(schedules: list[str]) -> dict[str, str]:

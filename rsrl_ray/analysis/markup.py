@@ -20,7 +20,7 @@ class Table:
     """A table as it is read.
 
     name : of its file, without suffix. text : how many of the first columns hold text, not numbers.
-    lines : after which rows (counted from 1) a line is drawn.
+    lines : after which rows (counted from 1) a line is drawn. schedule : the one that it is of, "" of all.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Table:
     rows: tuple[Row, ...]
     text: int = 1
     lines: tuple[int, ...] = ()
+    schedule: str = ""
 
 
 def latex(table: Table) -> str:

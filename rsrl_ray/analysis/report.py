@@ -1,4 +1,4 @@
-"""A sweep's folder of tables and figures."""
+"""A sweep's folder: tables, figures, highlight maps and one page of them all."""
 
 from pathlib import Path
 
@@ -7,14 +7,16 @@ from rich.console import Console
 from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.figures import write_figures
+from rsrl_ray.analysis.gallery import make_gallery
 from rsrl_ray.analysis.markup import markdown
+from rsrl_ray.analysis.page import write_page
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
 from rsrl_ray.tracked import open_results
 
 
 def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Console) -> None:
-    """Write tables and figures of what is logged so far, log them to the sweep's run, and print the first table.
+    """Write the folder of what is logged so far, log it to the sweep's run, and print the first table.
 
     Raises
     ------
@@ -33,12 +35,18 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Co
             for schedule in schedules
             for fold, number in measures.chosen_rounds(sweep, schedule, rule).items()
         }
-        write_figures(sweep, chosen, folder / "figures", Path(experiment.photos).parent)
+        pictures = write_figures(sweep, chosen, folder / "figures", Path(experiment.photos).parent)
+    with console.status("making highlight maps and the page"):
+        gallery = make_gallery(sweep, experiment, folder)
+        shown = tables(sweep, frames)
+        write_page(sweep, experiment, frames, shown, pictures, gallery, folder)
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
-    console.print(markdown(tables(sweep, frames)[0]), markup=False, highlight=False, soft_wrap=True)
-    for sentence in (*sweep.missing, *frames.notes):
-        console.print(f"note: {sentence}", markup=False, highlight=False)
-    console.print(f"written to {folder}, and to the sweep's run in MLflow", markup=False, soft_wrap=True)
+    console.print(markdown(shown[0]), markup=False, highlight=False, soft_wrap=True)
+    no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
+    for sentence in (*sweep.missing, *frames.notes, *no_maps):
+        console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"page: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print("written there, and to the sweep's run in MLflow", markup=False)
 
 
 def default_folder(experiment: Experiment) -> Path:

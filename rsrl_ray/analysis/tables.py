@@ -165,7 +165,8 @@ def _classes(frames: Frames, schedule: str, name: str, how: str) -> Table:
         f"{how}."
     )
     heads = (f"{short}, {network}" for network in ("network 1", "chosen") for short in PRF.values())
-    return Table(name, caption, ("score", "photos", *heads), tuple(rows), lines=(len(rows) - 2,))
+    columns = ("score", "photos", *heads)
+    return Table(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), schedule=schedule)
 
 
 def _shown(frames: Frames) -> list[Record]:

@@ -284,7 +284,8 @@ def test_the_scores_of_the_examples() -> None:
 
 def test_everything_is_written(sweep: Sweep, photos_root: Path, tmp_path: Path) -> None:
     before = [matplotlib.rcParams[name] for name in STYLE]
-    captions = write_figures(sweep, CHOSEN, tmp_path / "figures", photos_root)
+    written = write_figures(sweep, CHOSEN, tmp_path / "figures", photos_root)
+    captions = {picture.name: picture.caption for picture in written}
     assert [matplotlib.rcParams[name] for name in STYLE] == before
     drawn = ["scores", "training_size", "majority_share", "total_f", "class_measures"]
     drawn += ["confusion_paper", "assigned_paper", "ledger_paper"]
@@ -307,6 +308,7 @@ def test_names_that_no_file_can_have(sweep: Sweep, photos_root: Path, tmp_path: 
     names = ("../K=$1", "../k=$1")
     trials = {(0, name): replace(sweep.trials[0, "none"], schedule=name) for name in names}
     odd = replace(sweep, schedules=names, trials=trials)
-    captions = write_figures(odd, {(0, name): 1 for name in names}, tmp_path, photos_root)
-    assert [name for name in captions if "confusion" in name] == ["confusion_..-K-1", "confusion_..-k-1_1"]
+    written = write_figures(odd, {(0, name): 1 for name in names}, tmp_path, photos_root)
+    matrices = [(picture.name, picture.schedule) for picture in written if "confusion" in picture.name]
+    assert matrices == [("confusion_..-K-1", "../K=$1"), ("confusion_..-k-1_1", "../k=$1")]
     assert _legend(training_size(odd)) == list(names)

@@ -8,7 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from rsrl_ray import cli
+from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.tracked import open_results
 from rsrl_ray.tracking import mlflow_uri
 
 
@@ -31,7 +33,13 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     found = client.get_experiment_by_name("tiny")
     assert found is not None
     (parent,) = client.search_runs([found.experiment_id], "tags.`rsrl.trial` = ''")
-    assert "analysis/rounds.csv" in [file.path for file in client.list_artifacts(parent.info.run_id, "analysis")]
+    logged = [file.path for file in client.list_artifacts(parent.info.run_id, "analysis")]
+    assert {"analysis/rounds.csv", "analysis/index.html", "analysis/highlights"} <= set(logged)
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    rows = pd.read_csv(folder / "highlights.csv")
+    assert list(rows["photo"]) == surest(experiment)
+    assert set(rows["schedule"]) == {"firm"} and set(rows["round"]) == {2}
+    assert page.count('<div class="card">') == len(rows) == page.count("agreement with the control")
 
     assert cli.main(["highlight", str(file), "--score", "4", "--top", "2"]) == 0
     assert "4-" in capsys.readouterr().out
@@ -41,3 +49,10 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     for name in rows["map"].dropna():
         assert (folder / f"{name}.npy").exists()
         assert (folder / f"{name}.png").exists()
+
+
+def surest(experiment: Experiment) -> list[str]:
+    """Of every score the two test photos of the highest self-confidence in round 2 of firm, fold 0."""
+    table = open_results(experiment).predictions()[0, "firm"][1]
+    test = table[table["split"] == "test"].sort_values("self_confidence", ascending=False, kind="stable")
+    return [photo for _, photos in test.groupby("score") for photo in photos["image"].head(2)]

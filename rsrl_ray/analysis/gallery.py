@@ -1,0 +1,124 @@
+"""Examples of highlight maps for a page: of every score the photos that the network is surest of."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from rsrl_ray.analysis.data import Sweep, Trial
+from rsrl_ray.analysis.highlights import highlight
+from rsrl_ray.analysis.measures import TEST, TRAIN, begun
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.selection import best_round
+from rsrl_ray.vision.photos import decode_photo
+from rsrl_ray.vision.picture import read_bytes
+from rsrl_ray.vision.table import read_table
+
+EACH = 2  # photos of each score
+SIDE = 320  # pixels, the longer side of a picture in the page
+
+
+@dataclass(frozen=True)
+class Card:
+    """A photo of the gallery and its row of ``highlights.csv``; nan and "" where there is no map or no control.
+
+    pictures : the photo, its map, the control's map, by caption; those that there are.
+    """
+
+    photo: str
+    score: int
+    J: float
+    correlation: float
+    agreement: float
+    reason: str
+    pictures: dict[str, Image.Image]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards of the rounds ``number`` and ``against`` of one trial; where there are none, ``reason`` says why."""
+
+    cards: tuple[Card, ...]
+    schedule: str = ""
+    fold: int = 0
+    number: int = 0
+    against: int = 0
+    reason: str = ""
+
+
+def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
+    """Map `EACH` test photos of every score; writes what `highlight` writes to ``out``.
+
+    Of the first schedule that drops photos (of the first of all, where none does), in its first fold with two rounds:
+    the round that is best on validation photos among those from 2 on, against the one before.
+    """
+    trial = _trial(sweep)
+    if trial is None:
+        return Gallery((), reason="no trial has two rounds yet, and a map compares two")
+    number = _round(trial)
+    try:
+        table = read_table(experiment.photos)
+        photos = _surest(sweep, trial, number)
+        rows = highlight(experiment, photos, trial.fold, trial.schedule, number, number - 1, None, None, out)
+    except ValueError as error:
+        return Gallery((), reason=str(error))
+    sources = dict(zip(table.images, table.sources, strict=True))
+    scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
+    cards = []
+    for row in rows.to_dict("records"):
+        photo = row["photo"]
+        index, correlation, agreement = (_number(row[name]) for name in ("J", "correlation", "agreement"))
+        pictures = _pictures(row["map"], row["null_map"], sources[photo], out)
+        cards.append(Card(photo, scores[photo], index, correlation, agreement, row["reason"], pictures))
+    return Gallery(tuple(cards), trial.schedule, trial.fold, number, number - 1)
+
+
+def _trial(sweep: Sweep) -> Trial | None:
+    """The one that the maps are of."""
+    ready = [trial for trial in sweep.trials.values() if len(trial.kept) > 1]
+    order = {schedule: place for place, schedule in enumerate(begun(sweep))}
+
+    def rank(trial: Trial) -> tuple[bool, int, int]:
+        training = trial.kept[:, trial.split == TRAIN]
+        return bool(training.all()), order[trial.schedule], trial.fold
+
+    return min(ready, key=rank, default=None)
+
+
+def _round(trial: Trial) -> int:
+    """The best from 2 on, on validation photos, or where there are none on test photos."""
+    curves = (trial.metrics[name] for name in ("validation_macro_f1", "test_macro_f1") if name in trial.metrics)
+    curve = next(curve for curve in curves if curve.notna().all())
+    return best_round(curve.to_numpy(dtype=np.float64)[1:]) + 1
+
+
+def _surest(sweep: Sweep, trial: Trial, number: int) -> list[str]:
+    """By score, names of the test photos of the highest self-confidence in the round."""
+    confidence = np.where(trial.split == TEST, trial.self_confidence[number - 1], -1.0)
+    names = []
+    for score in sweep.classes:
+        photos = np.flatnonzero((sweep.scores == score) & (trial.split == TEST))
+        names += [sweep.images[photo] for photo in photos[np.argsort(-confidence[photos], kind="stable")][:EACH]]
+    return names
+
+
+def _number(value: Any) -> float:
+    return float(value) if pd.notna(value) else math.nan
+
+
+def _pictures(name: str, null: str, source: str, out: Path) -> dict[str, Image.Image]:
+    """The photo, upright, and the overlays that there are."""
+    if not name:
+        return {}
+    pictures: dict[str, Image.Image] = {"photo": Image.fromarray(decode_photo(read_bytes(source), None))}
+    for caption, path in (("highlight map", name), ("control", null)):
+        if path:
+            with Image.open(out / f"{path}.png") as overlay:
+                pictures[caption] = overlay.convert("RGB")
+    for picture in pictures.values():
+        picture.thumbnail((SIDE, SIDE))
+    return pictures

@@ -1,0 +1,147 @@
+"""One self-contained page of a sweep: its tables, figures and examples of highlight maps; nothing is fetched."""
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from rsrl_ray.analysis.data import Sweep
+from rsrl_ray.analysis.figures import Picture
+from rsrl_ray.analysis.gallery import Card, Gallery
+from rsrl_ray.analysis.markup import Table, latex, markdown
+from rsrl_ray.analysis.measures import begun
+from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames
+from rsrl_ray.config import Experiment, recipe
+
+SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
+SCALE = 2 / 3  # a figure's pixel in the page
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture that travels in the page. data : URI. width, height : of its place, CSS pixels."""
+
+    data: str
+    caption: str
+    width: int
+    height: int
+
+
+def write_page(
+    sweep: Sweep,
+    experiment: Experiment,
+    frames: Frames,
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+    gallery: Gallery,
+    folder: Path,
+) -> None:
+    """Write ``folder/index.html``; ``pictures`` lie in ``folder/figures`` as PNG."""
+    loader = PackageLoader("rsrl_ray.analysis", ".")
+    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
+    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in pictures}
+    schedules = [
+        {
+            "name": name,
+            "thresholds": str(experiment.schedule(name)),
+            "table": next(table for table in tables if table.schedule == name),
+            "figures": [figure for picture, figure in shown.items() if picture.schedule == name],
+        }
+        for name in begun(sweep)
+    ]
+    page = template.render(
+        sweep=sweep,
+        facts=_facts(sweep, experiment),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        notes=[*sweep.missing, *frames.notes],
+        findings=findings(frames),
+        tables={table.name: table for table in tables},
+        comparisons=next((table for table in tables if table.name == "comparisons"), None),
+        figures=[figure for picture, figure in shown.items() if not picture.schedule],
+        schedules=schedules,
+        gallery={**vars(gallery), "cards": [_card(card) for card in gallery.cards]},
+        recipe=list(recipe(experiment).items()),
+        markdown=markdown,
+        latex=latex,
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def findings(frames: Frames) -> list[str]:
+    """The result in words: the schedule of the highest macro F, and how each differs from the baseline."""
+    shown = frames.summary[frames.summary["rule"] == frames.rule]
+    known = shown[shown["macro_f1_mean"].notna()].sort_values("macro_f1_mean", ascending=False, kind="stable")
+    if known.empty:
+        return []
+    best = known.iloc[0]
+    largest = frames.summary[frames.summary["schedule"] == LARGEST_CLASS].iloc[0]
+    sentences = [
+        f"The highest macro F on the test photos, {_spread(best)} over {best['folds']} folds, is that of the schedule "
+        f"{best['schedule']}; to assign always the largest class gives {_spread(largest)}."
+    ]
+    tests = frames.comparisons
+    for _, test in tests[(tests["measure"] == "macro_f1") & tests["p"].notna()].iterrows():
+        difference, low, high = (_signed(test[name]) for name in ("difference", "low", "high"))
+        p = "below 0.001" if test["p_holm"] < 0.001 else f"{test['p_holm']:.3f}"
+        sentences.append(
+            f"{test['schedule']} less {test['against']}: {difference} (95 % interval {low} to {high}, "
+            f"p after Holm {p}, {test['folds']} folds)."
+        )
+    return sentences
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")  # noqa: RUF001
+
+
+def _spread(row: "pd.Series[Any]") -> str:
+    mean, sd = row["macro_f1_mean"], row["macro_f1_sd"]
+    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
+
+
+def _facts(sweep: Sweep, experiment: Experiment) -> str:
+    classes = sweep.classes
+    return (
+        f"{len(sweep.images):,} photos of {len(classes)} scores ({classes[0]} to {classes[-1]}), "
+        f"{len(sweep.folds)} of {experiment.folds.count} folds, "
+        f"{len(sweep.schedules)} schedule{'s' if len(sweep.schedules) > 1 else ''}, "
+        f"{sweep.rounds} rounds of {experiment.network.backbone}"
+    )
+
+
+def _figure(picture: Picture, path: Path) -> Embedded:
+    with Image.open(path) as image:
+        width, height = (round(side * SCALE) for side in image.size)
+        if not picture.name.startswith(SHEETS):
+            return Embedded(_uri(path.read_bytes(), "png"), picture.caption, width, height)
+        return Embedded(_jpeg(image), picture.caption, width, height)
+
+
+def _card(card: Card) -> dict[str, Any]:
+    """What the page shows of a card."""
+    said = []
+    if not math.isnan(card.J):
+        said.append(f"J {card.J:.0f}, 1 − correlation {1 - card.correlation:.1e}")  # noqa: RUF001
+    if not math.isnan(card.agreement):
+        said.append(f"agreement with the control {card.agreement:.2f}".replace("-", "−"))  # noqa: RUF001
+    said += [card.reason] if card.reason else []
+    pictures = [Embedded(_jpeg(picture), caption, *picture.size) for caption, picture in card.pictures.items()]
+    return {"score": card.score, "photo": card.photo, "text": "; ".join(said), "pictures": pictures}
+
+
+def _jpeg(image: Image.Image) -> str:
+    content = BytesIO()
+    image.convert("RGB").save(content, "JPEG", quality=85, optimize=True)
+    return _uri(content.getvalue(), "jpeg")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
