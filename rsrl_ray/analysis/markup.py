@@ -43,10 +43,10 @@ def latex(table: Table) -> str:
         r"% \usepackage{booktabs}",
         r"\begin{table*}[t]",
         r"  \centering",
-        r"  \small",
+        r"  \footnotesize\setlength{\tabcolsep}{4pt}",  # nine columns fit the width of a two-column page
         rf"  \caption{{{_escape(table.caption)}}}",
         rf"  \label{{tab:{table.name}}}",
-        rf"  \begin{{tabular}}{{{'l' * table.text}{'r' * (len(table.columns) - table.text)}}}",
+        rf"  \begin{{tabular}}{{@{{}}{'l' * table.text}{'r' * (len(table.columns) - table.text)}@{{}}}}",
         r"    \toprule",
         f"    {_latex_row(table.columns)}",
         r"    \midrule",

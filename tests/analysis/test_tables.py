@@ -169,10 +169,10 @@ def test_latex_of_a_table_is_a_booktabs_float() -> None:
             r"% \usepackage{booktabs}",
             r"\begin{table*}[t]",
             r"  \centering",
-            r"  \small",
+            r"  \footnotesize\setlength{\tabcolsep}{4pt}",
             r"  \caption{A \& B}",
             r"  \label{tab:small}",
-            r"  \begin{tabular}{lr}",
+            r"  \begin{tabular}{@{}lr@{}}",
             r"    \toprule",
             r"    name & value \\",
             r"    \midrule",
@@ -205,7 +205,7 @@ def test_latex_takes_any_schedule_name(name: str, escaped: str) -> None:
 
 def test_every_table_has_the_columns_it_declares(by_hand: Sweep) -> None:
     for table in tables(by_hand, summarise(by_hand)):
-        (declared,) = re.findall(r"begin\{tabular\}\{([lr]+)\}", latex(table))
+        (declared,) = re.findall(r"begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", latex(table))
         rows = [line for line in latex(table).splitlines() if line.endswith(r"\\")]
         assert len(rows) == len(table.rows) + 1
         assert {len(re.split(r"(?<!\\)&", line)) for line in rows} == {len(declared)}
