@@ -7,12 +7,8 @@ A round is two files and a manifest, written in this order; a round without a wh
                            manifest.json          number, times, checksums of the other two
 """
 
-import contextlib
 import hashlib
 import json
-import re
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +16,11 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from pyarrow import fs
 
 from rsrl_ray.config import digest
+from rsrl_ray.storage import Storage
 
 Arrays = Mapping[str, NDArray[Any]]
-STALE_S = 3600.0  # a temporary file this old was left by a killed writer
 
 
 class Damaged(Exception):
@@ -77,13 +72,12 @@ def array_digest(arrays: Arrays) -> str:
 class Archive:
     """The rounds under ``root``, a directory or a URI that pyarrow speaks (s3://, gs://).
 
-    A cache: deleting any part of it costs time, never results. Writers may race: a key's content
-    is the same whoever writes it, and every file appears whole or not at all.
+    A cache: deleting any part of it costs time, never results. Writers may race: a key's content is the same whoever
+    writes it. Every method raises `StorageError` where storage refuses.
     """
 
     def __init__(self, root: str) -> None:
-        self._fs, base = open_storage(root)
-        self._base = f"{base}/rounds"
+        self._storage = Storage(root)
 
     def read(self, key: str) -> Record | None:
         """The round under ``key``, or None. Raises `Damaged` where it is there but not whole."""
@@ -92,7 +86,7 @@ class Archive:
             return None
         arrays = self._load(key, "record", manifest)
         if arrays is None:
-            raise Damaged(f"{self._path(key, 'record')} is gone")
+            raise Damaged(f"{self._where(key, 'record')} is gone")
         return Record(
             number=manifest["number"],
             logits=arrays.pop("logits"),
@@ -121,114 +115,39 @@ class Archive:
 
     def drop_weights(self, key: str) -> None:
         """Delete the round's weights, if they are there; its record stays."""
-        self._delete(self._path(key, "weights"))
+        self._storage.delete(self._path(key, "weights"))
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
-        content = self._get(self._path(key, "manifest"))
+        content = self._storage.read(self._path(key, "manifest"))
         if content is None:
             return None
         try:
             manifest: dict[str, Any] = json.loads(content)
             written = manifest.pop("digest")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"{self._path(key, 'manifest')} is not a manifest: {error!r}") from error
+            raise Damaged(f"{self._where(key, 'manifest')} is not a manifest: {error!r}") from error
         if written != digest(manifest):
-            raise Damaged(f"{self._path(key, 'manifest')} is not a manifest that was written here")
+            raise Damaged(f"{self._where(key, 'manifest')} is not a manifest that was written here")
         return manifest
 
     def _load(self, key: str, part: str, manifest: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
-        path = self._path(key, part)
-        content = self._get(path)
+        content = self._storage.read(self._path(key, part))
         if content is None:
             return None
         if _checksum(content) != manifest["checksums"][part]:
-            raise Damaged(f"{path} does not have the checksum it was written with")
+            raise Damaged(f"{self._where(key, part)} does not have the checksum it was written with")
         return dict(safetensors.numpy.load(content))
 
-    def _get(self, path: str) -> bytes | None:
-        try:
-            with self._fs.open_input_stream(path) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
-            return None
-
     def _put(self, key: str, part: str, content: bytes) -> str:
-        """Write one file so that it appears whole or not at all; its checksum."""
-        path = self._path(key, part)
-        if isinstance(self._fs, fs.LocalFileSystem):
-            self._fs.create_dir(self._folder(key), recursive=True)
-            self._replace(key, path, content)
-        else:  # an object appears in a bucket when its upload is complete
-            with self._fs.open_output_stream(path) as stream:
-                stream.write(content)
+        """Write one file; its checksum."""
+        self._storage.write(self._path(key, part), content)
         return _checksum(content)
 
-    def _replace(self, key: str, path: str, content: bytes) -> None:
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-        try:
-            with self._fs.open_output_stream(temporary) as stream:
-                stream.write(content)
-            self._fs.move(temporary, path)
-        except OSError:
-            self._delete(temporary)
-            raise
-        for left in self._fs.get_file_info(fs.FileSelector(self._folder(key))):
-            if left.path.endswith(".tmp") and left.mtime.timestamp() < time.time() - STALE_S:
-                self._delete(left.path)
-
-    def _delete(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.delete_file(path)
-
-    def _folder(self, key: str) -> str:
-        return f"{self._base}/{key[:2]}/{key}"
+    def _where(self, key: str, part: str) -> str:
+        return self._storage.where(self._path(key, part))
 
     def _path(self, key: str, part: str) -> str:
-        return f"{self._folder(key)}/{part}.{'json' if part == 'manifest' else 'safetensors'}"
-
-
-def open_storage(root: str) -> tuple[fs.FileSystem, str]:
-    """The file system and base path of a directory or URI.
-
-    Raises
-    ------
-    ValueError
-        Where the URI's scheme is not known or its bucket's settings are wrong.
-    """
-    assert root
-    if "://" not in root:
-        return fs.LocalFileSystem(), root.rstrip("/")
-    try:
-        system, base = fs.FileSystem.from_uri(root)
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            f"storage: {redacted(root)}: {redacted(str(error))}; give a directory, s3://... or gs://..."
-        ) from error
-    return system, base.rstrip("/")
-
-
-def probe_storage(root: str) -> None:
-    """Write and delete a small file under ``root``, so that a sweep fails before it trains, not after.
-
-    Raises
-    ------
-    ValueError
-        Where that cannot be done.
-    """
-    system, base = open_storage(root)
-    path = f"{base}/rounds/probe-{uuid.uuid4().hex}"
-    try:
-        system.create_dir(f"{base}/rounds", recursive=True)
-        with system.open_output_stream(path) as stream:
-            stream.write(b"probe")
-        system.delete_file(path)
-    except OSError as error:
-        raise ValueError(f"storage: cannot write to {redacted(root)} ({redacted(str(error))})") from error
-
-
-def redacted(text: str) -> str:
-    """The text without the user and password that a URI in it may hold."""
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
+        return f"rounds/{key[:2]}/{key}/{part}.{'json' if part == 'manifest' else 'safetensors'}"
 
 
 def _checksum(content: bytes) -> str:

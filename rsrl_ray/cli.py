@@ -122,8 +122,8 @@ def _show(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray import terminal
-    from rsrl_ray.archive import redacted
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.storage import redacted
     from rsrl_ray.tracked import open_results
     from rsrl_ray.tracking import mlflow_uri
 
@@ -226,7 +226,7 @@ def _highlight(words: list[str]) -> int:
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
-    from rsrl_ray.archive import redacted
+    from rsrl_ray.storage import redacted
 
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
     lines = [f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}"]

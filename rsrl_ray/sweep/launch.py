@@ -15,15 +15,16 @@ from ray import tune
 from rich.console import Console
 
 from rsrl_ray import tracking
-from rsrl_ray.archive import Archive, probe_storage, redacted
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
+from rsrl_ray.storage import probe_storage, redacted
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, TrialKey, chain
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
+from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.vision.network import starting_weights
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
@@ -61,12 +62,12 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         keep_all = experiment.archive.weights == "all" or (
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
-        retention = None if keep_all else Retention(chains, Archive(experiment.storage))
+        retention = None if keep_all else Retention(chains)
         with _ray(experiment, console):
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds)
             try:
-                _fit(task, trials, SharingScheduler(chains), [recorder, progress])
+                _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
             finally:
                 progress.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]

@@ -1,5 +1,6 @@
 """What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
 
+import functools
 import threading
 import time
 from collections import Counter, deque
@@ -21,6 +22,7 @@ from rsrl_ray.sweep.trainable import Task
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 RETRY_S = 5.0
+DROPS = "drops"  # the writer's line of weights to delete
 PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
 
 
@@ -43,12 +45,12 @@ class Writer:
             self._changed.notify()
 
     def close(self) -> int:
-        """Finish what is queued; how many jobs could not be done, after `PATIENCE_S` without a success."""
+        """Finish what is queued; how many log entries could not be made, after `PATIENCE_S` without a success."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        return sum(map(len, self._jobs.values()))
+        return sum(len(jobs) for line, jobs in self._jobs.items() if line != DROPS)
 
     def _run(self) -> None:
         last_success = time.monotonic()
@@ -124,7 +126,8 @@ class Recorder(Callback):
         self._put(self._trials[key], lambda: self._log(self._trials[key], result))
         if self._retention is not None:
             value = result.get("validation_macro_f1", result["test_macro_f1"])
-            self._retention.finished(key, result["round"], result["key"], value)
+            for unneeded in self._retention.finished(key, result["round"], result["key"], value):
+                self._writer.put(DROPS, functools.partial(self._archive.drop_weights, unneeded))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""

@@ -18,6 +18,7 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.predictions import predictions, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.storage import StorageError
 from rsrl_ray.vision.learner import Learner, NotFinite
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.photos import PhotoSet
@@ -151,9 +152,18 @@ class RSRLTrial(tune.Trainable):
         """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason."""
         try:
             result = next(self._rounds)
-        except (NotFinite, ValueError) as error:
+        except (NotFinite, ValueError, StorageError) as error:
             return {"failed": str(error), DONE: True}
+        except torch.OutOfMemoryError as error:
+            return {"failed": self._out_of_memory(error), DONE: True}
         return self._report(result)
+
+    def _out_of_memory(self, error: torch.OutOfMemoryError) -> str:
+        share, batch = self._task.experiment.resources.gpus, self._task.experiment.training.batch_size
+        larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
+        smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
+        ways = [larger] * (share < 1) + [smaller] * (batch > 1)
+        return f"the GPU's memory is full ({str(error).splitlines()[0]}); try {' or '.join(ways)}"
 
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep import watchdog
 from rsrl_ray.sweep.launch import Outcome, run_sweep
 from rsrl_ray.tracked import open_results
 from rsrl_ray.tracking import mlflow_uri
@@ -211,13 +212,33 @@ def test_workers_killed_mid_round(experiment_file: Write, reference: Tables) -> 
     assert_same_bits(tables(file), reference)
 
 
-def kill_workers(stop: threading.Event, killed: list[int], due: Callable[[], bool]) -> None:
-    """SIGKILL a trial's process whenever ``due``, until ``stop``."""
+def test_a_worker_that_hangs_is_started_again(
+    experiment_file: Write, reference: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "LEAST_S", 5.0)
+    file = experiment_file()
+    stop, stopped = threading.Event(), list[int]()
+    due = lambda: not stopped and len(entries(file)) >= 2  # noqa: E731
+    thread = threading.Thread(target=kill_workers, args=(stop, stopped, due, signal.SIGSTOP))
+    thread.start()
+    outcome, printed = swept(file)
+    stop.set()
+    thread.join()
+    assert "so it is started again" in printed
+    assert not outcome.failed
+    assert not psutil.pid_exists(stopped[0]) or psutil.Process(stopped[0]).status() == psutil.STATUS_ZOMBIE
+    assert_same_bits(tables(file), reference)
+
+
+def kill_workers(
+    stop: threading.Event, killed: list[int], due: Callable[[], bool], sent: signal.Signals = signal.SIGKILL
+) -> None:
+    """Send a trial's process a signal whenever ``due``, until ``stop``."""
     while not stop.is_set():
         with contextlib.suppress(psutil.Error):  # processes come and go
             for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
                 if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
-                    process.kill()
+                    process.send_signal(sent)
                     killed.append(process.pid)
         time.sleep(0.02)
 

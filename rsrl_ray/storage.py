@@ -1,0 +1,145 @@
+"""A directory or a bucket: files appear whole or not at all, and a bucket that is away for a while is waited for."""
+
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyarrow import fs
+
+STALE_S = 3600.0  # a temporary file this old was left by a killed writer
+PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+
+T = TypeVar("T")
+
+
+class StorageError(Exception):
+    """Storage cannot be read or written: what, where, and what to do."""
+
+
+class Storage:
+    """Files under ``root``, a directory or a URI that pyarrow speaks (s3://, gs://).
+
+    Writers may race: every file appears whole or not at all. Every method raises `StorageError` where the disk or the
+    bucket refuses; a bucket is asked to read and to write again for `PATIENCE_S` before.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Raises ValueError as `open_storage` does."""
+        self._fs, self._base = open_storage(root)
+        self._is_bucket = not isinstance(self._fs, fs.LocalFileSystem)
+
+    def read(self, path: str) -> bytes | None:
+        """The file's content, or None where there is no file."""
+
+        def read() -> bytes | None:
+            try:
+                with self._fs.open_input_stream(self.where(path), compression=None) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                return None
+
+        return self._ask("read", path, read)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file; in a directory by way of a temporary one beside it."""
+
+        def write() -> None:  # an object appears in a bucket when its upload is complete
+            with self._fs.open_output_stream(self.where(path)) as stream:
+                stream.write(content)
+
+        self._ask("write", path, write if self._is_bucket else lambda: self._replace(self.where(path), content))
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there; without patience, since nothing waits for it."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.delete_file(self.where(path))
+        except OSError as error:
+            raise self._refused("delete", path, error) from error
+
+    def where(self, path: str) -> str:
+        """The file's path on the disk or in the bucket."""
+        return f"{self._base}/{path}"
+
+    def _ask(self, what: str, path: str, action: Callable[[], T]) -> T:
+        """Do it; in a bucket again and again, ever less often, until it can be done or patience is at its end."""
+        began, pause = time.monotonic(), FIRST_PAUSE_S
+        while True:
+            try:
+                return action()
+            except OSError as error:
+                if not self._is_bucket or time.monotonic() - began + pause > PATIENCE_S:
+                    raise self._refused(what, path, error) from error
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _refused(self, what: str, path: str, error: OSError) -> StorageError:
+        cause = redacted(error.strerror or str(error)).strip()
+        return StorageError(
+            f"storage: cannot {what} {self.where(path)} ({cause}); mend that, then the same command goes on"
+        )
+
+    def _replace(self, path: str, content: bytes) -> None:
+        folder = path.rpartition("/")[0]
+        self._fs.create_dir(folder, recursive=True)
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            with self._fs.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self._fs.move(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._fs.delete_file(temporary)
+            raise
+        for left in self._fs.get_file_info(fs.FileSelector(folder)):
+            if left.path.endswith(".tmp") and left.mtime.timestamp() < time.time() - STALE_S:
+                with contextlib.suppress(OSError):
+                    self._fs.delete_file(left.path)
+
+
+def open_storage(root: str) -> tuple[fs.FileSystem, str]:
+    """The file system and base path of a directory or URI.
+
+    Raises
+    ------
+    ValueError
+        Where the URI's scheme is not known or its bucket's settings are wrong.
+    """
+    assert root
+    if "://" not in root:
+        return fs.LocalFileSystem(), root.rstrip("/")
+    try:
+        system, base = fs.FileSystem.from_uri(root)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"storage: {redacted(root)}: {redacted(str(error))}; give a directory, s3://... or gs://..."
+        ) from error
+    return system, base.rstrip("/")
+
+
+def probe_storage(root: str) -> None:
+    """Write and delete a small file under ``root``, so that a sweep fails before it trains, not after.
+
+    Raises
+    ------
+    ValueError
+        Where that cannot be done.
+    """
+    system, base = open_storage(root)
+    path = f"{base}/rounds/probe-{uuid.uuid4().hex}"
+    try:
+        system.create_dir(f"{base}/rounds", recursive=True)
+        with system.open_output_stream(path) as stream:
+            stream.write(b"probe")
+        system.delete_file(path)
+    except OSError as error:
+        raise ValueError(f"storage: cannot write to {redacted(root)} ({redacted(str(error))})") from error
+
+
+def redacted(text: str) -> str:
+    """The text without the user and password that a URI in it may hold."""
+    return re.sub(r"://[^/@\s]*@", "://***@", text)

@@ -1,0 +1,71 @@
+"""A trial that hangs is ended, so that Ray starts it again: Ray itself waits for ever for a process that lives."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.markup import escape
+
+from rsrl_ray.sweep.recorder import trial_key
+
+LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
+FACTOR = 5.0  # nor one shorter than so many of the longest rounds
+
+
+@dataclass
+class Watch:
+    """A trial's last sign of life, whether it has trained a round since it was started, and how many rounds it has."""
+
+    seen: float
+    trained: bool = False
+    rounds: int = 0
+
+
+class Watchdog(Callback):
+    """Kills the actor of a trial that is silent for far longer than any round of this sweep took.
+
+    Until a round was trained here nobody knows how long one takes, and nothing is killed. A trial that was started
+    anew may have to make again every round that it has, whose weights were not kept, before it reports.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._watches: dict[str, Watch] = {}
+        self._longest = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks; the terminal stays here."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has an actor."""
+        before = self._watches.get(trial.trial_id, Watch(0.0))
+        self._watches[trial.trial_id] = Watch(time.monotonic(), rounds=before.rounds)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """It lives."""
+        watch, now = self._watches[trial.trial_id], time.monotonic()
+        if "round" in result:
+            watch.rounds = result["round"]
+            if now - watch.seen > result["seconds"] / 2:  # else it came from the archive
+                watch.trained, self._longest = True, max(self._longest, now - watch.seen)
+        watch.seen = now
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look for trials that hang."""
+        for trial in trials:
+            watch, actor = self._watches.get(trial.trial_id), trial.temporary_state.ray_actor
+            if trial.status != Trial.RUNNING or watch is None or actor is None or not self._longest:
+                continue
+            silent = time.monotonic() - watch.seen
+            if silent > max(LEAST_S, FACTOR * self._longest * (1 if watch.trained else watch.rounds + 1)):
+                fold, name = trial_key(trial)
+                self._console.print(f"fold {fold}, {escape(name)}: silent for {silent:,.0f} s, so it is started again")
+                ray.kill(actor)
+                watch.seen = time.monotonic()
