@@ -36,9 +36,8 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 def evaluate(
     model: nn.Module, inputs: Iterable[Tensor], device: torch.device, precision: Precision, threads: int
-) -> NDArray[np.float32]:
-    """Logits [N, C] of all inputs ([B, 3, S, S] each, on the device) in evaluation mode."""
+) -> list[NDArray[np.float32]]:
+    """Logits [B, C] of every batch of inputs ([B, 3, S, S], on the device), in evaluation mode."""
     with reproducible(threads), torch.inference_mode(), autocast(device, precision):
         model.eval()
-        outputs = [model(photos).cpu() for photos in inputs]
-    return cast(NDArray[np.float32], torch.cat(outputs).numpy())
+        return [cast(NDArray[np.float32], model(photos).cpu().numpy()) for photos in inputs]

@@ -117,7 +117,8 @@ class Learner:
         everything = batches(np.arange(len(self._labels)), EVALUATION_BATCH)
         networks.load_weights(self._model, weights)
         inputs = (self._photos(rows) for rows in everything)
-        logits = evaluate(self._model, inputs, self._device, self._training.precision, self._training.threads)
+        training = self._training
+        logits = np.concatenate(evaluate(self._model, inputs, self._device, training.precision, training.threads))
         if not np.isfinite(logits).all():
             raise self._diverged("a logit")
         return logits
