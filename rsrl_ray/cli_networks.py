@@ -99,18 +99,15 @@ def score(words: list[str]) -> int:
     store, name = _registry(asked.experiment, asked.model)
     photos = registered.find_photos(asked.photos)
     registered.check_writable(asked.out)
-    console = _console()
-    with registered.open_store(store) as client:
-        uri = registered.find_model(client, name)
-        with registered.load_model(uri) as model, terminal.photo_progress(console) as progress:
-            table = registered.score(model, photos, progress)
-            network = registered.network(model)
+    model, console = registered.load_model(name, store), _console()
+    with terminal.photo_progress(console) as progress:
+        table = registered.score(model.model, photos, progress)
     table.to_csv(asked.out, index=False)
     bad = int(table["error"].notna().sum())
     console.print(terminal.scores(table))
-    ignored = f" ({photos.ignored} other files in the folder left out)" if photos.ignored else ""
+    ignored = f"; files that are no pictures, left out: {photos.ignored:,}" if photos.ignored else ""
     for line in (
-        f"model: {uri}, {network}",
+        f"model: {model.uri} ({model.network})",
         f"photos: {len(table) - bad:,} scored, {bad:,} with an error{ignored}",
         f"written to {asked.out}, with the probability and likelihood of every score",
     ):
@@ -119,15 +116,9 @@ def score(words: list[str]) -> int:
 
 
 def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | None, str | None]:
-    """The store that a model is to be looked for in, and the model's name."""
+    """The store that a model is to be looked for in, if one is named, and the model's name."""
     if experiment_file is None:
-        store = os.environ.get("MLFLOW_TRACKING_URI")
-        if store is None and not Path(model or "", "MLmodel").is_file():
-            raise ValueError(
-                "say where the model is registered: --experiment FILE, the experiment file, or a store's URI in "
-                "the environment variable MLFLOW_TRACKING_URI"
-            )
-        return store, model
+        return os.environ.get("MLFLOW_TRACKING_URI") or None, model
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.tracked import open_results
     from rsrl_ray.tracking import mlflow_uri

@@ -24,7 +24,17 @@ from rsrl_ray.vision.pixels import Progress
 from rsrl_ray.vision.table import URI
 
 LOADER = served.__name__
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK = 256  # photos asked for at once: as often progress is told
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that scores photos; network : the schedule, fold and round that it comes from, and its macro F."""
+
+    uri: str
+    model: PyFuncModel
+    network: str
 
 
 @dataclass(frozen=True)
@@ -37,8 +47,8 @@ class Asked:
 
 
 @contextlib.contextmanager
-def open_store(uri: str | None) -> Iterator[MlflowClient]:
-    """MLflow's client of a store, which is the store of MLflow's own functions too for as long; None: MLflow's default.
+def open_store(uri: str) -> Iterator[MlflowClient]:
+    """MLflow's client of a store, which is the store of MLflow's own functions too for as long.
 
     Raises
     ------
@@ -50,9 +60,9 @@ def open_store(uri: str | None) -> Iterator[MlflowClient]:
     before = mlflow.get_tracking_uri() if process.is_tracking_uri_set() else None
     process.set_tracking_uri(uri)
     try:
-        yield MlflowClient()
+        yield MlflowClient(uri)
     except MlflowException as error:
-        raise ValueError(f"mlflow: {redacted(str(uri))}: {redacted(error.message)}") from error
+        raise ValueError(f"mlflow: {redacted(uri)}: {redacted(error.message)}") from error
     finally:
         process.set_tracking_uri(before)
 
@@ -60,14 +70,14 @@ def open_store(uri: str | None) -> Iterator[MlflowClient]:
 def find_model(client: MlflowClient, model: str | None) -> str:
     """MLflow's URI of a model: of NAME its newest version, of None that of the registry's only model.
 
-    model : NAME, NAME/VERSION, NAME@ALIAS, or what MLflow takes as it is: a URI or a folder.
+    model : NAME, NAME/VERSION, NAME@ALIAS, or a URI that MLflow takes as it is.
 
     Raises
     ------
     ValueError
         Where there is no such model, or there are several to choose from.
     """
-    if model is not None and (Path(model, "MLmodel").is_file() or re.match(r"\w+:/", model)):
+    if model is not None and re.match(r"\w+:/", model):
         return model
     names = [found.name for found in client.search_registered_models()]
     there = f"there are {', '.join(names)}" if names else "there is none, `rsrl register` makes one"
@@ -78,36 +88,44 @@ def find_model(client: MlflowClient, model: str | None) -> str:
     name, _, which = text.partition(mark)
     if which:
         return f"models:/{name}{mark}{which}"
-    versions = [int(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+    known = NAME.fullmatch(name)
+    versions = [int(found.version) for found in client.search_model_versions(f"name = '{name}'")] if known else []
     if not versions:
         raise ValueError(f"there is no model {name!r} in {redacted(client.tracking_uri)}; {there}")
     return f"models:/{name}/{max(versions)}"
 
 
-@contextlib.contextmanager
-def load_model(uri: str) -> Iterator[PyFuncModel]:
-    """The model, its files in a temporary folder for as long; a store that holds it must be open.
+def load_model(model: str | None, store: str | None) -> Loaded:
+    """Load a model.
+
+    model : a folder that holds one, or as in `find_model`. store : where to look for it, unless it is a folder.
 
     Raises
     ------
     ValueError
-        Where it cannot be had, or `rsrl register` has not made it.
+        Where it is not to be had, or `rsrl register` has not made it.
     """
-    with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+    if model is not None and Path(model, "MLmodel").is_file():
+        return _load(model, model)
+    if store is None:
+        raise ValueError(
+            "say where the model is registered: --experiment FILE, the experiment file, or the store's URI in the "
+            "environment variable MLFLOW_TRACKING_URI"
+        )
+    with open_store(store) as client, tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+        uri = find_model(client, model)
         try:
-            copy = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-            flavor = Model.load(copy).flavors.get("python_function", {})
-            if flavor.get("loader_module") != LOADER:  # to load it would run its code
-                raise ValueError("it is not made by `rsrl register`")
-            model = mlflow.pyfunc.load_model(copy)
-        except (MlflowException, OSError, ValueError) as error:
+            return _load(uri, mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+        except (MlflowException, OSError) as error:
             raise ValueError(f"model {uri}: {error}") from error
-        yield model
 
 
-def network(model: PyFuncModel) -> str:
-    """The schedule, fold and round that the model's network comes from, and its macro F."""
-    return str((model.metadata.metadata or {}).get("network", ""))
+def _load(uri: str, folder: str) -> Loaded:
+    """The model in ``folder``, which it no longer needs once it is loaded."""
+    described = Model.load(folder)
+    if described.flavors.get("python_function", {}).get("loader_module") != LOADER:  # to load it would run its code
+        raise ValueError(f"model {uri}: not made by `rsrl register`")
+    return Loaded(uri, mlflow.pyfunc.load_model(folder), str((described.metadata or {}).get("network", "")))
 
 
 def find_photos(asked: Sequence[str]) -> Asked:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,14 +25,13 @@ from rsrl_ray.analysis.data import PREDICTIONS, find_sweep, find_trials
 from rsrl_ray.archive import Archive, Damaged
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import Curve, choose_rounds
-from rsrl_ray.registered import LOADER, open_store
+from rsrl_ray.registered import LOADER, NAME, open_store
 from rsrl_ray.tracked import Results, TrackedRun, open_results
 from rsrl_ray.tracking import mlflow_uri
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
 KEY = "rsrl.key"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
 REQUIREMENTS = (
     "jsonargparse",

@@ -55,7 +55,8 @@ class ScoringModel:
 def save(folder: Path, weights: Mapping[str, NDArray[Any]], settings: Settings) -> None:
     """Write what `_load_pyfunc` reads."""
     folder.mkdir()
-    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(dict(weights)))
+    arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(arrays))
     (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1), "utf-8")
 
 
