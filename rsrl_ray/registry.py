@@ -180,7 +180,7 @@ def _log(
     """Log the model to the trial's run and make it a version of ``name``; its number."""
     run, description = choice.run, str(choice)
     experiment = client.get_run(run.id).info.experiment_id
-    model = client.create_logged_model(experiment, name, run.id, tags)
+    model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # which takes no dots
     with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
         served.save(Path(folder, "network"), weights, settings)
         Model.log(
