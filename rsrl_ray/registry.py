@@ -60,9 +60,10 @@ class Choice:
     test: float
 
     def __str__(self) -> str:
-        by = "" if math.isnan(self.validation) else f"{self.validation:.3f} on validation photos, "
         place = f"schedule {self.run.schedule}, fold {self.run.fold}, round {self.number}"
-        return f"{place}: macro F {by}{self.test:.3f} on test photos"
+        if math.isnan(self.validation):
+            return f"{place}: macro F {self.test:.3f} on test photos, on which it was chosen"
+        return f"{place}: macro F {self.validation:.3f} on validation photos, {self.test:.3f} on test photos"
 
     def tags(self) -> dict[str, str]:
         """As tags of a model version."""

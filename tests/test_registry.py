@@ -29,7 +29,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.revision import likelihood
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.predictions import logits
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracked import TrackedRun, open_results
 from rsrl_ray.tracking import mlflow_uri
 
 
@@ -99,6 +99,84 @@ def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept
     model = store.get_logged_model(output.model_id)
     assert model.experiment_id == run.info.experiment_id
     assert {metric.key: metric.value for metric in model.metrics}["test_macro_f1"] == test
+
+
+class Logged:
+    """Stands for what MLflow holds of schedule ``firm``: by fold, macro F by round on validation and test photos."""
+
+    def __init__(self, curves: dict[int, tuple[list[float] | None, list[float]]]) -> None:
+        self._curves = curves
+
+    def runs(self) -> dict[tuple[int, str], TrackedRun]:
+        return {
+            (fold, "firm"): TrackedRun(
+                f"run {fold}",
+                fold,
+                "firm",
+                "RUNNING",
+                "",
+                len(test),
+                ("test_macro_f1",) if validation is None else ("validation_macro_f1", "test_macro_f1"),
+                {},
+                "",
+            )
+            for fold, (validation, test) in self._curves.items()
+        }
+
+    def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
+        curve = self._curves[run.fold][metric == "test_macro_f1"]
+        assert curve is not None
+        return dict(enumerate(curve, start=1))
+
+
+@pytest.mark.parametrize(
+    ("curves", "fold", "chosen", "said"),
+    [
+        (
+            {0: ([0.2, 0.5, 0.5], [0.1, 0.3, 0.9]), 1: ([0.4, 0.1], [0.8, 0.7])},
+            None,
+            (0, 2, 0.5, 0.3),
+            "0.500 on validation photos, 0.300 on test photos",
+        ),
+        (
+            {0: ([0.2, 0.5, 0.5], [0.1, 0.3, 0.9]), 1: ([0.4, 0.1], [0.8, 0.7])},
+            1,
+            (1, 1, 0.4, 0.8),
+            "0.400 on validation photos, 0.800 on test photos",
+        ),
+        (
+            {3: ([0.5], [0.1]), 4: ([0.1, 0.5], [0.1, 0.9])},
+            None,
+            (3, 1, 0.5, 0.1),
+            "fold 3, round 1: macro F 0.500 on validation photos, 0.100 on test photos",
+        ),
+        (
+            {0: ([0.1, 0.2, 0.3, 0.9], [0.1] * 4), 1: ([0.2], [0.6])},
+            None,
+            (0, 3, 0.3, 0.1),
+            "0.300 on validation photos, 0.100 on test photos",
+        ),
+        (
+            {0: (None, [0.1, 0.6]), 1: (None, [0.7, 0.2])},
+            None,
+            (1, 1, np.nan, 0.7),
+            "fold 1, round 1: macro F 0.700 on test photos, on which it was chosen",
+        ),
+    ],
+    ids=["best fold", "fold given", "ties to the first fold", "rounds that the file asks for", "by test photos"],
+)
+def test_the_rule_of_choosing(
+    curves: dict[int, Any], fold: int | None, chosen: tuple[Any, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker: Any = Logged(curves)
+    monkeypatch.setattr(registry, "find_sweep", lambda *_: (None, []))
+    monkeypatch.setattr(registry, "find_trials", lambda *_: tracker.runs())
+    experiment = Experiment("x", "photos.csv", {"firm": {1: 0.5}}, rounds=3)
+    choice = registry.choose(tracker, experiment, "firm", fold)
+    found = (choice.run.fold, choice.number, choice.validation, choice.test)
+    assert found == pytest.approx(chosen, nan_ok=True)
+    assert str(choice).endswith(said)
+    assert ("validation_macro_f1" in choice.tags()) == ("validation" in str(choice))
 
 
 def test_what_is_registered(swept: Swept, store: MlflowClient, tmp_path: Path) -> None:
