@@ -113,6 +113,10 @@ class Archive:
         manifest = self._manifest(key)
         return None if manifest is None else self._load(key, "weights", manifest)
 
+    def where(self, key: str) -> str:
+        """The folder of the round under ``key``, in the storage."""
+        return self._folder(key)
+
     def drop_weights(self, key: str) -> None:
         """Delete the round's weights, if they are there; its record stays."""
         self._storage.delete(self._path(key, "weights"))

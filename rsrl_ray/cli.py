@@ -1,4 +1,4 @@
-"""The command line: `rsrl check | sweep | show | ui | demo`. Imports are late, so that help answers at once."""
+"""The command line: `rsrl COMMAND`. Imports are late, so that help answers at once."""
 
 import argparse
 import contextlib
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rsrl_ray.cli_networks import highlight, register, score
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,8 @@ commands:
   ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
   analyze EXPERIMENT.yaml [--out DIR]  tables and figures of a sweep, also of one that still runs
   highlight EXPERIMENT.yaml [PHOTO...] where the first convolution changed between two rounds, on photos
+  register EXPERIMENT.yaml             the chosen network of a schedule into MLflow's model registry
+  score PHOTO|FOLDER... [--model NAME] scores of photos by a registered network
 
 `rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file.
 """
@@ -44,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "show": _show,
         "ui": _ui,
         "analyze": _analyze,
-        "highlight": _highlight,
+        "highlight": highlight,
+        "register": register,
+        "score": score,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
@@ -186,41 +192,6 @@ def _analyze(words: list[str]) -> int:
     from rsrl_ray.experiment_file import read_experiment
 
     analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, _console())
-    return 0
-
-
-def _highlight(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "rsrl highlight",
-        description="Highlight maps: the least correlated map of the first convolution, one round less another, and "
-        "beside it the null control: the same of a schedule that drops nothing.",
-    )
-    parser.add_argument("experiment", type=Path, help="the experiment file")
-    parser.add_argument("photos", nargs="*", help="names in the table, paths or URIs (default: the fold's test photos)")
-    parser.add_argument("--fold", type=int, help="fold of the networks (default: the first)")
-    parser.add_argument("--schedule", help="schedule of the networks (default: the first that drops photos)")
-    parser.add_argument("--round", type=int, help="round I (default: the best on validation photos, from 2 on)")
-    parser.add_argument("--against", type=int, help="the earlier round I - k (default: the one before)")
-    parser.add_argument("--top", type=int, help="only so many photos, those of the highest self-confidence")
-    parser.add_argument("--score", type=int, help="only photos of this score")
-    parser.add_argument("--out", type=Path, help="where (default: analysis/NAME in storage)")
-    parser.add_argument("--after_relu", action="store_true", help="compare the maps after their ReLU")
-    parser.add_argument("--absolute", action="store_true", help="the size of the difference, without its sign")
-    parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
-    asked = parser.parse_args(words)
-    from rsrl_ray import terminal
-    from rsrl_ray.analysis.highlights import highlight
-    from rsrl_ray.analysis.report import default_folder
-    from rsrl_ray.experiment_file import read_experiment
-
-    experiment, console = read_experiment(asked.experiment), _console()
-    out = asked.out or default_folder(experiment)
-    place = (asked.fold, asked.schedule, asked.round, asked.against, asked.top, asked.score, out)
-    options = {name: getattr(asked, name) for name in ("after_relu", "absolute", "shared_map")}
-    with terminal.photo_progress(console) as progress:
-        rows = highlight(experiment, asked.photos, *place, **options, progress=progress)
-    console.print(terminal.highlights(rows))
-    console.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

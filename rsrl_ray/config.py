@@ -144,6 +144,14 @@ class Experiment:
         """The named schedule, one threshold for each majority class."""
         return make_schedule(self.schedules[name], self.revision.majority_classes)
 
+    def drops_photos(self, schedule: str) -> bool:
+        """Whether any threshold of the named schedule is above 0."""
+        return any(any(thresholds) for _, thresholds in self.schedule(schedule).steps)
+
+    def main_schedule(self) -> str:
+        """The first schedule that drops photos; where none does, the first."""
+        return next(filter(self.drops_photos, self.schedules), next(iter(self.schedules)))
+
     def fold_numbers(self) -> list[int]:
         """The folds that are run, ascending."""
         return list(range(self.folds.count)) if self.folds.use is None else sorted(set(self.folds.use))

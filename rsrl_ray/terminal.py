@@ -16,6 +16,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.tracked import TrialState
 from rsrl_ray.vision.photos import Examination
 
+SHOWN = 50  # photos of a long table
 STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
 
 
@@ -100,3 +101,18 @@ def highlights(rows: pd.DataFrame) -> Table:
         place = (str(row["photo"]), str(row["fold"]), str(row["schedule"]), f"{row['round']} - {row['against']}")
         table.add_row(*map(escape, place), *numbers, agreement, escape(str(row["reason"])))
     return table
+
+
+def scores(table: pd.DataFrame) -> Group:
+    """The table of `rsrl score`: the first `SHOWN` photos, then those with an error among the others."""
+    shown = Table(box=None, pad_edge=False)
+    for column in ("photo", "score", "probability", "error"):
+        shown.add_column(column, justify="right" if column in ("score", "probability") else "left", overflow="fold")
+    first, others = table.head(SHOWN), table.iloc[SHOWN:]
+    bad = others[others["error"].notna()]
+    for row in pd.concat([first, bad.head(SHOWN)]).to_dict("records"):
+        score = row["score"]
+        numbers = ("", "") if row["error"] else (str(score), f"{row[f'probability_{score}']:.3f}")
+        shown.add_row(escape(str(row["photo"])), *numbers, escape(row["error"] or ""))
+    left = len(others) - len(bad.head(SHOWN))
+    return Group(shown, *([Text(f"and {left:,} more")] if left else []))

@@ -24,6 +24,7 @@ from rsrl_ray.tracking import (
     TRIAL,
     Tracker,
     is_alive,
+    key_tag,
     mlflow_uri,
     round_folder,
 )
@@ -116,6 +117,12 @@ class Results(Tracker):
         """A metric by round. May be called by several threads at once."""
         with _asked(metric):
             return {point.step: point.value for point in self._client.get_metric_history(run.id, metric)}
+
+    def archive_key(self, run: TrackedRun, number: int) -> str | None:
+        """The archive's key of round ``number`` of a trial."""
+        with _asked(f"run {run.id}"):
+            key: str | None = self._client.get_run(run.id).data.tags.get(key_tag(number))
+            return key
 
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of a local copy of the run's artifact at ``path``. May be called by several threads.

@@ -57,17 +57,23 @@ def mlflow_uri(experiment: Experiment) -> str:
     return f"sqlite:///{Path(experiment.storage, DATABASE)}"
 
 
+def settle_mlflow() -> None:
+    """Let MLflow notice in seconds, not in minutes, that a server is away, and say only what matters."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    quiet = {"alembic": "WARNING", "mlflow": "WARNING", "urllib3.connectionpool": "ERROR"}
+    quiet["mlflow.utils.environment"] = "ERROR"  # that there is no pip, where uv is used
+    for chatty, level in quiet.items():
+        logging.getLogger(chatty).setLevel(level)
+
+
 class Tracker:
     """The MLflow store of one experiment. Only the sweep's driver writes to it."""
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
         """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None."""
-        # A server that is away must be noticed in seconds, not in MLflow's default minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        for chatty, level in (("alembic", "WARNING"), ("mlflow", "WARNING"), ("urllib3.connectionpool", "ERROR")):
-            logging.getLogger(chatty).setLevel(level)
+        settle_mlflow()
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment, self._artifacts = experiment, artifacts
         self._sweep = ""

@@ -18,7 +18,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert shown.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["sweep", "--help"], ["check", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], *([command, "--help"] for command in ("sweep", "check", "demo", "register", "score"))]
+)
 def test_help_answers_at_once(words: list[str]) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "rsrl_ray.cli", *words]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -345,3 +345,15 @@ def test_a_digest_sees_the_content_and_not_the_order_of_its_keys() -> None:
     assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})
     # 128 bits of BLAKE2b of the JSON text `{"a": 1}`, as `b2sum -l 128` gives them.
     assert digest({"a": 1}) == "6903fb303cd60ccb0a2b9c2592fa773b"
+
+
+@pytest.mark.parametrize(
+    ("schedules", "main"),
+    [
+        ({"none": {1: 0.0}, "firm": {1: 0.5}, "strict": {1: 0.9}}, "firm"),
+        ({"late": {1: 0.0, 5: [0.0, 0.0, 0.1]}, "firm": {1: 0.5}}, "late"),
+        ({"none": {1: 0.0}, "again": {1: [0.0, 0.0, 0.0]}}, "none"),
+    ],
+)
+def test_the_main_schedule_is_the_first_that_drops_photos(schedules: dict[str, Any], main: str) -> None:
+    assert Experiment("x", "photos.csv", schedules).main_schedule() == main

@@ -56,11 +56,8 @@ def find_rounds(
     logged (yet).
     """
     fold = experiment.fold_numbers()[0] if fold is None else fold
-    controls = [name for name in experiment.schedules if _drops_nothing(experiment, name)]
-    if schedule is None:
-        schedule = next(
-            (name for name in experiment.schedules if name not in controls), next(iter(experiment.schedules))
-        )
+    controls = [name for name in experiment.schedules if not experiment.drops_photos(name)]
+    schedule = experiment.main_schedule() if schedule is None else schedule
     runs = find_trials(tracker, find_sweep(tracker, experiment)[0], experiment)
     run = runs.get((fold, schedule))
     if run is None:
@@ -107,10 +104,6 @@ def find_photos(
 def find_test_photos(tracker: Results, experiment: Experiment, subject: Subject) -> dict[str, str]:
     """Name -> source of all test photos of the fold."""
     return find_photos(tracker, experiment, subject, [], None, None)
-
-
-def _drops_nothing(experiment: Experiment, name: str) -> bool:
-    return not any(any(thresholds) for _, thresholds in experiment.schedule(name).steps)
 
 
 def _best_round(tracker: Results, run: TrackedRun) -> int:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Inputs, autocast, evaluate
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.reproducible import device_kind, reproducible
-
-EVALUATION_BATCH = 64
-"""Photos a step in ``Learner.logits``: the bits depend on it, so it is no knob."""
 
 # What a round draws random numbers for; each purpose has a stream of its own.
 _SHUFFLE, _DROPOUT, _AUGMENTATION, _HEAD = 1, 2, 3, 4
@@ -73,8 +71,7 @@ class Learner:
                 "give 2 or more"
             )
         self._model = model.to(memory_format=torch.channels_last).to(self._device)
-        mean, std = torch.tensor([networks.IMAGENET_MEAN, networks.IMAGENET_STD], device=self._device)
-        self._scale, self._shift = (1 / (255 * std))[:, None, None], (mean / std)[:, None, None]
+        self._inputs = Inputs(self._device)
 
     @property
     def device_kind(self) -> str:
@@ -118,12 +115,10 @@ class Learner:
             Where a logit is no finite number.
         """
         everything = batches(np.arange(len(self._labels)), EVALUATION_BATCH)
-        with reproducible(self._training.threads):
-            networks.load_weights(self._model, weights)
-            self._model.eval()
-            with torch.inference_mode(), self._autocast():
-                outputs = [self._model(self._photos(rows)).cpu() for rows in everything]
-        logits = cast(NDArray[np.float32], torch.cat(outputs).numpy())
+        networks.load_weights(self._model, weights)
+        inputs = (self._photos(rows) for rows in everything)
+        training = self._training
+        logits = np.concatenate(evaluate(self._model, inputs, self._device, training.precision, training.threads))
         if not np.isfinite(logits).all():
             raise self._diverged("a logit")
         return logits
@@ -160,7 +155,7 @@ class Learner:
             rows = np.sort(batch)  # a memory-mapped file is read forwards
             photos = self._photos(rows, augmentation)
             labels = torch.from_numpy(self._labels[rows]).to(self._device)
-            with self._autocast():
+            with autocast(self._device, self._training.precision):
                 loss = cross_entropy(self._model(photos), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -175,10 +170,7 @@ class Learner:
             y, x = windows(len(photos), photos.shape[1], self._training.augmentation, augmentation)
             first = torch.arange(len(photos), device=self._device)[:, None, None]
             photos = photos[first, y[:, :, None].to(self._device), x[:, None, :].to(self._device)]
-        return photos.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._training.precision == "bf16")
+        return self._inputs.normalise(photos)
 
     def _stream(self, number: int, purpose: int) -> int:
         return networks.torch_seed([self._seed, self._fold, number, purpose])

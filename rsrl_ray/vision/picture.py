@@ -64,6 +64,16 @@ def _file_system(root: str) -> tuple[Any, str]:
     return files, path
 
 
+def picture_suffixes() -> frozenset[str]:
+    """How the names of pictures end that Pillow reads here, in lower case: ``.jpg``, ``.png``, ``.webp`` and more."""
+    suffixes = Image.registered_extensions()
+    return frozenset(
+        suffix
+        for suffix, kind in suffixes.items()
+        if kind in Image.OPEN and Image.MIME.get(kind, "").startswith("image/")
+    )
+
+
 def decode_photo(data: bytes, size: int | None) -> NDArray[np.uint8]:
     """Decode a picture to 8-bit RGB, upright as its EXIF orientation says; transparency over white.
 

@@ -1,0 +1,134 @@
+"""The commands that use the networks of a sweep: `rsrl highlight | register | score`."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def highlight(words: list[str]) -> int:
+    """`rsrl highlight`: highlight maps of photos."""
+    parser = argparse.ArgumentParser(
+        "rsrl highlight",
+        description="Highlight maps: the least correlated map of the first convolution, one round less another, and "
+        "beside it the null control: the same of a schedule that drops nothing.",
+    )
+    parser.add_argument("experiment", type=Path, help="the experiment file")
+    parser.add_argument("photos", nargs="*", help="names in the table, paths or URIs (default: the fold's test photos)")
+    parser.add_argument("--fold", type=int, help="fold of the networks (default: the first)")
+    parser.add_argument("--schedule", help="schedule of the networks (default: the first that drops photos)")
+    parser.add_argument("--round", type=int, help="round I (default: the best on validation photos, from 2 on)")
+    parser.add_argument("--against", type=int, help="the earlier round I - k (default: the one before)")
+    parser.add_argument("--top", type=int, help="only so many photos, those of the highest self-confidence")
+    parser.add_argument("--score", type=int, help="only photos of this score")
+    parser.add_argument("--out", type=Path, help="where (default: analysis/NAME in storage)")
+    parser.add_argument("--after_relu", action="store_true", help="compare the maps after their ReLU")
+    parser.add_argument("--absolute", action="store_true", help="the size of the difference, without its sign")
+    parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
+    asked = parser.parse_args(words)
+    from rsrl_ray import terminal
+    from rsrl_ray.analysis import highlights
+    from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.experiment_file import read_experiment
+
+    experiment, console = read_experiment(asked.experiment), _console()
+    out = asked.out or default_folder(experiment)
+    place = (asked.fold, asked.schedule, asked.round, asked.against, asked.top, asked.score, out)
+    options = {name: getattr(asked, name) for name in ("after_relu", "absolute", "shared_map")}
+    with terminal.photo_progress(console) as progress:
+        rows = highlights.highlight(experiment, asked.photos, *place, **options, progress=progress)
+    console.print(terminal.highlights(rows))
+    console.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def register(words: list[str]) -> int:
+    """`rsrl register`: the chosen network of a schedule into MLflow's model registry."""
+    parser = argparse.ArgumentParser(
+        "rsrl register",
+        description="Register the chosen network of a schedule in MLflow's model registry, for `rsrl score` and "
+        "`mlflow models serve`. The round is chosen as in `rsrl analyze`, on validation photos.",
+    )
+    parser.add_argument("experiment", type=Path, help="the experiment file")
+    parser.add_argument("--schedule", help="schedule of the network (default: the first that drops photos)")
+    parser.add_argument("--fold", type=int, help="fold of the network (default: the best on its validation photos)")
+    parser.add_argument("--name", help="name of the registered model (default: the experiment's)")
+    asked = parser.parse_args(words)
+    from rsrl_ray import registry
+    from rsrl_ray.archive import redacted
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.tracking import mlflow_uri
+
+    experiment, console = read_experiment(asked.experiment), _console()
+    with console.status("registering the network"):
+        made = registry.register(experiment, asked.schedule, asked.fold, asked.name)
+    before = "" if made.new else ", registered before"
+    place = f"--experiment {asked.experiment}" + ("" if asked.name is None else f" --model {made.name}")
+    store = f"MLFLOW_TRACKING_URI={redacted(mlflow_uri(experiment))}"
+    for line in (
+        f"{made.name}, version {made.version}{before}: {made.choice}",
+        f"score: rsrl score PHOTO... {place}",
+        f"serve: {store} mlflow models serve -m models:/{made.name}/{made.version} --env-manager local -p 5001",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def score(words: list[str]) -> int:
+    """`rsrl score`: the scores of photos by a registered network."""
+    parser = argparse.ArgumentParser(
+        "rsrl score",
+        description="Score photos by a registered network: a table at the terminal and, with the probability and "
+        "likelihood of every score, as CSV. Exit status 1 where a photo could not be read; it has its cause in the "
+        "table. A folder's photos are the files below it whose names end like a picture's.",
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO|FOLDER", help="paths, or URIs of single photos")
+    parser.add_argument(
+        "--model", help="NAME (its newest version), NAME/VERSION, NAME@ALIAS, a URI such as models:/... or a folder"
+    )
+    parser.add_argument(
+        "--experiment", type=Path, help="the experiment file it was registered from (default: MLFLOW_TRACKING_URI)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file (default: %(default)s)")
+    asked = parser.parse_args(words)
+    from rsrl_ray import registered, terminal
+
+    store, name = _registry(asked.experiment, asked.model)
+    photos = registered.find_photos(asked.photos)
+    registered.check_writable(asked.out)
+    model, console = registered.load_model(name, store), _console()
+    with terminal.photo_progress(console) as progress:
+        table = registered.score(model.model, photos, progress)
+    table.to_csv(asked.out, index=False)
+    bad = int(table["error"].notna().sum())
+    console.print(terminal.scores(table))
+    ignored = f"; files that are no pictures, left out: {photos.ignored:,}" if photos.ignored else ""
+    for line in (
+        f"model: {model.uri} ({model.network})",
+        f"photos: {len(table) - bad:,} scored, {bad:,} with an error{ignored}",
+        f"written to {asked.out}, with the probability and likelihood of every score",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 1 if bad else 0
+
+
+def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | None, str | None]:
+    """The store that a model is to be looked for in, if one is named, and the model's name."""
+    if experiment_file is None:
+        return os.environ.get("MLFLOW_TRACKING_URI") or None, model
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.tracked import open_results
+    from rsrl_ray.tracking import mlflow_uri
+
+    experiment = read_experiment(experiment_file)
+    open_results(experiment)  # or MLflow would make an empty store
+    return mlflow_uri(experiment), model or experiment.name
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,194 @@
+"""Registered models, taken out of MLflow's registry to score photos."""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
+
+from rsrl_ray import served
+from rsrl_ray.archive import redacted
+from rsrl_ray.tracking import settle_mlflow
+from rsrl_ray.vision.picture import picture_suffixes
+from rsrl_ray.vision.pixels import Progress
+from rsrl_ray.vision.table import URI
+
+LOADER = served.__name__
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CHUNK = 256  # photos asked for at once: as often progress is told
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that scores photos; network : the schedule, fold and round that it comes from, and its macro F."""
+
+    uri: str
+    model: PyFuncModel
+    network: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Photos to score: N names for the table, and N paths or URIs; ignored : how many files are no pictures."""
+
+    names: tuple[str, ...]
+    sources: tuple[str, ...]
+    ignored: int
+
+
+@contextlib.contextmanager
+def open_store(uri: str) -> Iterator[MlflowClient]:
+    """MLflow's client of a store, which is the store of MLflow's own functions too for as long.
+
+    Raises
+    ------
+    ValueError
+        Where MLflow refuses what is done in it.
+    """
+    settle_mlflow()
+    process: Any = mlflow  # its annotations are not whole
+    before = mlflow.get_tracking_uri() if process.is_tracking_uri_set() else None
+    process.set_tracking_uri(uri)
+    try:
+        yield MlflowClient(uri)
+    except MlflowException as error:
+        raise ValueError(f"mlflow: {redacted(uri)}: {redacted(error.message)}") from error
+    finally:
+        process.set_tracking_uri(before)
+
+
+def find_model(client: MlflowClient, model: str | None) -> str:
+    """MLflow's URI of a model: of NAME its newest version, of None that of the registry's only model.
+
+    model : NAME, NAME/VERSION, NAME@ALIAS, or a URI that MLflow takes as it is.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such model, or there are several to choose from.
+    """
+    if model is not None and re.match(r"\w+:/", model):
+        return model
+    names = [found.name for found in client.search_registered_models()]
+    there = f"there are {', '.join(names)}" if names else "there is none, `rsrl register` makes one"
+    if model is None and len(names) != 1:
+        raise ValueError(f"name one by --model; {there}")
+    text = names[0] if model is None else model
+    mark = "@" if "@" in text else "/"
+    name, _, which = text.partition(mark)
+    if which:
+        return f"models:/{name}{mark}{which}"
+    known = NAME.fullmatch(name)
+    versions = [int(found.version) for found in client.search_model_versions(f"name = '{name}'")] if known else []
+    if not versions:
+        raise ValueError(f"there is no model {name!r} in {redacted(client.tracking_uri)}; {there}")
+    return f"models:/{name}/{max(versions)}"
+
+
+def load_model(model: str | None, store: str | None) -> Loaded:
+    """Load a model.
+
+    model : a folder that holds one, or as in `find_model`. store : where to look for it, unless it is a folder.
+
+    Raises
+    ------
+    ValueError
+        Where it is not to be had, or `rsrl register` has not made it.
+    """
+    if model is not None and Path(model, "MLmodel").is_file():
+        return _load(model, model)
+    if store is None:
+        raise ValueError(
+            "say where the model is registered: --experiment FILE, the experiment file, or the store's URI in the "
+            "environment variable MLFLOW_TRACKING_URI"
+        )
+    with open_store(store) as client, tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+        uri = find_model(client, model)
+        try:
+            return _load(uri, mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+        except (MlflowException, OSError) as error:
+            raise ValueError(f"model {uri}: {error}") from error
+
+
+def _load(uri: str, folder: str) -> Loaded:
+    """The model in ``folder``, which it no longer needs once it is loaded."""
+    described = Model.load(folder)
+    if described.flavors.get("python_function", {}).get("loader_module") != LOADER:  # to load it would run its code
+        raise ValueError(f"model {uri}: not made by `rsrl register`")
+    return Loaded(uri, mlflow.pyfunc.load_model(folder), str((described.metadata or {}).get("network", "")))
+
+
+def find_photos(asked: Sequence[str]) -> Asked:
+    """The photos that are asked for, and for a folder every file below it whose name ends like a picture's, sorted.
+
+    A folder's photos have their names relative to it, or, where more than it is asked for, with its own before them.
+
+    Raises
+    ------
+    ValueError
+        Where a folder cannot be read or holds no picture.
+    """
+    names, sources, ignored = [], [], 0
+    for place in asked:
+        if URI.match(place) or not os.path.isdir(place):
+            names.append(place)
+            sources.append(place)
+            continue
+        inside, others = _pictures(place)
+        if not inside:
+            raise ValueError(f"{place}: no pictures in this folder ({others} other files)")
+        names += inside if len(asked) == 1 else [os.path.join(place, name) for name in inside]
+        sources += [os.path.join(place, name) for name in inside]
+        ignored += others
+    return Asked(tuple(names), tuple(sources), ignored)
+
+
+def score(model: PyFuncModel, asked: Asked, progress: Progress | None = None) -> pd.DataFrame:
+    """One row per photo: its name as ``photo``, and the columns of `served.ScoringModel.predict`."""
+    parts: list[pd.DataFrame] = []
+    if progress is not None:
+        progress("scoring", 0, len(asked.sources))
+    for start in range(0, len(asked.sources), _CHUNK):
+        answer: Any = model.predict(pd.DataFrame({served.PATH: asked.sources[start : start + _CHUNK]}))
+        parts.append(answer.astype(object))
+        if progress is not None:
+            progress("scoring", min(start + _CHUNK, len(asked.sources)), len(asked.sources))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "photo", list(asked.names))
+    return table
+
+
+def check_writable(file: Path) -> None:
+    """Raises ValueError where a file cannot be written to, before its content is computed."""
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ValueError(f"{file}: cannot be written")
+
+
+def _pictures(folder: str) -> tuple[list[str], int]:
+    """Names of the pictures below a folder, relative to it, sorted, and how many other files there are."""
+    suffixes = picture_suffixes()
+    names, others = [], 0
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.startswith("."):
+                continue
+            if os.path.splitext(name)[1].lower() in suffixes:
+                names.append(os.path.relpath(os.path.join(place, name), folder))
+            else:
+                others += 1
+    return sorted(names), others
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(f"{error.filename}: cannot be read ({error.strerror or error})")

@@ -1,0 +1,234 @@
+"""The chosen network of a schedule into MLflow's model registry."""
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from PIL import Image
+
+import rsrl_ray
+from rsrl_ray import served
+from rsrl_ray.analysis.data import PREDICTIONS, find_sweep, find_trials
+from rsrl_ray.archive import Archive, Damaged
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.selection import Curve, choose_rounds
+from rsrl_ray.registered import LOADER, NAME, open_store
+from rsrl_ray.tracked import Results, TrackedRun, open_results
+from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.scorer import Settings
+
+KEY = "rsrl.key"
+# What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
+REQUIREMENTS = (
+    "jsonargparse",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torchvision",
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The round that was chosen of a schedule's trials.
+
+    validation, test : its macro F on them; validation is nan where no photos are held out to choose on.
+    """
+
+    run: TrackedRun
+    number: int
+    validation: float
+    test: float
+
+    def __str__(self) -> str:
+        place = f"schedule {self.run.schedule}, fold {self.run.fold}, round {self.number}"
+        if math.isnan(self.validation):
+            return f"{place}: macro F {self.test:.3f} on test photos, on which it was chosen"
+        return f"{place}: macro F {self.validation:.3f} on validation photos, {self.test:.3f} on test photos"
+
+    def tags(self) -> dict[str, str]:
+        """As tags of a model version."""
+        by = {} if math.isnan(self.validation) else {"validation_macro_f1": str(self.validation)}
+        place = {"schedule": self.run.schedule, "fold": str(self.run.fold), "round": str(self.number)}
+        return {**place, **by, "test_macro_f1": str(self.test)}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model; ``new`` is False where the same network had been registered before."""
+
+    name: str
+    version: int
+    choice: Choice
+    new: bool
+
+
+def register(experiment: Experiment, schedule: str | None, fold: int | None, name: str | None) -> Registered:
+    """Register the chosen network of a schedule; what is None is filled in.
+
+    The first schedule that drops photos; the fold whose chosen round is best by that which rounds are chosen by;
+    the experiment's name. The same network under the same name is registered once.
+
+    Raises
+    ------
+    ValueError
+        Where the network, or its weights, are not to be had, or the registry does not take it.
+    """
+    name = experiment.name if name is None else name
+    if not NAME.fullmatch(name):
+        raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
+    tracker = open_results(experiment)
+    choice = choose(tracker, experiment, experiment.main_schedule() if schedule is None else schedule, fold)
+    key = tracker.archive_key(choice.run, choice.number)
+    weights = _weights(experiment, choice, key)
+    scores = tracker.read_artifact(choice.run, PREDICTIONS.format(choice.number), _scores)
+    settings = Settings(
+        backbone=experiment.network.backbone,
+        image_size=experiment.network.image_size,
+        scores=scores,
+        membership=experiment.revision.membership,
+        precision=experiment.training.precision,
+        threads=experiment.training.threads,
+        device="cuda" if experiment.resources.gpus else "cpu",
+    )
+    tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
+    with open_store(mlflow_uri(experiment)) as client:
+        for known in client.search_model_versions(f"name = '{name}'"):
+            if known.tags.get(KEY) == key and known.run_id == choice.run.id:
+                return Registered(name, int(known.version), choice, False)
+        return Registered(name, _log(client, name, choice, tags, weights, settings), choice, True)
+
+
+def choose(tracker: Results, experiment: Experiment, schedule: str, fold: int | None) -> Choice:
+    """The round that analysis chooses in each fold of the schedule, and of these the best, or that of ``fold``.
+
+    Best by macro F on validation photos; where there are none, on test photos.
+
+    Raises
+    ------
+    ValueError
+        Where the experiment file does not name the schedule or has another recipe than its sweep, or where no round of
+        it is logged.
+    """
+    if schedule not in experiment.schedules:
+        raise ValueError(f"there is no schedule {schedule!r}; there are {', '.join(experiment.schedules)}")
+    parent, changed = find_sweep(tracker, experiment)
+    if changed:
+        raise ValueError(f"{changed[0]} Run `rsrl sweep` on the file first.")
+    trials = find_trials(tracker, parent, experiment)
+    runs = [run for run in trials.values() if run.schedule == schedule and run.rounds and fold in (None, run.fold)]
+    if not runs:
+        where = "" if fold is None else f" in fold {fold}"
+        raise ValueError(f"no round of schedule {schedule!r}{where} is logged yet; `rsrl show` tells how far it is")
+    validation, test = (
+        [_curve(tracker, run, f"{part}_macro_f1", experiment.rounds) for run in runs] for part in ("validation", "test")
+    )
+    by_validation = not np.isnan(np.concatenate(validation)).any()
+    numbers = choose_rounds("validation" if by_validation else "oracle", validation, test)
+    curves = validation if by_validation else test
+    best = max(range(len(runs)), key=lambda place: (curves[place][numbers[place] - 1], -runs[place].fold))
+    number = numbers[best]
+    return Choice(runs[best], number, float(validation[best][number - 1]), float(test[best][number - 1]))
+
+
+def _curve(tracker: Results, run: TrackedRun, metric: str, rounds: int) -> Curve:
+    history = tracker.history(run, metric) if metric in run.metrics else {}
+    return np.array([history.get(number, math.nan) for number in range(1, min(run.rounds, rounds) + 1)])
+
+
+def _scores(predictions: Path) -> tuple[int, ...]:
+    """The classes of the network, ascending, from the columns of the round's table."""
+    columns = pq.read_schema(predictions).names
+    return tuple(int(name.removeprefix("logit_")) for name in columns if name.startswith("logit_"))
+
+
+def _weights(experiment: Experiment, choice: Choice, key: str | None) -> Weights:
+    archive, what = Archive(experiment.storage), f"the weights of {choice}"
+    if key is None:
+        raise ValueError(f"{what}: its run does not say where they are; `rsrl sweep` under another name logs it")
+    again = f"delete {archive.where(key)} and run `rsrl sweep` on the file again, which makes that round anew"
+    try:
+        weights = archive.read_weights(key)
+    except Damaged as damage:
+        raise ValueError(f"{what} are damaged ({damage}); {again}") from damage
+    if weights is None:
+        raise ValueError(f"{what} are no longer in storage; {again}")
+    return weights
+
+
+def _log(
+    client: MlflowClient, name: str, choice: Choice, tags: dict[str, str], weights: Weights, settings: Settings
+) -> int:
+    """Log the model to the trial's run and make it a version of ``name``; its number."""
+    run, description = choice.run, str(choice)
+    experiment = client.get_run(run.id).info.experiment_id
+    model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # which takes no dots
+    with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+        served.save(Path(folder, "network"), weights, settings)
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            model_id=model.model_id,
+            run_id=run.id,  # unlike an active run, it keeps its state, which may be that of a running trial
+            step=choice.number,
+            metadata={"network": description},
+            loader_module=LOADER,
+            data_path=str(Path(folder, "network")),
+            code_paths=[str(Path(rsrl_ray.__file__).parent)],
+            signature=signature(settings.scores),
+            input_example=input_example(),
+            pip_requirements=requirements(),
+        )
+    with contextlib.suppress(MlflowException):  # it is there already; if not, the next call says what is wrong
+        client.create_registered_model(name, description="Photos to scores, by `rsrl register`.")
+    made = client.create_model_version(
+        name, f"models:/{model.model_id}", run.id, tags, description=description, model_id=model.model_id
+    )
+    return int(made.version)
+
+
+def signature(scores: Iterable[int]) -> ModelSignature:
+    """A path or a photo in; its score, an error in its place, and a probability and likelihood of each of ``scores``.
+
+    All are optional: of path and photo one is given, and a photo with an error has nothing else.
+    """
+    numbers = [name.format(score) for name in (served.PROBABILITY, served.LIKELIHOOD) for score in scores]
+    answer = {served.SCORE: DataType.long, served.ERROR: DataType.string} | dict.fromkeys(numbers, DataType.double)
+    return ModelSignature(
+        inputs=_schema({served.PATH: DataType.string, served.PHOTO: DataType.binary}), outputs=_schema(answer)
+    )
+
+
+def _schema(columns: Mapping[str, DataType]) -> Schema:
+    return Schema([ColSpec(kind, name, required=False) for name, kind in columns.items()])
+
+
+def input_example() -> pd.DataFrame:
+    """A made picture as bytes: photos are not for everybody who may see a registry."""
+    picture = BytesIO()
+    Image.linear_gradient("L").resize((32, 32)).save(picture, "PNG")
+    return pd.DataFrame({served.PHOTO: [picture.getvalue()]})
+
+
+def requirements() -> list[str]:
+    """What the model needs, in the versions installed here (without such as +cpu, which only some indices have)."""
+    return [f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS]

@@ -1,0 +1,107 @@
+"""A registered model as MLflow loads and asks it: a table of photos in, a table of scores out.
+
+This module and all that it imports travel with the model, so they need neither ray nor an experiment's files.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from rsrl_ray.core.revision import Membership, likelihood
+from rsrl_ray.vision.picture import read_bytes
+from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
+
+PATH, PHOTO = "path", "photo"
+SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
+WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+
+
+class ScoringModel:
+    """Scores the photos of a table."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def predict(self, table: pd.DataFrame) -> pd.DataFrame:
+        """One row per photo: score, error, ``probability_<score>`` and ``likelihood_<score>`` for every class.
+
+        table : the columns ``path`` (a path or a URI) or ``photo`` (a picture's bytes), one of them given in each row.
+        A photo that cannot be read has a cause as its ``error`` and None for every number, which is null in JSON; the
+        others have None as their error.
+
+        Raises
+        ------
+        ValueError
+            Where the table has neither column.
+        """
+        if not {PATH, PHOTO} & set(table.columns):
+            raise ValueError(
+                f"a table with the column {PATH!r} (paths or URIs) or {PHOTO!r} (bytes) is needed; "
+                f"found: {', '.join(map(repr, table.columns)) or 'no such column'}"
+            )
+        judged = self._scorer.judge([partial(_bytes_of, row) for row in table.to_dict("records")])
+        return _answer(judged, self._scorer.settings, table.index)
+
+
+def save(folder: Path, weights: Mapping[str, NDArray[Any]], settings: Settings) -> None:
+    """Write what `_load_pyfunc` reads."""
+    folder.mkdir()
+    arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(arrays))
+    (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1), "utf-8")
+
+
+def _load_pyfunc(folder: str) -> ScoringModel:
+    """MLflow's name for how a model is loaded."""
+    settings = json.loads(Path(folder, SETTINGS).read_text("utf-8"))
+    settings["scores"] = tuple(settings["scores"])
+    weights = safetensors.numpy.load(Path(folder, WEIGHTS).read_bytes())
+    return ScoringModel(Scorer(dict(weights), Settings(**settings)))
+
+
+def _bytes_of(row: Mapping[Any, Any]) -> bytes:
+    """The one photo of a row. Raises ValueError where there is not one, or it cannot be read."""
+    path, photo = (None if _missing(row.get(name)) else row[name] for name in (PATH, PHOTO))
+    if path is not None and photo is not None:
+        raise ValueError(f"both a {PATH} and a {PHOTO} are given; one is needed")
+    if isinstance(path, str):
+        return read_bytes(path)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return bytes(photo)
+    if path is not None or photo is not None:
+        name, value, kind = (PATH, path, "text") if path is not None else (PHOTO, photo, "bytes")
+        raise ValueError(f"the {name} is {type(value).__name__}, not {kind}")
+    raise ValueError(f"neither a {PATH} nor a {PHOTO} is given")
+
+
+def _missing(value: Any) -> bool:
+    """None, nan or empty, as tables and JSON have it."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) or value in ("", b"")
+
+
+def _answer(judged: Judgement, settings: Settings, index: "pd.Index[Any]") -> pd.DataFrame:
+    """The table of scores; where a photo has an error, its numbers are None: NaN is no JSON, and would be sent."""
+    bad = np.array([error != "" for error in judged.errors], dtype=bool)
+    columns: dict[str, Any] = {SCORE: np.array(settings.scores)[judged.logits.argmax(axis=1)]}
+    memberships: dict[str, Membership] = {PROBABILITY: "softmax", LIKELIHOOD: settings.membership}
+    for name, membership in memberships.items():
+        values = likelihood(judged.logits, membership)
+        columns |= {name.format(score): values[:, place] for place, score in enumerate(settings.scores)}
+    if bad.any():
+        columns = {name: _objects(np.where(bad, None, values)) for name, values in columns.items()}
+    errors = _objects([error or None for error in judged.errors])
+    return pd.DataFrame({SCORE: columns.pop(SCORE), ERROR: errors, **columns}).set_axis(index)
+
+
+def _objects(values: Any) -> "pd.Series[Any]":
+    """As they are: pandas would make nan of None."""
+    return pd.Series(values, dtype="object")

@@ -1,0 +1,43 @@
+"""What training and scoring share, so that a photo's logits are the same in both."""
+
+from collections.abc import Iterable
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.reproducible import reproducible
+
+EVALUATION_BATCH = 64
+"""Photos a step: the bits of the logits depend on it, so it is no knob."""
+
+Precision = Literal["bf16", "fp32"]
+
+
+class Inputs:
+    """Photos as a network takes them."""
+
+    def __init__(self, device: torch.device) -> None:
+        mean, std = torch.tensor([networks.IMAGENET_MEAN, networks.IMAGENET_STD], device=device)
+        self._scale, self._shift = (1 / (255 * std))[:, None, None], (mean / std)[:, None, None]
+
+    def normalise(self, photos: Tensor) -> Tensor:
+        """[B, S, S, 3] uint8 on the device as [B, 3, S, S], normalised, channels last."""
+        return photos.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """bfloat16 where the precision asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def evaluate(
+    model: nn.Module, inputs: Iterable[Tensor], device: torch.device, precision: Precision, threads: int
+) -> list[NDArray[np.float32]]:
+    """Logits [B, C] of every batch of inputs ([B, 3, S, S], on the device), in evaluation mode."""
+    with reproducible(threads), torch.inference_mode(), autocast(device, precision):
+        model.eval()
+        return [cast(NDArray[np.float32], model(photos).cpu().numpy()) for photos in inputs]

@@ -1,0 +1,120 @@
+"""A trained network that scores photos, with the bits that it had in its sweep."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rsrl_ray import config
+from rsrl_ray.core.revision import Membership
+from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Inputs, Precision, evaluate
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.picture import decode_photo, quiet_pillow
+
+Pixels = NDArray[np.uint8]
+Reader = Callable[[], bytes]
+"""Gives a picture's bytes, or raises ValueError with a short cause; called in a thread of its own."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a scorer needs besides weights.
+
+    scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as the network was trained,
+    since its logits depend on them; membership : what makes likelihoods of them.
+    """
+
+    backbone: str
+    image_size: int
+    scores: tuple[int, ...]
+    membership: Membership
+    precision: Precision
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the network makes of N photos.
+
+    logits : [N, C], nan where a photo could not be read; errors : N causes, "" where it could.
+    """
+
+    logits: NDArray[np.float32]
+    errors: tuple[str, ...]
+
+
+class Scorer:
+    """A network and its weights, loaded once. May be called by several threads, which then wait for each other."""
+
+    def __init__(self, weights: Weights, settings: Settings) -> None:
+        """A network that was trained on a GPU is put on one if there is one; else its logits differ in the last bits.
+
+        Like a `Learner`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
+        """
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self.settings = settings
+        self._device = torch.device(settings.device if torch.cuda.is_available() else "cpu")
+        network = config.Network(settings.backbone, "none", settings.image_size)
+        with torch.random.fork_rng(devices=[]):
+            model = networks.build(network, len(settings.scores))
+        networks.load_weights(model, weights)
+        self._model = model.to(memory_format=torch.channels_last).to(self._device)
+        self._inputs = Inputs(self._device)
+        self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
+
+    def judge(self, photos: Sequence[Reader]) -> Judgement:
+        """Read, decode and judge photos, a batch at a time."""
+        logits = np.full((len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
+        errors = [""] * len(photos)
+
+        def inputs() -> Iterator[Tensor]:
+            for pixels in _in_batches(self._decoded(photos, errors)):
+                yield self._inputs.normalise(torch.from_numpy(np.stack(pixels)).to(self._device))
+
+        with self._alone, quiet_pillow():
+            found = evaluate(self._model, inputs(), self._device, self.settings.precision, self.settings.threads)
+        if found:
+            logits[[not error for error in errors]] = np.concatenate(found)
+        return Judgement(logits, tuple(errors))
+
+    def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:
+        """The pixels of those photos that can be read, in order; threads decode two batches ahead."""
+        ahead: deque[tuple[int, Future[Pixels]]] = deque()
+        with ThreadPoolExecutor() as pool:
+            for row, photo in enumerate(photos):
+                ahead.append((row, pool.submit(_pixels, photo, self.settings.image_size)))
+                if len(ahead) > 2 * EVALUATION_BATCH:
+                    yield from _result(*ahead.popleft(), errors)
+            while ahead:
+                yield from _result(*ahead.popleft(), errors)
+
+
+def _pixels(photo: Reader, size: int) -> Pixels:
+    return decode_photo(photo(), size)
+
+
+def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[Pixels]:
+    try:
+        yield decoding.result()
+    except ValueError as error:
+        errors[row] = str(error)
+
+
+def _in_batches(photos: Iterator[Pixels]) -> Iterator[list[Pixels]]:
+    batch: list[Pixels] = []
+    for photo in photos:
+        batch.append(photo)
+        if len(batch) == EVALUATION_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

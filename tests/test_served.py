@@ -1,0 +1,156 @@
+"""What a registered model answers: rows of numbers, or of a cause in their place."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rsrl_ray import config, served
+from rsrl_ray.vision.network import starting_weights
+from rsrl_ray.vision.scorer import Settings
+
+SIZE = 32
+RIGHT_ANGLE = 6  # EXIF: the top of the picture is on its right
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> served.ScoringModel:
+    """A network of random weights, written and loaded as MLflow does it."""
+    folder = tmp_path_factory.mktemp("model") / "network"
+    weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
+    served.save(folder, weights, Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
+    return served._load_pyfunc(str(folder))
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    data = BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def upright() -> Image.Image:
+    """48 x 64 pixels: dark on top, bright below, so that it matters which way it is turned."""
+    levels = np.linspace(20, 220, 64, dtype=np.uint8)[:, None].repeat(48, axis=1)
+    return Image.fromarray(np.stack([levels, levels // 2, 255 - levels], axis=2))
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def numbers(table: pd.DataFrame) -> np.ndarray:
+    return table.drop(columns=["score", "error"]).to_numpy(dtype=np.float64)
+
+
+def test_a_path_and_bytes_and_a_uri_give_the_same(model, tmp_path, monkeypatch):
+    photo = encode(upright())
+    (tmp_path / "ü 1.png").write_bytes(photo)
+    monkeypatch.chdir(tmp_path)
+    paths = [str(tmp_path / "ü 1.png"), "ü 1.png", (tmp_path / "ü 1.png").as_uri()]
+    by_path = model.predict(pd.DataFrame({"path": paths}))
+    by_bytes = model.predict(pd.DataFrame({"photo": [photo, bytearray(photo), memoryview(photo)]}))
+    pd.testing.assert_frame_equal(by_path, by_bytes)
+    assert by_path["error"].isna().all()
+
+
+def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model):
+    found = model.predict(pd.DataFrame({"photo": [encode(upright())]}, index=[7]))
+    assert found.columns.tolist() == ["score", "error"] + [
+        f"{name}_{score}" for name in ("probability", "likelihood") for score in (3, 5, 7)
+    ]
+    row = found.loc[7]
+    probabilities = np.array([row[f"probability_{score}"] for score in (3, 5, 7)])
+    likelihoods = np.array([row[f"likelihood_{score}"] for score in (3, 5, 7)])
+    logits = np.log(likelihoods / (1 - likelihoods))
+    np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum())
+    assert row["score"] == (3, 5, 7)[probabilities.argmax()]
+    assert found["score"].dtype == np.int64 and found["likelihood_3"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("photo", "same"),
+    [
+        (encode(upright().convert("L")), upright().convert("L").convert("RGB")),
+        (encode(upright().convert("RGBA")), upright()),
+        (encode(upright().quantize(256)), upright().quantize(256).convert("RGB")),
+        (encode(upright(), "WEBP", lossless=True), upright()),
+        (encode(upright(), "TIFF"), upright()),
+        (encode(Image.fromarray(np.full((64, 48), 0x7F00, dtype=np.uint16))), Image.new("RGB", (48, 64), (127,) * 3)),
+        (encode(Image.new("CMYK", (48, 64), (0, 255, 255, 0)), "TIFF"), Image.new("RGB", (48, 64), "red")),
+        (encode(upright().rotate(90, expand=True), exif=exif(RIGHT_ANGLE)), upright()),
+        (encode(upright().rotate(180), exif=exif(3)), upright()),
+        (encode(upright().transpose(Image.Transpose.FLIP_LEFT_RIGHT), exif=exif(2)), upright()),
+    ],
+    ids=["grey", "alpha", "palette", "webp", "tiff", "16 bits", "cmyk", "turned by 90", "turned by 180", "mirrored"],
+)
+def test_every_kind_of_picture_scores_as_its_upright_rgb(model, photo, same):
+    found = model.predict(pd.DataFrame({"photo": [photo, encode(same)]}))
+    assert found["error"].isna().all()
+    assert np.array_equal(*numbers(found))
+
+
+def test_a_picture_that_lies_on_its_side_scores_otherwise(model):
+    found = model.predict(pd.DataFrame({"photo": [encode(upright().rotate(90, expand=True)), encode(upright())]}))
+    assert not np.array_equal(*numbers(found))
+
+
+def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model, tmp_path):
+    good = encode(upright())
+    rows = [
+        {"photo": good[:100]},
+        {"path": "gone.jpg"},
+        {"path": str(tmp_path)},
+        {"photo": b"hello"},
+        {"path": "", "photo": None},
+        {"path": "a.png", "photo": good},
+        {"path": 7},
+        {"photo": "a.png"},
+        {"path": float("nan"), "photo": good},
+    ]
+    found = model.predict(pd.DataFrame({name: [row.get(name) for row in rows] for name in ("path", "photo")}))
+    causes = found["error"].tolist()
+    assert causes[0].startswith("truncated")
+    assert causes[1:] == [
+        "missing (there is no gone.jpg)",
+        "a folder, not a picture",
+        "not a picture that Pillow can read",
+        "neither a path nor a photo is given",
+        "both a path and a photo are given; one is needed",
+        "the path is int, not text",
+        "the photo is str, not bytes",
+        None,
+    ]
+    records = json.loads(json.dumps(found.to_dict("records"), allow_nan=False))  # as MLflow's server writes it
+    assert {value for name, value in records[0].items() if name != "error"} == {None}
+    assert isinstance(records[-1]["score"], int) and isinstance(records[-1]["likelihood_5"], float)
+
+
+def test_no_photos_are_no_rows(model):
+    assert len(model.predict(pd.DataFrame({"path": []}))) == 0
+
+
+def test_a_table_without_the_columns_is_refused(model):
+    with pytest.raises(ValueError, match=r"column 'path' .paths or URIs. or 'photo' .bytes. is needed; found: 'image'"):
+        model.predict(pd.DataFrame({"image": ["a.png"]}))
+
+
+def test_the_files_of_a_model_hold_no_pickle(tmp_path: Path) -> None:
+    weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
+    served.save(tmp_path / "network", weights, Settings("small", SIZE, (3, 5, 7), "softmax", "bf16", 2, "cuda"))
+    assert sorted(file.name for file in (tmp_path / "network").iterdir()) == ["settings.json", "weights.safetensors"]
+    assert json.loads((tmp_path / "network" / "settings.json").read_text()) == {
+        "backbone": "small",
+        "image_size": SIZE,
+        "scores": [3, 5, 7],
+        "membership": "softmax",
+        "precision": "bf16",
+        "threads": 2,
+        "device": "cuda",
+    }

@@ -1,0 +1,102 @@
+"""A scorer gives the bits of the learner that its weights come from."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rsrl_ray import config
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Precision
+from rsrl_ray.vision.learner import Learner
+from rsrl_ray.vision.network import Weights, starting_weights
+from rsrl_ray.vision.picture import decode_photo
+from rsrl_ray.vision.scorer import Scorer, Settings
+
+SIZE = 32
+COUNT = 150  # two evaluation batches and a part of one
+NETWORK = config.Network("small", "none", SIZE)
+
+
+def settings(precision: Precision = "fp32", device: str = "cpu") -> Settings:
+    return Settings("small", SIZE, (3, 5, 7), "sigmoid", precision, 1, device)
+
+
+def png(image: Image.Image) -> bytes:
+    data = BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+def given(data: bytes) -> Callable[[], bytes]:
+    return lambda: data
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return starting_weights(NETWORK, 3, [0]).weights
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[bytes]:
+    draw = np.random.default_rng(0)
+    return [png(Image.fromarray(draw.integers(0, 256, (40, 50, 3), dtype=np.uint8))) for _ in range(COUNT)]
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def judged(request: pytest.FixtureRequest, weights: Weights, photos: list[bytes]) -> tuple[Precision, np.ndarray]:
+    """Precision, and the learner's logits."""
+    pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
+    labels = np.arange(COUNT, dtype=np.int64) % 3
+    training = config.Training(precision=request.param)
+    learner = Learner(NETWORK, training, "all", weights, pixels, labels, 3, 0, 0)
+    return request.param, learner.logits(weights)
+
+
+def test_the_logits_are_the_learners(judged, weights, photos):
+    precision, expected = judged
+    found = Scorer(weights, settings(precision)).judge([given(photo) for photo in photos])
+    assert found.errors == ("",) * COUNT
+    assert np.array_equal(found.logits, expected)
+
+
+def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged, weights, photos):
+    precision, expected = judged
+    scorer = Scorer(weights, settings(precision))
+    alone = np.concatenate([scorer.judge([given(photo)]).logits for photo in photos[:20]])
+    np.testing.assert_allclose(alone, expected[:20], atol=1e-5)
+
+
+def test_photos_that_cannot_be_read_are_errors_in_their_places(weights, photos):
+    def gone() -> bytes:
+        raise ValueError("missing")
+
+    scorer = Scorer(weights, settings())
+    asked = [gone, given(photos[0]), given(photos[1][:200]), *map(given, photos[2 : EVALUATION_BATCH + 10]), gone]
+    found = scorer.judge(asked)
+    bad = [0, 2, len(asked) - 1]
+    assert [row for row, error in enumerate(found.errors) if error] == bad
+    assert found.errors[0] == "missing" and "truncated" in found.errors[2]
+    assert np.isnan(found.logits[bad]).all()
+    good = [row for row in range(len(asked)) if row not in bad]
+    assert np.array_equal(found.logits[good], scorer.judge([asked[row] for row in good]).logits)
+
+
+def test_no_photo_and_none_that_can_be_read(weights):
+    scorer = Scorer(weights, settings())
+    assert scorer.judge([]).logits.shape == (0, 3)
+    found = scorer.judge([given(b"no picture")])
+    assert found.errors == ("not a picture that Pillow can read",) and np.isnan(found.logits).all()
+
+
+def test_a_network_of_a_gpu_is_judged_on_the_cpu_where_there_is_none(weights, photos, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Scorer(weights, settings(device="cuda")).judge([given(photos[0])]).errors == ("",)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_network_of_a_gpu_is_judged_on_one(weights, photos):
+    on_gpu, on_cpu = (Scorer(weights, settings(device=device)).judge([given(photos[0])]) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(on_gpu.logits, on_cpu.logits, atol=1e-4)
