@@ -58,8 +58,8 @@ def register(words: list[str]) -> int:
     parser.add_argument("--name", help="name of the registered model (default: the experiment's)")
     asked = parser.parse_args(words)
     from rsrl_ray import registry
-    from rsrl_ray.archive import redacted
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.storage import redacted
     from rsrl_ray.tracking import mlflow_uri
 
     experiment, console = read_experiment(asked.experiment), _console()

@@ -17,7 +17,7 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
 from rsrl_ray import served
-from rsrl_ray.archive import redacted
+from rsrl_ray.storage import redacted
 from rsrl_ray.tracking import settle_mlflow
 from rsrl_ray.vision.picture import picture_suffixes
 from rsrl_ray.vision.pixels import Progress
