@@ -115,7 +115,7 @@ class Archive:
 
     def where(self, key: str) -> str:
         """The folder of the round under ``key``, in the storage."""
-        return self._folder(key)
+        return self._storage.where(_folder(key))
 
     def drop_weights(self, key: str) -> None:
         """Delete the round's weights, if they are there; its record stays."""
@@ -148,10 +148,18 @@ class Archive:
         return _checksum(content)
 
     def _where(self, key: str, part: str) -> str:
-        return self._storage.where(self._path(key, part))
+        return f"{self.where(key)}/{_name(part)}"
 
     def _path(self, key: str, part: str) -> str:
-        return f"rounds/{key[:2]}/{key}/{part}.{'json' if part == 'manifest' else 'safetensors'}"
+        return f"{_folder(key)}/{_name(part)}"
+
+
+def _folder(key: str) -> str:
+    return f"rounds/{key[:2]}/{key}"
+
+
+def _name(part: str) -> str:
+    return f"{part}.{'json' if part == 'manifest' else 'safetensors'}"
 
 
 def _checksum(content: bytes) -> str:

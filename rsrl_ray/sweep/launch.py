@@ -129,8 +129,9 @@ def _open_tracker(
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment, photos = task.experiment, task.photos
     uri = tracking.mlflow_uri(experiment)
-    local = experiment.mlflow is None
-    artifacts = Path(experiment.storage, "artifacts").as_uri() if local else None
+    # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
+    served = uri.startswith(("http://", "https://"))
+    artifacts = None if served else artifact_place(experiment.storage)
     files = {
         "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
         "folds.csv": folds_csv(photos, task.folds),
@@ -159,6 +160,11 @@ def _open_tracker(
     if newest is not None and newest[0] != sweep:
         console.print(f"new trials, since the file has changed: {_difference(newest[1], knobs)}")
     return tracker, open_sweep
+
+
+def artifact_place(storage: str) -> str:
+    """The URI of MLflow's artifacts in storage."""
+    return f"{storage.rstrip('/')}/artifacts" if "://" in storage else Path(storage, "artifacts").absolute().as_uri()
 
 
 def _difference(before: dict[str, str], now: dict[str, object]) -> str:
