@@ -1,6 +1,6 @@
 """cluster.yaml and its variant for GCP as Ray's launcher reads them; AWS itself is moto's.
 
-Not proven this way: the image and its driver, quotas, whether spot machines are to be had, and all of GCP but the schema.
+Not proven this way: the image and its driver, quotas, whether spot machines are to be had, all of GCP but the schema.
 """
 
 import copy
