@@ -29,6 +29,7 @@ commands:
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
   ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
+  server STORAGE [--port 5000]         MLflow's server as a service, its database in storage: for a cluster's head
   analyze EXPERIMENT.yaml [--out DIR]  tables and figures of a sweep, also of one that still runs
   highlight EXPERIMENT.yaml [PHOTO...] where the first convolution changed between two rounds, on photos
   register EXPERIMENT.yaml             the chosen network of a schedule into MLflow's model registry
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sweep": _sweep,
         "show": _show,
         "ui": _ui,
+        "server": _server,
         "analyze": _analyze,
         "highlight": highlight,
         "register": register,
@@ -170,6 +172,19 @@ def _ui(words: list[str]) -> int:
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # which language models need
     place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", port, "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])
+
+
+def _server(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "rsrl server", description="MLflow's server on this machine's loopback, its database and artifacts in storage."
+    )
+    parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
+    parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    asked = parser.parse_args(words)
+    from rsrl_ray.server import serve
+
+    serve(asked.storage, asked.port)
+    return 0
 
 
 def _free_port(wanted: int) -> int:

@@ -2,14 +2,11 @@
 
 import contextlib
 import fcntl
-import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
 import yaml
 from ray import tune
 from rich.console import Console
@@ -18,6 +15,7 @@ from rsrl_ray import tracking
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.storage import probe_storage, redacted
+from rsrl_ray.sweep.cluster import quiet_ray
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
@@ -27,8 +25,6 @@ from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.vision.network import starting_weights
 
-# glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 SMALL_NETWORK = 50e6  # bytes of weights up to which `archive: {weights: auto}` keeps every round's
 
 
@@ -63,9 +59,9 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
         retention = None if keep_all else Retention(chains)
-        with _ray(experiment, console):
+        with quiet_ray(experiment.resources, console) as joined:
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
-            progress = Progress(console, list(trials), experiment.rounds)
+            progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
             try:
                 _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
             finally:
@@ -208,43 +204,6 @@ def _fit(
             ),
         )
         tuner.fit()
-
-
-@contextlib.contextmanager
-def _ray(experiment: Experiment, console: Console) -> Iterator[None]:
-    """A quiet Ray: the one this process is connected to, else this machine's cluster, else one made of this machine."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
-    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that gives up has no metric to report
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        _check_resources(experiment)
-        yield
-        return
-    with console.status("starting Ray"):
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": KEEP_MEMORY},
-        )
-    try:
-        _check_resources(experiment)
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_resources(experiment: Experiment) -> None:
-    """A trial that no node could ever hold would wait for ever; a cluster may still grow, one machine does not."""
-    if os.environ.get("RAY_ADDRESS") or len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
-        return
-    available = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
-        wanted, there = getattr(experiment.resources, knob), available.get(name, 0.0)
-        if wanted > there:
-            raise ValueError(f"resources.{knob}: {wanted:g} for a trial, but this machine has {there:g}")
 
 
 @contextlib.contextmanager

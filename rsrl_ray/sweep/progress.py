@@ -15,6 +15,7 @@ from rsrl_ray.sweep.recorder import trial_key
 from rsrl_ray.sweep.scheduler import TrialKey
 
 REFRESH_S = 0.5
+WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
 STYLES = {
     "running": "bold green",
     "done": "green",
@@ -37,9 +38,11 @@ class Row:
 class Progress(Callback):
     """Trial, state, round of rounds, macro F, kept photos, time left."""
 
-    def __init__(self, console: Console, keys: list[TrialKey], rounds: int) -> None:
-        self._console, self._rounds = console, rounds
+    def __init__(self, console: Console, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
+        """``may_wait``: whether the sweep may have to wait for nodes of a cluster."""
+        self._console, self._rounds, self._may_wait = console, rounds, may_wait
         self._rows = {key: Row() for key in keys}
+        self._ran = time.monotonic()  # when a trial last ran
         self._live: Live | None = None
         self._shown = 0.0
 
@@ -56,6 +59,7 @@ class Progress(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Refresh, twice a second at the most."""
         if time.monotonic() - self._shown > REFRESH_S:
+            self._say_that_it_waits(trials)
             self._refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -103,6 +107,17 @@ class Progress(Callback):
             self._refresh()
             self._live.stop()
             self._live = None
+
+    def _say_that_it_waits(self, trials: list[Trial]) -> None:
+        """Once every `WAIT_S` in which no trial of a cluster ran, so that it does not seem to hang."""
+        now = time.monotonic()
+        if any(trial.status == Trial.RUNNING for trial in trials):
+            self._ran = now
+        elif self._may_wait and now - self._ran > WAIT_S:
+            self._ran = now
+            self._say(
+                "[yellow]no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)[/]"
+            )
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()

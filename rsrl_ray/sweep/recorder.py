@@ -16,6 +16,7 @@ from rsrl_ray import tracking
 from rsrl_ray.archive import Archive, Record
 from rsrl_ray.artifacts import write_round
 from rsrl_ray.predictions import predictions, round_metrics
+from rsrl_ray.sweep.cluster import dead_nodes
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import TrialKey
 from rsrl_ray.sweep.trainable import Task
@@ -136,10 +137,10 @@ class Recorder(Callback):
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray starts it again after a crash; not for ever in the same round."""
+        """Ray starts it again after a crash; not for ever in the same round, save when nodes are lost."""
         failed = trial.trial_id, self._furthest.get(trial_key(trial), 0) + 1
         self._failures[failed] += 1
-        if self._failures[failed] >= FAILURES_A_ROUND - 1:
+        if self._failures[failed] >= FAILURES_A_ROUND - 1 + dead_nodes():
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -1,0 +1,84 @@
+"""The Ray that a sweep runs on: a cluster that is joined, or one made of this machine."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray._private import worker
+from ray.exceptions import AuthenticationError
+from rich.console import Console
+
+from rsrl_ray.config import Resources
+
+# glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+
+
+@contextlib.contextmanager
+def quiet_ray(resources: Resources, console: Console) -> Iterator[bool]:
+    """The Ray this process is connected to, else this machine's cluster (`ray start`, RAY_ADDRESS), else a new one.
+
+    Yields whether it was joined and so may grow. Raises ValueError where it cannot be joined, and where it cannot grow
+    and is too small for a trial of these ``resources``.
+    """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that gives up has no metric to report
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    began = not ray.is_initialized()
+    if began:
+        with console.status("starting Ray"):
+            _connect()
+    try:
+        node: Any = worker._global_node
+        joined = node is None or not node.is_head()
+        _check_room(resources, joined, console)
+        yield joined
+    finally:
+        if began:
+            ray.shutdown()
+
+
+def dead_nodes() -> int:
+    """How many nodes this Ray has lost so far."""
+    return sum(not node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _connect() -> None:
+    try:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": KEEP_MEMORY},
+        )
+    except (AuthenticationError, ConnectionError) as error:
+        where = os.environ.get("RAY_ADDRESS") or "the one that `ray start` began here"
+        raise ValueError(
+            f"cannot join Ray ({where}): {str(error).splitlines()[0]}; unset RAY_ADDRESS, or run `ray stop`, "
+            "to sweep on this machine alone"
+        ) from error
+
+
+def _check_room(resources: Resources, joined: bool, console: Console) -> None:
+    """A trial that no node can hold waits for one in a cluster, and would wait for ever on one machine."""
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if any(all(node.get(name, 0.0) >= share for name, share in wanted.items()) for node in nodes):
+        return
+    if joined:
+        console.print(
+            f"[yellow]no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs for a trial yet: the sweep waits "
+            "until the cluster has one; `ray status` shows what it starts[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
+        there = max(node.get(name, 0.0) for node in nodes)
+        if wanted[name] > there:
+            raise ValueError(f"resources.{knob}: {wanted[name]:g} for a trial, but this machine has {there:g}")
