@@ -18,7 +18,7 @@ from types import FrameType
 
 from pyarrow import fs
 
-from rsrl_ray.storage import open_storage, probe_storage, redacted
+from rsrl_ray.storage import artifact_place, open_storage, probe_storage, redacted
 
 COPY_S = 60.0
 DATABASE = "mlflow.db"
@@ -44,7 +44,7 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
     folder = Path.home() / ".cache" / "rsrl_ray" / "mlflow" if remote else Path(storage)
     folder.mkdir(parents=True, exist_ok=True)
     copy = DatabaseCopy(folder / DATABASE, storage) if remote else None
-    artifacts = f"{storage.rstrip('/')}/artifacts" if remote else Path(storage, "artifacts").absolute().as_uri()
+    artifacts = artifact_place(storage)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",

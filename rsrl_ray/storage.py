@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pyarrow import fs
@@ -138,6 +139,13 @@ def probe_storage(root: str) -> None:
         system.delete_file(path)
     except OSError as error:
         raise ValueError(f"storage: cannot write to {redacted(root)} ({redacted(str(error))})") from error
+
+
+def artifact_place(root: str) -> str:
+    """The URI of MLflow's artifacts under ``root``; a bucket's options (``?...``) are pyarrow's, not MLflow's."""
+    if "://" in root:
+        return f"{root.partition('?')[0].rstrip('/')}/artifacts"
+    return Path(root, "artifacts").absolute().as_uri()
 
 
 def redacted(text: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rsrl_ray import tracking
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.storage import probe_storage, redacted
+from rsrl_ray.storage import artifact_place, probe_storage, redacted
 from rsrl_ray.sweep.cluster import quiet_ray
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
 from rsrl_ray.sweep.progress import Progress
@@ -156,11 +156,6 @@ def _open_tracker(
     if newest is not None and newest[0] != sweep:
         console.print(f"new trials, since the file has changed: {_difference(newest[1], knobs)}")
     return tracker, open_sweep
-
-
-def artifact_place(storage: str) -> str:
-    """The URI of MLflow's artifacts in storage."""
-    return f"{storage.rstrip('/')}/artifacts" if "://" in storage else Path(storage, "artifacts").absolute().as_uri()
 
 
 def _difference(before: dict[str, str], now: dict[str, object]) -> str:
