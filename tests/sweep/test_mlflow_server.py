@@ -1,11 +1,13 @@
 """A real MLflow server that is away, and comes back."""
 
+import contextlib
 import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +22,15 @@ from rsrl_ray.sweep import recorder
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.tracked import open_results
 
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+def kill(server: subprocess.Popen[bytes]) -> None:
+    """SIGKILL, its workers too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
 
 @pytest.fixture
 def port() -> int:
@@ -29,10 +40,10 @@ def port() -> int:
 
 
 @pytest.fixture
-def start_server(port: int, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> None:
+    def start() -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
             "-m",
@@ -57,21 +68,20 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Callable[[], None]]:
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                return
+                return started[-1]
             except OSError:
                 time.sleep(0.2)
         raise TimeoutError("the MLflow server did not start")
 
     yield start
     for process in started:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-        process.wait()
+        kill(process)
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_missed(
     experiment_file: Callable[..., Path],
-    start_server: Callable[[], None],
+    start_server: Start,
     port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -102,3 +112,40 @@ def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_misse
         if "rsrl.rounds_logged" in run.data.tags:
             points = client.get_metric_history(run.info.run_id, "seconds")
             assert [point.step for point in points] == [1, 2]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothing_twice(
+    experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_S", 0.5)
+    monkeypatch.setattr(recorder, "PATIENCE_S", 120.0)  # the sweep is shorter than the server takes to start
+    file = experiment_file(mlflow=f"http://127.0.0.1:{port}", rounds=4, schedules={"firm": {1: 0.5}, "none": {1: 0.0}})
+    experiment = read_experiment(file)
+    server, killed = start_server(), threading.Event()
+
+    def interrupt() -> None:
+        while not list(Path(experiment.storage, "rounds").glob("*/*/manifest.json")):
+            time.sleep(0.05)
+        kill(server)
+        killed.set()
+        time.sleep(3)
+        start_server()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcome = run_sweep(experiment, Console(file=io.StringIO(), width=200))
+    thread.join()
+    assert killed.is_set()
+    assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (4, {}, 0)
+    client = MlflowClient(f"http://127.0.0.1:{port}")
+    found = client.get_experiment_by_name("tiny")
+    assert found is not None
+    runs = client.search_runs([found.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 5
+    for run in runs:
+        for metric in run.data.metrics:
+            points = client.get_metric_history(run.info.run_id, metric)
+            assert [point.step for point in points] == [1, 2, 3, 4], metric
+    rounds = open_results(experiment).predictions()
+    assert {trial: len(tables) for trial, tables in rounds.items()} == dict.fromkeys(rounds, 4)
