@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,15 +50,19 @@ def dead_nodes() -> int:
 
 
 def _connect() -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition(":")
     try:
+        if host and "/" not in address:  # Ray itself tries for more than 10 minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": KEEP_MEMORY},
         )
-    except (AuthenticationError, ConnectionError) as error:
-        where = os.environ.get("RAY_ADDRESS") or "the one that `ray start` began here"
+    except (AuthenticationError, OSError, ValueError) as error:
+        where = f"RAY_ADDRESS={address}" if address else "the one that `ray start` began here"
         raise ValueError(
             f"cannot join Ray ({where}): {str(error).splitlines()[0]}; unset RAY_ADDRESS, or run `ray stop`, "
             "to sweep on this machine alone"

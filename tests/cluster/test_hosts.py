@@ -155,17 +155,21 @@ def test_a_host_dies_in_the_middle_of_a_round_and_the_bits_are_those_of_one_node
         mlflow="http://127.0.0.1:5000",
         folds={"count": 3, "validation": 0.2},
         network={"backbone": "small", "weights": "none", "image_size": 64},
-        training={"epochs": 40, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
-        schedules={"firm": {1: 0.5}, "none": {1: 0.0}},
+        training={"epochs": 60, "batch_size": 16, "learning_rate": 0.01, "head_factor": 1, "precision": "fp32"},
+        schedules={"firm": {1: 0.9}, "none": {1: 0.0}},
         resources={"cpus": os.cpu_count()},  # one trial a host
     )
     printed, ended = tmp_path / "printed", tmp_path / "ended"
     sweep = f"rsrl sweep {file} > {printed} 2>&1; echo $? > {ended}"
     cluster.done("ray", "exec", str(cluster.file), "--tmux", sweep)
-    wait_until("all hosts train", 90, lambda: cluster.training() == set(cluster.hosts.addresses))
-    wait_until("a round is done", 60, lambda: bits(cluster.storage))
-    wait_until("the last host trains", 30, lambda: cluster.hosts.addresses[-1] in cluster.training())
-    cluster.hosts.kill(cluster.hosts.addresses[-1])
+    victim, trained = cluster.hosts.addresses[-1], set[str]()
+
+    def all_have_trained_and_the_last_trains() -> bool:
+        trained.update(training := cluster.training())
+        return trained == set(cluster.hosts.addresses) and victim in training and bool(bits(cluster.storage))
+
+    wait_until("all hosts train", 120, all_have_trained_and_the_last_trains)
+    cluster.hosts.kill(victim)
     with contextlib.suppress(AssertionError):
         wait_until("the sweep has ended", 150, ended.exists)
     assert ended.exists() and ended.read_text() == "0\n", printed.read_text()
@@ -173,10 +177,19 @@ def test_a_host_dies_in_the_middle_of_a_round_and_the_bits_are_those_of_one_node
 
     alone = tmp_path / "alone"
     words = ["sweep", str(file), "--storage", str(alone), "--mlflow", f"sqlite:///{alone}/mlflow.db"]
-    subprocess.run([sys.executable, "-m", "rsrl_ray.cli", *words], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "rsrl_ray.cli", *words], check=True, capture_output=True, cwd=tmp_path)
     assert len(bits(alone)) == 2 * len(list(alone.glob("rounds/*/*/manifest.json"))) >= 2 * 3 * (4 + 1)
     assert bits(cluster.storage) == bits(alone)
     assert metrics(cluster.storage) == metrics(alone)
+
+
+def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(
+    cluster: Cluster, photos_csv: Path, tmp_path: Path
+) -> None:
+    file, printed = write_experiment(tmp_path, photos_csv, resources={"gpus": 0.5}), tmp_path / "printed"
+    cluster.done("ray", "exec", str(cluster.file), "--tmux", f"rsrl sweep {file} > {printed} 2>&1")
+    wait_until("the sweep says something", 90, lambda: printed.exists() and "waits" in printed.read_text())
+    assert "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits" in printed.read_text()
 
 
 def bits(storage: Path) -> dict[str, bytes]:
