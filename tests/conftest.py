@@ -2,6 +2,8 @@
 
 import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,17 @@ import yaml
 from PIL import Image
 
 SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
+
+
+def pytest_configure() -> None:
+    """Whatever Ray runs on this machine already is none of the tests' business, and theirs none of it."""
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
+
+
+def pytest_unconfigure() -> None:
+    """The tests' Rays are gone."""
+    shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import shutil
 import signal
 import subprocess
@@ -271,13 +270,11 @@ def test_a_trial_that_diverges_says_so_and_the_others_go_on(experiment_file: Wri
 
 
 def start_driver(file: Path) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(
         [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
         start_new_session=True,
     )
 
