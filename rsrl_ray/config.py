@@ -100,8 +100,8 @@ class Resources:
 
     cpus: Positive = 1.0
     """CPU cores a trial, above 0."""
-    gpus: NotNegative = 0.0
-    """GPUs a trial; 0 trains on the CPU, a fraction shares one GPU between several trials."""
+    gpus: NotNegative | Literal["auto"] = 0.0
+    """GPUs a trial; 0: trains on the CPU, 0.5: two trials on one GPU, auto: as many as its memory holds, up to 4."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ def check(experiment: Experiment) -> None:
             experiment.schedule(name)
         except ValueError as error:
             wrong.append(f"schedules.{name}: {error}")
-    if experiment.resources.gpus > 1 and experiment.resources.gpus % 1:
-        wrong.append(f"resources.gpus: {experiment.resources.gpus}; give a fraction below 1 or a whole number")
+    gpus = experiment.resources.gpus
+    if gpus != "auto" and gpus > 1 and gpus % 1:
+        wrong.append(f"resources.gpus: {gpus}; give a fraction below 1, a whole number or auto")
     if wrong:
         raise ValueError("\n".join(wrong))

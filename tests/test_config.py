@@ -236,7 +236,7 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
             {"schedules": {"a": {1: [0.9, 0.9]}}},
             "schedules.a: revision 1: 2 thresholds [0.9, 0.9] for 3 majority classes; give one K for all, or 3",
         ),
-        ({"resources": Resources(gpus=1.5)}, "resources.gpus: 1.5; give a fraction below 1 or a whole number"),
+        ({"resources": Resources(gpus=1.5)}, "resources.gpus: 1.5; give a fraction below 1, a whole number or auto"),
     ],
 )
 def test_a_contradiction_is_named_with_its_way_out(knobs: dict[str, Any], message: str) -> None:

@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import ray
+import torch
 from ray._private import worker
 from ray.exceptions import AuthenticationError
 from rich.console import Console
@@ -16,6 +18,9 @@ from rsrl_ray.config import Resources
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+
+A_LITTLE = 0.01  # of a GPU, to look at it
+MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
 @contextlib.contextmanager
@@ -49,6 +54,29 @@ def dead_nodes() -> int:
     return sum(not node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
 
 
+def gpu_share(need: int, console: Console) -> float:
+    """The share of a GPU for a trial that takes ``need`` bytes of its memory: 1 / 2 where two go onto it, and so on.
+
+    Asks one GPU of this Ray how large it is, and waits until there is one. The results do not depend on the share.
+    """
+    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE)(_gpu_memory)
+    with console.status("asking a GPU how much memory it has"):
+        memory = ray.get(look.remote())
+    trials = max(1, min(MOST_TRIALS, memory // need))
+    console.print(
+        f"trials on a GPU of {memory / 1e9:.0f} GB: {trials}, since each takes up to {need / 1e9:.1f} GB and more than "
+        f"{MOST_TRIALS} are too many; resources.gpus sets another share",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
+
+
+def _gpu_memory() -> int:
+    """Bytes of the GPU that Ray gave this process."""
+    return torch.cuda.get_device_properties(0).total_memory
+
+
 def _connect() -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition(":")
@@ -71,13 +99,15 @@ def _connect() -> None:
 
 def _check_room(resources: Resources, joined: bool, console: Console) -> None:
     """A trial that no node can hold waits for one in a cluster, and would wait for ever on one machine."""
-    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    auto = resources.gpus == "auto"
+    wanted = {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if any(all(node.get(name, 0.0) >= share for name, share in wanted.items()) for node in nodes):
         return
     if joined:
+        gpus = "some of a GPU" if auto else f"{wanted['GPU']:g} GPUs"
         console.print(
-            f"[yellow]no node has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs for a trial yet: the sweep waits "
+            f"[yellow]no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts[/]",
             highlight=False,
             soft_wrap=True,
@@ -86,4 +116,5 @@ def _check_room(resources: Resources, joined: bool, console: Console) -> None:
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.get(name, 0.0) for node in nodes)
         if wanted[name] > there:
-            raise ValueError(f"resources.{knob}: {wanted[name]:g} for a trial, but this machine has {there:g}")
+            asked = "auto" if auto and name == "GPU" else f"{wanted[name]:g}"
+            raise ValueError(f"resources.{knob}: {asked} for a trial, but this machine has {there:g}")

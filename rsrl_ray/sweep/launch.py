@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -15,7 +15,7 @@ from rsrl_ray import tracking
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.storage import artifact_place, probe_storage, redacted
-from rsrl_ray.sweep.cluster import quiet_ray
+from rsrl_ray.sweep.cluster import gpu_share, quiet_ray
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
@@ -23,6 +23,7 @@ from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, TrialKey, chain
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
+from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import starting_weights
 
 SMALL_NETWORK = 50e6  # bytes of weights up to which `archive: {weights: auto}` keeps every round's
@@ -60,6 +61,7 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         )
         retention = None if keep_all else Retention(chains)
         with quiet_ray(experiment.resources, console) as joined:
+            task = _with_gpu_share(task, console)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
             try:
@@ -92,6 +94,16 @@ def _prepare(experiment: Experiment, console: Console, skip_bad: bool) -> Task:
         console.print(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
     chosen = [fold for fold in all_folds if fold.number in experiment.fold_numbers()]
     return Task(experiment, photos, chosen, start.weights, start_digest(start.weights))
+
+
+def _with_gpu_share(task: Task, console: Console) -> Task:
+    """``resources: {gpus: auto}`` as a number."""
+    experiment = task.experiment
+    if experiment.resources.gpus != "auto":
+        return task
+    need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
+    resources = replace(experiment.resources, gpus=gpu_share(need, console))
+    return replace(task, experiment=replace(experiment, resources=resources))
 
 
 def _sweep_id(task: Task) -> str:
@@ -174,7 +186,7 @@ def _fit(
     callbacks: list[tune.Callback],
 ) -> None:
     """Run the trials until they have ended, or Ctrl-C."""
-    resources = {"cpu": task.experiment.resources.cpus, "gpu": task.experiment.resources.gpus}
+    resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
     points = [{"fold": fold, "schedule": name, "id": trial.id} for (fold, name), trial in trials.items()]
     # Ray's own state is not needed to resume (the archive is), so it goes where it is deleted.
     with tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True) as scratch:

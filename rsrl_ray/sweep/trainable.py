@@ -160,6 +160,7 @@ class RSRLTrial(tune.Trainable):
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> str:
         share, batch = self._task.experiment.resources.gpus, self._task.experiment.training.batch_size
+        assert share != "auto"  # the sweep has made a number of it
         larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
         ways = [larger] * (share < 1) + [smaller] * (batch > 1)

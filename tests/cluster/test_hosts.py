@@ -18,7 +18,7 @@ import pytest
 import yaml
 from cluster.hosts import Hosts, lacking, three_hosts
 from conftest import write_experiment
-from mlflow import MlflowClient
+from sweep.servers import logged
 
 ROOT = Path(__file__).parents[2]
 REASON = lacking()
@@ -181,7 +181,8 @@ def test_a_host_dies_in_the_middle_of_a_round_and_the_bits_are_those_of_one_node
     subprocess.run([sys.executable, "-m", "rsrl_ray.cli", *words], check=True, capture_output=True, cwd=tmp_path)
     assert len(bits(alone)) == 2 * len(list(alone.glob("rounds/*/*/manifest.json"))) >= 2 * 3 * (4 + 1)
     assert bits(cluster.storage) == bits(alone)
-    assert metrics(cluster.storage) == metrics(alone)
+    ours, theirs = (logged(f"sqlite:///{storage}/mlflow.db", "tiny") for storage in (cluster.storage, alone))
+    assert ours == theirs
 
 
 def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(
@@ -197,17 +198,3 @@ def bits(storage: Path) -> dict[str, bytes]:
     """Logits, kept masks, weights: every byte of every round that is done."""
     done = [manifest.parent for manifest in sorted(storage.glob("rounds/*/*/manifest.json"))]
     return {f"{folder.name}/{path.name}": path.read_bytes() for folder in done for path in folder.glob("*.safetensors")}
-
-
-def metrics(storage: Path) -> dict[tuple[str, str, int], float]:
-    """Run, metric, round: value, of everything that does not tell of time or of who made a round."""
-    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
-    found = client.get_experiment_by_name("tiny")
-    assert found is not None
-    return {
-        (run.info.run_name or "", name, point.step): point.value
-        for run in client.search_runs([found.experiment_id])
-        for name in run.data.metrics
-        if name not in ("seconds", "reused")
-        for point in client.get_metric_history(run.info.run_id, name)
-    }

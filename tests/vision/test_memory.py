@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import pytest
+
+from rsrl_ray.config import Network, Training
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH
+from rsrl_ray.vision.memory import PROCESS, trial_memory
+
+SMALL = Network("small", "none", 64)
+
+
+def test_the_memory_of_the_small_network_number_by_number() -> None:
+    # Bytes a photo that the forward pass keeps: what each layer is given, and where each maximum was.
+    kept = [3 * 64 * 64 * 4]
+    kept += [8 * 32 * 32 * 4, 8 * 15 * 15 * 8, 8 * 15 * 15 * 4]  # convolution, places of the maxima, pooled
+    kept += [20 * 15 * 15 * 4, 20 * 7 * 7 * 8, 20 * 7 * 7 * 4]
+    kept += [40 * 7 * 7 * 4, 26 * 7 * 7 * 4, 26 * 7 * 7 * 4, 26 * 3 * 3 * 8]
+    kept += [26 * 9 * 4, 26 * 9 * 4]  # what dropout drops, and what is left
+    kept += [400 * 4, 400 * 4, 400 * 4, 400 * 4]
+    convolutions = (
+        8 * (3 * 7 * 7 + 1) + 20 * (8 * 5 * 5 + 1) + 40 * (20 * 9 + 1) + 26 * (40 * 9 + 1) + 26 * (26 * 9 + 1)
+    )
+    weights = 4 * (convolutions + 400 * (26 * 9 + 1) + 400 * (400 + 1) + 5 * (400 + 1))
+    step = 100 * (sum(kept) + 3 * max(kept))
+    assert step > EVALUATION_BATCH * 3 * max(kept)
+    assert trial_memory(SMALL, Training(batch_size=100), classes=5) == PROCESS + 4 * weights + step
+
+
+def test_judging_takes_the_most_where_batches_are_tiny() -> None:
+    one, two = (trial_memory(SMALL, Training(batch_size=size), classes=5) for size in (1, 2))
+    assert one == two < trial_memory(SMALL, Training(batch_size=64), classes=5)
+
+
+@pytest.mark.parametrize("backbone", ["alexnet", "squeezenet1_1", "resnet18"])
+def test_more_photos_and_larger_ones_take_more(backbone: str) -> None:
+    network = Network(backbone, "none", 96)
+    of_32, of_64 = (trial_memory(network, Training(batch_size=size), 8) for size in (32, 64))
+    larger = trial_memory(replace(network, image_size=192), Training(batch_size=64), 8)
+    assert PROCESS < of_32 < of_64 < larger
