@@ -53,8 +53,11 @@ class World:
     cluster: Cluster
     proxy: Proxy
     mlflow: subprocess.Popen[bytes]
+    port: int
     chance: random.Random
+    printed: Path
     driver: psutil.Popen | None = None
+    began: int = 0  # how much was printed before this driver
     struck: collections.Counter[str] = field(default_factory=collections.Counter)
 
     def worker_is_killed(self) -> bool:
@@ -87,7 +90,9 @@ class World:
         return True
 
     def mlflow_is_killed(self) -> bool:
-        """SIGKILL for MLflow's server; the service starts it again."""
+        """SIGKILL for MLflow's server, if it runs; the service starts it again."""
+        if not answers(self.port):
+            return False
         found = psutil.Process(self.mlflow.pid).children(recursive=True)
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -123,15 +128,16 @@ class World:
         found = []
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "RSRLTrial" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_STOPPED:
+                trains = "Trainable.train" in " ".join(process.cmdline())
+                if trains and process.status() != psutil.STATUS_STOPPED:
                     found.append(process)
         if found:
             self.chance.choice(sorted(found, key=lambda process: process.pid)).send_signal(sent)
         return bool(found)
 
     def _signal_driver(self, sent: signal.Signals) -> bool:
-        if self.driver is None or self.driver.poll() is not None:
-            return False
+        if self.driver is None or self.driver.poll() is not None or self.printed.stat().st_size == self.began:
+            return False  # it has not done anything yet
         self.driver.send_signal(sent)
         return True
 
@@ -179,22 +185,22 @@ def wait_for(holds: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def drive(world: World, file: Path, until: float, printed: Path) -> int:
+def drive(world: World, file: Path, until: float) -> int:
     """Run the sweep's command until it has ended well, disturbed ``until`` then; how often it was started."""
-    starts, ended, next_fault = 0, False, time.monotonic() + 5
+    printed, starts, ended, next_fault = world.printed, 0, False, time.monotonic() + 5
     deadline = max(until, time.monotonic()) + ENDS_S
     while not ended:
         assert time.monotonic() < deadline, f"the sweep does not end:\n{printed.read_text()[-3000:]}"
         if world.driver is None:
             starts += 1
-            begin = printed.stat().st_size if printed.exists() else 0
+            world.began = printed.stat().st_size
             with printed.open("ab") as out:
                 command = [sys.executable, "-c", RSRL, "sweep", str(file)]
                 environment = os.environ | {"RAY_ADDRESS": world.cluster.address}
                 world.driver = psutil.Popen(command, stdout=out, stderr=out, env=environment)
         elif (status := world.driver.poll()) is not None:
             assert until or status == 0, printed.read_text()[-3000:]
-            ended = status == 0 and "MLflow lacks" not in printed.read_text()[begin:]
+            ended = status == 0 and b"MLflow lacks" not in printed.read_bytes()[world.began :]
             world.driver = None
         elif next_fault < time.monotonic() < until:
             world.strike()
@@ -235,11 +241,13 @@ def test_whatever_breaks_the_sweep_ends_with_the_same_bits(
         monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server}")
         proxy, port = stack.enter_context(proxied(server)), free_port()
         mlflow = stack.enter_context(mlflow_service(place(server, "service"), port, tmp_path))
-        world = World(stack.enter_context(three_nodes()), proxy, mlflow, random.Random(SEED))
+        printed, cluster = tmp_path / "printed", stack.enter_context(three_nodes())
+        printed.touch()
+        world = World(cluster, proxy, mlflow, port, random.Random(SEED), printed)
         stack.callback(world.end_driver)
         reference = write_experiment(tmp_path, photos_csv, "reference", **knobs)
         began = time.monotonic()
-        assert drive(world, reference, 0, tmp_path / "printed") == 1
+        assert drive(world, reference, 0) == 1
         print(f"undisturbed: {time.monotonic() - began:.0f} s")
         until, sweeps = time.monotonic() + SECONDS, 0
         while not sweeps or time.monotonic() < until:
@@ -248,10 +256,10 @@ def test_whatever_breaks_the_sweep_ends_with_the_same_bits(
             file = write_experiment(
                 tmp_path, photos_csv, name, storage=storage, mlflow=f"http://127.0.0.1:{port}", **knobs
             )
-            starts = drive(world, file, until, tmp_path / "printed")
+            starts = drive(world, file, until)
             wait_for(lambda: answers(port), "MLflow answers", 120)
             assert_whole(file, reference)
             sweeps += 1
             print(f"{time.strftime('%X')} sweep {sweeps}: whole, after {starts} starts", flush=True)
-        assert "Traceback" not in (tmp_path / "printed").read_text()
+        assert "Traceback" not in printed.read_text()
     print(f"{sum(world.struck.values())} faults, {sweeps} sweeps: {dict(world.struck)}")
