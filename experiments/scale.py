@@ -140,8 +140,9 @@ class Clock:
 class Meter(Callback):
     """One sample a result: wall time, CPU time of the driver's main thread, memory, what the log lacks."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, results: int) -> None:
         self._recorder, self._process = recorder, psutil.Process()
+        self._tenth = max(1, results // 10)
         self.samples: list[tuple[float, float, float, int]] = []
         self.operations: dict[str, int] = defaultdict(int)
         self.reused = 0.0
@@ -157,6 +158,16 @@ class Meter(Callback):
         self.reused += result["reused"]
         for name in OPERATIONS:
             self.operations[name] += result[f"storage_{name}"]
+        if len(self.samples) % self._tenth == 0:
+            self._print_tenth()
+
+    def _print_tenth(self) -> None:
+        if len(self.samples) == self._tenth:
+            print("results  ms a result: mean    p50    p99  CPU of the main thread  RSS MiB  queued")
+        gaps = 1e3 * np.diff(np.array(self.samples[-self._tenth :])[:, :2], axis=0)
+        wall, (_, _, memory, queued) = gaps[:, 0], self.samples[-1]
+        spread = f"{wall.mean():12.1f} {np.percentile(wall, 50):6.1f} {np.percentile(wall, 99):6.1f}"
+        print(f"{len(self.samples):7d} {spread} {gaps[:, 1].mean():23.2f} {memory:8.0f} {queued:7d}", flush=True)
 
 
 def schedules(count: int, rounds: int, unshared: bool) -> dict[str, dict[int, Any]]:
@@ -233,7 +244,8 @@ def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str,
     fit, close = launch._fit, Recorder.close
 
     def measured_fit(task: Any, trials: Any, scheduler: Any, callbacks: list[Callback]) -> None:
-        meters.append(Meter(next(callback for callback in callbacks if isinstance(callback, Recorder))))
+        recorder = next(callback for callback in callbacks if isinstance(callback, Recorder))
+        meters.append(Meter(recorder, len(trials) * experiment.rounds))
         began = time.perf_counter()
         fit(task, trials, scheduler, [*callbacks, meters[0]])
         times["trials_s"] = time.perf_counter() - began
@@ -261,19 +273,6 @@ def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str,
     return meters[0], times | {"finished": len(outcome.finished), "unlogged": outcome.unlogged}
 
 
-def print_growth(meter: Meter) -> None:
-    """One line for every tenth of the results."""
-    samples = np.array(meter.samples)
-    gaps = np.diff(samples, axis=0)
-    print("results      ms/result mean  p50    p99    driver CPU ms/result  RSS MiB  queued")
-    for part in np.array_split(np.arange(len(gaps)), 10):
-        wall, last = 1e3 * gaps[part, 0], samples[part[-1] + 1]
-        print(
-            f"{part[0] + 1:6d}-{part[-1] + 1:6d} {wall.mean():9.1f} {np.percentile(wall, 50):6.1f} "
-            f"{np.percentile(wall, 99):7.1f} {1e3 * gaps[part, 1].mean():12.2f} {last[2]:15.0f} {last[3]:8.0f}"
-        )
-
-
 def rows(database: Path) -> dict[str, int]:
     """Rows of MLflow's tables."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -298,7 +297,7 @@ def main() -> None:
     """Run and print."""
     given = arguments()
     folder = Path(tempfile.mkdtemp(prefix="rsrl-scale-"))
-    print(json.dumps(vars(given)), folder)
+    print(json.dumps(vars(given)), folder, flush=True)
     with contextlib.ExitStack() as stack:
         uri = stack.enter_context(mlflow_server(folder)) if given.server else None
         stack.enter_context(simulated_cluster(given.nodes, given.cpus))
@@ -318,7 +317,6 @@ def main() -> None:
         meter, times = sweep(experiment, clock)
         after = psutil.Process().memory_info().rss / 2**20
         results = len(meter.samples)
-        print_growth(meter)
         print(f"{'calls of':40s} {'number':>8s} {'wall s':>8s} {'CPU s':>8s} {'CPU ms each':>12s}")
         for name, (number, wall, thread) in sorted(clock.spent.items(), key=lambda item: -item[1][2]):
             print(f"{name:40s} {number:8.0f} {wall:8.1f} {thread:8.1f} {1e3 * thread / number:12.3f}")

@@ -55,10 +55,10 @@ def predictions(
 
 def confusion(table: pd.DataFrame, split: str) -> NDArray[np.int64]:
     """Confusion matrix [C, C] of one split; classes are the table's distinct scores, ascending."""
-    classes = np.unique(table["score"])
-    part = table[table["split"] == split]
+    scores, predicted = table["score"].to_numpy(), table["predicted"].to_numpy()
+    rows, classes = (table["split"] == split).to_numpy(), np.unique(scores)
     return metrics.confusion_matrix(
-        np.searchsorted(classes, part["score"]), np.searchsorted(classes, part["predicted"]), len(classes)
+        np.searchsorted(classes, scores[rows]), np.searchsorted(classes, predicted[rows]), len(classes)
     )
 
 
@@ -90,7 +90,8 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
     Without validation photos there is no ``validation_macro_f1``.
     """
-    test, train = confusion(table, "test"), table[table["split"] == "train"]
+    test = confusion(table, "test")
+    train = table.loc[table["split"] == "train", ["score", "predicted", "kept", "returned"]]
     kept = train[train["kept"].astype(bool)]
     values = {
         "test_macro_f1": metrics.macro_f1(test),
