@@ -224,9 +224,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def simulated_cluster(nodes: int, cpus: int) -> Iterator[None]:
     """Ray with a head that runs no trial and ``nodes`` nodes of ``cpus`` logical CPUs."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE}, connect=False
-    )
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # apart from this machine's own Rays
+    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head, connect=False)
     for _ in range(nodes):
         cluster.add_node(num_cpus=cpus, object_store_memory=OBJECT_STORE)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
