@@ -90,20 +90,20 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
     Without validation photos there is no ``validation_macro_f1``.
     """
-    test = confusion(table, "test")
-    train = table.loc[table["split"] == "train", ["score", "predicted", "kept", "returned"]]
-    kept = train[train["kept"].astype(bool)]
+    test, scores = confusion(table, "test"), table["score"].to_numpy()
+    train = int((table["split"] == "train").sum())
+    kept = table["kept"].to_numpy(dtype=bool, na_value=False)
     values = {
         "test_macro_f1": metrics.macro_f1(test),
         "test_total_f1": metrics.total_f1(test),
         "test_all_class_macro_f1": metrics.all_class_macro_f1(test),
         "test_weighted_f1": metrics.weighted_f1(test),
         "test_accuracy": metrics.accuracy(test),
-        "train_accuracy": float((kept["score"] == kept["predicted"]).mean()),
-        "train_size": float(len(kept)),
-        "majority_share": metrics.sharing_rate(kept["score"].to_numpy(), _majority_scores(table, majority)),
-        "returned": float(train["returned"].sum()),
-        "dropped": float(len(train) - len(kept)),
+        "train_accuracy": float((scores == table["predicted"].to_numpy())[kept].mean()),
+        "train_size": float(kept.sum()),
+        "majority_share": metrics.sharing_rate(scores[kept], _majority_scores(table, majority)),
+        "returned": float(table["returned"].sum()),
+        "dropped": float(train - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
     }
     if (table["split"] == "validation").any():
