@@ -55,10 +55,10 @@ def predictions(
 
 def confusion(table: pd.DataFrame, split: str) -> NDArray[np.int64]:
     """Confusion matrix [C, C] of one split; classes are the table's distinct scores, ascending."""
-    classes = np.unique(table["score"])
-    part = table[table["split"] == split]
+    scores, predicted = table["score"].to_numpy(), table["predicted"].to_numpy()
+    rows, classes = (table["split"] == split).to_numpy(), np.unique(scores)
     return metrics.confusion_matrix(
-        np.searchsorted(classes, part["score"]), np.searchsorted(classes, part["predicted"]), len(classes)
+        np.searchsorted(classes, scores[rows]), np.searchsorted(classes, predicted[rows]), len(classes)
     )
 
 
@@ -90,19 +90,20 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
     Without validation photos there is no ``validation_macro_f1``.
     """
-    test, train = confusion(table, "test"), table[table["split"] == "train"]
-    kept = train[train["kept"].astype(bool)]
+    test, scores = confusion(table, "test"), table["score"].to_numpy()
+    train = int((table["split"] == "train").sum())
+    kept = table["kept"].to_numpy(dtype=bool, na_value=False)
     values = {
         "test_macro_f1": metrics.macro_f1(test),
         "test_total_f1": metrics.total_f1(test),
         "test_all_class_macro_f1": metrics.all_class_macro_f1(test),
         "test_weighted_f1": metrics.weighted_f1(test),
         "test_accuracy": metrics.accuracy(test),
-        "train_accuracy": float((kept["score"] == kept["predicted"]).mean()),
-        "train_size": float(len(kept)),
-        "majority_share": metrics.sharing_rate(kept["score"].to_numpy(), _majority_scores(table, majority)),
-        "returned": float(train["returned"].sum()),
-        "dropped": float(len(train) - len(kept)),
+        "train_accuracy": float((scores == table["predicted"].to_numpy())[kept].mean()),
+        "train_size": float(kept.sum()),
+        "majority_share": metrics.sharing_rate(scores[kept], _majority_scores(table, majority)),
+        "returned": float(table["returned"].sum()),
+        "dropped": float(train - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
     }
     if (table["split"] == "validation").any():

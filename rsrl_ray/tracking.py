@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,21 @@ class Trial:
     def name(self) -> str:
         """Name of the run in MLflow's UI."""
         return f"{self.schedule}, fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round as it is logged: its metrics' values, and a note for the reader where not empty.
+
+    key, created : the archived round's key and Unix time. write : writes the round's files into a folder.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    note: str
+    key: str
+    created: float
+    write: Callable[[Path], None]
 
 
 def mlflow_uri(experiment: Experiment) -> str:
@@ -107,27 +122,26 @@ class Tracker:
         """How many rounds of the trial are wholly logged."""
         return int(self._client.get_run(self._child(trial)).data.tags.get(LOGGED, 0))
 
-    def log_round(
-        self,
-        trial: Trial,
-        number: int,
-        values: Mapping[str, float],
-        note: str,
-        key: str,
-        created: float,
-        write: Callable[[Path], None],
-    ) -> None:
-        """Log one round at ``step = number``: artifacts, then metrics, then that it is logged.
+    def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
+        """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
 
-        key, created : the archived round's key and Unix time. write : writes the round's files into a folder.
+        Several at once take little longer than one does.
         """
         run_id = self._child(trial)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-            write(Path(folder))
-            self._client.log_artifacts(run_id, folder, round_folder(number))
-        timestamp = int(created * 1000)
-        metrics = [Metric(name, value, timestamp, number) for name, value in values.items()]
-        tags = {LOGGED: str(number), key_tag(number): key} | ({f"note.round_{number:02d}": note} if note else {})
+            for done in rounds:
+                place = Path(folder, round_folder(done.number))
+                place.mkdir(parents=True)
+                done.write(place)
+            self._client.log_artifacts(run_id, folder)
+        metrics = [
+            Metric(name, value, int(done.created * 1000), done.number)
+            for done in rounds
+            for name, value in done.values.items()
+        ]
+        tags = {LOGGED: str(rounds[-1].number)}
+        for done in rounds:
+            tags |= {key_tag(done.number): done.key} | ({note_tag(done.number): done.note} if done.note else {})
         self._client.log_batch(run_id, metrics=metrics)
         self._client.log_batch(run_id, tags=_tags(tags))
 
@@ -214,6 +228,11 @@ def round_folder(number: int) -> str:
 def key_tag(number: int) -> str:
     """The tag of a trial's run that holds a round's key in the archive."""
     return f"rsrl.key.round_{number:02d}"
+
+
+def note_tag(number: int) -> str:
+    """The tag of a trial's run that holds a round's note."""
+    return f"note.round_{number:02d}"
 
 
 def is_alive(driver: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from rsrl_ray.tracked import Results
-from rsrl_ray.tracking import Trial
+from rsrl_ray.tracking import Round, Trial
 
 TRIAL = Trial("id-0", 0, "paper", {"network": "small", "data_fingerprint": "f00d"})
 
@@ -32,7 +32,7 @@ def log(tracker: Results, number: int, value: float = 0.25, note: str = "") -> N
         (folder / "classes.csv").write_text(f"round {number}\n")
 
     values = {"test_macro_f1": value, "validation_macro_f1": value / 2, "train_size": 10.0}
-    tracker.log_round(TRIAL, number, values, note, f"key{number}", 1000.0 + number, write)
+    tracker.log_rounds(TRIAL, [Round(number, values, note, f"key{number}", 1000.0 + number, write)])
 
 
 def runs(uri: str) -> dict[str, object]:

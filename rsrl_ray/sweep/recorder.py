@@ -3,7 +3,7 @@
 import functools
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rsrl_ray.sweep.scheduler import TrialKey
 from rsrl_ray.sweep.trainable import Task
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
+ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
 RETRY_S = 5.0
 DROPS = "drops"  # the writer's line of weights to delete
 PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
@@ -97,6 +98,7 @@ class Recorder(Callback):
         self._trials, self._retention = trials, retention
         self._archive = Archive(task.experiment.storage)
         self._writer = Writer()
+        self._unlogged: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self._logged: dict[str, int] = {}
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[str, int]] = Counter()
@@ -124,7 +126,9 @@ class Recorder(Callback):
         if result["round"] > self._furthest.get(key, 0):  # not a round that is replayed after a crash
             self._furthest[key] = result["round"]
             trial.max_failures = -1
-        self._put(self._trials[key], lambda: self._log(self._trials[key], result))
+        tracked = self._trials[key]
+        self._unlogged[tracked.id].append(result)
+        self._put(tracked, lambda: self._log(tracked))
         if self._retention is not None:
             value = result.get("validation_macro_f1", result["test_macro_f1"])
             for unneeded in self._retention.finished(key, result["round"], result["key"], value):
@@ -162,7 +166,12 @@ class Recorder(Callback):
         if status == "FAILED":
             self.failed[key] = reason
         trial = self._trials[key]
-        self._put(trial, lambda: self._tracker.end_trial(trial, status, reason))
+
+        def end() -> None:
+            self._tracker.end_trial(trial, status, reason)
+            self._previous.pop(trial.id, None)  # logits of a thousand ended trials would fill the memory
+
+        self._put(trial, end)
 
     def _put(self, trial: tracking.Trial | None, job: Callable[[], None]) -> None:
         def run() -> None:
@@ -171,12 +180,24 @@ class Recorder(Callback):
 
         self._writer.put(trial.id if trial else "", run)
 
-    def _log(self, trial: tracking.Trial, result: dict[str, Any]) -> None:
-        number = result["round"]
+    def _log(self, trial: tracking.Trial) -> None:
+        """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
+        waiting = self._unlogged[trial.id]
         if trial.id not in self._logged:
             self._logged[trial.id] = self._tracker.rounds_logged(trial)
-        if number <= self._logged[trial.id]:
-            return
+        last, new = self._logged[trial.id], []
+        results = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
+        for result in results:
+            if result["round"] > last:  # not one that is replayed
+                new.append(self._round(trial, result))
+                last = result["round"]
+        if new:
+            self._tracker.log_rounds(trial, new)
+            self._logged[trial.id] = last
+        for _ in results:
+            waiting.popleft()
+
+    def _round(self, trial: tracking.Trial, result: dict[str, Any]) -> tracking.Round:
         experiment, photos = self._task.experiment, self._task.photos
         record, before = self._record(trial, result["key"]), self._before(trial, result)
         fold = next(fold for fold in self._task.folds if fold.number == trial.fold)
@@ -187,14 +208,13 @@ class Recorder(Callback):
         )
         same = ("seconds", "reused", "epochs_so_far", "guarded")
         values = round_metrics(table, settings.majority_classes) | {name: result[name] for name in same}
-        title = f"{trial.name}, round {number}: macro F {values['test_macro_f1']:.3f}"
+        title = f"{trial.name}, round {result['round']}: macro F {values['test_macro_f1']:.3f}"
 
         def write(folder: Path) -> None:
             write_round(folder, table, record.conv1, title)
 
-        self._tracker.log_round(trial, number, values, result["note"], result["key"], record.created, write)
-        self._logged[trial.id] = number
         self._previous[trial.id] = (result["key"], record)
+        return tracking.Round(result["round"], values, result["note"], result["key"], record.created, write)
 
     def _before(self, trial: tracking.Trial, result: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""

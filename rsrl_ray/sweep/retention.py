@@ -1,5 +1,6 @@
 """Whose weights must stay while a sweep runs (`archive: {weights: needed}`)."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from rsrl_ray.sweep.scheduler import Prefix, TrialKey
@@ -9,13 +10,20 @@ class Retention:
     """Tells whose weights no trial of the sweep needs any more.
 
     A trial, running, waiting or finished, needs those of the deepest of its rounds that is done, by whomever: it goes
-    on from there, now or when rounds are added. And those of its best round so far are kept as its model.
+    on from there, now or when rounds are added. And those of its best round so far are kept as its model. How many
+    trials need a round is counted as rounds come in: to ask every trial at each result would take hours in a sweep of
+    a thousand trials.
     """
 
     def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
         self._chains = chains
-        self._keys: dict[Prefix, str] = {}
+        self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)
+        for trial, rounds in chains.items():
+            for prefix in rounds:
+                self._sharers[prefix].append(trial)
+        self._deepest: dict[TrialKey, tuple[int, str]] = {}
         self._best: dict[TrialKey, tuple[float, str]] = {}
+        self._needs: Counter[str] = Counter()
         self._held: set[str] = set()
 
     def finished(self, trial: TrialKey, number: int, key: str, value: float) -> set[str]:
@@ -23,18 +31,24 @@ class Retention:
 
         Returns the keys of rounds whose weights can go.
         """
-        self._keys[self._chains[trial][number - 1]] = key
         self._held.add(key)
+        changed = {key}
+        for sharer in self._sharers[self._chains[trial][number - 1]]:
+            before, known = self._deepest.get(sharer, (0, ""))
+            if number >= before:
+                self._deepest[sharer] = (number, key)
+                changed.add(self._moved(known, key))
         if trial not in self._best or value > self._best[trial][0]:
+            _, known = self._best.get(trial, (value, ""))
             self._best[trial] = (value, key)
-        unneeded = self._held - self._needed()
+            changed.add(self._moved(known, key))
+        unneeded = {key for key in changed & self._held if not self._needs[key]}
         self._held -= unneeded
         return unneeded
 
-    def _needed(self) -> set[str]:
-        needed = {key for _, key in self._best.values()}
-        for rounds in self._chains.values():
-            deepest = next((self._keys[prefix] for prefix in reversed(rounds) if prefix in self._keys), None)
-            if deepest is not None:
-                needed.add(deepest)
-        return needed
+    def _moved(self, before: str, now: str) -> str:
+        """One need goes from the key ``before`` (none where empty) to ``now``; the key it left."""
+        self._needs[now] += 1
+        if before:
+            self._needs[before] -= 1
+        return before

@@ -1,7 +1,8 @@
 """Which waiting trial may start: one whose next round no other trial is about to make."""
 
-from collections import Counter
-from collections.abc import Mapping
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.tune.execution.tune_controller import TuneController
@@ -30,6 +31,9 @@ class SharingScheduler(FIFOScheduler):
     A waiting trial is PAUSED, which in Ray Tune means: no actor, no resources. Ray starts every PENDING
     trial by itself, so a new trial is paused as it is added, and handed out when its turn comes. A started
     trial claims all its rounds; the claims of a trial that ended, however it ended, are void.
+
+    Ray asks several times a result, so a waiting trial is looked at again only when the round it waits for is made,
+    or is claimed no more.
     """
 
     def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
@@ -38,22 +42,27 @@ class SharingScheduler(FIFOScheduler):
         self._done: set[Prefix] = set()
         self._claims: Counter[Prefix] = Counter()
         self._claimed: set[str] = set()
-        self._known: set[str] = set()
+        self._place: dict[str, int] = {}  # the order in which trials were added
+        self._turn: list[tuple[int, Trial]] = []  # a heap: waiting trials that may be able to start
+        self._held_up: defaultdict[Prefix, list[Trial]] = defaultdict(list)  # the others, by the round they wait for
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """A new trial waits; one that Ray puts back after a failure goes on, with its claims."""
-        if trial.trial_id not in self._known:
-            self._known.add(trial.trial_id)
+        if trial.trial_id not in self._place:
+            self._place[trial.trial_id] = len(self._place)
             trial.status = Trial.PAUSED
             # Tune asks every trial for its folder at the end, also those that Ctrl-C left waiting
             trial.init_local_path()  # type: ignore[no-untyped-call]
+            self._queue(trial)
         else:
             self._claim(trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Its round is made: trials that waited for it may start."""
         if "failed" not in result:
-            self._done.add(self._chain(trial)[result["round"] - 1])
+            made = self._chain(trial)[result["round"] - 1]
+            self._done.add(made)
+            self._look_again([made])
         return self.CONTINUE
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
@@ -72,16 +81,24 @@ class SharingScheduler(FIFOScheduler):
         """The first waiting trial that may start; else the first that already asks for resources."""
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
-        if len(pending) < PENDING_AT_ONCE:
-            for trial in trials:
-                if trial.status == Trial.PAUSED and self._may_start(trial):
-                    self._claim(trial)
-                    return trial
+        while self._turn and len(pending) < PENDING_AT_ONCE:
+            _, trial = heapq.heappop(self._turn)
+            needed = next((prefix for prefix in self._chain(trial) if prefix not in self._done), None)
+            if needed is not None and self._claims[needed]:
+                self._held_up[needed].append(trial)
+            elif trial.status == Trial.PAUSED:
+                self._claim(trial)
+                return trial
         return pending[0] if pending else None
 
-    def _may_start(self, trial: Trial) -> bool:
-        needed = next((prefix for prefix in self._chain(trial) if prefix not in self._done), None)
-        return needed is None or self._claims[needed] == 0
+    def _queue(self, trial: Trial) -> None:
+        heapq.heappush(self._turn, (self._place[trial.trial_id], trial))
+
+    def _look_again(self, prefixes: Iterable[Prefix]) -> None:
+        """At the trials that waited for these rounds."""
+        for prefix in prefixes:
+            for trial in self._held_up.pop(prefix, []):
+                self._queue(trial)
 
     def _claim(self, trial: Trial) -> None:
         if trial.trial_id not in self._claimed:
@@ -92,6 +109,7 @@ class SharingScheduler(FIFOScheduler):
         if trial.trial_id in self._claimed:
             self._claimed.remove(trial.trial_id)
             self._claims.subtract(self._chain(trial))
+            self._look_again(self._chain(trial))
 
     def _chain(self, trial: Trial) -> tuple[Prefix, ...]:
         return self._chains[trial.config["trial"]["fold"], trial.config["trial"]["schedule"]]

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rsrl_ray.sweep.recorder import trial_key
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
+LOOK_S = 1.0
 FACTOR = 5.0  # nor one shorter than so many of the longest rounds
 
 
@@ -36,6 +37,7 @@ class Watchdog(Callback):
         self._console = console
         self._watches: dict[str, Watch] = {}
         self._longest = 0.0
+        self._looked = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; the terminal stays here."""
@@ -58,7 +60,10 @@ class Watchdog(Callback):
         watch.seen = now
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Look for trials that hang."""
+        """Look for trials that hang, once a second at the most."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
         for trial in trials:
             watch, actor = self._watches.get(trial.trial_id), trial.temporary_state.ray_actor
             if trial.status != Trial.RUNNING or watch is None or actor is None or not self._longest:

@@ -17,7 +17,7 @@ from rsrl_ray.artifacts import write_round
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.predictions import predictions, round_metrics
-from rsrl_ray.tracking import Tracker, Trial
+from rsrl_ray.tracking import Round, Tracker, Trial
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]
@@ -80,7 +80,8 @@ def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numb
         def write(folder: Path, number: int = number) -> None:
             write_round(folder, table(fold, number), CONV1, "a round")
 
-        tracker.log_round(trial(experiment, fold, schedule), number, values, "", f"key{number}", 1000.0 + number, write)
+        done = Round(number, values, "", f"key{number}", 1000.0 + number, write)
+        tracker.log_rounds(trial(experiment, fold, schedule), [done])
 
 
 def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:

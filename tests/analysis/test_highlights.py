@@ -14,7 +14,7 @@ from rsrl_ray.analysis.highlight_files import COLUMNS
 from rsrl_ray.analysis.highlights import conv1_maps, highlight
 from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
-from rsrl_ray.tracking import Tracker, Trial, mlflow_uri
+from rsrl_ray.tracking import Round, Tracker, Trial, mlflow_uri
 from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.photos import decode_photo
 
@@ -109,7 +109,7 @@ def experiment(tmp_path_factory):
                 table.to_parquet(path / "predictions.parquet")
 
             values = {"validation_macro_f1": F1[number], "test_macro_f1": 0.1}
-            tracker.log_round(trial, number, values, "", f"key{number}", 1000.0, write)
+            tracker.log_rounds(trial, [Round(number, values, "", f"key{number}", 1000.0, write)])
     return made
 
 

@@ -1,10 +1,21 @@
+import io
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from mlflow import MlflowClient
+from rich.console import Console
 
-from rsrl_ray.sweep import recorder
-from rsrl_ray.sweep.recorder import Writer
+from rsrl_ray.archive import Archive, Record
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep import launch, recorder
+from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder, Writer
+from rsrl_ray.tracked import open_results
 
 
 def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +53,51 @@ def test_what_could_not_be_logged_is_counted_and_does_not_hold_up_the_end(monkey
     for _ in range(3):
         writer.put("a", fails)
     assert writer.close() == 3
+
+
+def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
+    """Put a made-up round into the archive; what a trial reports of it."""
+    generator = np.random.default_rng(number)
+    logits, kept = generator.normal(size=(photos, 5)).astype(np.float32), np.ones(photos, bool)
+    record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0)
+    archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
+    numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
+    return {"round": number, "key": f"{number:02d}", "parent_key": f"{number - 1:02d}", "note": "", **numbers}
+
+
+def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
+    experiment_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer is held up while ten rounds come in, the trial crashes, replays them and goes on."""
+    file = experiment_file(folds={"count": 2, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
+    experiment, console = read_experiment(file, []), Console(file=io.StringIO())
+    task = launch._prepare(experiment, console, skip_bad=False)
+    trials = launch._trials(task)
+    tracker, open_sweep = launch._open_tracker(task, "sweep", {}, console)
+    logged: list[list[int]] = []
+    log_rounds = tracker.log_rounds
+
+    def watched(trial: Any, rounds: Any) -> None:
+        logged.append([done.number for done in rounds])
+        log_rounds(trial, rounds)
+
+    monkeypatch.setattr(tracker, "log_rounds", watched)
+    held = threading.Event()
+    writing = Recorder(task, tracker, open_sweep, trials, None)
+    writing._writer.put("", lambda: bool(held.wait(30)))
+    archive, photos = Archive(experiment.storage), len(task.photos.scores)
+    trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
+    for number in [*range(1, 11), *range(1, 13)]:
+        reported = result(archive, photos, number)
+        writing.on_trial_result(0, [], trial, reported)  # type: ignore[arg-type]
+    held.set()
+    assert writing.close("FINISHED") == (0, "")
+    assert [number for numbers in logged for number in numbers] == list(range(1, 13))
+    assert max(map(len, logged)) == ROUNDS_AT_ONCE
+    tables = open_results(experiment).predictions()[0, "firm"]
+    for number, table in enumerate(tables, start=1):
+        logits = np.random.default_rng(number).normal(size=(photos, 5)).astype(np.float32)
+        np.testing.assert_array_equal(table.filter(like="logit_"), logits)
+    (run,) = open_results(experiment).trial_runs(open_results(experiment).sweep_runs()[0].id)
+    points = MlflowClient(f"sqlite:///{experiment.storage}/mlflow.db").get_metric_history(run.id, "test_macro_f1")
+    assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]

@@ -1,12 +1,15 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rsrl_ray.archive import Archive, Record
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.sweep.retention import Retention
-from rsrl_ray.sweep.scheduler import TrialKey, chain
+from rsrl_ray.sweep.scheduler import Prefix, TrialKey, chain
 
 FIRM, LATER = (0, "firm"), (0, "later")
 CHAINS = {
@@ -67,3 +70,45 @@ def test_equal_values_keep_the_earlier_round(archive: Archive) -> None:
     for number in (1, 2, 3):
         dropped(archive, retention, FIRM, number, f"firm{number}", 0.5)
     assert held(archive) & {"firm1", "firm2", "firm3"} == {"firm1", "firm3"}
+
+
+class Asking:
+    """What `Retention` must tell, found by asking every trial at each result."""
+
+    def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
+        self.chains = chains
+        self.keys: dict[Prefix, str] = {}
+        self.best: dict[TrialKey, tuple[float, str]] = {}
+        self.held: set[str] = set()
+
+    def finished(self, trial: TrialKey, number: int, key: str, value: float) -> set[str]:
+        self.keys[self.chains[trial][number - 1]] = key
+        self.held.add(key)
+        if trial not in self.best or value > self.best[trial][0]:
+            self.best[trial] = (value, key)
+        needed = {key for _, key in self.best.values()}
+        for rounds in self.chains.values():
+            needed |= set([self.keys[prefix] for prefix in rounds if prefix in self.keys][-1:])
+        unneeded = self.held - needed
+        self.held -= unneeded
+        return unneeded
+
+
+GRID: dict[TrialKey, tuple[Prefix, ...]] = {
+    (fold, f"{first}-{second}"): chain(fold, make_schedule({1: first, 3: second}), 5)
+    for fold in (0, 1)
+    for first in (0.5, 0.6)
+    for second in (0.7, 0.8)
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(GRID)), st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), max_size=60))
+def test_counting_needs_tells_what_asking_every_trial_does(steps: list[tuple[TrialKey, float, bool]]) -> None:
+    """Trials in any order; one that crashes (True) starts again at round 1, as a trial does that is put back."""
+    counting, asking, done = Retention(GRID), Asking(GRID), dict.fromkeys(GRID, 0)
+    for trial, value, crashed in steps:
+        done[trial] = 1 if crashed else min(done[trial] + 1, 5)
+        prefix = GRID[trial][done[trial] - 1]
+        merged = str(prefix[:3])  # by content some rounds are the same though their thresholds differ
+        key = f"{done[trial]} {merged}"
+        assert counting.finished(trial, done[trial], key, value) == asking.finished(trial, done[trial], key, value)

@@ -3,10 +3,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.tune.experiment import Trial
 
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, SharingScheduler, chain
+from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, chain
 
 STEPS = {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}
 CHAINS = {(fold, name): chain(fold, make_schedule(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
@@ -115,3 +117,51 @@ def test_only_some_trials_ask_for_resources_at_a_time() -> None:
     for _ in range(many):
         scheduler.choose_trial_to_run(tune).status = Trial.PENDING  # type: ignore
     assert sum(trial.status == Trial.PENDING for trial in tune.get_trials()) == PENDING_AT_ONCE
+
+
+GRID = {
+    (fold, f"{first}-{second}"): chain(fold, make_schedule({1: first, 3: second}), 5)
+    for first in (0.5, 0.6)
+    for second in (0.7, 0.8)
+    for fold in (0, 1)
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["start", "report", "end", "crash"]), st.integers(0, 99)), max_size=80))
+def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple[str, int]]) -> None:
+    """Trials start, report, end and are put back in any order; the choice is checked against the rule itself."""
+    tune = Tune(SharingScheduler(GRID))
+    for fold, name in GRID:
+        tune.add(fold, name)
+    rounds, done = dict.fromkeys(GRID, 0), set[Prefix]()
+
+    def expected() -> str | None:
+        live = [key for key in GRID if tune.trials[key].status in (Trial.RUNNING, Trial.PENDING)]
+        claimed = {prefix for key in live for prefix in GRID[key]}
+        for key, rounds_of in GRID.items():
+            needed = next((prefix for prefix in rounds_of if prefix not in done), None)
+            if tune.trials[key].status == Trial.PAUSED and needed not in claimed:
+                return str(tune.trials[key].trial_id)
+        pending = [trial.trial_id for trial in tune.get_trials() if trial.status == Trial.PENDING]
+        return pending[0] if pending else None
+
+    for event, pick in events:
+        running = [key for key in GRID if tune.trials[key].status == Trial.RUNNING]
+        if event == "start" or not running:
+            wanted = expected()
+            assert tune.start() == wanted
+            continue
+        key = running[pick % len(running)]
+        trial = tune.trials[key]
+        if event == "report" and rounds[key] < len(GRID[key]):
+            rounds[key] += 1
+            done.add(GRID[key][rounds[key] - 1])
+            tune.report(*key, rounds[key])
+        elif event == "end":
+            tune.scheduler.on_trial_complete(tune, trial, {})  # type: ignore[arg-type]
+            trial.status = Trial.TERMINATED
+        elif event == "crash":
+            rounds[key] = 0
+            tune.scheduler.on_trial_error(tune, trial)  # type: ignore[arg-type]
+            trial.status = Trial.PENDING
+            tune.scheduler.on_trial_add(tune, trial)  # type: ignore[arg-type]

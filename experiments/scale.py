@@ -1,0 +1,333 @@
+"""A sweep of many trials whose rounds are toys, on a simulated cluster: what the driver costs, and where it breaks.
+
+Everything is real but the rounds: Ray with several nodes (``ray.cluster_utils``), Tune, scheduler, recorder, MLflow,
+archive, weights kept as needed. A round takes milliseconds and gives logits drawn from a generator seeded by what a
+real round depends on. Needs ``pip install -e '.[test]'``; for example::
+
+    python experiments/scale.py --trials 1000 --rounds 30 --nodes 8
+
+Prints one row for every tenth of the results, and what the parts of the driver took. ``--server`` tracks in a
+``mlflow server`` of its own in place of SQLite; ``--unshared`` gives every schedule thresholds of its own.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import ray
+from PIL import Image
+from ray.cluster_utils import Cluster
+from ray.tune import Callback
+from ray.tune.execution.tune_controller import TuneController
+from rich.console import Console
+
+from rsrl_ray import config
+from rsrl_ray.storage import Storage
+from rsrl_ray.sweep import launch, trainable
+from rsrl_ray.sweep.progress import Progress
+from rsrl_ray.sweep.recorder import Recorder
+from rsrl_ray.sweep.retention import Retention
+from rsrl_ray.sweep.scheduler import SharingScheduler
+from rsrl_ray.sweep.watchdog import Watchdog
+from rsrl_ray.vision.network import Conv1
+
+FOLDS = 5
+SCORES = {2: 0.1, 3: 0.24, 4: 0.42, 5: 0.17, 6: 0.07}  # shares of the photos
+OPERATIONS = ("read", "write", "delete")
+OBJECT_STORE = 100 << 20  # bytes a node
+
+
+class ToyLearner:
+    """A `Learner` whose weights are four numbers, and whose logits are drawn from a generator seeded by them."""
+
+    device_kind = "cpu"
+
+    def __init__(self, network: Any, training: Any, warm_start: Any, start: Any, pixels: Any, labels: Any, **more: Any):
+        self._labels, self._classes = labels, more["classes"]
+
+    def fit(self, parent: Any, kept: np.ndarray, number: int) -> dict[str, np.ndarray]:
+        """Weights that depend on parent, kept photos and number, as a real round's do."""
+        seed = [zlib.crc32(kept.tobytes()), number, *(zlib.crc32(array.tobytes()) for array in parent.values())]
+        return {"w": np.random.default_rng(seed).normal(size=4).astype(np.float32)}
+
+    def logits(self, weights: dict[str, np.ndarray]) -> np.ndarray:
+        """[N, C], leaning to the label."""
+        generator = np.random.default_rng(zlib.crc32(weights["w"].tobytes()))
+        logits = generator.normal(size=(len(self._labels), self._classes))
+        logits[np.arange(len(self._labels)), self._labels] += 1.5
+        return logits.astype(np.float32)
+
+    def conv1(self, weights: dict[str, np.ndarray]) -> Conv1:
+        """As large as AlexNet's."""
+        weight = np.resize(weights["w"], (64, 3, 11, 11))
+        return Conv1(weight, np.zeros(64, np.float32), (4, 4), (2, 2))
+
+
+class ToyTrial(trainable.RSRLTrial):
+    """A trial with toy rounds, which tells in its results how often it used storage."""
+
+    def setup(self, config: dict[str, Any], task: trainable.Task | None = None) -> None:
+        """Put the toy learner into this process."""
+        self._operations = counted_storage()
+        trainable.Learner = ToyLearner
+        super().setup(config, task)
+
+    def step(self) -> dict[str, Any]:
+        """The round, and the operations since the last one."""
+        result = super().step() | {f"storage_{name}": self._operations[name] for name in OPERATIONS}
+        self._operations.clear()
+        return result
+
+
+def counted_storage() -> dict[str, int]:
+    """Count the calls of `Storage` in this process from now on."""
+    counts: dict[str, int] = defaultdict(int)
+
+    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            counts[name] += 1
+            return method(*arguments)
+
+        return call
+
+    for name in OPERATIONS:
+        setattr(Storage, name, counting(name, getattr(Storage, name)))
+    return counts
+
+
+class Clock:
+    """Calls, wall time and CPU time of the calling thread, by name."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
+
+    def watch(self, owner: type, *names: str) -> None:
+        """Time methods of a class from now on."""
+        for name in names:
+            setattr(owner, name, self._timed(f"{owner.__name__}.{name}", getattr(owner, name)))
+
+    def _timed(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            wall, thread = time.perf_counter(), time.thread_time()
+            try:
+                return method(*arguments, **named)
+            finally:
+                spent = self.spent[label]
+                spent[0] += 1
+                spent[1] += time.perf_counter() - wall
+                spent[2] += time.thread_time() - thread
+
+        return call
+
+
+class Meter(Callback):
+    """One sample a result: wall time, CPU time of the driver's main thread, memory, what the log lacks."""
+
+    def __init__(self, recorder: Recorder, results: int) -> None:
+        self._recorder, self._process = recorder, psutil.Process()
+        self._tenth = max(1, results // 10)
+        self.samples: list[tuple[float, float, float, int]] = []
+        self.operations: dict[str, int] = defaultdict(int)
+        self.reused = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Sample."""
+        queued = sum(map(len, list(self._recorder._writer._jobs.values())))
+        memory = self._process.memory_info().rss / 2**20
+        self.samples.append((time.perf_counter(), time.thread_time(), memory, queued))
+        self.reused += result["reused"]
+        for name in OPERATIONS:
+            self.operations[name] += result[f"storage_{name}"]
+        if len(self.samples) % self._tenth == 0:
+            self._print_tenth()
+
+    def _print_tenth(self) -> None:
+        if len(self.samples) == self._tenth:
+            print("results  ms a result: mean    p50    p99  CPU of the main thread  RSS MiB  queued")
+        gaps = 1e3 * np.diff(np.array(self.samples[-self._tenth :])[:, :2], axis=0)
+        wall, (_, _, memory, queued) = gaps[:, 0], self.samples[-1]
+        spread = f"{wall.mean():12.1f} {np.percentile(wall, 50):6.1f} {np.percentile(wall, 99):6.1f}"
+        print(f"{len(self.samples):7d} {spread} {gaps[:, 1].mean():23.2f} {memory:8.0f} {queued:7d}", flush=True)
+
+
+def schedules(count: int, rounds: int, unshared: bool) -> dict[str, dict[int, Any]]:
+    """A grid: K of revision 1 on, of a third of the rounds on, of two thirds on, so that trials branch like a tree.
+
+    Unshared, each schedule has its own K from revision 1 on.
+    """
+    levels = np.linspace(0.5, 0.9, count).round(6).tolist()
+    if unshared:
+        return {f"s{n}": {1: k} for n, k in enumerate(levels)}
+    early, middle, late = [0.5, 0.6, 0.7, 0.8, 0.85], [0.55, 0.65, 0.75, 0.8, 0.9], levels
+    return {
+        f"s{n}": {1: early[n % 5], 1 + rounds // 3: middle[n // 5 % 5], 1 + 2 * rounds // 3: late[n]}
+        for n in range(count)
+    }
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    """Grey pictures of one pixel's noise, and their scores."""
+    rows = ["image,score"]
+    generator = np.random.default_rng(0)
+    for score, share in SCORES.items():
+        for number in range(round(count * share)):
+            name = f"{score}-{number}.png"
+            Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / name)
+            rows.append(f"{name},{score}")
+    (folder / "photos.csv").write_text("\n".join(rows) + "\n")
+    return folder / "photos.csv"
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """An MLflow server on this machine; yields its URI."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/served"]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{uri}/health", timeout=2).close()
+                break
+            time.sleep(1)
+        yield uri
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()
+
+
+@contextlib.contextmanager
+def simulated_cluster(nodes: int, cpus: int) -> Iterator[None]:
+    """Ray with a head that runs no trial and ``nodes`` nodes of ``cpus`` logical CPUs."""
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # apart from this machine's own Rays
+    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head, connect=False)
+    for _ in range(nodes):
+        cluster.add_node(num_cpus=cpus, object_store_memory=OBJECT_STORE)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str, float]]:
+    """Run the sweep with toy rounds, measured."""
+    meters: list[Meter] = []
+    times: dict[str, float] = {}
+    fit, close = launch._fit, Recorder.close
+
+    def measured_fit(task: Any, trials: Any, scheduler: Any, callbacks: list[Callback]) -> None:
+        recorder = next(callback for callback in callbacks if isinstance(callback, Recorder))
+        meters.append(Meter(recorder, len(trials) * experiment.rounds))
+        began = time.perf_counter()
+        fit(task, trials, scheduler, [*callbacks, meters[0]])
+        times["trials_s"] = time.perf_counter() - began
+
+    def measured_close(recorder: Recorder, status: str) -> tuple[int, str]:
+        times["backlog"] = sum(map(len, recorder._writer._jobs.values()))
+        began = time.perf_counter()
+        try:
+            return close(recorder, status)
+        finally:
+            times["backlog_s"] = time.perf_counter() - began
+
+    launch._fit, launch.RSRLTrial, Recorder.close = measured_fit, ToyTrial, measured_close
+    clock.watch(TuneController, "step", "_process_trial_result", "checkpoint", "_maybe_add_actors", "_cleanup_trials")
+    clock.watch(SharingScheduler, "choose_trial_to_run", "on_trial_result")
+    clock.watch(Retention, "finished")
+    clock.watch(Recorder, "on_trial_result", "_log")
+    clock.watch(Progress, "on_trial_result", "on_step_end")
+    clock.watch(Watchdog, "on_step_end")
+    began = time.perf_counter()
+    outcome = launch.run_sweep(experiment, Console(file=io.StringIO(), width=200))
+    times["all_s"] = time.perf_counter() - began
+    assert not outcome.failed, outcome.failed
+    assert not outcome.stopped, outcome.stopped
+    return meters[0], times | {"finished": len(outcome.finished), "unlogged": outcome.unlogged}
+
+
+def rows(database: Path) -> dict[str, int]:
+    """Rows of MLflow's tables."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        tables = ("runs", "metrics", "latest_metrics", "params", "tags")
+        return {table: connection.execute(f"select count(*) from {table}").fetchone()[0] for table in tables}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000, help=f"a multiple of {FOLDS}")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--cpus", type=int, default=2, help="trials at a time on a node (each 0.3 GB)")
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--server", action="store_true", help="track in an `mlflow server`, not in SQLite")
+    parser.add_argument("--unshared", action="store_true", help="no two schedules share more than round 1")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run and print."""
+    given = arguments()
+    folder = Path(tempfile.mkdtemp(prefix="rsrl-scale-"))
+    print(json.dumps(vars(given)), folder, flush=True)
+    with contextlib.ExitStack() as stack:
+        uri = stack.enter_context(mlflow_server(folder)) if given.server else None
+        stack.enter_context(simulated_cluster(given.nodes, given.cpus))
+        operations, clock = counted_storage(), Clock()
+        experiment = config.Experiment(
+            name="scale",
+            photos=str(write_photos(folder, given.photos)),
+            storage=str(folder),
+            schedules=schedules(given.trials // FOLDS, given.rounds, given.unshared),
+            folds=config.Folds(count=FOLDS, validation=0.2),
+            network=config.Network(backbone="small", weights="none", image_size=32),
+            rounds=given.rounds,
+            archive=config.Archive(weights="needed"),
+            mlflow=uri,
+        )
+        before = psutil.Process().memory_info().rss / 2**20
+        meter, times = sweep(experiment, clock)
+        after = psutil.Process().memory_info().rss / 2**20
+        results = len(meter.samples)
+        print(f"{'calls of':40s} {'number':>8s} {'wall s':>8s} {'CPU s':>8s} {'CPU ms each':>12s}")
+        for name, (number, wall, thread) in sorted(clock.spent.items(), key=lambda item: -item[1][2]):
+            print(f"{name:40s} {number:8.0f} {wall:8.1f} {thread:8.1f} {1e3 * thread / number:12.3f}")
+        print({name: round(value, 1) for name, value in times.items()})
+        print(f"results {results}, reused {meter.reused:.0f}, threads {threading.active_count()}")
+        print(f"driver MiB: {before:.0f} before, {after:.0f} after")
+        print("storage, in the trials a round:", {name: meter.operations[name] / results for name in OPERATIONS})
+        print("storage, in the driver a round:", {name: operations[name] / results for name in OPERATIONS})
+        found = rows(folder / "mlflow.db")
+        print("MLflow:", found, f"{sum(found.values()) / (times['trials_s'] + times['backlog_s']):.0f} rows a second")
+
+
+if __name__ == "__main__":
+    main()
