@@ -29,8 +29,9 @@ class Watch:
 class Watchdog(Callback):
     """Kills the actor of a trial that is silent for far longer than any round of this sweep took.
 
-    Until a round was trained here nobody knows how long one takes, and nothing is killed. A trial that was started
-    anew may have to make again every round that it has, whose weights were not kept, before it reports.
+    How long a round takes is known once one was reported, trained here or found in the archive; before, nothing is
+    killed. A trial that was started anew may have to make again every round that it has, whose weights were not kept,
+    before it reports.
     """
 
     def __init__(self, console: Console) -> None:
@@ -55,6 +56,7 @@ class Watchdog(Callback):
         watch, now = self._watches[trial.trial_id], time.monotonic()
         if "round" in result:
             watch.rounds = result["round"]
+            self._longest = max(self._longest, result["seconds"])
             if now - watch.seen > result["seconds"] / 2:  # else it came from the archive
                 watch.trained, self._longest = True, max(self._longest, now - watch.seen)
         watch.seen = now

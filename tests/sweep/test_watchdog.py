@@ -1,0 +1,51 @@
+"""After how much silence a trial is taken for hung; that it then is started again, `test_laws` shows with real Ray."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from rsrl_ray.sweep import watchdog
+from rsrl_ray.sweep.watchdog import Watchdog
+
+
+def trial(fold: int) -> Any:
+    config = {"trial": {"fold": fold, "schedule": "none"}}
+    state = SimpleNamespace(ray_actor=f"actor {fold}")
+    return SimpleNamespace(trial_id=str(fold), status=Trial.RUNNING, config=config, temporary_state=state)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "longest_silence"),
+    [
+        ([], None),  # nobody knows how long a round takes
+        ([(1.0, 900.0)], 2 * 5 * 900.0),  # from the archive: round 1 may have to be made again, then comes round 2
+        ([(900.0, 890.0)], 5 * 900.0),  # trained here, in 890 of the 900 s
+        ([(60.0, 60.0)], 1800.0),  # never less than half an hour
+    ],
+)
+def test_a_hang_is_known_by_the_rounds_that_were_reported(
+    rounds: list[tuple[float, float]], longest_silence: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, killed = [1000.0], list[str]()
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watchdog.ray, "kill", killed.append)
+    dog, subject = Watchdog(Console(file=io.StringIO())), trial(0)
+    dog.on_trial_start(0, [subject], subject)
+    for number, (passed, seconds) in enumerate(rounds, start=1):
+        now[0] += passed
+        dog.on_trial_result(0, [subject], subject, {"round": number, "seconds": seconds})
+    if longest_silence is None:
+        now[0] += 1e6
+        dog.on_step_end(0, [subject])
+        assert killed == []
+        return
+    now[0] += longest_silence
+    dog.on_step_end(0, [subject])
+    assert killed == []
+    now[0] += 1.5
+    dog.on_step_end(0, [subject])
+    assert killed == ["actor 0"]
