@@ -11,8 +11,7 @@ class Retention:
 
     A trial, running, waiting or finished, needs those of the deepest of its rounds that is done, by whomever: it goes
     on from there, now or when rounds are added. And those of its best round so far are kept as its model. How many
-    trials need a round is counted as rounds come in: to ask every trial at each result would take hours in a sweep of
-    a thousand trials.
+    trials need a round is counted as rounds come in: to ask a thousand trials at each result takes over 10 ms.
     """
 
     def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
@@ -24,14 +23,13 @@ class Retention:
         self._deepest: dict[TrialKey, tuple[int, str]] = {}
         self._best: dict[TrialKey, tuple[float, str]] = {}
         self._needs: Counter[str] = Counter()
-        self._held: set[str] = set()
+        self._gone: set[str] = set()
 
     def finished(self, trial: TrialKey, number: int, key: str, value: float) -> set[str]:
         """Round ``number`` of ``trial`` is in the archive under ``key``; ``value`` is what rounds are chosen by.
 
-        Returns the keys of rounds whose weights can go.
+        Returns the keys of rounds whose weights can go, each once: trials that share a round all report it.
         """
-        self._held.add(key)
         changed = {key}
         for sharer in self._sharers[self._chains[trial][number - 1]]:
             before, known = self._deepest.get(sharer, (0, ""))
@@ -42,8 +40,8 @@ class Retention:
             _, known = self._best.get(trial, (value, ""))
             self._best[trial] = (value, key)
             changed.add(self._moved(known, key))
-        unneeded = {key for key in changed & self._held if not self._needs[key]}
-        self._held -= unneeded
+        unneeded = {key for key in changed - self._gone if key and not self._needs[key]}
+        self._gone |= unneeded
         return unneeded
 
     def _moved(self, before: str, now: str) -> str:

@@ -72,6 +72,16 @@ def test_equal_values_keep_the_earlier_round(archive: Archive) -> None:
     assert held(archive) & {"firm1", "firm2", "firm3"} == {"firm1", "firm3"}
 
 
+def test_a_round_that_many_share_is_let_go_once() -> None:
+    trials = [(0, f"late{k}") for k in range(5)]
+    retention = Retention({trial: chain(0, make_schedule({1: 0.5, 4: k / 10}), 5) for k, trial in enumerate(trials)})
+    told = [
+        [retention.finished(trial, number, f"round{number}", number / 10) for number in (1, 2, 3, 4)]
+        for trial in trials
+    ]
+    assert told == [[set(), {"round1"}, {"round2"}, {"round3"}]] + [[set()] * 4] * 4
+
+
 class Asking:
     """What `Retention` must tell, found by asking every trial at each result."""
 
@@ -79,18 +89,19 @@ class Asking:
         self.chains = chains
         self.keys: dict[Prefix, str] = {}
         self.best: dict[TrialKey, tuple[float, str]] = {}
-        self.held: set[str] = set()
+        self.reported: set[str] = set()
+        self.gone: set[str] = set()
 
     def finished(self, trial: TrialKey, number: int, key: str, value: float) -> set[str]:
         self.keys[self.chains[trial][number - 1]] = key
-        self.held.add(key)
+        self.reported.add(key)
         if trial not in self.best or value > self.best[trial][0]:
             self.best[trial] = (value, key)
         needed = {key for _, key in self.best.values()}
         for rounds in self.chains.values():
             needed |= set([self.keys[prefix] for prefix in rounds if prefix in self.keys][-1:])
-        unneeded = self.held - needed
-        self.held -= unneeded
+        unneeded = self.reported - needed - self.gone
+        self.gone |= unneeded
         return unneeded
 
 
