@@ -50,7 +50,7 @@ class Finder(importlib.machinery.PathFinder):
             load = spec.loader.exec_module
             def exec_module(module):
                 load(module)
-                vars(module).update(GATE=GATE, gate=gate, itertools=itertools, time=time)
+                vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
                 exec(CODE[name], vars(module))
             spec.loader.exec_module = exec_module
         return spec
@@ -103,7 +103,7 @@ def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds: float = 300) -> None:
     """Wait until it holds, while the driver runs."""
     deadline = time.monotonic() + seconds
     while not holds():
