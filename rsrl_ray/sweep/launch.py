@@ -66,12 +66,14 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
-            def leave() -> None:
+            def leave(address: str) -> None:
                 progress.close()
+                kept = "what is done is kept, the same command goes on in a new Ray"
+                console.print(f"[bold red]Ray at {address} is gone[/]; {kept}", highlight=False, soft_wrap=True)
                 recorder.close("KILLED")
 
             try:
-                with lifeline(console, leave):
+                with lifeline(leave):
                     _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
             finally:
                 progress.close()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import ray
-from rich.console import Console
-from rich.markup import escape
 
 PROBE_S = 1.0  # between two looks at the head
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
@@ -17,11 +15,11 @@ LOST = 1  # exit status, which is also Ray's own
 
 
 @contextlib.contextmanager
-def lifeline(console: Console, close: Callable[[], object]) -> Iterator[None]:
+def lifeline(leave: Callable[[str], None]) -> Iterator[None]:
     """While the body runs, end this process where Ray's head has not answered for two thirds of Ray's own patience.
 
-    After that patience, 60 s, Ray ends every process that is connected to it,
-    at once, whatever it does. ``close`` is called before, to leave the log in order.
+    After that patience, 60 s, Ray ends every process that is connected to it, at once, whatever it does. ``leave`` is
+    called before, with Ray's address, to say so and to leave the log in order.
     """
     patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
     address = ray.get_runtime_context().gcs_address
@@ -33,13 +31,7 @@ def lifeline(console: Console, close: Callable[[], object]) -> Iterator[None]:
             if _answers(address):
                 seen = time.monotonic()
             elif time.monotonic() - seen > patience:
-                close()
-                console.print(
-                    f"[bold red]Ray at {escape(address)} is gone[/]; what is done is kept, "
-                    "the same command goes on in a new Ray",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                leave(address)
                 os._exit(LOST)
 
     thread = threading.Thread(target=watch, name="lifeline", daemon=True)
