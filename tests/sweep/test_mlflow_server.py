@@ -66,7 +66,7 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
         ]
         quiet = subprocess.DEVNULL
         started.append(subprocess.Popen([*command, *store], stdout=quiet, stderr=quiet, start_new_session=True))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
