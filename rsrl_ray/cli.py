@@ -40,7 +40,7 @@ commands:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0 done, 1 trials failed or photos are bad, 2 a mistake, 130 stopped."""
+    """Run one command; its exit status: 0 done, 1 failed trials, bad photos or a lost Ray, 2 a mistake, 130 stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
         "demo": _demo,

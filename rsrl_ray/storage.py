@@ -1,6 +1,7 @@
 """A directory or a bucket: files appear whole or not at all, and a bucket that is away for a while is waited for."""
 
 import contextlib
+import os
 import re
 import time
 import uuid
@@ -79,9 +80,8 @@ class Storage:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _refused(self, what: str, path: str, error: OSError) -> StorageError:
-        cause = redacted(error.strerror or str(error)).strip()
         return StorageError(
-            f"storage: cannot {what} {self.where(path)} ({cause}); mend that, then the same command goes on"
+            f"storage: cannot {what} {self.where(path)} ({_cause(error)}); mend that, then the same command goes on"
         )
 
     def _replace(self, path: str, content: bytes) -> None:
@@ -138,7 +138,12 @@ def probe_storage(root: str) -> None:
             stream.write(b"probe")
         system.delete_file(path)
     except OSError as error:
-        raise ValueError(f"storage: cannot write to {redacted(root)} ({redacted(str(error))})") from error
+        raise ValueError(f"storage: cannot write to {redacted(root)} ({_cause(error)})") from error
+
+
+def _cause(error: OSError) -> str:
+    """The system's words where it has some: pyarrow's tell of its own code."""
+    return os.strerror(error.errno) if error.errno else redacted(error.strerror or str(error)).strip()
 
 
 def artifact_place(root: str) -> str:

@@ -5,11 +5,13 @@ Runs are found by their tags, so a sweep that is taken up again goes on in the s
 twice is stored once: timestamps come from the archived rounds.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 from rsrl_ray.config import Experiment
 
 DATABASE = "mlflow.db"
+OPENED = "rsrl.opened"  # a sweep's place among the experiment's, in the order in which they were taken up last
 SWEEP, TRIAL, LOGGED, DRIVER, REASON = (
     "rsrl.sweep",
     "rsrl.trial",
@@ -89,7 +92,8 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
         """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None."""
         settle_mlflow()
-        self._client = MlflowClient(tracking_uri=uri)
+        with _alone(uri):
+            self._client = MlflowClient(tracking_uri=uri)
         self._experiment, self._artifacts = experiment, artifacts
         self._sweep = ""
         self._runs: dict[str, str] = {}
@@ -110,7 +114,8 @@ class Tracker:
         run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
         self._runs[""] = run_id
         self._client.update_run(run_id, status="RUNNING")
-        tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", MLFLOW_RUN_NOTE: note}
+        place = str(1 + max(map(_opened, self._sweeps())))
+        tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", OPENED: place, MLFLOW_RUN_NOTE: note}
         known = self._client.get_run(run_id).data.params  # MLflow refuses a second value, such as a file's new path
         new = {name: value for name, value in params.items() if name not in known}
         self._client.log_batch(run_id, params=_params(new), tags=_tags(tags))
@@ -156,7 +161,7 @@ class Tracker:
         self._client.set_terminated(self._runs[""], status)
 
     def newest(self) -> tuple[str, dict[str, str]] | None:
-        """Id and recipe of the sweep of this experiment that was begun last, or None."""
+        """Id and recipe of the sweep of this experiment that was taken up last, or None."""
         sweeps = self._sweeps()
         return (sweeps[0].data.tags[SWEEP], dict(sweeps[0].data.params)) if sweeps else None
 
@@ -186,9 +191,10 @@ class Tracker:
         return str(self._client.create_run(self._experiment_id(), tags=tags).info.run_id)
 
     def _sweeps(self, status: str = "") -> list[Run]:
-        """Parent runs, newest first."""
+        """Parent runs, the one that was taken up last first; counted, since clocks are set back."""
         also = f" and attributes.status = '{status}'" if status else ""
-        return self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''{also}")
+        runs = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''{also}")
+        return sorted(runs, key=_opened, reverse=True)
 
     def _search(self, condition: str) -> list[Run]:
         """Runs of this experiment, newest first."""
@@ -247,6 +253,21 @@ def is_alive(driver: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
+    with contextlib.ExitStack() as held:
+        if uri.startswith("sqlite:///"):
+            path = uri.removeprefix("sqlite:///").partition("?")[0]
+            with contextlib.suppress(OSError):  # where nothing can be written nothing is made
+                fcntl.flock(held.enter_context(open(f"{path}.lock", "w")), fcntl.LOCK_EX)
+        yield
+
+
+def _opened(sweep: Run) -> int:
+    return int(sweep.data.tags.get(OPENED, 0))
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,18 @@ def test_newest_sweep_and_its_recipe(tracker: Results, uri: str) -> None:
     begin(tracker)
     begin(Results(uri, "photos"), "sweep-1", rate=0.1)
     assert tracker.newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
+
+
+def test_the_newest_sweep_is_the_one_taken_up_last_whatever_the_clock_says(
+    tracker: Results, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tracker)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    begin(Results(uri, "photos"), "sweep-1", rate=0.1)
+    assert tracker.newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
+    begin(Results(uri, "photos"))
+    assert tracker.newest() == ("sweep-0", {"seed": "0"})
 
 
 def test_a_deleted_experiment_is_said(tracker: Results, uri: str) -> None:

@@ -95,6 +95,12 @@ def _connect() -> None:
             f"cannot join Ray ({where}): {str(error).splitlines()[0]}; unset RAY_ADDRESS, or run `ray stop`, "
             "to sweep on this machine alone"
         ) from error
+    except Exception as error:
+        if type(error) is not Exception:  # Ray has no name of its own for a start that takes longer than 30 s
+            raise
+        raise ValueError(
+            f"Ray did not start: {str(error).splitlines()[0]} Where the machine is busy, the same command tries again"
+        ) from error
 
 
 def _check_room(resources: Resources, joined: bool, console: Console) -> None:

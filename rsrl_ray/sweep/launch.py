@@ -17,6 +17,7 @@ from rsrl_ray.core.folds import make_folds
 from rsrl_ray.storage import artifact_place, probe_storage, redacted
 from rsrl_ray.sweep.cluster import gpu_share, quiet_ray
 from rsrl_ray.sweep.data import describe_folds, folds_csv, load
+from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
@@ -64,8 +65,16 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
             task = _with_gpu_share(task, console)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
+
+            def leave(address: str) -> None:
+                progress.close()
+                kept = "what is done is kept, the same command goes on in a new Ray"
+                console.print(f"[bold red]Ray at {address} is gone[/]; {kept}", highlight=False, soft_wrap=True)
+                recorder.close("KILLED")
+
             try:
-                _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
+                with lifeline(leave):
+                    _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
             finally:
                 progress.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
@@ -150,7 +159,7 @@ def _open_tracker(
     try:
         tracker = tracking.Tracker(uri, experiment.name, artifacts)
     except Exception as error:
-        raise ValueError(f"mlflow: {uri}: {error}") from error
+        raise ValueError(f"mlflow: {uri}: {str(error).splitlines()[0]}") from error
 
     def open_sweep() -> None:
         tracker.open_sweep(sweep, knobs, note, files)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
 from rich.console import Console
 
-from rsrl_ray.config import recipe
+from rsrl_ray.config import Resources, recipe
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import cluster
 from rsrl_ray.sweep.launch import run_sweep
@@ -45,3 +46,14 @@ def test_an_automatic_share_needs_a_gpu_and_changes_no_result(experiment_file: C
     assert recipe(experiment) == recipe(read_experiment(experiment_file(resources={"gpus": 0.5})))
     with pytest.raises(ValueError, match=r"^resources\.gpus: auto for a trial, but this machine has 0$"):
         run_sweep(experiment, Console(file=io.StringIO()))
+
+
+def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    said = "^Ray did not start: The current node timed out .* the same command tries again$"
+    with pytest.raises(ValueError, match=said), cluster.quiet_ray(Resources(), Console(quiet=True)):
+        pass

@@ -1,94 +1,46 @@
 """The laws of a sweep, with real Ray, real MLflow and real files: same bits, nothing twice, nothing lost."""
 
-import contextlib
 import io
 import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 import psutil
 import pytest
 from conftest import write_experiment
 from rich.console import Console
+from sweep.sweeping import (
+    Tables,
+    Write,
+    assert_same_bits,
+    bits,
+    children,
+    entries,
+    kill_workers,
+    start_driver,
+    statuses,
+    swept,
+    tables,
+    wait_for_rounds,
+)
 
-from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import watchdog
-from rsrl_ray.sweep.launch import Outcome, run_sweep
+from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.tracked import open_results
-from rsrl_ray.tracking import mlflow_uri
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-Tables = dict[tuple[int, str], list[pd.DataFrame]]
-Write = Callable[..., Path]
 FOLDS = {"count": 2, "validation": 0.2}
 PARALLEL = {"cpus": 1}  # two trials at a time
-
-
-def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
-    """Run the sweep in this process; how it ended and what it printed."""
-    console = Console(file=io.StringIO(), width=200)
-    outcome = run_sweep(read_experiment(file, overrides), console)
-    assert isinstance(console.file, io.StringIO)
-    return outcome, console.file.getvalue()
-
-
-def tables(file: Path) -> Tables:
-    return open_results(read_experiment(file)).predictions()
-
-
-def assert_same_bits(first: Tables, second: Tables) -> None:
-    assert first.keys() == second.keys()
-    for trial, rounds in first.items():
-        assert len(rounds) == len(second[trial])
-        for ours, theirs in zip(rounds, second[trial], strict=True):
-            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
-
-
-def entries(file: Path) -> dict[str, int]:
-    """The archive's rounds by key, with the time each was written."""
-    folder = Path(read_experiment(file).storage, "rounds")
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/*/manifest.json")}
 
 
 def weights(file: Path) -> set[str]:
     folder = Path(read_experiment(file).storage, "rounds")
     return {path.parent.name for path in folder.glob("*/*/weights.safetensors")}
-
-
-def bits(storage: Path) -> dict[str, bytes]:
-    """Logits, kept masks, weights: every byte of every round."""
-    files = sorted(storage.glob("rounds/*/*/*.safetensors"))
-    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
-
-
-def children(experiment: Experiment) -> pd.DataFrame:
-    client = mlflow.MlflowClient(mlflow_uri(experiment))
-    found = client.get_experiment_by_name(experiment.name)
-    assert found is not None
-    runs = client.search_runs([found.experiment_id], "tags.`rsrl.trial` != ''")
-    rows = []
-    for run in runs:
-        for name in run.data.metrics:
-            points = client.get_metric_history(run.info.run_id, name)
-            rows += [(run.info.run_name, run.info.status, name, point.step, point.value) for point in points]
-    return pd.DataFrame(rows, columns=["run", "status", "metric", "step", "value"])
-
-
-def statuses(experiment: Experiment) -> list[str]:
-    client = mlflow.MlflowClient(mlflow_uri(experiment))
-    found = client.get_experiment_by_name(experiment.name)
-    assert found is not None
-    return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
 
 
 @pytest.fixture(scope="module")
@@ -229,19 +181,6 @@ def test_a_worker_that_hangs_is_started_again(
     assert_same_bits(tables(file), reference)
 
 
-def kill_workers(
-    stop: threading.Event, killed: list[int], due: Callable[[], bool], sent: signal.Signals = signal.SIGKILL
-) -> None:
-    """Send a trial's process a signal whenever ``due``, until ``stop``."""
-    while not stop.is_set():
-        with contextlib.suppress(psutil.Error):  # processes come and go
-            for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
-                if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
-                    process.send_signal(sent)
-                    killed.append(process.pid)
-        time.sleep(0.02)
-
-
 def test_a_trial_that_always_crashes_in_one_round_is_given_up(experiment_file: Write) -> None:
     training = {"epochs": 100, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"}
     file = experiment_file(schedules={"none": {1: 0.0}}, rounds=3, folds={**FOLDS, "use": [0]}, training=training)
@@ -267,24 +206,6 @@ def test_a_trial_that_diverges_says_so_and_the_others_go_on(experiment_file: Wri
     assert said in " ".join(printed.split())
     (state,) = open_results(read_experiment(file)).states()
     assert (state.status, state.reason) == ("FAILED", said)
-
-
-def start_driver(file: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while len(entries(file)) < count:
-        assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
+from sweep.sweeping import bits, children, statuses, swept
 
+from rsrl_ray import tracking
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
 from rsrl_ray.sweep.launch import run_sweep
@@ -64,7 +66,7 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
         ]
         quiet = subprocess.DEVNULL
         started.append(subprocess.Popen([*command, *store], stdout=quiet, stderr=quiet, start_new_session=True))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
@@ -149,3 +151,37 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
             assert [point.step for point in points] == [1, 2, 3, 4], metric
     rounds = open_results(experiment).predictions()
     assert {trial: len(tables) for trial, tables in rounds.items()} == dict.fromkeys(rounds, 4)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_server_lost_between_the_last_round_and_the_end_of_the_sweep(
+    experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_S", 0.2)
+    monkeypatch.setattr(recorder, "PATIENCE_S", 1.0)
+    uri, fold = f"http://127.0.0.1:{port}", {"count": 2, "validation": 0.2, "use": [0]}
+    file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}})
+    server, end_trial = start_server(), tracking.Tracker.end_trial
+
+    def lost(tracker: tracking.Tracker, trial: tracking.Trial, status: str, reason: str = "") -> None:
+        assert tracker.rounds_logged(trial) == 2 or server.poll() is not None
+        kill(server)
+        end_trial(tracker, trial, status, reason)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking.Tracker, "end_trial", lost)
+        outcome, printed = swept(file)
+    assert server.poll() is not None
+    assert (len(outcome.finished), outcome.unlogged) == (1, 2)  # the end of the trial, the end of the sweep
+    assert "MLflow lacks 2 entries" in printed
+    archive = bits(Path(read_experiment(file).storage))
+    assert len(archive) == 2 * 2
+
+    start_server()
+    assert statuses(read_experiment(file)) == ["RUNNING"] * 2
+    outcome, _ = swept(file)
+    assert (len(outcome.finished), outcome.unlogged) == (1, 0)
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 2
+    log = children(read_experiment(file))
+    assert set(log.step) == {1, 2} and not log.duplicated(["run", "metric", "step"]).any()
+    assert bits(Path(read_experiment(file).storage)) == archive

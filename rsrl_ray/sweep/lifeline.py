@@ -1,0 +1,52 @@
+"""A Ray that is gone takes the driver with it, with a line of its own code's names: here the user is told before."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import ray
+
+PROBE_S = 1.0  # between two looks at the head
+RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+LOST = 1  # exit status, which is also Ray's own
+
+
+@contextlib.contextmanager
+def lifeline(leave: Callable[[str], None]) -> Iterator[None]:
+    """While the body runs, end this process where Ray's head has not answered for two thirds of Ray's own patience.
+
+    After that patience, 60 s, Ray ends every process that is connected to it, at once, whatever it does. ``leave`` is
+    called before, with Ray's address, to say so and to leave the log in order.
+    """
+    patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
+    address = ray.get_runtime_context().gcs_address
+    ended = threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not ended.wait(PROBE_S):
+            if _answers(address):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > patience:
+                leave(address)
+                os._exit(LOST)
+
+    thread = threading.Thread(target=watch, name="lifeline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""Sweeps in this process and as drivers of their own, what they leave behind, and how faults are brought about."""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import psutil
+from rich.console import Console
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep.launch import Outcome, run_sweep
+from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking import mlflow_uri
+
+Tables = dict[tuple[int, str], list[pd.DataFrame]]
+Write = Callable[..., Path]
+
+SITE = """\
+import importlib.machinery, itertools, os, sys, time
+
+GATE, CODE = {gate!r}, {code!r}
+
+
+def gate(function, when=lambda *arguments: True):
+    def held(*arguments):
+        if os.path.isdir(GATE) and when(*arguments):
+            open(f"{{GATE}}/{{os.getpid()}}", "w").close()
+            while os.path.isdir(GATE):
+                time.sleep(0.02)
+        return function(*arguments)
+    return held
+
+
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = super().find_spec(name, path, target) if name in CODE else None
+        if spec is not None:
+            load = spec.loader.exec_module
+            def exec_module(module):
+                load(module)
+                vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
+                exec(CODE[name], vars(module))
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+class Gate:
+    """Where processes of a sweep stop until it is opened, so that a fault strikes at a known moment.
+
+    ``environment`` makes every Python process run ``code[module]`` as soon as it has loaded the module. There
+    ``gate(function, when)`` is a function that first waits, if ``when(*arguments)``, until the gate is open.
+    """
+
+    def __init__(self, folder: Path, code: Mapping[str, str]) -> None:
+        self._gate, site = folder / "gate", folder / "site"
+        self._gate.mkdir()
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(SITE.format(gate=str(self._gate), code=dict(code)))
+        self.environment = {"PYTHONPATH": str(site)}
+
+    def waiting(self) -> set[int]:
+        """The processes that wait."""
+        return {int(path.name) for path in self._gate.iterdir() if psutil.pid_exists(int(path.name))}
+
+    def open(self) -> None:
+        """Let all go on, now and later."""
+        shutil.rmtree(self._gate)
+
+
+def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
+    """Run the sweep in this process; how it ended and what it printed."""
+    console = Console(file=io.StringIO(), width=200)
+    outcome = run_sweep(read_experiment(file, overrides), console)
+    assert isinstance(console.file, io.StringIO)
+    return outcome, console.file.getvalue()
+
+
+def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
+    """The sweep as a process of its own, which leads a session; with changes to its environment."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
+        start_new_session=True,
+    )
+
+
+def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds: float = 300) -> None:
+    """Wait until it holds, while the driver runs."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert driver.poll() is None, driver.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> None:
+    wait_for(driver, lambda: len(entries(file)) >= count)
+
+
+def kill_workers(
+    stop: threading.Event, killed: list[int], due: Callable[[], bool], sent: signal.Signals = signal.SIGKILL
+) -> None:
+    """Send a trial's process a signal whenever ``due``, until ``stop``."""
+    while not stop.is_set():
+        with contextlib.suppress(psutil.Error):  # processes come and go
+            for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
+                if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
+                    process.send_signal(sent)
+                    killed.append(process.pid)
+        time.sleep(0.02)
+
+
+def tables(file: Path) -> Tables:
+    return open_results(read_experiment(file)).predictions()
+
+
+def assert_same_bits(first: Tables, second: Tables) -> None:
+    assert first.keys() == second.keys()
+    for trial, rounds in first.items():
+        assert len(rounds) == len(second[trial])
+        for ours, theirs in zip(rounds, second[trial], strict=True):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def entries(file: Path) -> dict[str, int]:
+    """The archive's rounds by key, with the time each was written."""
+    folder = Path(read_experiment(file).storage, "rounds")
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/*/manifest.json")}
+
+
+def bits(storage: Path) -> dict[str, bytes]:
+    """Logits, kept masks, weights: every byte of every round."""
+    files = sorted(storage.glob("rounds/*/*/*.safetensors"))
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in files}
+
+
+def children(experiment: Experiment) -> pd.DataFrame:
+    """Every metric of every trial, as often as it was logged."""
+    client = mlflow.MlflowClient(mlflow_uri(experiment))
+    found = client.get_experiment_by_name(experiment.name)
+    assert found is not None
+    runs = client.search_runs([found.experiment_id], "tags.`rsrl.trial` != ''")
+    rows = []
+    for run in runs:
+        for name in run.data.metrics:
+            points = client.get_metric_history(run.info.run_id, name)
+            rows += [(run.info.run_name, run.info.status, name, point.step, point.value) for point in points]
+    return pd.DataFrame(rows, columns=["run", "status", "metric", "step", "value"])
+
+
+def statuses(experiment: Experiment) -> list[str]:
+    """Of all runs, the sweep's own among them."""
+    client = mlflow.MlflowClient(mlflow_uri(experiment))
+    found = client.get_experiment_by_name(experiment.name)
+    assert found is not None
+    return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
