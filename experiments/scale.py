@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -235,6 +236,7 @@ def simulated_cluster(nodes: int, cpus: int) -> Iterator[None]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+        shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
 def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str, float]]:
