@@ -57,6 +57,9 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.target, self.refuses, self.refused = target, threading.Event(), 0
 
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed in the middle of a request is no error here."""
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
