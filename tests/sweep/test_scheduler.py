@@ -165,3 +165,39 @@ def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple
             tune.scheduler.on_trial_error(tune, trial)  # type: ignore[arg-type]
             trial.status = Trial.PENDING
             tune.scheduler.on_trial_add(tune, trial)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("at_a_time", "in_a_row"), [(1, 440), (2, 234), (8, 59), (15, 30), (64, 30)])
+def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_time: int, in_a_row: int) -> None:
+    steps = {"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}}
+    chains = {(fold, name): chain(fold, make_schedule(steps[name]), 30) for name in steps for fold in range(5)}
+    tune, made, done = Tune(SharingScheduler(chains)), set[Prefix](), dict.fromkeys(chains, 0)
+    for fold, name in chains:
+        tune.add(fold, name)
+    running: list[tuple[int, str]] = []
+
+    def report(key: tuple[int, str]) -> None:
+        made.add(chains[key][done[key]])
+        done[key] += 1
+        tune.report(*key, done[key])
+        if done[key] == 30:
+            running.remove(key)
+            tune.trials[key].status = Trial.TERMINATED
+            tune.scheduler.on_trial_complete(tune, tune.trials[key], {})  # type: ignore[arg-type]
+
+    def start() -> None:
+        while len(running) < at_a_time and (name := tune.start()) is not None:
+            fold, _, schedule = name.partition("-")
+            running.append(key := (int(fold), schedule))
+            while key in running and chains[key][done[key]] in made:  # from the archive: no time
+                report(key)
+
+    start()
+    rows = 0
+    while running:
+        rows += 1
+        for key in list(running):
+            assert chains[key][done[key]] not in made
+            report(key)
+        start()
+    assert (rows, len(made), set(done.values())) == (in_a_row, 440, {30})
