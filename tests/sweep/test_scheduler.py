@@ -196,7 +196,7 @@ def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_
     rows = 0
     while running:
         rows += 1
-        for key in list(running):
+        for key in running.copy():
             assert chains[key][done[key]] not in made
             report(key)
         start()
