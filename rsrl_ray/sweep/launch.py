@@ -74,7 +74,11 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
 
             try:
                 with lifeline(leave):
-                    _fit(task, trials, SharingScheduler(chains), [recorder, progress, Watchdog(console)])
+                    left = trials
+                    while left:
+                        scheduler = SharingScheduler({key: chains[key] for key in left})
+                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console)])
+                        left = _again(left, recorder)
             finally:
                 progress.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
@@ -83,6 +87,13 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         if unlogged:
             console.print(f"[yellow]MLflow lacks {unlogged} entries ({why}); the same command logs them.[/]")
         return Outcome(recorder.finished, recorder.failed, stopped, unlogged)
+
+
+def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[TrialKey, tracking.Trial]:
+    """Those that Ray has given up too early; none after Ctrl-C, which leaves trials that have not ended at all."""
+    dropped = recorder.take_dropped()
+    known = {*recorder.finished, *recorder.failed, *dropped}
+    return {key: trials[key] for key in dropped} if known >= trials.keys() else {}
 
 
 def _prepare(experiment: Experiment, console: Console, skip_bad: bool) -> Task:

@@ -97,9 +97,13 @@ class Progress(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
-        key = trial_key(trial)
-        self._rows[key].state = "failed"
-        self._say(f"[bold red]{_name(key)} failed[/] in round {self._rows[key].round + 1}")
+        key, number = trial_key(trial), self._rows[trial_key(trial)].round + 1
+        if trial.max_failures == 0:
+            self._rows[key].state = "failed"
+            self._say(f"[bold red]{_name(key)} failed[/] in round {number}")
+        else:
+            self._rows[key].state = "waiting"
+            self._say(f"[yellow]{_name(key)}:[/] its process ended before round {number}; started again at the end")
 
     def close(self) -> None:
         """Leave the last table on the screen."""

@@ -101,11 +101,12 @@ class Recorder(Callback):
         self._unlogged: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self._logged: dict[str, int] = {}
         self._previous: dict[str, tuple[str, Record]] = {}
-        self._failures: Counter[tuple[str, int]] = Counter()
+        self._failures: Counter[tuple[TrialKey, int]] = Counter()
         self._furthest: dict[TrialKey, int] = {}
         self.finished: list[TrialKey] = []
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
+        self._dropped: list[TrialKey] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; threads and clients stay here."""
@@ -142,17 +143,33 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray starts it again after a crash; not for ever in the same round, save when nodes are lost."""
-        failed = trial.trial_id, self._furthest.get(trial_key(trial), 0) + 1
-        self._failures[failed] += 1
-        if self._failures[failed] >= FAILURES_A_ROUND - 1 + dead_nodes():
+        if self._failed(trial_key(trial)) >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has failed for good."""
-        number = self._furthest.get(trial_key(trial), 0) + 1
-        cause = str(trial.get_error()).strip().splitlines()
-        reason = f"round {number} failed {FAILURES_A_ROUND} times: {cause[-1] if cause else 'no error was reported'}"
-        self._end(trial_key(trial), "FAILED", reason)
+        """Ray has given it up: for good, or too early (see `take_dropped`)."""
+        key = trial_key(trial)
+        if trial.max_failures != 0 and self._failed(key) < FAILURES_A_ROUND:
+            self._dropped.append(key)
+            return
+        trial.max_failures = 0
+        number = self._furthest.get(key, 0) + 1
+        cause = str(trial.get_error() or "no error was reported").strip().splitlines()
+        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {cause[-1]}")
+
+    def take_dropped(self) -> list[TrialKey]:
+        """The trials that Ray has given up too early, told once.
+
+        It does so where a process dies to which it hands a trial after another one: that counts as no crash of a round.
+        """
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def _failed(self, key: TrialKey) -> int:
+        """Count a crash of the trial's next round; how many it had that no lost node explains."""
+        failed = key, self._furthest.get(key, 0) + 1
+        self._failures[failed] += 1
+        return self._failures[failed] - dead_nodes()
 
     def close(self, status: str) -> tuple[int, str]:
         """End what still runs, wait for the log; how many entries could not be logged, and why."""

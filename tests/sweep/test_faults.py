@@ -158,6 +158,24 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     assert Left.by(file) == undisturbed
 
 
+def test_a_process_that_dies_while_it_takes_up_another_trial(
+    experiment_file: Write, tmp_path: Path, undisturbed: Left
+) -> None:
+    file = experiment_file(**KNOBS)  # one trial at a time: the second gets the process of the first
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.trainable": "RSRLTrial.reset_config = gate(RSRLTrial.reset_config)"})
+    driver = start_driver(file, **gate.environment)
+    wait_for(driver, gate.waiting)
+    (trial,) = gate.waiting()
+    psutil.Process(trial).kill()
+    gate.open()
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert "its process ended before round 1; started again at the end" in printed
+    assert "trials: 2 finished" in printed
+    assert Left.by(file) == undisturbed
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 3
+
+
 @contextlib.contextmanager
 def cluster(gate: Gate, **head: Any) -> Iterator[Cluster]:
     """A Ray of several nodes, which are processes of this machine, apart from all other Rays."""
