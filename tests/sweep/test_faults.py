@@ -334,3 +334,18 @@ def test_clock_set_back_an_hour_mid_sweep(experiment_file: Write, tmp_path: Path
     assert all(-3600 <= manifest["created"] - first["created"] < -3000 for manifest in later)
     assert Left.by(file) == undisturbed
     assert statuses(read_experiment(file)) == ["FINISHED"] * 3
+
+
+def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
+    network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
+    training = {**KNOBS["training"], "epochs": 1}
+    knobs = KNOBS | {"rounds": 1, "schedules": {"none": {1: 0.0}}, "network": network, "training": training}
+    ample, small = experiment_file(name="ample", storage="ample", **knobs), experiment_file(**knobs)
+    assert len(swept(ample)[0].finished) == 1
+    with cluster(Gate(tmp_path, {}), num_cpus=2, object_store_memory=80_000_000) as nodes:
+        driver = start_driver(small, RAY_ADDRESS=nodes.address)
+        printed = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 0, printed
+    left = Left.by(small).archive
+    assert left == Left.by(ample).archive
+    assert max(map(len, left.values())) > 220_000_000  # the weights, with which every trial starts
