@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 import torch
-from ray._private import worker
+from ray._private import services, worker
 from ray.exceptions import AuthenticationError
 from rich.console import Console
 
@@ -24,11 +24,31 @@ MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
 @contextlib.contextmanager
-def quiet_ray(resources: Resources, console: Console) -> Iterator[bool]:
-    """The Ray this process is connected to, else this machine's cluster (`ray start`, RAY_ADDRESS), else a new one.
+def joined_cluster(console: Console) -> Iterator[bool]:
+    """Connected to the cluster of this machine (`ray start`, RAY_ADDRESS), if there is one; yields whether.
 
-    Yields whether it was joined and so may grow. Raises ValueError where it cannot be joined, and where it cannot grow
-    and is too small for a trial of these ``resources``.
+    Raises ValueError where it cannot be joined.
+    """
+    began = not ray.is_initialized()
+    if began and not os.environ.get("RAY_ADDRESS") and services.find_bootstrap_address(None) is None:
+        yield False
+        return
+    if began:
+        with console.status("joining Ray"):
+            _connect()
+    try:
+        yield _joined()
+    finally:
+        if began:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def quiet_ray(resources: Resources, console: Console) -> Iterator[None]:
+    """The Ray this process is connected to, else a new one.
+
+    Raises ValueError where it does not start, and where it cannot grow and is too small for a trial of these
+    ``resources``.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -40,13 +60,17 @@ def quiet_ray(resources: Resources, console: Console) -> Iterator[bool]:
         with console.status("starting Ray"):
             _connect()
     try:
-        node: Any = worker._global_node
-        joined = node is None or not node.is_head()
-        _check_room(resources, joined, console)
-        yield joined
+        _check_room(resources, _joined(), console)
+        yield
     finally:
         if began:
             ray.shutdown()
+
+
+def _joined() -> bool:
+    """Whether the Ray that this process is connected to was there before it."""
+    node: Any = worker._global_node
+    return node is None or not node.is_head()
 
 
 def dead_nodes() -> int:

@@ -1,19 +1,101 @@
-"""The photos of a sweep: loaded with a progress bar, and how they fall into folds."""
+"""The photos of a sweep: read by all nodes, decoded once, held once a node; and how they fall into folds."""
 
+import functools
+import os
+import queue
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.terminal import photo_progress
+from rsrl_ray.vision.decoding import HERE, Pixels
 from rsrl_ray.vision.photos import PhotoSet, load_photos
 
 
-def load(experiment: Experiment, console: Console, skip_bad: bool) -> PhotoSet:
-    """Load the experiment's photos, decoded once into a cache in storage (or at home, where storage is a bucket)."""
+class Spread:
+    """Runs functions here and on the other nodes of the Ray, on each as many at a time as it has cores."""
+
+    def __init__(self) -> None:
+        mine = ray.get_runtime_context().get_node_id()
+        cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        here: list[str | None] = [None] * (os.cpu_count() or 1)
+        places = here + [node for node, count in cores.items() if node != mine for _ in range(count)]
+        self.threads = len(places)
+        self._free = queue.SimpleQueue[str | None]()
+        for place in places:
+            self._free.put(place)
+
+    def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
+        """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
+        place = self._free.get()
+        try:
+            return (place and _there(place, function, arguments)) or function(*arguments)
+        finally:
+            self._free.put(place)
+
+
+def _there(
+    node: str, function: Callable[..., list[Pixels | str]], arguments: tuple[Any, ...]
+) -> list[Pixels | str] | None:
+    """What the function returns on that node; None where it raises, finds a picture no good, or the node is gone."""
+    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
+    try:
+        found: list[Pixels | str] = ray.get(_remote(function).options(scheduling_strategy=on_it).remote(*arguments))
+    except RayError:
+        return None
+    return None if any(isinstance(one, str) for one in found) else found
+
+
+@functools.cache  # Ray sends a function to the cluster each time that it is made remote
+def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
+    return ray.remote(num_cpus=0, max_retries=0)(function)
+
+
+class PixelSource:
+    """An actor where the sweep was started, from which the other nodes copy the decoded photos."""
+
+    def __init__(self, photos: PhotoSet) -> None:
+        self._pixels = photos.pixels()
+
+    def rows(self, rows: range) -> Pixels:
+        """The pixels of these rows, [K, S, S, 3]."""
+        return self._pixels[rows.start : rows.stop]
+
+
+def pixel_source(photos: PhotoSet) -> "ActorHandle[PixelSource]":
+    """`PixelSource` on this node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(PixelSource)
+    handle: ActorHandle[PixelSource]
+    handle = actor.options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote(photos)
+    return handle
+
+
+def pixels_here(photos: PhotoSet, source: "ActorHandle[PixelSource] | None") -> Pixels:
+    """The photos' pixels from this node's file; where it is not there it is copied, or else decoded again."""
+    if source is None:
+        return photos.pixels()
+    try:
+        return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
+    except RayError:
+        return photos.pixels()
+
+
+def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool) -> PhotoSet:
+    """Load the experiment's photos, decoded once into a cache in storage (or at home, where storage is a bucket).
+
+    joined : whether to a cluster, whose nodes then all take part.
+    """
     remote = "://" in experiment.storage
     cache = Path.home() / ".cache" / "rsrl_ray" if remote else Path(experiment.storage)
     with photo_progress(console) as report:
@@ -23,6 +105,7 @@ def load(experiment: Experiment, console: Console, skip_bad: bool) -> PhotoSet:
             cache / "photos",
             skip_bad=skip_bad,
             progress=report,
+            run=Spread() if joined else HERE,
         )
     for note in photos.notes:
         console.print(f"[yellow]note:[/] {note}")

@@ -15,8 +15,8 @@ from rsrl_ray import tracking
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.storage import artifact_place, probe_storage, redacted
-from rsrl_ray.sweep.cluster import gpu_share, quiet_ray
-from rsrl_ray.sweep.data import describe_folds, folds_csv, load
+from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
+from rsrl_ray.sweep.data import describe_folds, folds_csv, load, pixel_source
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
@@ -43,16 +43,17 @@ class Outcome:
 def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) -> Outcome:
     """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
 
-    Everything that a user can get wrong is checked before Ray starts. A finished round is never trained
-    again while the archive holds it, so the same call resumes.
+    A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
+    checked before Ray starts. A finished round is never trained again while the archive holds it, so the same call
+    resumes.
 
     Raises
     ------
     ValueError
         With what is wrong in the photos, the weights, the storage or the resources, and what to do.
     """
-    with _locked(experiment):
-        task = _prepare(experiment, console, skip_bad)
+    with _locked(experiment), joined_cluster(console) as joined:
+        task = _prepare(experiment, console, skip_bad, joined)
         trials = _trials(task)
         sweep, knobs = _sweep_id(task), recipe(experiment)
         tracker, open_sweep = _open_tracker(task, sweep, knobs, console)
@@ -61,8 +62,8 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
         retention = None if keep_all else Retention(chains)
-        with quiet_ray(experiment.resources, console) as joined:
-            task = _with_gpu_share(task, console)
+        with quiet_ray(experiment.resources, console):
+            task = replace(_with_gpu_share(task, console), source=pixel_source(task.photos) if joined else None)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
@@ -96,9 +97,9 @@ def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[T
     return {key: trials[key] for key in dropped} if known >= trials.keys() else {}
 
 
-def _prepare(experiment: Experiment, console: Console, skip_bad: bool) -> Task:
+def _prepare(experiment: Experiment, console: Console, skip_bad: bool, joined: bool) -> Task:
     """Photos, folds and starting weights, checked."""
-    photos = load(experiment, console, skip_bad)
+    photos = load(experiment, console, skip_bad, joined)
     classes = photos.classes
     if experiment.revision.majority_classes > len(classes):
         raise ValueError(

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from rsrl_ray.sweep.recorder import trial_key
+from rsrl_ray.sweep.recorder import last_error, trial_key
 from rsrl_ray.sweep.scheduler import TrialKey
 
 REFRESH_S = 0.5
@@ -100,7 +100,7 @@ class Progress(Callback):
         key, number = trial_key(trial), self._rows[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._rows[key].state = "failed"
-            self._say(f"[bold red]{_name(key)} failed[/] in round {number}")
+            self._say(f"[bold red]{_name(key)} failed[/] in round {number}: {escape(last_error(trial))}")
         else:
             self._rows[key].state = "waiting"
             self._say(f"[yellow]{_name(key)}:[/] its process ended before round {number}; started again at the end")

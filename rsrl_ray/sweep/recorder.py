@@ -1,8 +1,6 @@
 """What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
 
 import functools
-import threading
-import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,67 +18,10 @@ from rsrl_ray.sweep.cluster import dead_nodes
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import TrialKey
 from rsrl_ray.sweep.trainable import Task
+from rsrl_ray.sweep.writer import DROPS, Writer
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
-RETRY_S = 5.0
-DROPS = "drops"  # the writer's line of weights to delete
-PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
-
-
-class Writer:
-    """Runs jobs in a thread, in order for each trial; a job that fails is tried again, and holds up only its trial."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, deque[Callable[[], None]]] = {}
-        self._retry_at: dict[str, float] = {}
-        self._changed = threading.Condition()
-        self._closing = False
-        self.error = ""  # why the last failed job failed
-        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def put(self, line: str, job: Callable[[], None]) -> None:
-        """Queue a job of the trial ``line``."""
-        with self._changed:
-            self._jobs.setdefault(line, deque()).append(job)
-            self._changed.notify()
-
-    def close(self) -> int:
-        """Finish what is queued; how many log entries could not be made, after `PATIENCE_S` without a success."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join()
-        return sum(len(jobs) for line, jobs in self._jobs.items() if line != DROPS)
-
-    def _run(self) -> None:
-        last_success = time.monotonic()
-        while True:
-            with self._changed:
-                line = self._next()
-                if line is None:
-                    idle = not any(self._jobs.values())
-                    if self._closing and (idle or time.monotonic() - last_success > PATIENCE_S):
-                        return
-                    if idle:
-                        last_success = time.monotonic()
-                    self._changed.wait(None if idle else 0.2)
-                    continue
-                job = self._jobs[line][0]
-            try:
-                job()
-            except Exception as error:  # whatever a store or its client raises must not stop the sweep
-                self.error = f"{type(error).__name__}: {error}".splitlines()[0]
-                self._retry_at[line] = time.monotonic() + RETRY_S
-            else:
-                last_success = time.monotonic()
-                with self._changed:
-                    self._jobs[line].popleft()
-
-    def _next(self) -> str | None:
-        now = time.monotonic()
-        return next((line for line, jobs in self._jobs.items() if jobs and self._retry_at.get(line, 0.0) <= now), None)
 
 
 class Recorder(Callback):
@@ -154,8 +95,7 @@ class Recorder(Callback):
             return
         trial.max_failures = 0
         number = self._furthest.get(key, 0) + 1
-        cause = str(trial.get_error() or "no error was reported").strip().splitlines()
-        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {cause[-1]}")
+        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {last_error(trial)}")
 
     def take_dropped(self) -> list[TrialKey]:
         """The trials that Ray has given up too early, told once.
@@ -250,3 +190,8 @@ class Recorder(Callback):
 def trial_key(trial: Trial) -> TrialKey:
     """(fold, schedule) of a Tune trial."""
     return trial.config["trial"]["fold"], trial.config["trial"]["schedule"]
+
+
+def last_error(trial: Trial) -> str:
+    """The last line of what Ray says of the trial's last failure."""
+    return str(trial.get_error() or "no error was reported").strip().splitlines()[-1]

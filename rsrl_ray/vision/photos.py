@@ -11,8 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.vision.checks import PhotoProblems, judge
-from rsrl_ray.vision.picture import decode_photo, read_bytes
-from rsrl_ray.vision.pixels import PixelFile, Progress, decoder, digest, in_threads, no_digests
+from rsrl_ray.vision.decoding import (
+    HERE,
+    Pixels,
+    PixelsOf,
+    Progress,
+    Run,
+    decoder,
+    examine_photos,
+    in_threads,
+    no_digests,
+    read_digests,
+)
+from rsrl_ray.vision.picture import decode_photo
+from rsrl_ray.vision.pixels import PixelFile
 from rsrl_ray.vision.table import Problem, read_table
 
 __all__ = [
@@ -25,8 +37,6 @@ __all__ = [
     "decode_photo",
     "load_photos",
 ]
-
-_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
 
 
 @dataclass(frozen=True)
@@ -72,19 +82,23 @@ class PhotoSet:
         """Each photo's index into `classes`, [N]."""
         return np.searchsorted(self.classes, self.scores).astype(np.int64)
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self, pixels_of: PixelsOf | None = None) -> Pixels:
         """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
 
-        Where the file is not on this node, or is damaged, the photos are decoded there again first. Raises
-        ValueError where that is not possible or gives other pixels.
+        Where the file is not on this node, or is damaged, it is made first, of ``pixels_of`` (default: the photos
+        are decoded again). Raises ValueError where that is not possible or gives other pixels.
         """
         file = PixelFile(self.pixels_path, len(self.images), self.image_size)
         record = file.record()
         pixels = file.open() if record is not None and record.fingerprint == self.fingerprint else None
-        return pixels if pixels is not None else self._decoded_here(file)
+        return pixels if pixels is not None else self._made_here(file, pixels_of)
 
-    def _decoded_here(self, file: PixelFile) -> NDArray[np.uint8]:
-        file.write(decoder(self.sources, self.image_size), expected=self.fingerprint)
+    def rows(self, rows: range) -> Pixels:
+        """The pixels of these rows."""
+        return self.pixels()[rows.start : rows.stop]
+
+    def _made_here(self, file: PixelFile, pixels_of: PixelsOf | None) -> Pixels:
+        file.write(pixels_of or decoder(self.sources, self.image_size, HERE), expected=self.fingerprint)
         pixels = file.open()
         assert pixels is not None, file
         return pixels
@@ -97,11 +111,13 @@ def load_photos(
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
+    run: Run = HERE,
 ) -> PhotoSet:
     """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
 
     source : see `rsrl_ray.vision.table.read_table`. image_size : S, the photos are warped to S x S.
     cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
+    run : calls what reads and decodes photos, here or on other machines.
 
     Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
     cannot be read or the pixels cannot be written.
@@ -110,14 +126,15 @@ def load_photos(
     table = read_table(source)
     digests = no_digests(len(table.images))
 
-    def take_digest(row: int) -> None:
-        digests[row] = digest(read_bytes(table.sources[row]))
+    def read(rows: range) -> list[Pixels | str]:
+        return run(read_digests, table.sources[rows.start : rows.stop])
 
-    causes = in_threads(len(table.images), take_digest, "reading", progress)
+    causes = in_threads(len(table.images), read, digests.__setitem__, "reading", progress, run.threads)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
     sources = [table.sources[row] for row in readable]
     everything = PixelFile.of(digests[readable], image_size, cache)
-    record = everything.record() or everything.write(decoder(sources, image_size), progress)
+    decode = decoder(sources, image_size, run)
+    record = everything.record() or everything.write(decode, progress, threads=run.threads)
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
     verdict = judge(table, digests, causes)
     if verdict.problems and not (skip_bad and verdict.enough):
@@ -127,7 +144,7 @@ def load_photos(
     return PhotoSet(
         images=tuple(table.images[row] for row in verdict.rows),
         scores=table.scores[verdict.rows],
-        fingerprint=_make(file, kept, everything, np.searchsorted(readable, verdict.rows), progress),
+        fingerprint=_make(file, kept, everything, np.searchsorted(readable, verdict.rows), run, progress),
         sources=kept,
         pixels_path=file.path,
         left_out=verdict.problems,
@@ -141,6 +158,7 @@ def _make(
     sources: tuple[str, ...],
     everything: PixelFile,
     places: NDArray[np.int64],
+    run: Run,
     progress: Progress | None,
 ) -> str:
     """Make the file of the photos that were kept, if need be; its fingerprint.
@@ -151,9 +169,9 @@ def _make(
     if record is None or file.open() is None:
         decoded = everything.open()
         if decoded is None:
-            record = file.write(decoder(sources, file.image_size), progress)
+            record = file.write(decoder(sources, file.image_size, run), progress, threads=run.threads)
         else:
-            record = file.write(lambda row: decoded[places[row]], progress)
+            record = file.write(lambda rows: list(decoded[places[rows.start : rows.stop]]), progress)
             everything.path.unlink(missing_ok=True)  # its record stays, so nothing is decoded twice
     if record.causes:
         raise ValueError("some photos were changed while they were read; try again")
@@ -168,12 +186,10 @@ def check_photos(source: str | Path, *, progress: Progress | None = None) -> Exa
     table = read_table(source)
     digests = no_digests(len(table.images))
 
-    def examine(row: int) -> None:
-        data = read_bytes(table.sources[row])
-        digests[row] = digest(data)
-        decode_photo(data, _CHECK_SIZE)
+    def examine(rows: range) -> list[Pixels | str]:
+        return examine_photos(table.sources[rows.start : rows.stop])
 
-    causes = in_threads(len(table.images), examine, "decoding", progress)
+    causes = in_threads(len(table.images), examine, digests.__setitem__, "decoding", progress)
     verdict = judge(table, digests, causes)
     images = tuple(table.images[row] for row in verdict.rows)
     return Examination(images, table.scores[verdict.rows], verdict.problems, verdict.notes)

@@ -7,8 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,74 +15,10 @@ from pathlib import Path
 import numpy as np
 import PIL
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
-from rsrl_ray.vision.picture import decode_photo, quiet_pillow, read_bytes
-
-Progress = Callable[[str, int, int], None]
-"""What is done ("reading", "decoding"), done so far, total."""
-
-Pixels = NDArray[np.uint8]
+from rsrl_ray.vision.decoding import DIGEST, Pixels, PixelsOf, Progress, Unreadable, digest, in_threads, no_digests
 
 _FORMAT = 1  # part of every key: count up when the same bytes are to give other pixels or another file
-_DIGEST = 16
-_CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
-
-
-def digest(data: bytes | memoryview) -> Pixels:
-    """A photo's digest, [16] uint8."""
-    return np.frombuffer(hashlib.blake2b(data, digest_size=_DIGEST).digest(), dtype=np.uint8)
-
-
-def no_digests(count: int) -> Pixels:
-    """Room for the digests of ``count`` photos, [count, 16]."""
-    return np.zeros((count, _DIGEST), dtype=np.uint8)
-
-
-def in_threads(count: int, work: Callable[[int], None], what: str, progress: Progress | None) -> dict[int, str]:
-    """Do ``work(row)`` for every row in threads; where it raises ValueError: row -> the cause."""
-    starts = range(0, count, _CHUNK)
-
-    def do_chunk(start: int) -> dict[int, str]:
-        causes = {}
-        for row in range(start, min(start + _CHUNK, count)):
-            try:
-                work(row)
-            except ValueError as error:
-                causes[row] = str(error)
-        return causes
-
-    causes: dict[int, str] = {}
-    executor = ThreadPoolExecutor()
-    try:
-        with quiet_pillow():
-            for start, found in zip(starts, executor.map(do_chunk, starts), strict=True):
-                causes |= found
-                if progress is not None:
-                    progress(what, min(start + _CHUNK, count), count)
-    finally:
-        executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
-    return causes
-
-
-class Unreadable(Exception):
-    """A picture cannot be read; unlike broken bytes that is no lasting property of the photos."""
-
-
-def decoder(sources: Sequence[str], image_size: int) -> Callable[[int], Pixels]:
-    """The function that decodes photo ``row``, [S, S, 3], from its bytes.
-
-    sources : absolute paths or URIs. It raises Unreadable, or ValueError where the bytes are no picture.
-    """
-
-    def decode(row: int) -> Pixels:
-        try:
-            data = read_bytes(sources[row])
-        except ValueError as error:
-            raise Unreadable(f"{sources[row]}: {error}") from error
-        return decode_photo(data, image_size)
-
-    return decode
 
 
 @dataclass(frozen=True)
@@ -105,7 +40,7 @@ class PixelFile:
     @classmethod
     def of(cls, digests: Pixels, image_size: int, cache: Path) -> "PixelFile":
         """The file for pictures with these bytes (digests : [count, 16]) in this order."""
-        key = hashlib.blake2b(digests.tobytes(), digest_size=_DIGEST)
+        key = hashlib.blake2b(digests.tobytes(), digest_size=DIGEST)
         key.update(f"{len(digests)} {image_size} {PIL.__version__} {_FORMAT}".encode())
         return cls(cache.absolute() / f"{key.hexdigest()}.npy", len(digests), image_size)
 
@@ -132,13 +67,14 @@ class PixelFile:
 
     def write(
         self,
-        pixels_of: Callable[[int], Pixels],
+        pixels_of: PixelsOf,
         progress: Progress | None = None,
         expected: str | None = None,
+        threads: int | None = None,
     ) -> Record:
         """Make the file, unless another process has just made it.
 
-        pixels_of : row -> [S, S, 3]; raises ValueError where a picture is no good (its row stays black).
+        pixels_of : called in ``threads``; where a picture is no good its row stays black.
         expected : the fingerprint that must come out. Raises ValueError where it does not, where a picture
         cannot be read and where the disk is full.
         """
@@ -146,7 +82,7 @@ class PixelFile:
             with _alone(self.path) as part:
                 record = self.record()
                 if record is None or self.open() is None:
-                    record = self._fill(part, pixels_of, progress)
+                    record = self._fill(part, pixels_of, progress, threads)
                     _refuse_unexpected(record, expected)
                     os.replace(part, self.path)
                     self._write_record(record)
@@ -160,7 +96,7 @@ class PixelFile:
         _refuse_unexpected(record, expected)
         return record
 
-    def _fill(self, part: Path, pixels_of: Callable[[int], Pixels], progress: Progress | None) -> Record:
+    def _fill(self, part: Path, pixels_of: PixelsOf, progress: Progress | None, threads: int | None) -> Record:
         free = shutil.disk_usage(part.parent).free
         if free < self._size:  # a full disk would kill the process in the middle of a memory map
             raise ValueError(
@@ -170,13 +106,13 @@ class PixelFile:
         out = npy.open_memmap(part, mode="w+", dtype=np.uint8, shape=self._shape)
         digests = no_digests(self.count)
 
-        def fill_row(row: int) -> None:
-            out[row] = pixels_of(row)
+        def take(row: int, pixels: Pixels) -> None:
+            out[row] = pixels
             digests[row] = digest(out[row].data)
 
-        causes = in_threads(self.count, fill_row, "decoding", progress)
+        causes = in_threads(self.count, pixels_of, take, "decoding", progress, threads)
         out.flush()
-        fingerprint = hashlib.blake2b(f"{self.image_size} ".encode(), digest_size=_DIGEST)
+        fingerprint = hashlib.blake2b(f"{self.image_size} ".encode(), digest_size=DIGEST)
         fingerprint.update(digests.tobytes())
         return Record(fingerprint.hexdigest(), causes)
 

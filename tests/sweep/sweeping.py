@@ -1,16 +1,15 @@
 """Sweeps in this process and as drivers of their own, what they leave behind, and how faults are brought about."""
 
-import contextlib
 import io
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -22,6 +21,14 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
 from rsrl_ray.tracked import open_results
 from rsrl_ray.tracking import mlflow_uri
+
+KNOBS: dict[str, Any] = {
+    "folds": {"count": 2, "validation": 0.2, "use": [0]},
+    "rounds": 2,
+    "training": {"epochs": 60, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
+    "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
+}
+ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
 Write = Callable[..., Path]
@@ -112,23 +119,6 @@ def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds
         time.sleep(0.02)
 
 
-def wait_for_rounds(file: Path, count: int, driver: subprocess.Popen[str]) -> None:
-    wait_for(driver, lambda: len(entries(file)) >= count)
-
-
-def kill_workers(
-    stop: threading.Event, killed: list[int], due: Callable[[], bool], sent: signal.Signals = signal.SIGKILL
-) -> None:
-    """Send a trial's process a signal whenever ``due``, until ``stop``."""
-    while not stop.is_set():
-        with contextlib.suppress(psutil.Error):  # processes come and go
-            for process in psutil.Process().children(recursive=True):  # of this test's own Ray, and of no other
-                if "Trainable.train" in " ".join(process.cmdline()) and due() and process.pid not in killed:
-                    process.send_signal(sent)
-                    killed.append(process.pid)
-        time.sleep(0.02)
-
-
 def tables(file: Path) -> Tables:
     return open_results(read_experiment(file)).predictions()
 
@@ -173,3 +163,18 @@ def statuses(experiment: Experiment) -> list[str]:
     found = client.get_experiment_by_name(experiment.name)
     assert found is not None
     return sorted(run.info.status for run in client.search_runs([found.experiment_id]))
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a sweep leaves: its archive's bytes, and run, metric, round, value of all that MLflow was told."""
+
+    archive: dict[str, bytes]
+    logged: list[tuple[str, str, int, float]]
+
+    @classmethod
+    def by(cls, file: Path) -> "Left":
+        experiment = read_experiment(file)
+        log = children(experiment)
+        told = log[~log.metric.isin(["seconds", "reused"])][["run", "metric", "step", "value"]]
+        return cls(bits(Path(experiment.storage)), sorted(told.itertuples(index=False, name=None)))

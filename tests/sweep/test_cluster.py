@@ -1,18 +1,28 @@
+"""The Ray that a sweep runs on: one that cannot be joined, and one of several nodes, some of which are lost."""
+
+import contextlib
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 from rich.console import Console
+from sweep.sweeping import KNOBS, ROUND_2, Gate, Left, Write, entries, start_driver, statuses, swept, wait_for
 
 from rsrl_ray.config import Resources, recipe
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import cluster
+from rsrl_ray.sweep import cluster, data
 from rsrl_ray.sweep.launch import run_sweep
+from rsrl_ray.vision.photos import load_photos
 
 
 @pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
@@ -57,3 +67,141 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
     said = "^Ray did not start: The current node timed out .* the same command tries again$"
     with pytest.raises(ValueError, match=said), cluster.quiet_ray(Resources(), Console(quiet=True)):
         pass
+
+
+@contextlib.contextmanager
+def nodes_of_this_machine(gate: Gate, **head: Any) -> Iterator[Cluster]:
+    """A Ray of several nodes, which are processes of this machine, apart from all other Rays."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rsrl-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in {**gate.environment, "RAY_TMPDIR": folder}.items():
+            patch.setenv(name, value)
+        nodes = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **head})
+        try:
+            yield nodes
+        finally:
+            nodes.shutdown()
+
+
+def process(node: Any, kind: str) -> psutil.Process:
+    """A node's raylet or gcs_server."""
+    return psutil.Process(node.all_processes[kind][0].process.pid)
+
+
+OTHER_NODE = {
+    "rsrl_ray.vision.photos": """
+if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
+    PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)
+""",
+    "rsrl_ray.vision.decoding": """
+def decode_photo(data, size, inner=decode_photo):
+    with open(f"{LOG}/decoded {'there' if 'RSRL_OTHER' in os.environ else 'here'}", "a") as log:
+        log.write("x")
+    return inner(data, size)
+
+
+def read_bytes(source, inner=read_bytes):
+    if "RSRL_OTHER" in os.environ and "/4-" in source:
+        raise ValueError("missing")
+    return inner(source)
+
+
+_CHUNK = 4
+""",
+}
+
+
+def test_photos_are_decoded_once_by_all_nodes_and_held_once_a_node(
+    experiment_file: Write, tmp_path: Path, undisturbed: Left
+) -> None:
+    file, other = experiment_file(**KNOBS), tmp_path / "other"
+    decoding = OTHER_NODE["rsrl_ray.vision.decoding"]
+    gate = Gate(tmp_path, OTHER_NODE | {"rsrl_ray.vision.decoding": f"LOG = {str(tmp_path)!r}\n{decoding}"})
+    with nodes_of_this_machine(gate, num_cpus=0) as nodes:
+        nodes.add_node(num_cpus=2, env_vars={"RSRL_OTHER": str(other)})
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert Left.by(file) == undisturbed
+    here, there = (len((tmp_path / f"decoded {where}").read_text()) for where in ("here", "there"))
+    assert here + there == 58 and here >= 24 and there >= 4
+    (held,), (copied,) = ((tmp_path / folder).glob("*.npy") for folder in ("results/photos", "other"))
+    assert held.name == copied.name and held.read_bytes() == copied.read_bytes()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, tmp_path: Path) -> None:
+    photos = load_photos(photos_csv, 8, tmp_path)
+    before = photos.pixels().copy()
+    source = data.pixel_source(photos)
+    assert np.array_equal(ray.get(source.rows.remote(range(3, 9))), before[3:9])
+    ray.kill(source)
+    photos.pixels_path.unlink()
+    assert np.array_equal(data.pixels_here(photos, source), before)
+
+
+def test_a_raylet_killed_a_node_removed_and_one_added(
+    experiment_file: Write, tmp_path: Path, undisturbed: Left
+) -> None:
+    file, gate = experiment_file(**KNOBS, resources={"cpus": 1}), Gate(tmp_path, ROUND_2)
+    with nodes_of_this_machine(gate, num_cpus=0) as nodes:
+        first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 2
+        trials = gate.waiting()
+        raylets = {process(node, "raylet").pid for node in (first, second)}
+        assert {psutil.Process(pid).ppid() for pid in trials} == raylets
+        process(first, "raylet").kill()
+        nodes.add_node(num_cpus=1)
+        nodes.remove_node(second, allow_graceful=False)
+        wait_for(driver, lambda: gate.waiting() - trials)  # one is in round 2 again
+        gate.open()
+        printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert printed.count("started again") == 2
+    assert Left.by(file) == undisturbed
+
+
+def test_head_lost_then_the_same_command_with_a_new_one(
+    experiment_file: Write, tmp_path: Path, undisturbed: Left
+) -> None:
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
+    with nodes_of_this_machine(gate, num_cpus=2) as nodes:
+        address = nodes.address
+        driver = start_driver(file, RAY_ADDRESS=address, RAY_gcs_rpc_server_reconnect_timeout_s="12")
+        wait_for(driver, gate.waiting)
+        for kind in ("gcs_server", "raylet"):
+            process(nodes.head_node, kind).kill()
+        printed = driver.communicate(timeout=100)[0]
+    assert driver.returncode == 1
+    assert printed.splitlines()[-1] == (
+        f"Ray at {address} is gone; what is done is kept, the same command goes on in a new Ray"
+    )
+    assert "Traceback" not in printed
+    assert "RUNNING" not in statuses(read_experiment(file))
+    before = entries(file)
+    assert len(before) == 1
+    gate.open()
+    with nodes_of_this_machine(gate, num_cpus=2) as nodes:
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert before.items() <= entries(file).items()
+    assert Left.by(file) == undisturbed
+
+
+def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
+    network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
+    training = {**KNOBS["training"], "epochs": 1}
+    knobs = KNOBS | {"rounds": 1, "schedules": {"none": {1: 0.0}}, "network": network, "training": training}
+    ample, small = experiment_file(name="ample", storage="ample", **knobs), experiment_file(**knobs)
+    assert len(swept(ample)[0].finished) == 1
+    with nodes_of_this_machine(Gate(tmp_path, {}), num_cpus=2, object_store_memory=80_000_000) as nodes:
+        driver = start_driver(small, RAY_ADDRESS=nodes.address)
+        printed = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 0, printed
+    left = Left.by(small).archive
+    assert left == Left.by(ample).archive
+    assert max(map(len, left.values())) > 220_000_000  # the weights, with which every trial starts

@@ -4,23 +4,20 @@ import contextlib
 import json
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from conftest import write_experiment
-from ray.cluster_utils import Cluster
 from sweep.sweeping import (
+    KNOBS,
+    ROUND_2,
     Gate,
+    Left,
     Write,
     bits,
-    children,
     entries,
     start_driver,
     statuses,
@@ -32,83 +29,50 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
 from rsrl_ray.tracked import open_results
 
-KNOBS: dict[str, Any] = {
-    "folds": {"count": 2, "validation": 0.2, "use": [0]},
-    "rounds": 2,
-    "training": {"epochs": 60, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
-    "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
-}
-ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
+PHASES: list[tuple[str, str, str, int, list[str]]] = [
+    (
+        "while photos are decoded",
+        "rsrl_ray.vision.decoding",
+        "decode_photo = gate(decode_photo, lambda *_, calls=itertools.count(): next(calls) == 40)",
+        0,
+        [],
+    ),
+    ("in round 1", "rsrl_ray.vision.learner", "Learner.fit = gate(Learner.fit)", 0, ["RUNNING"]),
+    (
+        "between a round's weights and its manifest",
+        "rsrl_ray.archive",
+        "Archive._put = gate(Archive._put, lambda archive, key, part, content: part == 'manifest')",
+        0,
+        ["RUNNING"],
+    ),
+    (
+        "before the runs are ended",
+        "rsrl_ray.tracking",
+        "Tracker.end_trial = gate(Tracker.end_trial, lambda tracker, trial, *ended: trial.schedule == 'none')",
+        3,
+        ["FINISHED", "RUNNING", "RUNNING"],
+    ),
+]
 
 
-@dataclass(frozen=True)
-class Left:
-    """What a sweep leaves: its archive's bytes, and run, metric, round, value of all that MLflow was told."""
-
-    archive: dict[str, bytes]
-    logged: list[tuple[str, str, int, float]]
-
-    @classmethod
-    def by(cls, file: Path) -> "Left":
-        experiment = read_experiment(file)
-        log = children(experiment)
-        told = log[~log.metric.isin(["seconds", "reused"])][["run", "metric", "step", "value"]]
-        return cls(bits(Path(experiment.storage)), sorted(told.itertuples(index=False, name=None)))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Left:
-    file = write_experiment(tmp_path_factory.mktemp("undisturbed"), photos_csv, **KNOBS)
-    swept(file)
-    left = Left.by(file)
-    assert len(left.archive) == 2 * 3
-    return left
-
-
-@pytest.mark.parametrize(
-    ("module", "code", "rounds", "runs"),
-    [
-        pytest.param(
-            "rsrl_ray.vision.pixels",
-            "decode_photo = gate(decode_photo, lambda *_, calls=itertools.count(): next(calls) == 40)",
-            0,
-            [],
-            id="while photos are decoded",
-        ),
-        pytest.param("rsrl_ray.vision.learner", "Learner.fit = gate(Learner.fit)", 0, ["RUNNING"], id="in round 1"),
-        pytest.param(
-            "rsrl_ray.archive",
-            "Archive._put = gate(Archive._put, lambda archive, key, part, content: part == 'manifest')",
-            0,
-            ["RUNNING"],
-            id="between a round's weights and its manifest",
-        ),
-        pytest.param(
-            "rsrl_ray.tracking",
-            "Tracker.end_trial = gate(Tracker.end_trial, lambda tracker, trial, *ended: trial.schedule == 'none')",
-            3,
-            ["FINISHED", "RUNNING", "RUNNING"],
-            id="before the runs are ended",
-        ),
-    ],
-)
-def test_driver_killed(
-    experiment_file: Write, tmp_path: Path, undisturbed: Left, module: str, code: str, rounds: int, runs: list[str]
-) -> None:
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, {module: code})
+def test_driver_killed_in_every_phase_of_one_sweep(experiment_file: Write, tmp_path: Path, undisturbed: Left) -> None:
+    file = experiment_file(**KNOBS)
     experiment = read_experiment(file)
-    driver = start_driver(file, **gate.environment)
-    wait_for(driver, lambda: gate.waiting() and len(entries(file)) == rounds)
-    if module == "rsrl_ray.archive":
-        assert len(bits(Path(experiment.storage))) == 2
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate(timeout=60)
-    assert runs == (statuses(experiment) if runs else [])
+    for phase, module, code, rounds, runs in PHASES:
+        (tmp_path / phase).mkdir()
+        gate = Gate(tmp_path / phase, {module: code})
+        driver = start_driver(file, **gate.environment)
+        wait_for(driver, lambda gate=gate, rounds=rounds: gate.waiting() and len(entries(file)) == rounds)
+        if module == "rsrl_ray.archive":
+            assert len(bits(Path(experiment.storage))) == 2
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate(timeout=60)
+        assert runs == (statuses(experiment) if runs else []), phase
     before = entries(file)
-    assert len(before) == rounds
+    assert len(before) == 3
     outcome, _ = swept(file)
     assert (len(outcome.finished), outcome.unlogged) == (2, 0)
-    assert before.items() <= entries(file).items()
+    assert entries(file) == before
     assert Left.by(file) == undisturbed
     assert statuses(experiment) == ["FINISHED"] * 3
 
@@ -151,6 +115,8 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     states = {state.schedule: state for state in open_results(read_experiment(file)).states()}
     assert (states["firm"].status, states["none"].status) == ("FAILED", "FINISHED")
     assert states["firm"].reason.startswith("round 1 failed 3 times: ")
+    assert statuses(read_experiment(file)) == ["FAILED", "FAILED", "FINISHED"]
+    assert f"fold 0, firm failed in round 1: {states['firm'].reason.partition(': ')[2]}" in printed
     archive = bits(Path(read_experiment(file).storage))
     assert len(archive) == 2 * 2 and archive.items() < undisturbed.archive.items()
     outcome, _ = swept(file)
@@ -174,77 +140,6 @@ def test_a_process_that_dies_while_it_takes_up_another_trial(
     assert "trials: 2 finished" in printed
     assert Left.by(file) == undisturbed
     assert statuses(read_experiment(file)) == ["FINISHED"] * 3
-
-
-@contextlib.contextmanager
-def cluster(gate: Gate, **head: Any) -> Iterator[Cluster]:
-    """A Ray of several nodes, which are processes of this machine, apart from all other Rays."""
-    with (
-        tempfile.TemporaryDirectory(prefix="rsrl-", dir="/tmp", ignore_cleanup_errors=True) as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name, value in {**gate.environment, "RAY_TMPDIR": folder}.items():
-            patch.setenv(name, value)
-        nodes = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **head})
-        try:
-            yield nodes
-        finally:
-            nodes.shutdown()
-
-
-def process(node: Any, kind: str) -> psutil.Process:
-    """A node's raylet or gcs_server."""
-    return psutil.Process(node.all_processes[kind][0].process.pid)
-
-
-def test_a_raylet_killed_a_node_removed_and_one_added(
-    experiment_file: Write, tmp_path: Path, undisturbed: Left
-) -> None:
-    file, gate = experiment_file(**KNOBS, resources={"cpus": 1}), Gate(tmp_path, ROUND_2)
-    with cluster(gate, num_cpus=0) as nodes:
-        first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
-        driver = start_driver(file, RAY_ADDRESS=nodes.address)
-        wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 2
-        trials = gate.waiting()
-        raylets = {process(node, "raylet").pid for node in (first, second)}
-        assert {psutil.Process(pid).ppid() for pid in trials} == raylets
-        process(first, "raylet").kill()
-        nodes.add_node(num_cpus=1)
-        nodes.remove_node(second, allow_graceful=False)
-        wait_for(driver, lambda: gate.waiting() - trials)  # one is in round 2 again
-        gate.open()
-        printed = driver.communicate(timeout=200)[0]
-    assert driver.returncode == 0, printed
-    assert printed.count("started again") == 2
-    assert Left.by(file) == undisturbed
-
-
-def test_head_lost_then_the_same_command_with_a_new_one(
-    experiment_file: Write, tmp_path: Path, undisturbed: Left
-) -> None:
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
-    with cluster(gate, num_cpus=2) as nodes:
-        address = nodes.address
-        driver = start_driver(file, RAY_ADDRESS=address, RAY_gcs_rpc_server_reconnect_timeout_s="12")
-        wait_for(driver, gate.waiting)
-        for kind in ("gcs_server", "raylet"):
-            process(nodes.head_node, kind).kill()
-        printed = driver.communicate(timeout=100)[0]
-    assert driver.returncode == 1
-    assert printed.splitlines()[-1] == (
-        f"Ray at {address} is gone; what is done is kept, the same command goes on in a new Ray"
-    )
-    assert "Traceback" not in printed
-    assert "RUNNING" not in statuses(read_experiment(file))
-    before = entries(file)
-    assert len(before) == 1
-    gate.open()
-    with cluster(gate, num_cpus=2) as nodes:
-        driver = start_driver(file, RAY_ADDRESS=nodes.address)
-        printed = driver.communicate(timeout=200)[0]
-    assert driver.returncode == 0, printed
-    assert before.items() <= entries(file).items()
-    assert Left.by(file) == undisturbed
 
 
 def mount(*words: str) -> subprocess.CompletedProcess[str]:
@@ -292,8 +187,8 @@ def test_disk_refuses_mid_sweep_and_is_mended(
     mended: str,
     cause: str,
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.1)
-    monkeypatch.setattr(recorder, "PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.1)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     file, place = experiment_file(**KNOBS), tmp_path / folder
 
     def strike() -> None:
@@ -334,18 +229,3 @@ def test_clock_set_back_an_hour_mid_sweep(experiment_file: Write, tmp_path: Path
     assert all(-3600 <= manifest["created"] - first["created"] < -3000 for manifest in later)
     assert Left.by(file) == undisturbed
     assert statuses(read_experiment(file)) == ["FINISHED"] * 3
-
-
-def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
-    network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
-    training = {**KNOBS["training"], "epochs": 1}
-    knobs = KNOBS | {"rounds": 1, "schedules": {"none": {1: 0.0}}, "network": network, "training": training}
-    ample, small = experiment_file(name="ample", storage="ample", **knobs), experiment_file(**knobs)
-    assert len(swept(ample)[0].finished) == 1
-    with cluster(Gate(tmp_path, {}), num_cpus=2, object_store_memory=80_000_000) as nodes:
-        driver = start_driver(small, RAY_ADDRESS=nodes.address)
-        printed = driver.communicate(timeout=300)[0]
-    assert driver.returncode == 0, printed
-    left = Left.by(small).archive
-    assert left == Left.by(ample).archive
-    assert max(map(len, left.values())) > 220_000_000  # the weights, with which every trial starts

@@ -20,7 +20,6 @@ from sweep.sweeping import bits, children, statuses, swept
 
 from rsrl_ray import tracking
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import recorder
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.tracked import open_results
 
@@ -87,8 +86,8 @@ def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_misse
     port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.2)
-    monkeypatch.setattr(recorder, "PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.2)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     uri = f"http://127.0.0.1:{port}"
     file = experiment_file(mlflow=uri, rounds=2, schedules={"firm": {1: 0.5}})
     experiment = read_experiment(file)
@@ -120,8 +119,10 @@ def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_misse
 def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothing_twice(
     experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.5)
-    monkeypatch.setattr(recorder, "PATIENCE_S", 120.0)  # the sweep is shorter than the server takes to start
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.5)
+    monkeypatch.setattr(
+        "rsrl_ray.sweep.writer.PATIENCE_S", 120.0
+    )  # the sweep is shorter than the server takes to start
     file = experiment_file(mlflow=f"http://127.0.0.1:{port}", rounds=4, schedules={"firm": {1: 0.5}, "none": {1: 0.0}})
     experiment = read_experiment(file)
     server, killed = start_server(), threading.Event()
@@ -157,8 +158,8 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
 def test_a_server_lost_between_the_last_round_and_the_end_of_the_sweep(
     experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.2)
-    monkeypatch.setattr(recorder, "PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.2)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     uri, fold = f"http://127.0.0.1:{port}", {"count": 2, "validation": 0.2, "use": [0]}
     file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}})
     server, end_trial = start_server(), tracking.Tracker.end_trial

@@ -13,13 +13,14 @@ from rich.console import Console
 
 from rsrl_ray.archive import Archive, Record
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import launch, recorder
-from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder, Writer
+from rsrl_ray.sweep import launch
+from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
+from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracked import open_results
 
 
 def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.05)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.05)
     done: list[str] = []
     away = threading.Event()
 
@@ -43,8 +44,8 @@ def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkey
 
 
 def test_what_could_not_be_logged_is_counted_and_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "RETRY_S", 0.05)
-    monkeypatch.setattr(recorder, "PATIENCE_S", 0.3)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.05)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 0.3)
 
     def fails() -> None:
         raise ConnectionError("away")
@@ -71,7 +72,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     """The writer is held up while ten rounds come in, the trial crashes, replays them and goes on."""
     file = experiment_file(folds={"count": 2, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
     experiment, console = read_experiment(file, []), Console(file=io.StringIO())
-    task = launch._prepare(experiment, console, skip_bad=False)
+    task = launch._prepare(experiment, console, skip_bad=False, joined=False)
     trials = launch._trials(task)
     tracker, open_sweep = launch._open_tracker(task, "sweep", {}, console)
     logged: list[list[int]] = []

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision import pixels
+from rsrl_ray.vision import decoding
 from rsrl_ray.vision.photos import PhotoProblems, Problem, check_photos, decode_photo, load_photos
 
 SIZE = 4
@@ -45,7 +45,7 @@ def decoded(monkeypatch):
         calls.append(size)
         return decode_photo(data, size)
 
-    monkeypatch.setattr(pixels, "decode_photo", count)
+    monkeypatch.setattr(decoding, "decode_photo", count)
     return calls
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.pixels import PixelFile, decoder, digest, in_threads
+from rsrl_ray.vision.decoding import HERE, decoder, digest
+from rsrl_ray.vision.pixels import PixelFile
 
 COUNT, SIZE = 5, 4
 
@@ -22,7 +23,11 @@ def shade(row):
     return np.full((SIZE, SIZE, 3), row + 1, dtype=np.uint8)
 
 
-def refuse(row):
+def shades(rows):
+    return [shade(row) for row in rows]
+
+
+def refuse(rows):
     raise AssertionError("made again")
 
 
@@ -32,7 +37,7 @@ def names(file):
 
 def test_write_and_open(file):
     assert file.record() is None and file.open() is None
-    record = file.write(shade)
+    record = file.write(shades)
     assert file.record() == record and record.causes == {}
     pixels = file.open()
     assert pixels.shape == (COUNT, SIZE, SIZE, 3) and pixels[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
@@ -43,10 +48,8 @@ def test_write_and_open(file):
 
 
 def test_pictures_that_are_no_good(file):
-    def one_bad(row):
-        if row == 3:
-            raise ValueError("zero bytes")
-        return shade(row)
+    def one_bad(rows):
+        return ["zero bytes" if row == 3 else shade(row) for row in rows]
 
     assert file.write(one_bad).causes == {3: "zero bytes"}
     assert file.record().causes == {3: "zero bytes"}
@@ -56,7 +59,9 @@ def test_pictures_that_are_no_good(file):
 def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path):
     def fingerprint(name, size, order):
         file = PixelFile.of(np.zeros((len(order), 16), np.uint8), size, tmp_path / name)
-        return file.write(lambda row: np.full((size, size, 3), order[row], dtype=np.uint8)).fingerprint
+        return file.write(
+            lambda rows: [np.full((size, size, 3), order[row], dtype=np.uint8) for row in rows]
+        ).fingerprint
 
     prints = [
         fingerprint("a", 4, [1, 2]),
@@ -104,35 +109,35 @@ def misshape_record(file):
 
 @pytest.mark.parametrize("damage", [cut, reshape, empty, lose, break_record, misshape_record])
 def test_a_damaged_file_is_made_again(file, damage):
-    record = file.write(shade)
+    record = file.write(shades)
     damage(file)
     assert file.open() is None or file.record() is None
-    assert file.write(shade) == record == file.record()
+    assert file.write(shades) == record == file.record()
     assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_what_was_mapped_stays_when_the_file_is_made_again(file):
-    file.write(shade)
+    file.write(shades)
     pixels = file.open()
     file.path.unlink()
-    file.write(lambda row: shade(row + 10))
+    file.write(lambda rows: shades(row + 10 for row in rows))
     assert pixels[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_two_at_once_make_it_once(file):
-    rows = []
+    made = []
 
-    def slow(row):
-        rows.append(row)
-        threading.Event().wait(0.02)
-        return shade(row)
+    def slow(rows):
+        made.extend(rows)
+        threading.Event().wait(0.1)
+        return shades(rows)
 
     threads = [threading.Thread(target=file.write, args=(slow,)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(rows) == list(range(COUNT))
+    assert made == list(range(COUNT))
 
 
 def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(file, monkeypatch):
@@ -146,7 +151,7 @@ def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(file, mo
         return usage(path)
 
     monkeypatch.setattr(shutil, "disk_usage", spy)
-    file.write(shade)
+    file.write(shades)
     assert seen == [[".lock"]]
     assert names(file) == [".json", ".lock", ".npy"]
 
@@ -159,10 +164,10 @@ def test_an_error_leaves_nothing_half(file):
 
 def test_an_unexpected_fingerprint_is_refused(file):
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
-        file.write(shade, expected="1234")
+        file.write(shades, expected="1234")
     assert file.open() is None
-    record = file.write(shade)
-    assert file.write(shade, expected=record.fingerprint) == record
+    record = file.write(shades)
+    assert file.write(shades, expected=record.fingerprint) == record
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
         file.write(refuse, expected="1234")
 
@@ -173,14 +178,14 @@ def test_a_full_disk(file, monkeypatch):
     with pytest.raises(
         ValueError, match=r"the decoded photos need 0.0 GB in .*cache, where 0.0 GB are free; make room"
     ):
-        file.write(shade)
+        file.write(shades)
 
 
 def test_a_cache_that_is_no_folder(tmp_path):
     (tmp_path / "cache").touch()
     file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"the decoded photos cannot be kept in .*cache .File exists"):
-        file.write(shade)
+        file.write(shades)
 
 
 def test_a_picture_that_has_gone_is_not_recorded(tmp_path, file):
@@ -190,30 +195,8 @@ def test_a_picture_that_has_gone_is_not_recorded(tmp_path, file):
     paths[2].unlink()
     sources = [str(path) for path in paths]
     with pytest.raises(ValueError, match=r"2\.png: missing .*; every machine of a sweep reads the photos"):
-        file.write(decoder(sources, SIZE))
+        file.write(decoder(sources, SIZE, HERE))
     assert file.record() is None and file.open() is None
     Image.fromarray(shade(2)).save(paths[2])
-    file.write(decoder(sources, SIZE))
+    file.write(decoder(sources, SIZE, HERE))
     assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
-
-
-def test_threads_tell_their_progress():
-    told, done = [], []
-    assert in_threads(70, done.append, "reading", lambda *what: told.append(what)) == {}
-    assert sorted(done) == list(range(70))
-    assert told == [("reading", 32, 70), ("reading", 64, 70), ("reading", 70, 70)]
-
-
-def test_an_interrupt_does_not_wait_for_what_is_queued():
-    done = []
-
-    def work(row):
-        threading.Event().wait(0.001)
-        done.append(row)
-
-    def interrupt(what, now, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        in_threads(20_000, work, "reading", interrupt)
-    assert len(done) < 10_000

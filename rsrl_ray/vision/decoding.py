@@ -1,0 +1,141 @@
+"""Many pictures at once: read and decoded in threads, here or on other machines."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from rsrl_ray.vision.picture import decode_photo, quiet_pillow, read_bytes
+
+Progress = Callable[[str, int, int], None]
+"""What is done ("reading", "decoding"), done so far, total."""
+
+Pixels = NDArray[np.uint8]
+
+PixelsOf = Callable[[range], Sequence[Pixels | str]]
+"""Rows -> the pixels of each, [S, S, 3], or why its picture is no good."""
+
+
+class Run(Protocol):
+    """Calls a function, here or on another machine; to be called from so many ``threads`` (None: as Python likes)."""
+
+    @property
+    def threads(self) -> int | None: ...  # noqa: D102
+
+    def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]: ...  # noqa: D102
+
+
+class Here:
+    """Runs in this process."""
+
+    threads = None
+
+    def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
+        """Call it."""
+        return function(*arguments)
+
+
+DIGEST = 16  # bytes
+HERE = Here()
+_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
+_CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
+
+
+def digest(data: bytes | memoryview) -> Pixels:
+    """A photo's digest, [16] uint8."""
+    return np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST).digest(), dtype=np.uint8)
+
+
+def no_digests(count: int) -> Pixels:
+    """Room for the digests of ``count`` photos, [count, 16]."""
+    return np.zeros((count, DIGEST), dtype=np.uint8)
+
+
+def in_threads(
+    count: int,
+    work: PixelsOf,
+    take: Callable[[int, Pixels], None],
+    what: str,
+    progress: Progress | None,
+    threads: int | None = None,
+) -> dict[int, str]:
+    """Do ``work(rows)`` for all rows, a few at a time, in threads, and ``take(row, one)`` what comes out.
+
+    Returns row -> the cause where a picture is no good.
+    """
+    causes: dict[int, str] = {}
+    parts = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+
+    def do(rows: range) -> None:
+        for row, one in zip(rows, work(rows), strict=True):
+            if isinstance(one, str):
+                causes[row] = one
+            else:
+                take(row, one)
+
+    executor = ThreadPoolExecutor(threads)
+    try:
+        with quiet_pillow():
+            for rows, _ in zip(parts, executor.map(do, parts), strict=True):
+                if progress is not None:
+                    progress(what, rows.stop, count)
+    finally:
+        executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
+    return causes
+
+
+class Unreadable(Exception):
+    """A picture cannot be read; unlike broken bytes that is no lasting property of the photos."""
+
+
+def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
+    """The digest of each picture's bytes, or why it cannot be read."""
+    return _each(lambda source: digest(read_bytes(source)), sources)
+
+
+def examine_photos(sources: Sequence[str]) -> list[Pixels | str]:
+    """The digest of each picture's bytes, or why it is no good."""
+
+    def examine(source: str) -> Pixels:
+        data = read_bytes(source)
+        decode_photo(data, _CHECK_SIZE)
+        return digest(data)
+
+    return _each(examine, sources)
+
+
+def decode_photos(sources: Sequence[str], image_size: int, pillow: str) -> list[Pixels | str]:
+    """The pixels of each picture, [S, S, 3], or why it is no good.
+
+    pillow : the version that all machines are to have. Raises Unreadable, and ValueError where it is another here.
+    """
+    if pillow != PIL.__version__:
+        raise ValueError(f"Pillow is {pillow} on one machine and {PIL.__version__} on another; install the same")
+
+    def decode(source: str) -> Pixels:
+        try:
+            data = read_bytes(source)
+        except ValueError as error:
+            raise Unreadable(f"{source}: {error}") from error
+        return decode_photo(data, image_size)
+
+    return _each(decode, sources)
+
+
+def _each(function: Callable[[str], Pixels], sources: Sequence[str]) -> list[Pixels | str]:
+    found: list[Pixels | str] = []
+    for source in sources:
+        try:
+            found.append(function(source))
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def decoder(sources: Sequence[str], image_size: int, run: Run) -> PixelsOf:
+    """What decodes the photos with these absolute paths or URIs. It raises Unreadable."""
+    return lambda rows: run(decode_photos, sources[rows.start : rows.stop], image_size, PIL.__version__)

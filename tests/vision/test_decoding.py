@@ -1,0 +1,85 @@
+"""Many pictures at once: in threads, with what is wrong for each, and no photo decoded by two versions of Pillow."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pytest
+from PIL import Image
+
+from rsrl_ray.vision.decoding import HERE, decode_photos, decoder, digest, examine_photos, in_threads, read_digests
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Good, no picture, not there."""
+    Image.new("RGB", (8, 6), (10, 20, 30)).save(tmp_path / "good.png")
+    (tmp_path / "text.png").write_text("no picture")
+    return [str(tmp_path / name) for name in ("good.png", "text.png", "gone.png")]
+
+
+def outcome(found):
+    return [one if isinstance(one, str) else one.tolist() for one in found]
+
+
+def test_what_can_be_read_and_what_is_a_picture(pictures):
+    good = digest(Path(pictures[0]).read_bytes()).tolist()
+    text = digest(b"no picture").tolist()
+    gone = f"missing (there is no {pictures[2]})"
+    assert outcome(read_digests(pictures)) == [good, text, gone]
+    assert outcome(examine_photos(pictures)) == [good, "not a picture that Pillow can read", gone]
+
+
+def test_rows_are_decoded(pictures):
+    decode = decoder(pictures, 2, HERE)
+    good = np.broadcast_to([10, 20, 30], (2, 2, 3)).tolist()
+    assert outcome(decode(range(0, 2))) == [good, "not a picture that Pillow can read"]
+    assert decode(range(1, 2)) == ["not a picture that Pillow can read"]
+
+
+def test_another_pillow_decodes_nothing(pictures):
+    assert len(decode_photos(pictures[:1], 2, PIL.__version__)) == 1
+    with pytest.raises(ValueError, match=rf"^Pillow is 1\.0 on one machine and {PIL.__version__} on another"):
+        decode_photos(pictures[:1], 2, "1.0")
+
+
+def test_threads_take_what_is_good_and_tell_their_progress():
+    told, taken = [], {}
+
+    def work(rows):
+        return ["odd" if row % 2 else np.full(1, row) for row in rows]
+
+    causes = in_threads(70, work, taken.__setitem__, "reading", lambda *what: told.append(what))
+    assert causes == dict.fromkeys(range(1, 70, 2), "odd")
+    assert taken == {row: np.full(1, row) for row in range(0, 70, 2)}
+    assert told == [("reading", 32, 70), ("reading", 64, 70), ("reading", 70, 70)]
+
+
+def test_as_many_threads_as_are_asked_for():
+    both = threading.Barrier(2, timeout=20)
+
+    def work(rows):
+        both.wait()
+        return [""] * len(rows)
+
+    in_threads(4 * 32, work, None, "reading", None, threads=2)
+    both = threading.Barrier(2, timeout=0.2)
+    with pytest.raises(threading.BrokenBarrierError):
+        in_threads(4 * 32, work, None, "reading", None, threads=1)
+
+
+def test_an_interrupt_does_not_wait_for_what_is_queued():
+    done = []
+
+    def work(rows):
+        threading.Event().wait(0.03)
+        done.extend(rows)
+        return [""] * len(rows)
+
+    def interrupt(what, now, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(20_000, work, None, "reading", interrupt)
+    assert len(done) < 10_000
