@@ -14,11 +14,13 @@ from typing import Any
 import mlflow
 import pandas as pd
 import psutil
+import pytest
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
+from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.tracked import open_results
 from rsrl_ray.tracking import mlflow_uri
 
@@ -117,6 +119,19 @@ def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds
         assert driver.poll() is None, driver.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def at_first_result(patch: pytest.MonkeyPatch, strike: Callable[[], object]) -> None:
+    """Let ``strike`` happen in this process when a round is reported, before the trial may go on."""
+    reported, first = Recorder.on_trial_result, [True]
+
+    def on_trial_result(recorder: Recorder, *event: Any, **info: Any) -> None:
+        if first:
+            first.clear()
+            strike()
+        reported(recorder, *event, **info)
+
+    patch.setattr(Recorder, "on_trial_result", on_trial_result)
 
 
 def tables(file: Path) -> Tables:

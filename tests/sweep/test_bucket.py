@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
-from sweep.servers import KEYS, Proxy, list_names, place, proxied, s3_server, stored
+from sweep.servers import KEYS, Proxy, place, proxied, s3_server, stored
+from sweep.sweeping import at_first_result
 
 from rsrl_ray import cli
 from rsrl_ray.experiment_file import read_experiment
@@ -93,17 +93,11 @@ def test_a_bucket_that_answers_503_for_a_while_costs_nothing_but_time(
     file = experiment_file(name="refused", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **KNOBS)
 
     def refuse_for_a_while() -> None:
-        direct = place(proxy.target, "refused")
-        while not any(name.endswith("record.safetensors") for name in list_names(direct)):
-            time.sleep(0.05)
         proxy.refuses.set()
-        time.sleep(8)
-        proxy.refuses.clear()
+        threading.Timer(8, proxy.refuses.clear).start()
 
-    thread = threading.Thread(target=refuse_for_a_while)
-    thread.start()
+    at_first_result(monkeypatch, refuse_for_a_while)
     outcome = swept(file)
-    thread.join()
     assert proxy.refused > 0
     assert (len(outcome.finished), outcome.failed) == (4, {})
     assert stored(place(proxy.target, "refused")) == stored(read_experiment(local).storage)

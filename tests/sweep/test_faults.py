@@ -4,7 +4,6 @@ import contextlib
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from sweep.sweeping import (
     Gate,
     Left,
     Write,
+    at_first_result,
     bits,
     entries,
     start_driver,
@@ -191,16 +191,10 @@ def test_disk_refuses_mid_sweep_and_is_mended(
     monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     file, place = experiment_file(**KNOBS), tmp_path / folder
 
-    def strike() -> None:
-        while not entries(file):
-            time.sleep(0.01)
-        harm(place)
-
     with disk(place):
-        thread = threading.Thread(target=strike)
-        thread.start()
-        outcome, printed = swept(file)
-        thread.join()
+        with monkeypatch.context() as patch:
+            at_first_result(patch, lambda: harm(place))
+            outcome, printed = swept(file)
         assert (len(entries(file)), outcome.finished, len(outcome.failed)) == (1, [], 2)
         for said in outcome.failed.values():
             assert said.startswith(f"storage: cannot write {tmp_path}/results/rounds/")

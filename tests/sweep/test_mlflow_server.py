@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -80,66 +80,25 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_server_that_is_away_stops_nothing_and_the_next_run_logs_what_it_missed(
-    experiment_file: Callable[..., Path],
-    start_server: Start,
-    port: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.2)
-    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
-    uri = f"http://127.0.0.1:{port}"
-    file = experiment_file(mlflow=uri, rounds=2, schedules={"firm": {1: 0.5}})
-    experiment = read_experiment(file)
-    console = Console(file=io.StringIO(), width=200)
-    outcome = run_sweep(experiment, console)
-    assert len(outcome.finished) == 2
-    assert outcome.unlogged == 2 * (2 + 1) + 1  # rounds and end of each trial, end of the sweep
-    said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "does not answer; rounds are logged there once it does" in said
-    assert f"MLflow lacks {outcome.unlogged} entries" in said
-
-    start_server()
-    outcome = run_sweep(experiment, console)
-    assert outcome.unlogged == 0
-    rounds = open_results(experiment).predictions()
-    assert {trial: len(tables) for trial, tables in rounds.items()} == {(0, "firm"): 2, (1, "firm"): 2}
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name("tiny")
-    assert found is not None
-    runs = client.search_runs([found.experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
-    for run in runs:
-        if "rsrl.rounds_logged" in run.data.tags:
-            points = client.get_metric_history(run.info.run_id, "seconds")
-            assert [point.step for point in points] == [1, 2]
-
-
-@pytest.mark.usefixtures("ray_session")
 def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothing_twice(
     experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.5)
-    monkeypatch.setattr(
-        "rsrl_ray.sweep.writer.PATIENCE_S", 120.0
-    )  # the sweep is shorter than the server takes to start
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 120.0)  # the server takes longer to start than the sweep
     file = experiment_file(mlflow=f"http://127.0.0.1:{port}", rounds=4, schedules={"firm": {1: 0.5}, "none": {1: 0.0}})
     experiment = read_experiment(file)
-    server, killed = start_server(), threading.Event()
+    server, log_rounds, calls = start_server(), tracking.Tracker.log_rounds, list[str]()
 
-    def interrupt() -> None:
-        while not list(Path(experiment.storage, "rounds").glob("*/*/manifest.json")):
-            time.sleep(0.05)
-        kill(server)
-        killed.set()
-        time.sleep(3)
-        start_server()
+    def interrupted(tracker: tracking.Tracker, trial: tracking.Trial, rounds: Sequence[tracking.Round]) -> None:
+        calls.append(trial.name)
+        if len(calls) == 3:
+            kill(server)
+            threading.Timer(3, start_server).start()
+        log_rounds(tracker, trial, rounds)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    monkeypatch.setattr(tracking.Tracker, "log_rounds", interrupted)
     outcome = run_sweep(experiment, Console(file=io.StringIO(), width=200))
-    thread.join()
-    assert killed.is_set()
+    assert server.poll() is not None
     assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (4, {}, 0)
     client = MlflowClient(f"http://127.0.0.1:{port}")
     found = client.get_experiment_by_name("tiny")
@@ -155,13 +114,20 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_server_lost_between_the_last_round_and_the_end_of_the_sweep(
+def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_told_later(
     experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.2)
     monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     uri, fold = f"http://127.0.0.1:{port}", {"count": 2, "validation": 0.2, "use": [0]}
     file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}})
+    outcome, printed = swept(file)
+    assert (len(outcome.finished), outcome.unlogged) == (1, 2 + 1 + 1)  # rounds and end of the trial, end of the sweep
+    assert "does not answer; rounds are logged there once it does" in " ".join(printed.split())
+    assert "MLflow lacks 4 entries" in printed
+    archive = bits(Path(read_experiment(file).storage))
+    assert len(archive) == 2 * 2
+
     server, end_trial = start_server(), tracking.Tracker.end_trial
 
     def lost(tracker: tracking.Tracker, trial: tracking.Trial, status: str, reason: str = "") -> None:
@@ -175,8 +141,6 @@ def test_a_server_lost_between_the_last_round_and_the_end_of_the_sweep(
     assert server.poll() is not None
     assert (len(outcome.finished), outcome.unlogged) == (1, 2)  # the end of the trial, the end of the sweep
     assert "MLflow lacks 2 entries" in printed
-    archive = bits(Path(read_experiment(file).storage))
-    assert len(archive) == 2 * 2
 
     start_server()
     assert statuses(read_experiment(file)) == ["RUNNING"] * 2
@@ -186,3 +150,5 @@ def test_a_server_lost_between_the_last_round_and_the_end_of_the_sweep(
     log = children(read_experiment(file))
     assert set(log.step) == {1, 2} and not log.duplicated(["run", "metric", "step"]).any()
     assert bits(Path(read_experiment(file).storage)) == archive
+    rounds = open_results(read_experiment(file)).predictions()
+    assert {trial: len(tables) for trial, tables in rounds.items()} == {(0, "firm"): 2}
