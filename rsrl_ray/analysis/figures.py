@@ -42,15 +42,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, what to call it, and as what kinds of file to save it."""
+    """A figure, and what to call it."""
 
     picture: Picture
     figure: Figure
-    kinds: tuple[str, ...] = ("png", "pdf")
 
 
 def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, photos_root: str | Path) -> list[Picture]:
-    """Write every figure that the sweep has data for into ``folder``; contact sheets as PNG, the others as PDF too.
+    """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
     chosen : (fold, schedule) -> round; trials without one are left out where a chosen network is shown.
     photos_root : the folder that photos' names are relative to; where one cannot be read, its place says so.
@@ -131,8 +130,8 @@ def _save(drawing: Drawing, folder: Path) -> None:
     if (layout := figure.get_layout_engine()) is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")  # to lay it out again for every file takes as long as drawing it
-    for kind in drawing.kinds:
-        figure.savefig(folder / f"{drawing.picture.name}.{kind}", **OPTIONS[kind])
+    for kind, options in OPTIONS.items():
+        figure.savefig(folder / f"{drawing.picture.name}.{kind}", **options)
 
 
 def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
@@ -176,10 +175,10 @@ def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: shee
         text = "training photos by round, dark where dropped; those dropped most often on top."
         yield Drawing(Picture("ledger", text), ledger(sweep, schedule))
         text = f"the photos dropped most often; {by}."
-        yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos), ("png",))
+        yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos))
     if found.away.any():
         text = f"photos that were dropped and came back, those away longest first; {by}."
-        yield Drawing(Picture("returned", text), sheets.returned_sheet(sweep, found, photos), ("png",))
+        yield Drawing(Picture("returned", text), sheets.returned_sheet(sweep, found, photos))
 
 
 def _file_names(schedules: list[str]) -> dict[str, str]:

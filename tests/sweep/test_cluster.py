@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import psutil
 import pytest
 import ray
@@ -22,6 +23,7 @@ from rsrl_ray.config import Resources, recipe
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import cluster, data
 from rsrl_ray.sweep.launch import run_sweep
+from rsrl_ray.vision.decoding import decode_photos, read_digests
 from rsrl_ray.vision.photos import load_photos
 
 
@@ -129,6 +131,24 @@ def test_photos_are_decoded_once_by_all_nodes_and_held_once_a_node(
     assert here + there == 58 and here >= 24 and there >= 4
     (held,), (copied,) = ((tmp_path / folder).glob("*.npy") for folder in ("results/photos", "other"))
     assert held.name == copied.name and held.read_bytes() == copied.read_bytes()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, gone = str(photos_csv.parent / "2-0.png"), str(photos_csv.parent / "gone.png")
+    there, lost = ray.get_runtime_context().get_node_id(), "ab" * 28
+    (expected,) = read_digests([good])
+    (found,) = data._there(there, read_digests, ([good],)) or [None]
+    assert np.array_equal(found, expected)
+    assert data._there(there, read_digests, ([good, gone],)) is None
+    assert data._there(there, decode_photos, ([gone], 8, PIL.__version__)) is None
+    assert data._there(lost, read_digests, ([good],)) is None
+    node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])
+    spread = data.Spread()
+    assert spread.threads == (os.cpu_count() or 1) + 3
+    for _ in range(2 * spread.threads):  # on every place twice
+        assert np.array_equal(spread(read_digests, [good])[0], expected)
 
 
 @pytest.mark.usefixtures("ray_session")
