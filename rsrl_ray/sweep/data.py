@@ -23,12 +23,12 @@ from rsrl_ray.vision.photos import PhotoSet, load_photos
 
 
 class Spread:
-    """Runs functions here and on the other nodes of the Ray, on each as many at a time as it has cores."""
+    """Runs functions on all nodes of the Ray, on each as many at a time as it has cores; here, as in `HERE`, 4 more."""
 
     def __init__(self) -> None:
         mine = ray.get_runtime_context().get_node_id()
         cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-        here: list[str | None] = [None] * (os.cpu_count() or 1)
+        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # reading waits more than it computes
         places = here + [node for node, count in cores.items() if node != mine for _ in range(count)]
         self.threads = len(places)
         self._free = queue.SimpleQueue[str | None]()

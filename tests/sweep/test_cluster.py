@@ -93,6 +93,7 @@ def process(node: Any, kind: str) -> psutil.Process:
 
 
 OTHER_NODE = {
+    "rsrl_ray.sweep.data": "os = type(os)('os'); os.cpu_count = lambda: -2",  # two at a time here, whatever machine
     "rsrl_ray.vision.photos": """
 if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)
@@ -146,7 +147,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])
     spread = data.Spread()
-    assert spread.threads == (os.cpu_count() or 1) + 3
+    assert spread.threads == min(32, (os.cpu_count() or 1) + 4) + 3
     for _ in range(2 * spread.threads):  # on every place twice
         assert np.array_equal(spread(read_digests, [good])[0], expected)
 
