@@ -19,6 +19,7 @@ SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
 def pytest_configure() -> None:
     """Whatever Ray runs on this machine already is none of the tests' business, and theirs none of it."""
     os.environ.pop("RAY_ADDRESS", None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
 
 
