@@ -195,7 +195,7 @@ def test_head_lost_then_the_same_command_with_a_new_one(
         wait_for(driver, gate.waiting)
         for kind in ("gcs_server", "raylet"):
             process(nodes.head_node, kind).kill()
-        printed = driver.communicate(timeout=100)[0]
+        printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 1
     assert printed.splitlines()[-1] == (
         f"Ray at {address} is gone; what is done is kept, the same command goes on in a new Ray"

@@ -66,7 +66,7 @@ def test_driver_killed_in_every_phase_of_one_sweep(experiment_file: Write, tmp_p
         if module == "rsrl_ray.archive":
             assert len(bits(Path(experiment.storage))) == 2
         driver.send_signal(signal.SIGKILL)
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=200)
         assert runs == (statuses(experiment) if runs else []), phase
     before = entries(file)
     assert len(before) == 3

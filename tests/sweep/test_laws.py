@@ -186,7 +186,7 @@ def test_driver_interrupted_mid_round_then_the_same_command(
     before = entries(file)
     assert len(before) >= 4
     driver.send_signal(signal.SIGINT)
-    printed = driver.communicate(timeout=60)[0]
+    printed = driver.communicate(timeout=200)[0]
     gate.open()
     assert entries(file) == before
     assert driver.returncode == 130, printed
