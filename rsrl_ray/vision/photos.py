@@ -93,10 +93,6 @@ class PhotoSet:
         pixels = file.open() if record is not None and record.fingerprint == self.fingerprint else None
         return pixels if pixels is not None else self._made_here(file, pixels_of)
 
-    def rows(self, rows: range) -> Pixels:
-        """The pixels of these rows."""
-        return self.pixels()[rows.start : rows.stop]
-
     def _made_here(self, file: PixelFile, pixels_of: PixelsOf | None) -> Pixels:
         file.write(pixels_of or decoder(self.sources, self.image_size, HERE), expected=self.fingerprint)
         pixels = file.open()
