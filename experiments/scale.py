@@ -40,7 +40,7 @@ from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
 
 from rsrl_ray import config
-from rsrl_ray.storage import Storage
+from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import launch, trainable
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder

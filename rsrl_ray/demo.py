@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.predictions import round_metrics
+from rsrl_ray.round_table import round_metrics
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
 PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
@@ -165,7 +165,7 @@ class Outcome:
 def summary(trials: Trials, folder: Path) -> Group:
     """The closing page: macro F of each schedule, and whether the labels dropped were the shifted ones.
 
-    trials : by fold and schedule, the predictions of its rounds, in order (see `rsrl_ray.predictions`).
+    trials : by fold and schedule, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
     folder : that of `prepare`.
     """
     return render(outcome(trials, pd.read_csv(folder / "shifted.csv")))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracked import TrialState
+from rsrl_ray.tracking.read import TrialState
 from rsrl_ray.vision.photos import Examination
 
 SHOWN = 50  # photos of a long table

@@ -15,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from rsrl_ray import cli
+from rsrl_ray.cli import main as cli
 
 Place = Path  # a folder with photos.csv, its pictures and tiny.yaml
 

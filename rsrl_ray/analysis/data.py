@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.predictions import SPLITS
-from rsrl_ray.tracked import Results, TrackedRun, open_results
+from rsrl_ray.round_table import SPLITS
+from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.read import Results, TrackedRun, open_results
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
-PREDICTIONS = "rounds/{:02d}/predictions.parquet"
 ENDED = {"FAILED": "failed", "KILLED": "stopped", "INTERRUPTED": "interrupted", "FINISHED": "finished"}
 TrialKey = tuple[int, str]  # fold, schedule
 
@@ -89,7 +89,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
     first = next(iter(trials))
-    images, scores = tracker.read_artifact(runs[first], PREDICTIONS.format(1), _photos)
+    images, scores = tracker.read_artifact(runs[first], predictions_path(1), _photos)
     return Sweep(
         name=experiment.name,
         run_id=parent.id,
@@ -141,9 +141,9 @@ class _Reading:
 
     def __init__(self, tracker: Results, run: TrackedRun, rounds: int, threads: ThreadPoolExecutor) -> None:
         self._run, self._rounds = run, rounds
-        self._split = threads.submit(tracker.read_artifact, run, PREDICTIONS.format(1), _split)
+        self._split = threads.submit(tracker.read_artifact, run, predictions_path(1), _split)
         self._tables = [
-            threads.submit(tracker.read_artifact, run, PREDICTIONS.format(number), _round)
+            threads.submit(tracker.read_artifact, run, predictions_path(number), _round)
             for number in range(1, rounds + 1)
         ]
         self._histories = {name: threads.submit(tracker.history, run, name) for name in sorted(run.metrics)}

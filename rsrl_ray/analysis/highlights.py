@@ -17,7 +17,7 @@ from rsrl_ray.analysis.subject import Subject, find_photos, find_rounds, find_te
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
 from rsrl_ray.vision.photos import Progress, decode_photo
 from rsrl_ray.vision.picture import quiet_pillow, read_bytes

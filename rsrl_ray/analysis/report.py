@@ -12,7 +12,7 @@ from rsrl_ray.analysis.markup import markdown
 from rsrl_ray.analysis.page import write_page
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 
 
 def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Console) -> None:

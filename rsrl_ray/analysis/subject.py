@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsrl_ray.analysis.data import PREDICTIONS, find_sweep, find_trials
+from rsrl_ray.analysis.data import find_sweep, find_trials
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import best_round
-from rsrl_ray.tracked import Results, TrackedRun
+from rsrl_ray.tracking.names import conv1_path, predictions_path
+from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.table import URI, read_table
-
-CONV1 = "rounds/{:02d}/conv1.npz"
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _no_control(controls: list[str], control: TrackedRun | None, schedule: str, 
 
 
 def _read_pair(tracker: Results, run: TrackedRun, number: int, against: int) -> Pair:
-    later, earlier = (tracker.read_artifact(run, CONV1.format(wanted), _read_conv1) for wanted in (number, against))
+    later, earlier = (tracker.read_artifact(run, conv1_path(wanted), _read_conv1) for wanted in (number, against))
     return Pair(later, earlier)
 
 
@@ -152,7 +151,7 @@ def _test_photos(tracker: Results, subject: Subject, top: int | None, score: int
     columns = ["image", "split", "score", "self_confidence"]
     table = tracker.read_artifact(
         subject.run,
-        PREDICTIONS.format(subject.number),
+        predictions_path(subject.number),
         lambda path: pd.read_parquet(path, columns=columns),
     )
     table = table[table["split"] == "test"]

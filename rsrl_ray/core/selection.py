@@ -1,6 +1,6 @@
 """Choosing the round whose network is used."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,6 +9,21 @@ from numpy.typing import NDArray
 Rule = Literal["validation", "validation_mean", "last", "oracle"]
 RULES: tuple[Rule, ...] = ("validation", "validation_mean", "last", "oracle")
 Curve = NDArray[np.float64]
+VALIDATION, TEST = "validation_macro_f1", "test_macro_f1"  # names of the metrics, in MLflow too
+
+
+def choosing_metric(known: Container[str]) -> str:
+    """The metric that rounds are chosen by: macro F on validation photos, on test photos where none are held out."""
+    return VALIDATION if VALIDATION in known else TEST
+
+
+def choosing_curve(curves: Mapping[str, Curve]) -> Curve:
+    """The values that rounds are chosen by, [R], from the curves of a trial by metric.
+
+    Those on validation photos, or where these lack a value, those on test photos.
+    """
+    validation = curves.get(VALIDATION)
+    return curves[TEST] if validation is None or np.isnan(validation).any() else validation
 
 
 def best_round(curve: Curve) -> int:

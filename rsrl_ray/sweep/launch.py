@@ -11,19 +11,20 @@ import yaml
 from ray import tune
 from rich.console import Console
 
-from rsrl_ray import tracking
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.storage import artifact_place, probe_storage, redacted
+from rsrl_ray.store.location import redacted
+from rsrl_ray.store.storage import artifact_place, probe_storage
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
-from rsrl_ray.sweep.data import describe_folds, folds_csv, load, pixel_source
 from rsrl_ray.sweep.lifeline import lifeline
+from rsrl_ray.sweep.photos import describe_folds, folds_csv, load, pixel_source
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, TrialKey, chain
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
+from rsrl_ray.tracking import write as tracking
 from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import starting_weights
 

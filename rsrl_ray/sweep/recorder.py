@@ -10,15 +10,15 @@ import numpy as np
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray import tracking
-from rsrl_ray.archive import Archive, Record
-from rsrl_ray.artifacts import write_round
-from rsrl_ray.predictions import predictions, round_metrics
+from rsrl_ray.round_files import write_round
+from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.cluster import dead_nodes
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import TrialKey
 from rsrl_ray.sweep.trainable import Task
 from rsrl_ray.sweep.writer import DROPS, Writer
+from rsrl_ray.tracking import write as tracking
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind

@@ -10,15 +10,15 @@ from ray import tune
 from ray.actor import ActorHandle
 from ray.tune.result import DONE
 
-from rsrl_ray.archive import Archive, array_digest, start_key
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.predictions import predictions, revision_notes, round_metrics
+from rsrl_ray.round_table import predictions, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
-from rsrl_ray.storage import StorageError
-from rsrl_ray.sweep.archived import ArchivedLearner
-from rsrl_ray.sweep.data import PixelSource, pixels_here
+from rsrl_ray.store.archive import Archive, array_digest, start_key
+from rsrl_ray.store.storage import StorageError
+from rsrl_ray.sweep.cached_learner import ArchivedLearner
+from rsrl_ray.sweep.photos import PixelSource, pixels_here
 from rsrl_ray.vision.learner import Learner, NotFinite
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.photos import PhotoSet

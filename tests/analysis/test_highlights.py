@@ -14,7 +14,7 @@ from rsrl_ray.analysis.highlight_files import COLUMNS
 from rsrl_ray.analysis.highlights import conv1_maps, highlight
 from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
-from rsrl_ray.tracking import Round, Tracker, Trial, mlflow_uri
+from rsrl_ray.tracking.write import Round, Tracker, Trial, mlflow_uri
 from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.photos import decode_photo
 
@@ -204,7 +204,7 @@ def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(tmp_path, experi
     weight = np.full((1, 3, 1, 1), 0.2, dtype=np.float32)
     more, same = (Conv1(factor * weight, np.zeros(1, np.float32), (1, 1), (0, 0)) for factor in (2, 1))
     monkeypatch.setattr("rsrl_ray.analysis.subject._read_conv1", lambda path: more if "03" in path.parts else same)
-    monkeypatch.setattr("rsrl_ray.tracked.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    monkeypatch.setattr("rsrl_ray.tracking.read.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
     name = run(experiment, tmp_path / "out", [str(tmp_path / "turned.jpg")]).iloc[0]["map"]
     with Image.open(tmp_path / "out" / f"{name}.png") as drawn:
         pixels = np.asarray(drawn).astype(int)
@@ -233,7 +233,7 @@ def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
         "rsrl_ray.analysis.subject._read_conv1",
         lambda path: Conv1(padded.weight + np.float32("03" in str(path)), padded.bias, (2, 1), (0, 0)),
     )
-    monkeypatch.setattr("rsrl_ray.tracked.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    monkeypatch.setattr("rsrl_ray.tracking.read.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
     found = run(experiment, tmp_path, ["flat.png"]).iloc[0]
     assert (found["reason"], found["map"], found["null_map"]) == (NO_VARIANCE, "", "")
     assert pd.isna(found["J"]) and np.isnan(found["correlation"]) and np.isnan(found["agreement"])

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from rsrl_ray import cli
+from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.tracked import open_results
-from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.write import mlflow_uri
 
 
 @pytest.mark.usefixtures("ray_session")

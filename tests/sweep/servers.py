@@ -14,7 +14,7 @@ import boto3
 from mlflow import MlflowClient
 from pyarrow import fs
 
-from rsrl_ray.storage import open_storage
+from rsrl_ray.store.storage import open_storage
 
 FRAMING = ("content-length", "transfer-encoding", "connection", "expect")
 KEYS = {

@@ -21,8 +21,8 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
 from rsrl_ray.sweep.recorder import Recorder
-from rsrl_ray.tracked import open_results
-from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.write import mlflow_uri
 
 KNOBS: dict[str, Any] = {
     "folds": {"count": 2, "validation": 0.2, "use": [0]},

@@ -12,11 +12,11 @@ from rich.console import Console
 from sweep.servers import KEYS, Proxy, place, proxied, s3_server, stored
 from sweep.sweeping import at_first_result
 
-from rsrl_ray import cli
+from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.storage import Storage
+from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.launch import Outcome, run_sweep
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 
 pytestmark = pytest.mark.usefixtures("keys")
 KNOBS: dict[str, Any] = {"schedules": {"firm": {1: 0.5}, "none": {1: 0.0}}, "rounds": 2}

@@ -93,7 +93,7 @@ def process(node: Any, kind: str) -> psutil.Process:
 
 
 OTHER_NODE = {
-    "rsrl_ray.sweep.data": "os = type(os)('os'); os.cpu_count = lambda: -2",  # two at a time here, whatever machine
+    "rsrl_ray.sweep.photos": "os = type(os)('os'); os.cpu_count = lambda: -2",  # two at a time here, whatever machine
     "rsrl_ray.vision.photos": """
 if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)

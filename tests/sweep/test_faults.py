@@ -27,7 +27,7 @@ from sweep.sweeping import (
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 
 PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
@@ -40,14 +40,14 @@ PHASES: list[tuple[str, str, str, int, list[str]]] = [
     ("in round 1", "rsrl_ray.vision.learner", "Learner.fit = gate(Learner.fit)", 0, ["RUNNING"]),
     (
         "between a round's weights and its manifest",
-        "rsrl_ray.archive",
+        "rsrl_ray.store.archive",
         "Archive._put = gate(Archive._put, lambda archive, key, part, content: part == 'manifest')",
         0,
         ["RUNNING"],
     ),
     (
         "before the runs are ended",
-        "rsrl_ray.tracking",
+        "rsrl_ray.tracking.write",
         "Tracker.end_trial = gate(Tracker.end_trial, lambda tracker, trial, *ended: trial.schedule == 'none')",
         3,
         ["FINISHED", "RUNNING", "RUNNING"],
@@ -63,7 +63,7 @@ def test_driver_killed_in_every_phase_of_one_sweep(experiment_file: Write, tmp_p
         gate = Gate(tmp_path / phase, {module: code})
         driver = start_driver(file, **gate.environment)
         wait_for(driver, lambda gate=gate, rounds=rounds: gate.waiting() and len(entries(file)) == rounds)
-        if module == "rsrl_ray.archive":
+        if module == "rsrl_ray.store.archive":
             assert len(bits(Path(experiment.storage))) == 2
         driver.send_signal(signal.SIGKILL)
         driver.communicate(timeout=200)
@@ -212,7 +212,7 @@ def test_disk_refuses_mid_sweep_and_is_mended(
 
 def test_clock_set_back_an_hour_mid_sweep(experiment_file: Write, tmp_path: Path, undisturbed: Left) -> None:
     clock = "now = time.time; time.time = lambda: now() - (0 if os.path.isdir(GATE) else 3600)"
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, {"rsrl_ray.archive": clock} | ROUND_2)
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, {"rsrl_ray.store.archive": clock} | ROUND_2)
     driver = start_driver(file, **gate.environment)
     wait_for(driver, gate.waiting)
     gate.open()

@@ -28,7 +28,7 @@ from sweep.sweeping import (
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -112,7 +112,7 @@ def test_needed_weights_only_and_those_dropped_are_made_again_with_the_same_bits
 
 
 def macro(table: pd.DataFrame) -> float:
-    from rsrl_ray.predictions import round_metrics
+    from rsrl_ray.round_table import round_metrics
 
     return round_metrics(table, 3)["validation_macro_f1"]
 

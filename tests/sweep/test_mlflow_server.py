@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from rich.console import Console
 from sweep.sweeping import bits, children, statuses, swept
 
-from rsrl_ray import tracking
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking import write as tracking
+from rsrl_ray.tracking.read import open_results
 
 Start = Callable[[], subprocess.Popen[bytes]]
 

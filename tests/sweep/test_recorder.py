@@ -11,12 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from rsrl_ray.archive import Archive, Record
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.writer import Writer
-from rsrl_ray.tracked import open_results
+from rsrl_ray.tracking.read import open_results
 
 
 def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

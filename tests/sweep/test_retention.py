@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsrl_ray.archive import Archive, Record
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import Prefix, TrialKey, chain
 

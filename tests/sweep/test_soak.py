@@ -30,14 +30,14 @@ from sweep.servers import KEYS, Proxy, free_port, logged, place, proxied, s3_ser
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.summary import summarise
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.tracking.write import mlflow_uri
 
 SECONDS = float(os.environ.get("RSRL_SOAK_S", 0))
 SEED = int(os.environ.get("RSRL_SOAK_SEED", time.time_ns() % 1_000_000))
 pytestmark = pytest.mark.skipif(not SECONDS, reason="a soak is for when one has time: RSRL_SOAK_S=600")
 RSRL = """
 import sys
-from rsrl_ray import cli
+from rsrl_ray.cli import main as cli
 from rsrl_ray.sweep import watchdog
 watchdog.LEAST_S = 10.0  # half an hour is longer than this test
 sys.exit(cli.main(sys.argv[1:]))

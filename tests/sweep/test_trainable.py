@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rsrl_ray.storage import StorageError
+from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.trainable import RSRLTrial
 
 

@@ -21,17 +21,17 @@ from PIL import Image
 
 import rsrl_ray
 from rsrl_ray import served
-from rsrl_ray.analysis.data import PREDICTIONS, find_sweep, find_trials
-from rsrl_ray.archive import Archive, Damaged
+from rsrl_ray.analysis.data import find_sweep, find_trials
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import Curve, choose_rounds
-from rsrl_ray.registered import LOADER, NAME, open_store
-from rsrl_ray.tracked import Results, TrackedRun, open_results
-from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.models.load import LOADER, NAME, open_store
+from rsrl_ray.store.archive import Archive, Damaged
+from rsrl_ray.tracking.names import KEY, predictions_path
+from rsrl_ray.tracking.read import Results, TrackedRun, open_results
+from rsrl_ray.tracking.write import mlflow_uri
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
-KEY = "rsrl.key"
 # What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
 REQUIREMENTS = (
     "jsonargparse",
@@ -100,7 +100,7 @@ def register(experiment: Experiment, schedule: str | None, fold: int | None, nam
     choice = choose(tracker, experiment, experiment.main_schedule() if schedule is None else schedule, fold)
     key = tracker.archive_key(choice.run, choice.number)
     weights = _weights(experiment, choice, key)
-    scores = tracker.read_artifact(choice.run, PREDICTIONS.format(choice.number), _scores)
+    scores = tracker.read_artifact(choice.run, predictions_path(choice.number), _scores)
     settings = Settings(
         backbone=experiment.network.backbone,
         image_size=experiment.network.image_size,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli_networks import highlight, register, score
+from rsrl_ray.cli.models import highlight, register, score
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,7 @@ def _demo(words: list[str]) -> int:
     from rsrl_ray import demo
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.sweep.launch import run_sweep
-    from rsrl_ray.tracked import open_results
+    from rsrl_ray.tracking.read import open_results
 
     console = _console()
     file = demo.prepare(folder)
@@ -131,9 +131,9 @@ def _show(words: list[str]) -> int:
         return 0
     from rsrl_ray import terminal
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.storage import redacted
-    from rsrl_ray.tracked import open_results
-    from rsrl_ray.tracking import mlflow_uri
+    from rsrl_ray.store.location import redacted
+    from rsrl_ray.tracking.read import open_results
+    from rsrl_ray.tracking.write import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
     states = open_results(experiment).states()
@@ -158,8 +158,8 @@ def _ui(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.tracked import open_results
-    from rsrl_ray.tracking import mlflow_uri
+    from rsrl_ray.tracking.read import open_results
+    from rsrl_ray.tracking.write import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
@@ -181,7 +181,7 @@ def _server(words: list[str]) -> int:
     parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
     parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     asked = parser.parse_args(words)
-    from rsrl_ray.server import serve
+    from rsrl_ray.tracking.server import serve
 
     serve(asked.storage, asked.port)
     return 0
@@ -212,7 +212,7 @@ def _analyze(words: list[str]) -> int:
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
-    from rsrl_ray.storage import redacted
+    from rsrl_ray.store.location import redacted
 
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
     lines = [f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}"]
@@ -240,7 +240,3 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

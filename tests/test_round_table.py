@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
 from rsrl_ray import config
-from rsrl_ray import predictions as rounds_table
+from rsrl_ray import round_table as rounds_table
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.revision import Membership, Revision, likelihood, self_confidence
 from rsrl_ray.core.schedule import Schedule, make_schedule

@@ -18,10 +18,11 @@ from types import FrameType
 
 from pyarrow import fs
 
-from rsrl_ray.storage import artifact_place, open_storage, probe_storage, redacted
+from rsrl_ray.store.location import redacted
+from rsrl_ray.store.storage import artifact_place, open_storage, probe_storage
+from rsrl_ray.tracking.names import DATABASE
 
 COPY_S = 60.0
-DATABASE = "mlflow.db"
 
 
 class Ended(Exception):

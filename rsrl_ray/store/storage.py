@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pyarrow import fs
+
+from rsrl_ray.store.location import redacted
 
 STALE_S = 3600.0  # a temporary file this old was left by a killed writer
 PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
@@ -151,8 +152,3 @@ def artifact_place(root: str) -> str:
     if "://" in root:
         return f"{root.partition('?')[0].rstrip('/')}/artifacts"
     return Path(root, "artifacts").absolute().as_uri()
-
-
-def redacted(text: str) -> str:
-    """The text without the user and password that a URI in it may hold."""
-    return re.sub(r"://[^/@\s]*@", "://***@", text)

@@ -17,8 +17,8 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
 from rsrl_ray import served
-from rsrl_ray.storage import redacted
-from rsrl_ray.tracking import settle_mlflow
+from rsrl_ray.store.location import redacted
+from rsrl_ray.tracking.write import settle_mlflow
 from rsrl_ray.vision.decoding import Progress
 from rsrl_ray.vision.picture import picture_suffixes
 from rsrl_ray.vision.table import URI

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rsrl_ray.predictions import class_table, confusion
+from rsrl_ray.round_table import class_table, confusion
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and between its parts
 TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
@@ -20,7 +20,7 @@ TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
 def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[Any]], title: str) -> None:
     """Write predictions.parquet, classes.csv, confusion.png and conv1.npz of one round.
 
-    table : see `rsrl_ray.predictions.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
+    table : see `rsrl_ray.round_table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
     """
     table.to_parquet(folder / "predictions.parquet", index=False)
     class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")

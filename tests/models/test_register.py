@@ -23,14 +23,16 @@ import yaml
 from conftest import write_experiment
 from mlflow import MlflowClient
 
-from rsrl_ray import cli, registered, registry
-from rsrl_ray.archive import Archive
+from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.revision import likelihood
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.predictions import logits
-from rsrl_ray.tracked import TrackedRun, open_results
-from rsrl_ray.tracking import mlflow_uri
+from rsrl_ray.models import load as registered
+from rsrl_ray.models import register as registry
+from rsrl_ray.round_table import logits
+from rsrl_ray.store.archive import Archive
+from rsrl_ray.tracking.read import TrackedRun, open_results
+from rsrl_ray.tracking.write import mlflow_uri
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from rsrl_ray.config import digest
-from rsrl_ray.storage import Storage
+from rsrl_ray.store.storage import Storage
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -57,10 +57,10 @@ def register(words: list[str]) -> int:
     parser.add_argument("--fold", type=int, help="fold of the network (default: the best on its validation photos)")
     parser.add_argument("--name", help="name of the registered model (default: the experiment's)")
     asked = parser.parse_args(words)
-    from rsrl_ray import registry
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.storage import redacted
-    from rsrl_ray.tracking import mlflow_uri
+    from rsrl_ray.models import register as registry
+    from rsrl_ray.store.location import redacted
+    from rsrl_ray.tracking.write import mlflow_uri
 
     experiment, console = read_experiment(asked.experiment), _console()
     with console.status("registering the network"):
@@ -94,7 +94,8 @@ def score(words: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file (default: %(default)s)")
     asked = parser.parse_args(words)
-    from rsrl_ray import registered, terminal
+    from rsrl_ray import terminal
+    from rsrl_ray.models import load as registered
 
     store, name = _registry(asked.experiment, asked.model)
     photos = registered.find_photos(asked.photos)
@@ -120,8 +121,8 @@ def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | No
     if experiment_file is None:
         return os.environ.get("MLFLOW_TRACKING_URI") or None, model
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.tracked import open_results
-    from rsrl_ray.tracking import mlflow_uri
+    from rsrl_ray.tracking.read import open_results
+    from rsrl_ray.tracking.write import mlflow_uri
 
     experiment = read_experiment(experiment_file)
     open_results(experiment)  # or MLflow would make an empty store

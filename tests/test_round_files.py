@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from rsrl_ray.artifacts import CELL, confusion_picture, write_round
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.predictions import predictions
+from rsrl_ray.round_files import CELL, confusion_picture, write_round
+from rsrl_ray.round_table import predictions
 
 COUNTS = np.array([[9, 1, 0], [0, 0, 0], [0, 0, 100]])
 

@@ -21,15 +21,17 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.config import Experiment
-
-DATABASE = "mlflow.db"
-OPENED = "rsrl.opened"  # a sweep's place among the experiment's, in the order in which they were taken up last
-SWEEP, TRIAL, LOGGED, DRIVER, REASON = (
-    "rsrl.sweep",
-    "rsrl.trial",
-    "rsrl.rounds_logged",
-    "rsrl.driver",
-    "rsrl.reason",
+from rsrl_ray.tracking.names import (
+    DATABASE,
+    DRIVER,
+    LOGGED,
+    OPENED,
+    REASON,
+    SWEEP,
+    TRIAL,
+    key_tag,
+    note_tag,
+    round_folder,
 )
 
 
@@ -224,21 +226,6 @@ class Tracker:
                 f"(mlflow experiments restore -x {found.experiment_id}) or give the experiment file another name"
             )
         return str(found.experiment_id)
-
-
-def round_folder(number: int) -> str:
-    """The artifacts' folder of a round."""
-    return f"rounds/{number:02d}"
-
-
-def key_tag(number: int) -> str:
-    """The tag of a trial's run that holds a round's key in the archive."""
-    return f"rsrl.key.round_{number:02d}"
-
-
-def note_tag(number: int) -> str:
-    """The tag of a trial's run that holds a round's note."""
-    return f"note.round_{number:02d}"
 
 
 def is_alive(driver: str) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from rsrl_ray.tracked import Results
-from rsrl_ray.tracking import Round, Trial
+from rsrl_ray.tracking.read import Results
+from rsrl_ray.tracking.write import Round, Trial
 
 TRIAL = Trial("id-0", 0, "paper", {"network": "small", "data_fingerprint": "f00d"})
 

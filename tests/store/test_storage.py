@@ -7,8 +7,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
-from rsrl_ray import storage as storage_module
-from rsrl_ray.storage import Storage, StorageError, open_storage
+from rsrl_ray.store import storage as storage_module
+from rsrl_ray.store.storage import Storage, StorageError, open_storage
 
 
 class Unsteady(fs.FSSpecHandler):

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from rsrl_ray import cli
+from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, rsrl_ray, rsrl_ray.cli;"
+        "import sys, rsrl_ray, rsrl_ray.cli.main;"
         "print({'torch', 'torchvision', 'ray', 'mlflow', 'pandas', 'sklearn'} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

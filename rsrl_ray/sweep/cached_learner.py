@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.archive import Archive, Damaged, Record, round_key
+from rsrl_ray.store.archive import Archive, Damaged, Record, round_key
 from rsrl_ray.vision.learner import Learner
 from rsrl_ray.vision.network import Weights
 

@@ -15,19 +15,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking import (
-    DATABASE,
-    DRIVER,
-    LOGGED,
-    REASON,
-    SWEEP,
-    TRIAL,
-    Tracker,
-    is_alive,
-    key_tag,
-    mlflow_uri,
-    round_folder,
-)
+from rsrl_ray.tracking.names import DATABASE, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking.write import Tracker, is_alive, mlflow_uri
 
 T = TypeVar("T")
 
@@ -96,7 +85,7 @@ class Results(Tracker):
                 tags = run.data.tags
                 trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
                 for number in range(1, int(tags.get(LOGGED, 0)) + 1):
-                    path = f"{round_folder(number)}/predictions.parquet"
+                    path = predictions_path(number)
                     trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
         return tables
 

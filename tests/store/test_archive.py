@@ -17,10 +17,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from rsrl_ray import storage as storage_module
-from rsrl_ray.archive import Archive, Damaged, Record, array_digest, round_key, start_key
 from rsrl_ray.core.revision import revise
-from rsrl_ray.storage import StorageError
+from rsrl_ray.store import storage as storage_module
+from rsrl_ray.store.archive import Archive, Damaged, Record, array_digest, round_key, start_key
+from rsrl_ray.store.storage import StorageError
 
 KEY = "ab12cd"
 WEIGHTS = {

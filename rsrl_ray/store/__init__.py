@@ -1,0 +1,1 @@
+"""Finished rounds on a disk or in a bucket."""
