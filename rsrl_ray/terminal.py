@@ -1,7 +1,7 @@
 """What commands show at the terminal."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking.read import TrialState
+from rsrl_ray.core.selection import TEST, best_round, choosing_curve
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.find import TrialState
 from rsrl_ray.vision.photos import Examination
 
 SHOWN = 50  # photos of a long table
@@ -58,34 +60,33 @@ def examination(found: Examination, source: str | Path) -> Group:
     return Group(Text(str(source), "bold"), table, *lines, Text(end))
 
 
-def trials(experiment: Experiment, states: list[TrialState]) -> Table:
+def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
-    found = {(state.fold, state.schedule): state for state in states}
     table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
     for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
         left = column in ("schedule", "state")
         table.add_column(column, justify="left" if left else "right", no_wrap=not left)
-    expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
-    for fold, name in dict.fromkeys([*expected, *found]):
-        state = found.get((fold, name))
+    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    for key in expected:
+        state = states.get(key)
         cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
-        table.add_row(str(fold), escape(name), *cells)
+        table.add_row(str(key.fold), escape(key.schedule), *cells)
     return table
 
 
 def _cells(state: TrialState, rounds: int) -> list[str]:
-    name = "interrupted" if state.status == "INTERRUPTED" else STATES[state.status]
-    test, sizes = state.history["test_macro_f1"], state.history["train_size"]
-    chosen = state.history["validation_macro_f1"] or test
-    if not test:
+    name = "interrupted" if state.run.status == "INTERRUPTED" else STATES[state.run.status]
+    last, test = state.run.rounds, state.curves[TEST]
+    if not last:
         return [name, f"0/{rounds}"]
-    last, best = max(test), max(chosen, key=lambda number: (chosen[number], -number))
+    chosen = choosing_curve(state.curves)
+    best = best_round(chosen)
     return [
         name,
         f"{last}/{rounds}",
-        f"{chosen[last]:.3f} ({test[last]:.3f})",
-        f"{sizes[last]:,.0f}",
-        f"round {best}: {chosen[best]:.3f} ({test[best]:.3f})",
+        f"{chosen[last - 1]:.3f} ({test[last - 1]:.3f})",
+        f"{state.curves['train_size'][last - 1]:,.0f}",
+        f"round {best}: {chosen[best - 1]:.3f} ({test[best - 1]:.3f})",
     ]
 
 

@@ -12,14 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import SPLITS
+from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun, open_results
+from rsrl_ray.tracking.read import Results, TrackedRun
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
 ENDED = {"FAILED": "failed", "KILLED": "stopped", "INTERRUPTED": "interrupted", "FINISHED": "finished"}
-TrialKey = tuple[int, str]  # fold, schedule
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class Trial:
 class Sweep:
     """A sweep as far as it is logged.
 
-    run_id : of the parent run. scores : [N]. classes : [C], the distinct scores, ascending.
+    run : the parent run. scores : [N]. classes : [C], the distinct scores, ascending.
     rounds, schedules, folds : as the experiment file asks. trials : those with a logged round, by fold and schedule.
     majority : how many of the largest classes are revised. missing : sentences on what is not there.
     """
 
     name: str
-    run_id: str
+    run: TrackedRun
     images: tuple[str, ...]
     scores: NDArray[np.int64]
     classes: NDArray[np.int64]
@@ -67,7 +68,7 @@ class Sweep:
 
 
 def read_sweep(experiment: Experiment) -> Sweep:
-    """Read the experiment's sweep: the newest one with its recipe, else the newest, and then says what differs.
+    """Read the experiment's sweep, see `rsrl_ray.tracking.find.find_results`.
 
     Trials that the experiment file does not name (any more), and rounds beyond those that it asks for, are left out.
 
@@ -76,15 +77,13 @@ def read_sweep(experiment: Experiment) -> Sweep:
     ValueError
         Where there is no sweep, no round of it is logged yet, or a logged round cannot be read.
     """
-    tracker = open_results(experiment)
-    parent, changed = find_sweep(tracker, experiment)
-    runs = find_trials(tracker, parent, experiment)
-    counts = {key: min(run.rounds, experiment.rounds) for key, run in runs.items()}
-    if not any(counts.values()):
+    found = find_results(experiment)
+    tracker, runs = found.results, found.trials
+    if not any(run.rounds for run in runs.values()):
         raise ValueError(f"no round of {experiment.name} is logged yet; `rsrl show` tells how far it is")
     threads = ThreadPoolExecutor(THREADS)
     try:
-        read = {key: _Reading(tracker, run, counts[key], threads) for key, run in runs.items() if counts[key]}
+        read = {key: _Reading(tracker, run, threads) for key, run in runs.items() if run.rounds}
         trials = {key: reading.trial() for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
@@ -92,7 +91,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
     images, scores = tracker.read_artifact(runs[first], predictions_path(1), _photos)
     return Sweep(
         name=experiment.name,
-        run_id=parent.id,
+        run=found.sweep,
         images=images,
         scores=scores,
         classes=np.unique(scores),
@@ -101,50 +100,19 @@ def read_sweep(experiment: Experiment) -> Sweep:
         folds=tuple(experiment.fold_numbers()),
         trials=trials,
         majority=experiment.revision.majority_classes,
-        missing=(*changed, *_missing(experiment, runs)),
+        missing=(*found.differs, *_missing(experiment, runs)),
     )
-
-
-def find_sweep(tracker: Results, experiment: Experiment) -> tuple[TrackedRun, list[str]]:
-    """The sweep's parent run, and a sentence where its recipe is not the file's."""
-    sweeps = tracker.sweep_runs()
-    if not sweeps:
-        raise ValueError(f"no sweep of {experiment.name} is in MLflow yet; run `rsrl sweep` on the file first")
-    # Files of weights lie elsewhere on another machine, from which the sweep may be analysed as well.
-    wanted = {knob: str(value) for knob, value in recipe(experiment).items() if knob != "network.weights"}
-    for sweep in sweeps:
-        if all(sweep.params.get(knob) == value for knob, value in wanted.items()):
-            return sweep, []
-    before = sweeps[0].params
-    differs = [f"{knob} was {before.get(knob, 'not there')}, is {value}" for knob, value in wanted.items()
-               if before.get(knob) != value]  # fmt: skip
-    return sweeps[0], [
-        f"The file has changed since it was last swept; these are the older results: {'; '.join(differs)}."
-    ]
-
-
-def find_trials(tracker: Results, parent: TrackedRun, experiment: Experiment) -> dict[TrialKey, TrackedRun]:
-    """The runs of the file's trials that were begun, in the file's order: schedule by schedule."""
-    found = {
-        (run.fold, run.schedule): run
-        for run in tracker.trial_runs(parent.id)
-        if run.schedule in experiment.schedules
-        # a schedule of this name may have had other thresholds before
-        and run.params.get("thresholds") == str(experiment.schedule(run.schedule))
-    }
-    expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
-    return {key: found[key] for key in expected if key in found}
 
 
 class _Reading:
     """A trial whose rounds and metrics are being read by threads, into arrays made beforehand."""
 
-    def __init__(self, tracker: Results, run: TrackedRun, rounds: int, threads: ThreadPoolExecutor) -> None:
-        self._run, self._rounds = run, rounds
+    def __init__(self, tracker: Results, run: TrackedRun, threads: ThreadPoolExecutor) -> None:
+        self._run = run
         self._split = threads.submit(tracker.read_artifact, run, predictions_path(1), _split)
         self._tables = [
             threads.submit(tracker.read_artifact, run, predictions_path(number), _round)
-            for number in range(1, rounds + 1)
+            for number in range(1, run.rounds + 1)
         ]
         self._histories = {name: threads.submit(tracker.history, run, name) for name in sorted(run.metrics)}
 
@@ -152,7 +120,7 @@ class _Reading:
         """The trial, once everything is read."""
         predicted, kept, confidence = zip(*(table.result() for table in self._tables), strict=True)
         self._tables.clear()
-        numbers = pd.RangeIndex(1, self._rounds + 1, name="round")
+        numbers = pd.RangeIndex(1, self._run.rounds + 1, name="round")
         metrics = {name: pd.Series(found.result(), dtype="float64") for name, found in self._histories.items()}
         run = self._run
         return Trial(

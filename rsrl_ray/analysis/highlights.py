@@ -17,7 +17,7 @@ from rsrl_ray.analysis.subject import Subject, find_photos, find_rounds, find_te
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
-from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.find import find_results
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
 from rsrl_ray.vision.photos import Progress, decode_photo
 from rsrl_ray.vision.picture import quiet_pillow, read_bytes
@@ -64,8 +64,9 @@ def highlight(
     ValueError
         Where the rounds or photos asked for are not there, or ``out`` cannot be written.
     """
-    tracker = open_results(experiment)
-    subject = find_rounds(tracker, experiment, fold, schedule, number, against)
+    results = find_results(experiment)
+    tracker = results.results
+    subject = find_rounds(results, experiment, fold, schedule, number, against)
     asked = find_photos(tracker, experiment, subject, photos, top, score)
     comparison = Comparison(subject, experiment.network.image_size, after_relu)
     options = {"relu": after_relu, "absolute": absolute, "shared": shared_map}

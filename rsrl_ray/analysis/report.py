@@ -40,7 +40,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Co
         gallery = make_gallery(sweep, experiment, folder)
         shown = tables(sweep, frames)
         write_page(sweep, experiment, frames, shown, pictures, gallery, folder)
-        open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
+        open_results(experiment).log_folder(sweep.run, folder, "analysis")
     console.print(markdown(shown[0]), markup=False, highlight=False, soft_wrap=True)
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
     for sentence in (*sweep.missing, *frames.notes, *no_maps):

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsrl_ray.analysis.data import find_sweep, find_trials
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import best_round
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
@@ -41,7 +42,7 @@ class Subject:
 
 
 def find_rounds(
-    tracker: Results,
+    found: Found,
     experiment: Experiment,
     fold: int | None,
     schedule: str | None,
@@ -57,8 +58,8 @@ def find_rounds(
     fold = experiment.fold_numbers()[0] if fold is None else fold
     controls = [name for name in experiment.schedules if not experiment.drops_photos(name)]
     schedule = experiment.main_schedule() if schedule is None else schedule
-    runs = find_trials(tracker, find_sweep(tracker, experiment)[0], experiment)
-    run = runs.get((fold, schedule))
+    tracker, runs = found.results, found.trials
+    run = runs.get(TrialKey(fold, schedule))
     if run is None:
         begun = ", ".join(f"{name} of fold {number}" for number, name in runs) or "none"
         raise ValueError(f"there is no trial of schedule {schedule!r} in fold {fold}; begun so far: {begun}")
@@ -66,7 +67,7 @@ def find_rounds(
     against = number - 1 if against is None else against
     _check_rounds(run, number, against)
     pair = _read_pair(tracker, run, number, against)
-    control = next((runs[fold, name] for name in controls if (fold, name) in runs), None)
+    control = next((runs[TrialKey(fold, name)] for name in controls if (fold, name) in runs), None)
     reason = _no_control(controls, control, schedule, fold, number)
     if control is None or reason:
         return Subject(run, number, against, pair, None, reason)

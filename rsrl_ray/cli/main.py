@@ -77,7 +77,7 @@ def _demo(words: list[str]) -> int:
     from rsrl_ray import demo
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.sweep.launch import run_sweep
-    from rsrl_ray.tracking.read import open_results
+    from rsrl_ray.tracking.find import find_results
 
     console = _console()
     file = demo.prepare(folder)
@@ -85,7 +85,8 @@ def _demo(words: list[str]) -> int:
     outcome = run_sweep(experiment, console)
     if outcome.failed or outcome.stopped:
         return _ended(file, experiment, outcome, console)
-    tables = open_results(experiment).predictions()
+    found = find_results(experiment)
+    tables = {key: found.results.predictions(run) for key, run in found.trials.items()}
     console.print(demo.summary(tables, folder))
     return _ended(file, experiment, outcome, console)
 
@@ -130,20 +131,23 @@ def _show(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray import terminal
+    from rsrl_ray.core.selection import VALIDATION
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import redacted
-    from rsrl_ray.tracking.read import open_results
-    from rsrl_ray.tracking.write import mlflow_uri
+    from rsrl_ray.tracking.find import find_results
+    from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
-    states = open_results(experiment).states()
+    found = find_results(experiment)
+    states = found.states()
     console = _console()
     console.print(terminal.trials(experiment, states))
-    if any(state.history["validation_macro_f1"] for state in states):
-        console.print("macro F on validation photos, on test photos in brackets; best: by validation photos")
-    for state in states:
-        if state.reason:
-            console.print(f"fold {state.fold}, {state.schedule} failed: {state.reason}", markup=False)
+    notes = [f"note: {sentence}" for sentence in found.differs]
+    if any(VALIDATION in state.run.metrics for state in states.values()):
+        notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
+    notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
+    for line in notes:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"MLflow: {redacted(mlflow_uri(experiment))}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -158,13 +162,20 @@ def _ui(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.tracking.read import open_results
-    from rsrl_ray.tracking.write import mlflow_uri
+    from rsrl_ray.tracking.find import find_results
+    from rsrl_ray.tracking.read import artifacts_root
+    from rsrl_ray.tracking.stores import mlflow_uri
+    from rsrl_ray.tracking.write import mend
 
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
     served, port = uri.startswith(("http://", "https://")), str(_free_port(5000))
-    for name, page in open_results(experiment).pages(uri if served else f"http://127.0.0.1:{port}").items():
+    found = find_results(experiment)
+    for sentence in found.differs:
+        print(f"note: {sentence}")
+    mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
+    server = uri if served else f"http://127.0.0.1:{port}"
+    for name, page in found.results.pages(server, list(found.trials.values())).items():
         print(f"{name}: {page}")
     if served:
         return 0

@@ -60,7 +60,7 @@ def register(words: list[str]) -> int:
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.models import register as registry
     from rsrl_ray.store.location import redacted
-    from rsrl_ray.tracking.write import mlflow_uri
+    from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment, console = read_experiment(asked.experiment), _console()
     with console.status("registering the network"):
@@ -97,10 +97,10 @@ def score(words: list[str]) -> int:
     from rsrl_ray import terminal
     from rsrl_ray.models import load as registered
 
-    store, name = _registry(asked.experiment, asked.model)
+    store, root, name = _registry(asked.experiment, asked.model)
     photos = registered.find_photos(asked.photos)
     registered.check_writable(asked.out)
-    model, console = registered.load_model(name, store), _console()
+    model, console = registered.load_model(name, store, root), _console()
     with terminal.photo_progress(console) as progress:
         table = registered.score(model.model, photos, progress)
     table.to_csv(asked.out, index=False)
@@ -116,17 +116,16 @@ def score(words: list[str]) -> int:
     return 1 if bad else 0
 
 
-def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | None, str | None]:
-    """The store that a model is to be looked for in, if one is named, and the model's name."""
+def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | None, str | None, str | None]:
+    """The store that a model is to be looked for in, if one is named, its artifacts' root, and the model's name."""
     if experiment_file is None:
-        return os.environ.get("MLFLOW_TRACKING_URI") or None, model
+        return os.environ.get("MLFLOW_TRACKING_URI") or None, None, model
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.tracking.read import open_results
-    from rsrl_ray.tracking.write import mlflow_uri
+    from rsrl_ray.tracking.read import artifacts_root
+    from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(experiment_file)
-    open_results(experiment)  # or MLflow would make an empty store
-    return mlflow_uri(experiment), model or experiment.name
+    return mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name
 
 
 def _console() -> "Console":

@@ -17,8 +17,9 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
 from rsrl_ray import served
-from rsrl_ray.store.location import redacted
-from rsrl_ray.tracking.write import settle_mlflow
+from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.tracking.places import default_root, model_place
+from rsrl_ray.tracking.stores import asked, open_to_read
 from rsrl_ray.vision.decoding import Progress
 from rsrl_ray.vision.picture import picture_suffixes
 from rsrl_ray.vision.table import URI
@@ -55,14 +56,13 @@ def open_store(uri: str) -> Iterator[MlflowClient]:
     ValueError
         Where MLflow refuses what is done in it.
     """
-    settle_mlflow()
+    opened = open_to_read(uri, f"there is no MLflow store {Location(uri)}; `rsrl sweep` and `rsrl register` make one")
     process: Any = mlflow  # its annotations are not whole
     before = mlflow.get_tracking_uri() if process.is_tracking_uri_set() else None
     process.set_tracking_uri(uri)
     try:
-        yield MlflowClient(uri)
-    except MlflowException as error:
-        raise ValueError(f"mlflow: {redacted(uri)}: {redacted(error.message)}") from error
+        with asked(uri):
+            yield opened
     finally:
         process.set_tracking_uri(before)
 
@@ -95,10 +95,11 @@ def find_model(client: MlflowClient, model: str | None) -> str:
     return f"models:/{name}/{max(versions)}"
 
 
-def load_model(model: str | None, store: str | None) -> Loaded:
+def load_model(model: str | None, store: str | None, root: str | None = None) -> Loaded:
     """Load a model.
 
     model : a folder that holds one, or as in `find_model`. store : where to look for it, unless it is a folder.
+    root : URI of the folder that the store's artifacts lie in; where it is a database, by default beside it.
 
     Raises
     ------
@@ -115,9 +116,25 @@ def load_model(model: str | None, store: str | None) -> Loaded:
     with open_store(store) as client, tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
         uri = find_model(client, model)
         try:
-            return _load(uri, mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+            place = _place(client, uri, root or default_root(store))
+            return _load(uri, mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=folder))
         except (MlflowException, OSError) as error:
             raise ValueError(f"model {uri}: {error}") from error
+
+
+def _place(client: MlflowClient, uri: str, root: str | None) -> str:
+    """The URI of a registered model's files, also where they were moved; MLflow's own for what it alone knows."""
+    name, mark, which = uri.removeprefix("models:/").partition("@")
+    if not mark:
+        name, mark, which = name.rpartition("/")
+    if root is None or not uri.startswith("models:/") or not mark:
+        return uri
+    version = client.get_model_version_by_alias(name, which) if mark == "@" else client.get_model_version(name, which)
+    source = str(version.source)
+    if not source.startswith("models:/"):
+        return uri
+    model = client.get_logged_model(source.removeprefix("models:/"))
+    return model_place(model.model_id, model.artifact_location, root)
 
 
 def _load(uri: str, folder: str) -> Loaded:

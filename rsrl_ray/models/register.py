@@ -3,14 +3,13 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
@@ -21,14 +20,15 @@ from PIL import Image
 
 import rsrl_ray
 from rsrl_ray import served
-from rsrl_ray.analysis.data import find_sweep, find_trials
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import Curve, choose_rounds
+from rsrl_ray.core.selection import TEST, VALIDATION, best_round, choosing_curve
 from rsrl_ray.models.load import LOADER, NAME, open_store
 from rsrl_ray.store.archive import Archive, Damaged
+from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.names import KEY, predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun, open_results
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.read import TrackedRun, artifacts_root
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import mend
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
@@ -82,7 +82,9 @@ class Registered:
     new: bool
 
 
-def register(experiment: Experiment, schedule: str | None, fold: int | None, name: str | None) -> Registered:
+def register(
+    experiment: Experiment, schedule: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
+) -> Registered:
     """Register the chosen network of a schedule; what is None is filled in.
 
     The first schedule that drops photos; the fold whose chosen round is best by that which rounds are chosen by;
@@ -96,11 +98,11 @@ def register(experiment: Experiment, schedule: str | None, fold: int | None, nam
     name = experiment.name if name is None else name
     if not NAME.fullmatch(name):
         raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
-    tracker = open_results(experiment)
-    choice = choose(tracker, experiment, experiment.main_schedule() if schedule is None else schedule, fold)
-    key = tracker.archive_key(choice.run, choice.number)
+    found = find_results(experiment)
+    choice = choose(found, experiment, experiment.main_schedule() if schedule is None else schedule, fold)
+    key = found.results.archive_key(choice.run, choice.number)
     weights = _weights(experiment, choice, key)
-    scores = tracker.read_artifact(choice.run, predictions_path(choice.number), _scores)
+    scores = found.results.read_artifact(choice.run, predictions_path(choice.number), _scores)
     settings = Settings(
         backbone=experiment.network.backbone,
         image_size=experiment.network.image_size,
@@ -111,14 +113,16 @@ def register(experiment: Experiment, schedule: str | None, fold: int | None, nam
         device="cuda" if experiment.resources.gpus else "cpu",
     )
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
-    with open_store(mlflow_uri(experiment)) as client:
+    uri = mlflow_uri(experiment)
+    mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
+    with open_store(uri) as client:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:
                 return Registered(name, int(known.version), choice, False)
         return Registered(name, _log(client, name, choice, tags, weights, settings), choice, True)
 
 
-def choose(tracker: Results, experiment: Experiment, schedule: str, fold: int | None) -> Choice:
+def choose(found: Found, experiment: Experiment, schedule: str, fold: int | None) -> Choice:
     """The round that analysis chooses in each fold of the schedule, and of these the best, or that of ``fold``.
 
     Best by macro F on validation photos; where there are none, on test photos.
@@ -131,28 +135,24 @@ def choose(tracker: Results, experiment: Experiment, schedule: str, fold: int | 
     """
     if schedule not in experiment.schedules:
         raise ValueError(f"there is no schedule {schedule!r}; there are {', '.join(experiment.schedules)}")
-    parent, changed = find_sweep(tracker, experiment)
-    if changed:
-        raise ValueError(f"{changed[0]} Run `rsrl sweep` on the file first.")
-    trials = find_trials(tracker, parent, experiment)
-    runs = [run for run in trials.values() if run.schedule == schedule and run.rounds and fold in (None, run.fold)]
+    if not found.is_own:
+        raise ValueError(f"{found.differs[0]} Run `rsrl sweep` on the file first.")
+    runs = [
+        run for run in found.trials.values() if run.schedule == schedule and run.rounds and fold in (None, run.fold)
+    ]
     if not runs:
         where = "" if fold is None else f" in fold {fold}"
         raise ValueError(f"no round of schedule {schedule!r}{where} is logged yet; `rsrl show` tells how far it is")
-    validation, test = (
-        [_curve(tracker, run, f"{part}_macro_f1", experiment.rounds) for run in runs] for part in ("validation", "test")
-    )
-    by_validation = not np.isnan(np.concatenate(validation)).any()
-    numbers = choose_rounds("validation" if by_validation else "oracle", validation, test)
-    curves = validation if by_validation else test
-    best = max(range(len(runs)), key=lambda place: (curves[place][numbers[place] - 1], -runs[place].fold))
+    curves = [{name: found.results.curve(run, name) for name in (VALIDATION, TEST)} for run in runs]
+    chosen = [choosing_curve(curve) for curve in curves]
+    by_validation = all(one is curve[VALIDATION] for one, curve in zip(chosen, curves, strict=True))
+    if not by_validation:  # the folds are compared by one measure
+        chosen = [curve[TEST] for curve in curves]
+    numbers = [best_round(curve) for curve in chosen]
+    best = max(range(len(runs)), key=lambda place: (chosen[place][numbers[place] - 1], -runs[place].fold))
     number = numbers[best]
-    return Choice(runs[best], number, float(validation[best][number - 1]), float(test[best][number - 1]))
-
-
-def _curve(tracker: Results, run: TrackedRun, metric: str, rounds: int) -> Curve:
-    history = tracker.history(run, metric) if metric in run.metrics else {}
-    return np.array([history.get(number, math.nan) for number in range(1, min(run.rounds, rounds) + 1)])
+    validation, test = (float(curves[best][name][number - 1]) for name in (VALIDATION, TEST))
+    return Choice(runs[best], number, validation if by_validation else math.nan, test)
 
 
 def _scores(predictions: Path) -> tuple[int, ...]:

@@ -13,18 +13,23 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.store.location import redacted
-from rsrl_ray.store.storage import artifact_place, probe_storage
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.photos import describe_folds, folds_csv, load, pixel_source
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
-from rsrl_ray.sweep.scheduler import SharingScheduler, TrialKey, chain
+from rsrl_ray.sweep.scheduler import SharingScheduler, chain
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.tracking import write as tracking
+from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
+from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.read import artifacts_root
+from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import starting_weights
 
@@ -53,11 +58,15 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
     ValueError
         With what is wrong in the photos, the weights, the storage or the resources, and what to do.
     """
+
+    def say(line: str) -> None:
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     with _locked(experiment), joined_cluster(console) as joined:
         task = _prepare(experiment, console, skip_bad, joined)
         trials = _trials(task)
         sweep, knobs = _sweep_id(task), recipe(experiment)
-        tracker, open_sweep = _open_tracker(task, sweep, knobs, console)
+        tracker, open_sweep = _open_tracker(task, sweep, knobs, say)
         chains = {(fold, name): chain(fold, experiment.schedule(name), experiment.rounds) for fold, name in trials}
         keep_all = experiment.archive.weights == "all" or (
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
@@ -65,7 +74,7 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         retention = None if keep_all else Retention(chains)
         with quiet_ray(experiment.resources, console):
             task = replace(_with_gpu_share(task, console), source=pixel_source(task.photos) if joined else None)
-            recorder = Recorder(task, tracker, open_sweep, trials, retention)
+            recorder = Recorder(task, tracker, open_sweep, trials, retention, say)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
             def leave(address: str) -> None:
@@ -149,33 +158,22 @@ def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
         }
         for fold in experiment.fold_numbers():
             identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": schedule.steps})
-            trials[fold, name] = tracking.Trial(identity, fold, name, tags)
+            key = TrialKey(fold, name)
+            trials[key] = tracking.Trial(identity, key, tags)
     return trials
 
 
 def _open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], console: Console
+    task: Task, sweep: str, knobs: dict[str, object], say: Callable[[str], None]
 ) -> tuple[tracking.Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
-    experiment, photos = task.experiment, task.photos
-    uri = tracking.mlflow_uri(experiment)
-    # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
-    served = uri.startswith(("http://", "https://"))
-    artifacts = None if served else artifact_place(experiment.storage)
-    files = {
-        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
-        "folds.csv": folds_csv(photos, task.folds),
-    }
-    if photos.left_out:
-        files["left_out.txt"] = "\n".join(map(str, photos.left_out)) + "\n"
-    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
-    try:
-        tracker = tracking.Tracker(uri, experiment.name, artifacts)
-    except Exception as error:
-        raise ValueError(f"mlflow: {uri}: {str(error).splitlines()[0]}") from error
+    experiment = task.experiment
+    where = Location(mlflow_uri(experiment))
+    tracker = tracking.Tracker(where.text, experiment.name, artifacts_root(experiment), say)
+    own = _sweep_run(task, sweep, knobs)
 
     def open_sweep() -> None:
-        tracker.open_sweep(sweep, knobs, note, files)
+        tracker.open_sweep(own)
 
     try:
         newest = tracker.newest()
@@ -183,22 +181,30 @@ def _open_tracker(
     except ValueError:
         raise
     except Exception as error:
-        if not uri.startswith(("http://", "https://")):
-            raise ValueError(f"mlflow: cannot open {uri}: {error}") from error
-        console.print(f"[yellow]MLflow at {uri} does not answer; rounds are logged there once it does.[/]")
+        if not where.is_served:
+            raise ValueError(f"mlflow: cannot open {where}: {Location(str(error))}") from error
+        say(f"MLflow at {where} does not answer; rounds are logged there once it does.")
         newest = None
     if newest is not None and newest[0] != sweep:
-        console.print(f"new trials, since the file has changed: {_difference(newest[1], knobs)}")
+        changed = "; ".join(changed_knobs(newest[1], knobs))
+        say(f"new trials, since the file has changed: {changed or 'the photos, their scores or the starting weights'}")
     return tracker, open_sweep
 
 
-def _difference(before: dict[str, str], now: dict[str, object]) -> str:
-    changed = [
-        f"{knob} was {before.get(knob, 'not there')}, is {value}"
-        for knob, value in now.items()
-        if before.get(knob) != str(value)
-    ]
-    return "; ".join(changed) or "the photos, their scores or the starting weights are others"
+def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.SweepRun:
+    """What MLflow is told of the sweep."""
+    experiment, photos = task.experiment, task.photos
+    files = {
+        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
+        FOLDS: folds_csv(photos, task.folds),
+    }
+    if photos.left_out:
+        files[LEFT_OUT] = "\n".join(map(str, photos.left_out)) + "\n"
+    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
+    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
+    return tracking.SweepRun(
+        sweep, knobs, note, files, {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
+    )
 
 
 def _fit(
@@ -238,7 +244,7 @@ def _fit(
 @contextlib.contextmanager
 def _locked(experiment: Experiment) -> Iterator[None]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs."""
-    tracking.mlflow_uri(experiment)
+    mlflow_uri(experiment)
     probe_storage(experiment.storage)
     if "://" in experiment.storage:
         yield

@@ -34,13 +34,14 @@ class Recorder(Callback):
         open_sweep: Callable[[], None],
         trials: Mapping[TrialKey, tracking.Trial],
         retention: Retention | None,
+        say: Callable[[str], None],
     ) -> None:
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
         self._trials, self._retention = trials, retention
         self._archive = Archive(task.experiment.storage)
         self._writer = Writer()
         self._unlogged: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
-        self._logged: dict[str, int] = {}
+        self._chains: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[TrialKey, int]] = Counter()
         self._furthest: dict[TrialKey, int] = {}
@@ -127,6 +128,7 @@ class Recorder(Callback):
         def end() -> None:
             self._tracker.end_trial(trial, status, reason)
             self._previous.pop(trial.id, None)  # logits of a thousand ended trials would fill the memory
+            self._chains.pop(trial.id, None)
 
         self._put(trial, end)
 
@@ -139,25 +141,22 @@ class Recorder(Callback):
 
     def _log(self, trial: tracking.Trial) -> None:
         """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
-        waiting = self._unlogged[trial.id]
-        if trial.id not in self._logged:
-            self._logged[trial.id] = self._tracker.rounds_logged(trial)
-        last, new = self._logged[trial.id], []
+        waiting, chain = self._unlogged[trial.id], self._chains[trial.id]
         results = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
         for result in results:
-            if result["round"] > last:  # not one that is replayed
-                new.append(self._round(trial, result))
-                last = result["round"]
+            _follow(chain, result)
+        origin = tracking.Origin(chain[-1]["device"], chain[-1]["versions"])
+        logged = self._tracker.take_up(trial, [result["key"] for result in chain], origin)
+        new = [self._round(trial, result) for result in chain[logged:]]  # none, where they are replayed
         if new:
             self._tracker.log_rounds(trial, new)
-            self._logged[trial.id] = last
         for _ in results:
             waiting.popleft()
 
     def _round(self, trial: tracking.Trial, result: dict[str, Any]) -> tracking.Round:
         experiment, photos = self._task.experiment, self._task.photos
         record, before = self._record(trial, result["key"]), self._before(trial, result)
-        fold = next(fold for fold in self._task.folds if fold.number == trial.fold)
+        fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
         settings = experiment.revision
         returned = record.kept & ~before
         table = predictions(
@@ -185,6 +184,14 @@ class Recorder(Callback):
         if record is None:
             raise FileNotFoundError(f"round {key} is no longer in the archive")
         return record
+
+
+def _follow(chain: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    """Add a round to a trial's rounds 1, 2, ...; those of a trial that was started elsewhere take the others' place."""
+    place = result["round"] - 1
+    assert place <= len(chain), (place, len(chain))
+    if place == len(chain) or chain[place]["key"] != result["key"]:
+        chain[place:] = [result]
 
 
 def trial_key(trial: Trial) -> TrialKey:

@@ -88,7 +88,7 @@ class RSRLTrial(tune.Trainable):
             fold=fold.number,
             device="cuda" if experiment.resources.gpus else "cpu",
         )
-        self._fold = fold
+        self._fold, self._device_kind = fold, learner.device_kind
         self._archived = ArchivedLearner(
             learner,
             Archive(experiment.storage),
@@ -129,6 +129,8 @@ class RSRLTrial(tune.Trainable):
             "round": result.number,
             "key": self._archived.keys[-1],
             "parent_key": self._archived.keys[-2],
+            "device": self._device_kind,
+            "versions": f"torch {torch.__version__}, torchvision {torchvision.__version__}",
             "created": record.created,
             "seconds": record.seconds,
             "reused": float(record.maker != maker),

@@ -1,14 +1,22 @@
-"""Names of what a sweep leaves in MLflow: tags of runs, and paths of a round's artifacts."""
+"""Names of what a sweep leaves in MLflow: tags of experiments and runs, and paths of a round's artifacts."""
 
 DATABASE = "mlflow.db"
 
+EXPERIMENT = "rsrl.experiment"  # of an experiment: the file's name, whatever people call it in MLflow
 SWEEP = "rsrl.sweep"  # of every run: which sweep it belongs to
 TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's parent run
-OPENED = "rsrl.opened"  # a sweep's place among the experiment's, in the order in which they were taken up last
+OPENED = "rsrl.opened"  # place in the order in which sweeps were taken up; a trial's run has its sweep's
 LOGGED = "rsrl.rounds_logged"  # how many rounds of a trial are wholly logged
 DRIVER = "rsrl.driver"  # the process that sweeps: host:pid
 REASON = "rsrl.reason"  # why a trial failed
+TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
+WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
+DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on
+VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive
+
+FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
+LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
 
 
 def round_folder(number: int) -> str:

@@ -1,43 +1,42 @@
-"""What MLflow holds of a sweep, read back: states, tables and curves."""
+"""What MLflow holds of an experiment's sweeps, read back; nothing is made or changed by reading."""
 
-import contextlib
+import functools
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
-import mlflow
+import mlflow.artifacts
+import numpy as np
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking.names import DATABASE, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
-from rsrl_ray.tracking.write import Tracker, is_alive, mlflow_uri
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.location import Location
+from rsrl_ray.store.storage import artifact_place
+from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking.places import run_place
+from rsrl_ray.tracking.runs import log_files, opened, search
+from rsrl_ray.tracking.stores import asked, find_experiment, mlflow_uri, open_to_read
+from rsrl_ray.tracking.write import is_alive
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """What MLflow holds of a trial: its status, why it failed, and the history of its metrics by round."""
-
-    fold: int
-    schedule: str
-    status: str
-    reason: str
-    history: dict[str, dict[int, float]]
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class TrackedRun:
     """A run to read from: a sweep's parent run (``fold`` -1, no schedule), or one trial's.
 
+    status : FINISHED, RUNNING, INTERRUPTED (its process is known to be gone), FAILED or KILLED; reason : why it failed.
     rounds : how many rounds of the trial are wholly logged. metrics : the names of its metrics.
     params : of a parent run, the sweep's recipe as text; of a trial's, its fold, schedule and tags.
+    artifacts : URI, where they lie now.
     """
 
     id: str
@@ -48,7 +47,19 @@ class TrackedRun:
     rounds: int
     metrics: tuple[str, ...]
     params: Mapping[str, str]
+    tags: Mapping[str, str]
     artifacts: str
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial that it is of."""
+        return TrialKey(self.fold, self.schedule)
+
+
+def artifacts_root(experiment: Experiment) -> str | None:
+    """URI of the artifacts of an experiment that MLflow itself writes to; None where a tracking server knows."""
+    # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
+    return None if Location(mlflow_uri(experiment)).is_served else artifact_place(experiment.storage)
 
 
 def open_results(experiment: Experiment) -> "Results":
@@ -59,137 +70,126 @@ def open_results(experiment: Experiment) -> "Results":
     ValueError
         Where nothing was tracked yet, or the store cannot be reached.
     """
-    uri = mlflow_uri(experiment)
-    if experiment.mlflow is None and not Path(experiment.storage, DATABASE).exists():
-        raise ValueError(f"no results in {experiment.storage} yet; run `rsrl sweep` on the file first")
-    try:
-        return Results(uri, experiment.name)
-    except MlflowException as error:
-        raise ValueError(f"mlflow: {uri} does not answer: {error}") from error
+    missing = f"no results of {experiment.name} yet; run `rsrl sweep` on the file first"
+    return Results(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
 
 
-class Results(Tracker):
-    """The MLflow store of one experiment, to read from and to add an analysis to."""
+def _reading(method: Callable[P, T]) -> Callable[P, T]:
+    """Errors of MLflow, its database and its files become one sentence."""
 
-    def states(self) -> list[TrialState]:
-        """The trials of the newest sweep, in the order they were begun; empty where there is no sweep yet."""
-        sweeps = self._sweeps()
-        dead = bool(sweeps) and not is_alive(sweeps[0].data.tags.get(DRIVER, ""))
-        return [self._state(run, dead) for run in self._children()]
+    @functools.wraps(method)
+    def ask(*arguments: P.args, **more: P.kwargs) -> T:
+        results: Any = arguments[0]
+        what = next((one.id for one in arguments if isinstance(one, TrackedRun)), "")
+        with asked(results.uri, f"run {what}" if what else ""):
+            return method(*arguments, **more)
 
-    def predictions(self) -> dict[tuple[int, str], list[pd.DataFrame]]:
-        """By (fold, schedule), the newest sweep's ``predictions.parquet`` of the rounds 1, 2, ..."""
-        tables: dict[tuple[int, str], list[pd.DataFrame]] = {}
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-            for run in self._children():
-                tags = run.data.tags
-                trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
-                for number in range(1, int(tags.get(LOGGED, 0)) + 1):
-                    path = predictions_path(number)
-                    trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
-        return tables
+    return ask
 
+
+class Results:
+    """The MLflow store of one experiment, to read from and to add an analysis to; may be used by several threads.
+
+    Every method raises ValueError where the store cannot be reached or does not hold what is asked for.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None, missing: str) -> None:
+        """Open the store; ``missing`` is what is said where there is none, or no such experiment in it."""
+        self.uri, self._artifacts = uri, artifacts
+        self._client = open_to_read(uri, missing)
+        with asked(uri):
+            found = find_experiment(self._client, experiment)
+        if found is None:
+            raise ValueError(missing)
+        self.experiment_id = str(found.experiment_id)
+
+    @_reading
     def sweep_runs(self) -> list[TrackedRun]:
-        """The parent runs of this experiment, newest first."""
-        with _asked("the sweeps"):
-            return [_tracked(run, False) for run in self._sweeps()]
+        """The parent runs of this experiment, the one that was taken up last first."""
+        runs = search(self._client, self.experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
+        return [self._tracked(run, False) for run in sorted(runs, key=opened, reverse=True)]
 
-    def trial_runs(self, parent: str) -> list[TrackedRun]:
-        """The trials of the sweep with the parent run ``parent``, in the order they were begun."""
-        with _asked("the trials"):
-            tags = self._client.get_run(parent).data.tags
-            runs = self._search(f"tags.`{SWEEP}` = '{tags[SWEEP]}' and tags.`{TRIAL}` != ''")
-        dead = not is_alive(tags.get(DRIVER, ""))
-        return [_tracked(run, dead) for run in reversed(runs)]
+    @_reading
+    def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
+        """The trials of a sweep, in the order they were begun; of one with several chains the one taken up last."""
+        condition = f"tags.`{SWEEP}` = '{parent.tags[SWEEP]}' and tags.`{TRIAL}` != ''"
+        runs = search(self._client, self.experiment_id, condition)[::-1]
+        newest = {run.data.tags[TRIAL]: run for run in sorted(runs, key=opened)}
+        dead = not is_alive(parent.tags.get(DRIVER, ""))
+        return [self._tracked(run, dead) for run in runs if newest[run.data.tags[TRIAL]] is run]
 
+    @_reading
     def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
-        """A metric by round. May be called by several threads at once."""
-        with _asked(metric):
-            return {point.step: point.value for point in self._client.get_metric_history(run.id, metric)}
+        """A metric by round, of the rounds that ``run`` is cut to."""
+        points = self._client.get_metric_history(run.id, metric)
+        return {point.step: point.value for point in points if point.step <= run.rounds}
 
+    def curve(self, run: TrackedRun, metric: str) -> Curve:
+        """A metric of the rounds 1 to R, [R]; nan where a round has none."""
+        history = self.history(run, metric) if metric in run.metrics else {}
+        return np.array([history.get(number, np.nan) for number in range(1, run.rounds + 1)])
+
+    @_reading
     def archive_key(self, run: TrackedRun, number: int) -> str | None:
         """The archive's key of round ``number`` of a trial."""
-        with _asked(f"run {run.id}"):
-            key: str | None = self._client.get_run(run.id).data.tags.get(key_tag(number))
-            return key
+        return run.tags.get(key_tag(number))
 
+    @_reading
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
-        """What ``read`` makes of a local copy of the run's artifact at ``path``. May be called by several threads.
-
-        Raises
-        ------
-        ValueError
-            Where the artifact is not to be had, or ``read`` can make nothing of it.
-        """
-        where = f"{run.artifacts}/{path}"
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, _asked(where):
+        """What ``read`` makes of a local copy of the run's artifact at ``path``."""
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, asked(self.uri, f"{run.artifacts}/{path}"):
             copy = mlflow.artifacts.download_artifacts(
-                artifact_uri=where, dst_path=folder, tracking_uri=self._client.tracking_uri
+                artifact_uri=f"{run.artifacts}/{path}", dst_path=folder, tracking_uri=self.uri
             )
-            return read(Path(copy))
+            try:
+                return read(Path(copy))
+            except ValueError as error:  # pandas' and pyarrow's words on a broken file
+                raise OSError(str(error)) from error
 
-    def log_folder(self, run_id: str, folder: Path, path: str) -> None:
+    def predictions(self, run: TrackedRun) -> list[pd.DataFrame]:
+        """``predictions.parquet`` of a trial's rounds 1, 2, ..."""
+        numbers = range(1, run.rounds + 1)
+        return [self.read_artifact(run, predictions_path(number), pd.read_parquet) for number in numbers]
+
+    @_reading
+    def log_folder(self, run: TrackedRun, folder: Path, path: str) -> None:
         """Log a folder's files as artifacts of a run, under ``path``."""
-        with _asked(f"the artifacts of run {run_id}"):
-            self._client.log_artifacts(run_id, str(folder), path)
+        log_files(run.artifacts, folder, self.uri, path)
 
-    def pages(self, server: str) -> dict[str, str]:
-        """Addresses in MLflow's UI at ``server``: the runs, and macro F by round for the newest sweep's trials."""
-        experiment, runs = self._experiment_id(), [run.info.run_id for run in self._children()]
+    def pages(self, server: str, runs: list[TrackedRun]) -> dict[str, str]:
+        """Addresses in MLflow's UI at ``server``: all runs, and macro F by round of these ``runs``."""
         plot = {
-            "runs": runs,
-            "metric": "validation_macro_f1",
-            "experiments": [experiment],
-            "plot_metric_keys": ["validation_macro_f1", "test_macro_f1"],
+            "runs": [run.id for run in runs],
+            "metric": VALIDATION,
+            "experiments": [self.experiment_id],
+            "plot_metric_keys": [VALIDATION, TEST],
             "plot_layout": {"autosize": True, "xaxis": {}, "yaxis": {}},
             "deselected_curves": [],
             "last_linear_y_axis_range": [],
         }
         query = urlencode({name: json.dumps(value) for name, value in plot.items()}, quote_via=quote)
         return {
-            "runs": f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning",
+            "runs": f"{server}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning",
             "macro F by round": f"{server}/#/metric?{query}&x_axis=step&line_smoothness=1&show_point=true",
         }
 
-    def _children(self) -> list[Run]:
-        """The newest sweep's trials, in the order they were begun."""
-        sweeps = self._sweeps()
-        if not sweeps:
-            return []
-        sweep = sweeps[0].data.tags[SWEEP]
-        return self._search(f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")[::-1]
-
-    def _state(self, run: Run, dead: bool) -> TrialState:
-        names = ("validation_macro_f1", "test_macro_f1", "train_size")
-        history = {
-            name: {point.step: point.value for point in self._client.get_metric_history(run.info.run_id, name)}
-            for name in names
-        }
-        status = "INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status
+    def _tracked(self, run: Run, dead: bool) -> TrackedRun:
+        """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
         tags = run.data.tags
-        return TrialState(int(tags["fold"]), tags["schedule"], status, tags.get(REASON, ""), history)
+        return TrackedRun(
+            id=run.info.run_id,
+            fold=int(tags.get("fold", -1)),
+            schedule=tags.get("schedule", ""),
+            status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
+            reason=tags.get(REASON, ""),
+            rounds=int(tags.get(LOGGED, 0)),
+            metrics=tuple(run.data.metrics),
+            params=run.data.params,
+            tags=tags,
+            artifacts=run_place(run, self._artifacts),
+        )
 
 
-@contextlib.contextmanager
-def _asked(what: str) -> Iterator[None]:
-    """MLflow's and the files' errors as a `ValueError` that says what was to be read."""
-    try:
-        yield
-    except (MlflowException, OSError, ValueError) as error:
-        raise ValueError(f"mlflow: {what} cannot be read: {error}") from error
-
-
-def _tracked(run: Run, dead: bool) -> TrackedRun:
-    """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
-    tags = run.data.tags
-    return TrackedRun(
-        id=run.info.run_id,
-        fold=int(tags.get("fold", -1)),
-        schedule=tags.get("schedule", ""),
-        status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
-        reason=tags.get(REASON, ""),
-        rounds=int(tags.get(LOGGED, 0)),
-        metrics=tuple(run.data.metrics),
-        params=run.data.params,
-        artifacts=run.info.artifact_uri,
-    )
+def cut(run: TrackedRun, rounds: int) -> TrackedRun:
+    """The run as if it had no more than ``rounds`` rounds."""
+    return replace(run, rounds=min(run.rounds, rounds))

@@ -1,17 +1,13 @@
-"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. Only here and in
-`tracked` is mlflow imported.
+"""What a sweep's driver writes into MLflow: one parent run a sweep, one child run a trial and chain of rounds.
 
 Runs are found by their tags, so a sweep that is taken up again goes on in the same runs, and what is logged
 twice is stored once: timestamps come from the archived rounds.
 """
 
-import contextlib
-import fcntl
-import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,34 +16,56 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import (
-    DATABASE,
+    DEVICE,
     DRIVER,
+    EXPERIMENT,
     LOGGED,
     OPENED,
     REASON,
     SWEEP,
     TRIAL,
+    VERSIONS,
     key_tag,
     note_tag,
     round_folder,
 )
+from rsrl_ray.tracking.places import mend_places, run_place
+from rsrl_ray.tracking.runs import log_files, opened, search
+from rsrl_ray.tracking.stores import database_file, find_experiment, open_to_write
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One child run: ``id`` is the same for the same fold, schedule, recipe and data."""
+    """A trial to log: ``id`` is the same for the same fold, schedule, recipe and data."""
 
     id: str
-    fold: int
-    schedule: str
+    key: TrialKey
     tags: Mapping[str, str]
 
     @property
     def name(self) -> str:
         """Name of the run in MLflow's UI."""
-        return f"{self.schedule}, fold {self.fold}"
+        return f"{self.key.schedule}, fold {self.key.fold}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a chain of rounds was made on: the kind of device, and the versions of the libraries."""
+
+    device: str = ""
+    versions: str = ""
+
+    def differs_from(self, tags: Mapping[str, str]) -> str:
+        """In words, from what the tags of another chain's run say."""
+        if DEVICE not in tags:
+            return "that run does not say what its rounds were made on"
+        pairs = (("device", tags[DEVICE], self.device), ("versions", tags.get(VERSIONS, ""), self.versions))
+        changed = [f"{what} was {before}, is {now}" for what, before, now in pairs if before != now]
+        return "; ".join(changed) or "device and versions are the same, something else of the machine differs"
 
 
 @dataclass(frozen=True)
@@ -65,82 +83,109 @@ class Round:
     write: Callable[[Path], None]
 
 
-def mlflow_uri(experiment: Experiment) -> str:
-    """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
-    if experiment.mlflow is not None:
-        return experiment.mlflow
-    if "://" in experiment.storage:
-        raise ValueError(
-            f"mlflow: with storage in {experiment.storage}, give the URI of a tracking server; "
-            "its default, a SQLite file in storage, needs a directory"
-        )
-    return f"sqlite:///{Path(experiment.storage, DATABASE)}"
+@dataclass(frozen=True)
+class SweepRun:
+    """What a sweep's parent run says. ``files`` : artifacts by name, as text."""
+
+    id: str
+    params: Mapping[str, Any]
+    note: str
+    files: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
-def settle_mlflow() -> None:
-    """Let MLflow notice in seconds, not in minutes, that a server is away, and say only what matters."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    quiet = {"alembic": "WARNING", "mlflow": "WARNING", "urllib3.connectionpool": "ERROR"}
-    quiet["mlflow.utils.environment"] = "ERROR"  # that there is no pip, where uv is used
-    for chatty, level in quiet.items():
-        logging.getLogger(chatty).setLevel(level)
+@dataclass(frozen=True)
+class _Child:
+    """The run that a trial's rounds go into: its artifacts' URI, its status before, the keys of its logged rounds."""
+
+    run_id: str
+    place: str
+    before: str
+    keys: dict[int, str]
 
 
 class Tracker:
-    """The MLflow store of one experiment. Only the sweep's driver writes to it."""
+    """The MLflow store of one experiment, to write a sweep into. Only the sweep's driver writes to it."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
-        """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None."""
-        settle_mlflow()
-        with _alone(uri):
-            self._client = MlflowClient(tracking_uri=uri)
-        self._experiment, self._artifacts = experiment, artifacts
-        self._sweep = ""
-        self._runs: dict[str, str] = {}
+    def __init__(self, uri: str, experiment: str, artifacts: str | None, say: Say) -> None:
+        """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
 
-    def open_sweep(self, sweep: str, params: Mapping[str, Any], note: str, files: Mapping[str, str]) -> None:
-        """Find or make the sweep's parent run and mark it running, once. ``files``: artifacts by name, as text.
+        artifacts : URI where the experiment's artifacts go; the server decides where it is None.
+        """
+        self._client = open_to_write(uri, say)
+        self._uri, self._name, self._artifacts, self._say = uri, experiment, artifacts, say
+        self._experiment = ""
+        self._sweep: SweepRun | None = None
+        self._parent, self._place = "", 0
+        self._children: dict[str, _Child] = {}
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own client of the store."""
+        return self._client
+
+    def open_sweep(self, sweep: SweepRun) -> None:
+        """Find or make the sweep's parent run and mark it running, once.
 
         Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
         process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
         """
-        if self._sweep:
+        if self._sweep is not None:
             return
-        for parent in self._sweeps("RUNNING"):
+        self._experiment = self._find_or_create_experiment()
+        sweeps = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
+        for parent in sweeps:
             found = parent.data.tags[SWEEP]
-            if found == sweep or not is_alive(parent.data.tags.get(DRIVER, "")):
+            left = parent.info.status == "RUNNING" and not is_alive(parent.data.tags.get(DRIVER, ""))
+            if found == sweep.id or left:
                 for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
-        run_id = self._find_or_create(SWEEP, sweep, {SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
-        self._runs[""] = run_id
-        self._client.update_run(run_id, status="RUNNING")
-        place = str(1 + max(map(_opened, self._sweeps())))
-        tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", OPENED: place, MLFLOW_RUN_NOTE: note}
-        known = self._client.get_run(run_id).data.params  # MLflow refuses a second value, such as a file's new path
-        new = {name: value for name, value in params.items() if name not in known}
-        self._client.log_batch(run_id, params=_params(new), tags=_tags(tags))
-        for name, content in files.items():
-            self._client.log_text(run_id, content, name)
+        own = max((run for run in sweeps if run.data.tags[SWEEP] == sweep.id), key=opened, default=None)
+        if own is None:
+            tags = {SWEEP: sweep.id, MLFLOW_RUN_NAME: "sweep", TRIAL: ""}
+            own = self._client.create_run(self._experiment, tags=tags)
+        ever = search(self._client, self._experiment, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''", ViewType.ALL)
+        self._parent, self._place = own.info.run_id, 1 + max(map(opened, ever))
+        self._client.update_run(self._parent, status="RUNNING")
+        tags = {DRIVER: this_process(), OPENED: str(self._place), MLFLOW_RUN_NOTE: sweep.note, **sweep.tags}
+        # MLflow refuses a second value, such as a file's new path
+        new = {name: value for name, value in sweep.params.items() if name not in own.data.params}
+        self._client.log_batch(self._parent, params=_params(new), tags=_tags(tags))
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+            for name, content in sweep.files.items():
+                Path(folder, name).write_text(content, encoding="utf-8")
+            log_files(run_place(own, self._artifacts), Path(folder), self._uri)
         self._sweep = sweep
 
-    def rounds_logged(self, trial: Trial) -> int:
-        """How many rounds of the trial are wholly logged."""
-        return int(self._client.get_run(self._child(trial)).data.tags.get(LOGGED, 0))
+    def take_up(self, trial: Trial, keys: Sequence[str], origin: Origin) -> int:
+        """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
+
+        A run never holds two chains: where another kind of device, other libraries or anything else has led to other
+        rounds, the run that holds the others is left as it is, and what differs is said.
+
+        keys : the archive's keys of the trial's rounds 1, 2, ... as far as they are known.
+        """
+        child = self._children.get(trial.id)
+        if child is None or not _agree(child.keys, keys):
+            if child is not None:  # the trial was started again on another kind of device
+                self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
+            child = self._children[trial.id] = self._child(trial, keys, origin)
+        return max(child.keys, default=0)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
         """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
 
-        Several at once take little longer than one does.
+        Several at once take little longer than one does. The trial has been taken up, and the first of them is the one
+        after those that are logged.
         """
-        run_id = self._child(trial)
+        child = self._children[trial.id]
+        assert rounds[0].number == 1 + max(child.keys, default=0), (trial, rounds[0].number)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             for done in rounds:
                 place = Path(folder, round_folder(done.number))
                 place.mkdir(parents=True)
                 done.write(place)
-            self._client.log_artifacts(run_id, folder)
+            log_files(child.place, Path(folder), self._uri)
         metrics = [
             Metric(name, value, int(done.created * 1000), done.number)
             for done in rounds
@@ -149,83 +194,94 @@ class Tracker:
         tags = {LOGGED: str(rounds[-1].number)}
         for done in rounds:
             tags |= {key_tag(done.number): done.key} | ({note_tag(done.number): done.note} if done.note else {})
-        self._client.log_batch(run_id, metrics=metrics)
-        self._client.log_batch(run_id, tags=_tags(tags))
+        self._client.log_batch(child.run_id, metrics=metrics)
+        self._client.log_batch(child.run_id, tags=_tags(tags))
+        child.keys.update({done.number: done.key for done in rounds})
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
-        """``status``: FINISHED, FAILED (with the reason) or KILLED."""
-        run_id = self._child(trial)
+        """``status``: FINISHED, FAILED (with the reason) or KILLED; of a trial without a round, its newest run."""
+        if trial.id not in self._children:
+            self.take_up(trial, [], Origin())
+        run_id = self._children[trial.id].run_id
         self._client.set_tag(run_id, REASON, reason)
         self._client.set_terminated(run_id, status)
 
     def end_sweep(self, status: str) -> None:
         """End the parent run: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self._runs[""], status)
+        self._client.set_terminated(self._parent, status)
 
     def newest(self) -> tuple[str, dict[str, str]] | None:
         """Id and recipe of the sweep of this experiment that was taken up last, or None."""
-        sweeps = self._sweeps()
-        return (sweeps[0].data.tags[SWEEP], dict(sweeps[0].data.params)) if sweeps else None
+        found = find_experiment(self._client, self._name)
+        if found is None:
+            return None
+        sweeps = search(self._client, found.experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
+        last = max(sweeps, key=opened, default=None)
+        return None if last is None else (last.data.tags[SWEEP], dict(last.data.params))
 
-    def _child(self, trial: Trial) -> str:
-        if trial.id not in self._runs:
-            tags = {
-                SWEEP: self._sweep,
-                TRIAL: trial.id,
-                "fold": str(trial.fold),
-                "schedule": trial.schedule,
-                MLFLOW_RUN_NAME: trial.name,
-                MLFLOW_PARENT_RUN_ID: self._runs[""],
-                **trial.tags,
-            }
-            run_id = self._find_or_create(TRIAL, trial.id, tags)
-            params = {"fold": trial.fold, "schedule": trial.schedule, **trial.tags}
-            self._client.log_batch(run_id, params=_params(params))
-            self._client.update_run(run_id, status="RUNNING")
-            self._runs[trial.id] = run_id
-        return self._runs[trial.id]
+    def _child(self, trial: Trial, keys: Sequence[str], origin: Origin) -> _Child:
+        """The run of a chain, ready to be logged to."""
+        runs = sorted(self._search(f"tags.`{TRIAL}` = '{trial.id}'"), key=_recency, reverse=True)
+        own = next((run for run in runs if _agree(logged_keys(run), keys)), None)
+        if own is None:
+            own = self._new_child(trial, runs, origin)
+        tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **trial.tags}
+        if keys and origin.device:
+            tags |= {DEVICE: origin.device, VERSIONS: origin.versions}
+        self._client.log_batch(own.info.run_id, tags=_tags(tags))
+        self._client.update_run(own.info.run_id, status="RUNNING")
+        return _Child(own.info.run_id, run_place(own, self._artifacts), own.info.status, logged_keys(own))
 
-    def _find_or_create(self, tag: str, value: str, tags: dict[str, str]) -> str:
-        trial = "" if tag == TRIAL else f" and tags.`{TRIAL}` = ''"
-        found = self._search(f"tags.`{tag}` = '{value}'{trial}")
-        if found:
-            return str(found[0].info.run_id)
-        return str(self._client.create_run(self._experiment_id(), tags=tags).info.run_id)
+    def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
+        name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
+        place = {"fold": str(trial.key.fold), "schedule": trial.key.schedule}
+        run = self._client.create_run(self._experiment, tags={TRIAL: trial.id, MLFLOW_RUN_NAME: name, **place})
+        self._client.log_batch(run.info.run_id, params=_params({**place, **trial.tags}))
+        if others:
+            self._say(
+                f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
+                f"({origin.differs_from(others[0].data.tags)}); it stays as it is, and this chain of rounds gets a run "
+                f"of its own, {name!r}"
+            )
+        return run
 
-    def _sweeps(self, status: str = "") -> list[Run]:
-        """Parent runs, the one that was taken up last first; counted, since clocks are set back."""
-        also = f" and attributes.status = '{status}'" if status else ""
-        runs = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''{also}")
-        return sorted(runs, key=_opened, reverse=True)
+    def _sweep_id(self) -> str:
+        assert self._sweep is not None, "open_sweep comes first"
+        return self._sweep.id
 
     def _search(self, condition: str) -> list[Run]:
-        """Runs of this experiment, newest first."""
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id()],
-                condition,
-                ViewType.ACTIVE_ONLY,
-                1000,
-                ["attributes.start_time DESC"],
-                token,
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+        return search(self._client, self._experiment, condition)
 
-    def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(self._experiment)
+    def _find_or_create_experiment(self) -> str:
+        """The experiment's id; where the project's folder was moved, MLflow is told."""
+        found = find_experiment(self._client, self._name)
         if found is None:
-            return str(self._client.create_experiment(self._experiment, self._artifacts))
-        if found.lifecycle_stage != "active":
-            raise ValueError(
-                f"the MLflow experiment {self._experiment!r} was deleted; restore it "
-                f"(mlflow experiments restore -x {found.experiment_id}) or give the experiment file another name"
-            )
+            return str(self._client.create_experiment(self._name, self._artifacts, {EXPERIMENT: self._name}))
+        if EXPERIMENT not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, EXPERIMENT, self._name)
+        mend(self._uri, found.experiment_id, self._artifacts, self._say)
         return str(found.experiment_id)
+
+
+def mend(uri: str, experiment_id: str, artifacts: str | None, say: Say) -> None:
+    """Tell MLflow's database on this machine where the artifacts lie, if they were moved; see `mend_places`."""
+    file = database_file(uri)
+    if file is None or artifacts is None:
+        return
+    before = mend_places(file, experiment_id, artifacts)
+    if before is not None:
+        say(f"the results were moved: MLflow's database now says that they lie in {artifacts}, no longer in {before}")
+
+
+def logged_keys(run: Run) -> dict[int, str]:
+    """The archive's keys of the rounds that are wholly logged in a trial's run."""
+    tags = run.data.tags
+    return {number: tags.get(key_tag(number), "") for number in range(1, int(tags.get(LOGGED, 0)) + 1)}
+
+
+def this_process() -> str:
+    """Host and pid, see `is_alive`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def is_alive(driver: str) -> bool:
@@ -242,19 +298,13 @@ def is_alive(driver: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
-    with contextlib.ExitStack() as held:
-        if uri.startswith("sqlite:///"):
-            path = uri.removeprefix("sqlite:///").partition("?")[0]
-            with contextlib.suppress(OSError):  # where nothing can be written nothing is made
-                fcntl.flock(held.enter_context(open(f"{path}.lock", "w")), fcntl.LOCK_EX)
-        yield
+def _agree(logged: Mapping[int, str], keys: Sequence[str]) -> bool:
+    """Whether rounds that are logged are those of a chain, as far as both are known."""
+    return all(logged.get(number, key) == key for number, key in enumerate(keys, start=1))
 
 
-def _opened(sweep: Run) -> int:
-    return int(sweep.data.tags.get(OPENED, 0))
+def _recency(run: Run) -> tuple[int, int]:
+    return opened(run), run.info.start_time
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:

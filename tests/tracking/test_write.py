@@ -1,17 +1,20 @@
-"""Tracking in a real SQLite store."""
+"""Writing a sweep into a real SQLite store."""
 
-import os
 import socket
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
-from rsrl_ray.tracking.read import Results
-from rsrl_ray.tracking.write import Round, Trial
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial, this_process
 
-TRIAL = Trial("id-0", 0, "paper", {"network": "small", "data_fingerprint": "f00d"})
+TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
+HERE = Origin("cpu-AVX2", "torch 2.8.0")
+GONE = f"{socket.gethostname()}:999999999"
 
 
 @pytest.fixture
@@ -20,148 +23,222 @@ def uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tracker(uri: str, tmp_path: Path) -> Results:
-    return Results(uri, "photos", (tmp_path / "artifacts").as_uri())
+def said() -> list[str]:
+    return []
 
 
-def begin(tracker: Results, sweep: str = "sweep-0", **params: object) -> None:
-    tracker.open_sweep(sweep, {"seed": 0, **params}, "a note", {"folds.csv": "image,score\n"})
+@pytest.fixture
+def opened(uri: str, tmp_path: Path, said: list[str]) -> Callable[..., Tracker]:
+    """The sweep's tracker as a driver opens it, again and again."""
+
+    def opened(sweep: str = "sweep-0", experiment: str = "photos", **params: object) -> Tracker:
+        tracker = Tracker(uri, experiment, (tmp_path / "artifacts").as_uri(), said.append)
+        files = {"folds.csv": "image,score\n"}
+        tracker.open_sweep(SweepRun(sweep, {"seed": 0, **params}, "a note", files, {"rsrl.photos": "ab"}))
+        return tracker
+
+    return opened
 
 
-def log(tracker: Results, number: int, value: float = 0.25, note: str = "") -> None:
+def log(tracker: Tracker, *numbers: int, chain: str = "", value: float = 0.25, note: str = "") -> None:
+    """Log these rounds of a chain that is taken up from round 1 on, as a trial's driver does."""
+
     def write(folder: Path) -> None:
-        (folder / "classes.csv").write_text(f"round {number}\n")
+        (folder / "classes.csv").write_text(folder.name)
 
     values = {"test_macro_f1": value, "validation_macro_f1": value / 2, "train_size": 10.0}
-    tracker.log_rounds(TRIAL, [Round(number, values, note, f"key{number}", 1000.0 + number, write)])
+    rounds = [
+        Round(number, values, note, f"key{number}{chain}", 1000.0 + number, write)
+        for number in range(1, max(numbers) + 1)
+    ]
+    logged = tracker.take_up(TRIAL, [done.key for done in rounds], HERE)
+    if rounds[logged:]:
+        tracker.log_rounds(TRIAL, rounds[logged:])
 
 
-def runs(uri: str) -> dict[str, object]:
+def all_runs(uri: str, experiment: str = "photos") -> list[Run]:
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("photos")
-    assert experiment is not None
-    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id], order_by=["attributes.start_time"]))
 
 
-def test_a_round_is_metrics_tags_and_files_under_its_step(tracker: Results, uri: str) -> None:
-    begin(tracker)
+def runs(uri: str) -> dict[str, Run]:
+    return {run.info.run_name or "": run for run in all_runs(uri)}
+
+
+def keys(run: Run) -> list[str]:
+    return [run.data.tags[name] for name in sorted(run.data.tags) if name.startswith("rsrl.key.")]
+
+
+def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., Tracker], uri: str) -> None:
+    tracker = opened()
     log(tracker, 1)
-    log(tracker, 2, 0.5, note="K = 0.9 drops 9 of 10")
+    log(tracker, 2, value=0.5, note="K = 0.9 drops 9 of 10")
     tracker.end_trial(TRIAL, "FINISHED")
     tracker.end_sweep("FINISHED")
     found, client = runs(uri), MlflowClient(uri)
     parent, child = found["sweep"], found["paper, fold 0"]
-    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")  # type: ignore[attr-defined]
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
-    tags = child.data.tags  # type: ignore[attr-defined]
-    assert {name: tags[name] for name in ("fold", "schedule", "network", "data_fingerprint")} == {
-        "fold": "0",
-        "schedule": "paper",
-        "network": "small",
-        "data_fingerprint": "f00d",
-    }
-    assert tags["note.round_02"] == "K = 0.9 drops 9 of 10"
-    assert (tags["rsrl.key.round_01"], tags["rsrl.key.round_02"]) == ("key1", "key2")
-    points = client.get_metric_history(child.info.run_id, "test_macro_f1")  # type: ignore[attr-defined]
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    names = ("fold", "schedule", "network", "data_fingerprint", "rsrl.device", "rsrl.versions", "rsrl.opened")
+    assert [child.data.tags[name] for name in names] == ["0", "paper", "small", "f00d", HERE.device, HERE.versions, "1"]
+    assert child.data.tags["note.round_02"] == "K = 0.9 drops 9 of 10"
+    assert keys(child) == ["key1", "key2"]
+    points = client.get_metric_history(child.info.run_id, "test_macro_f1")
     assert [(point.step, point.value, point.timestamp) for point in points] == [(1, 0.25, 1001000), (2, 0.5, 1002000)]
-    files = [file.path for file in client.list_artifacts(child.info.run_id, "rounds")]  # type: ignore[attr-defined]
+    files = [file.path for file in client.list_artifacts(child.info.run_id, "rounds")]
     assert files == ["rounds/01", "rounds/02"]
-    assert parent.data.params == {"seed": "0"}  # type: ignore[attr-defined]
+    assert parent.data.params == {"seed": "0"}
+    assert (parent.data.tags["rsrl.photos"], parent.data.tags["mlflow.note.content"]) == ("ab", "a note")
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["folds.csv"]
 
 
-def test_logging_twice_stores_once_also_from_a_new_process(tracker: Results, uri: str) -> None:
-    begin(tracker)
-    log(tracker, 1)
-    again = Results(uri, "photos")
-    begin(again)
-    assert again.rounds_logged(TRIAL) == 1
+def test_logging_twice_stores_once_also_from_a_new_process(opened: Callable[..., Tracker], uri: str) -> None:
+    log(opened(), 1)
+    again = opened()
+    assert again.take_up(TRIAL, ["key1"], HERE) == 1
     log(again, 1)
     found = runs(uri)
     assert len(found) == 2
-    points = MlflowClient(uri).get_metric_history(found["paper, fold 0"].info.run_id, "train_size")  # type: ignore
+    points = MlflowClient(uri).get_metric_history(found["paper, fold 0"].info.run_id, "train_size")
     assert len(points) == 1
 
 
-def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(tracker: Results, uri: str) -> None:
-    begin(tracker)
-    log(tracker, 1)
-    begin(Results(uri, "photos"))
-    assert {name: run.info.status for name, run in runs(uri).items()} == {  # type: ignore[attr-defined]
-        "sweep": "RUNNING",
-        "paper, fold 0": "KILLED",
-    }
-
-
-@pytest.mark.parametrize(("driver", "status"), [("dead", "KILLED"), ("alive", "RUNNING"), ("elsewhere", "RUNNING")])
-def test_another_sweep_is_ended_only_if_its_process_is_gone(
-    tracker: Results, uri: str, driver: str, status: str
+@pytest.mark.parametrize(("first", "then"), [((1, 2, 3), (1, 2, 3, 4)), ((1, 2, 3, 4), (1,)), ((1,), (1, 2, 3))])
+def test_another_chain_of_rounds_gets_a_run_of_its_own_and_the_user_is_told(
+    opened: Callable[..., Tracker], uri: str, said: list[str], first: Iterable[int], then: Iterable[int]
 ) -> None:
-    begin(tracker, "other")
-    process = {"dead": f"{socket.gethostname()}:999999999", "alive": f"{socket.gethostname()}:{os.getpid()}"}
+    tracker = opened()
+    log(tracker, *first, chain="-avx512")
+    tracker.end_trial(TRIAL, "FINISHED")
+    before = runs(uri)["paper, fold 0"]
+    tracker = opened()
+    elsewhere = [f"key{number}-avx2" for number in then]
+    assert tracker.take_up(TRIAL, elsewhere[:1], Origin("cpu-DEFAULT", HERE.versions)) == 0
+    log(tracker, *then, chain="-avx2")
+    tracker.end_trial(TRIAL, "FINISHED")
+    found = runs(uri)
+    assert found["paper, fold 0"].to_dictionary() == before.to_dictionary()
+    own = found["paper, fold 0, chain 2"]
+    assert (keys(own), own.info.status, own.data.tags["rsrl.opened"]) == (elsewhere, "FINISHED", "2")
+    (line,) = said
+    assert line.startswith("fold 0, paper: ") and "(device was cpu-AVX2, is cpu-DEFAULT)" in line
+    assert "'paper, fold 0, chain 2'" in line
+    log(opened(), *first, 5, chain="-avx512")  # back on the first machine
+    assert len(all_runs(uri)) == 3
+    assert keys(runs(uri)["paper, fold 0"]) == [f"key{number}-avx512" for number in range(1, 6)]
+
+
+def test_a_chain_that_parts_from_a_later_round_on_takes_its_first_rounds_along(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    tracker = opened()
+    log(tracker, 1, 2, 3)
+    tracker.end_trial(TRIAL, "FINISHED")
+    tracker = opened()
+    assert tracker.take_up(TRIAL, ["key1"], HERE) == 3  # the same so far
+    assert tracker.take_up(TRIAL, ["key1", "key2-other"], HERE) == 0
+    found = runs(uri)
+    assert (found["paper, fold 0"].info.status, keys(found["paper, fold 0"])) == ("FINISHED", ["key1", "key2", "key3"])
+    assert found["paper, fold 0, chain 2"].info.status == "RUNNING"
+
+
+def test_a_trial_that_ends_without_a_round_has_its_state_in_its_run(opened: Callable[..., Tracker], uri: str) -> None:
+    opened().end_trial(TRIAL, "FAILED", "out of memory")
+    tags = runs(uri)["paper, fold 0"].data.tags
+    assert (runs(uri)["paper, fold 0"].info.status, tags["rsrl.reason"]) == ("FAILED", "out of memory")
+    log(opened(), 1)
+    assert len(all_runs(uri)) == 2
+
+
+def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    log(opened(), 1)
+    opened()
+    statuses = {name: run.info.status for name, run in runs(uri).items()}
+    assert statuses == {"sweep": "RUNNING", "paper, fold 0": "KILLED"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "status"), [(GONE, "KILLED"), (this_process(), "RUNNING"), ("far-away:1", "RUNNING")]
+)
+def test_another_sweep_is_ended_only_if_its_process_is_gone(
+    opened: Callable[..., Tracker], uri: str, driver: str, status: str
+) -> None:
+    opened("other")
     client = MlflowClient(uri)
-    parent = runs(uri)["sweep"].info.run_id  # type: ignore[attr-defined]
-    client.set_tag(parent, "rsrl.driver", process.get(driver, "far-away:1"))
-    begin(Results(uri, "photos"), "mine")
+    parent = runs(uri)["sweep"].info.run_id
+    client.set_tag(parent, "rsrl.driver", driver)
+    opened("mine")
     assert client.get_run(parent).info.status == status
 
 
-def test_a_sweep_goes_on_though_a_file_has_moved(tracker: Results, uri: str) -> None:
-    begin(tracker, weights="/old/weights.pt")
-    begin(Results(uri, "photos"), weights="/new/weights.pt", added=1)
-    assert runs(uri)["sweep"].data.params == {"seed": "0", "weights": "/old/weights.pt", "added": "1"}  # type: ignore
+def test_a_sweep_goes_on_though_a_file_has_moved(opened: Callable[..., Tracker], uri: str) -> None:
+    opened(weights="/old/weights.pt")
+    opened(weights="/new/weights.pt", added=1)
+    assert runs(uri)["sweep"].data.params == {"seed": "0", "weights": "/old/weights.pt", "added": "1"}
 
 
-def test_states_for_the_table(tracker: Results, uri: str) -> None:
-    assert tracker.states() == []
-    begin(tracker)
-    log(tracker, 1)
-    log(tracker, 2, 0.5)
-    (state,) = tracker.states()
-    assert (state.fold, state.schedule, state.status) == (0, "paper", "RUNNING")
-    assert state.history["test_macro_f1"] == {1: 0.25, 2: 0.5}
-    tracker.end_trial(TRIAL, "FAILED", "the loss is not finite")
-    (state,) = tracker.states()
-    assert (state.status, state.reason) == ("FAILED", "the loss is not finite")
-    MlflowClient(uri).set_tag(runs(uri)["sweep"].info.run_id, "rsrl.driver", f"{socket.gethostname()}:999999999")  # type: ignore
-    tracker = Results(uri, "photos")
-    begin(tracker)
-    log(tracker, 3)
-    MlflowClient(uri).set_tag(runs(uri)["sweep"].info.run_id, "rsrl.driver", f"{socket.gethostname()}:999999999")  # type: ignore
-    assert [state.status for state in tracker.states()] == ["INTERRUPTED"]
-
-
-def test_a_failure_that_was_overcome_leaves_no_reason(tracker: Results) -> None:
-    begin(tracker)
+def test_a_failure_that_was_overcome_leaves_no_reason(opened: Callable[..., Tracker], uri: str) -> None:
+    tracker = opened()
     tracker.end_trial(TRIAL, "FAILED", "out of memory")
     tracker.end_trial(TRIAL, "FINISHED")
-    (state,) = tracker.states()
-    assert (state.status, state.reason) == ("FINISHED", "")
-
-
-def test_newest_sweep_and_its_recipe(tracker: Results, uri: str) -> None:
-    assert tracker.newest() is None
-    begin(tracker)
-    begin(Results(uri, "photos"), "sweep-1", rate=0.1)
-    assert tracker.newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
+    run = runs(uri)["paper, fold 0"]
+    assert (run.info.status, run.data.tags["rsrl.reason"]) == ("FINISHED", "")
 
 
 def test_the_newest_sweep_is_the_one_taken_up_last_whatever_the_clock_says(
-    tracker: Results, uri: str, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(tracker)
+    assert opened().newest() == ("sweep-0", {"seed": "0"})
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 3600)
-    begin(Results(uri, "photos"), "sweep-1", rate=0.1)
-    assert tracker.newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
-    begin(Results(uri, "photos"))
-    assert tracker.newest() == ("sweep-0", {"seed": "0"})
+    assert opened("sweep-1", rate=0.1).newest() == ("sweep-1", {"seed": "0", "rate": "0.1"})
+    assert opened().newest() == ("sweep-0", {"seed": "0"})
 
 
-def test_a_deleted_experiment_is_said(tracker: Results, uri: str) -> None:
-    begin(tracker)
+def test_nothing_is_made_before_a_sweep_is_opened(uri: str, tmp_path: Path) -> None:
+    tracker = Tracker(uri, "photos", (tmp_path / "artifacts").as_uri(), print)
+    assert tracker.newest() is None
+    assert MlflowClient(uri).get_experiment_by_name("photos") is None
+
+
+def test_what_people_do_in_mlflow_does_what_they_expect(opened: Callable[..., Tracker], uri: str) -> None:
+    log(opened(), 1, 2)
+    client = MlflowClient(uri)
+    (experiment,) = [found for found in client.search_experiments() if found.name == "photos"]
+    client.rename_experiment(experiment.experiment_id, "my photos")  # the sweep goes on in it
+    log(opened(), 1, 2, 3)
+    found = {run.info.run_name: run for run in all_runs(uri, "my photos")}
+    assert len(found["paper, fold 0"].data.tags) and keys(found["paper, fold 0"]) == ["key1", "key2", "key3"]
+    assert client.get_experiment_by_name("photos") is None
+    child, parent = found["paper, fold 0"].info.run_id, found["sweep"].info.run_id
+    client.update_run(child, name="the best")  # a run that was renamed keeps its rounds
+    client.delete_run(parent)  # a sweep without its parent run gets a new one, and its trials belong to that
+    log(opened(), 1, 2, 3)
+    (new,) = [run.info.run_id for run in all_runs(uri, "my photos") if run.info.run_name == "sweep"]
+    assert new != parent and client.get_run(child).data.tags["mlflow.parentRunId"] == new
+    assert client.get_run(child).info.run_name == "the best"
+    client.restore_run(parent)  # the one that was taken up last goes on
+    log(opened(), 1, 2, 3)
+    assert client.get_run(new).info.status == "RUNNING"
+    client.delete_run(child)  # a trial whose run was deleted is logged anew
+    log(opened(), 1, 2, 3)
+    (again,) = [run for run in all_runs(uri, "my photos") if run.info.run_name == "paper, fold 0"]
+    assert (again.info.run_id != child, keys(again)) == (True, ["key1", "key2", "key3"])
+
+
+def test_a_deleted_experiment_is_said(opened: Callable[..., Tracker], uri: str) -> None:
+    opened()
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("photos")
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
-    with pytest.raises(ValueError, match="was deleted; restore it"):
-        begin(Results(uri, "photos"))
+    with pytest.raises(ValueError, match="'photos' was deleted; restore it"):
+        opened()
+    client.restore_experiment(experiment.experiment_id)
+    client.rename_experiment(experiment.experiment_id, "other")
+    with pytest.raises(ValueError, match="'other' holds the sweeps of the files named 'photos' and was renamed"):
+        opened(experiment="other")

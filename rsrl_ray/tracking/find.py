@@ -1,0 +1,192 @@
+"""The sweep and the trials that an experiment file stands for, found among all that MLflow holds of its name.
+
+By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.names import DEVICE, FOLDS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
+from rsrl_ray.vision.table import read_table
+
+WEIGHTS_KNOB = "network.weights"
+Photo = tuple[str, int]  # name and score
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial's run and some of its curves by metric, [R] each, R the rounds that it is cut to."""
+
+    run: TrackedRun
+    curves: dict[str, Curve]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file's results: the sweep's parent run and the trials that were begun, schedule by schedule as in the file.
+
+    A trial's rounds are cut to those that the file asks for. differs : sentences on what is not as the file has it.
+    is_own : whether the sweep is the file's own, and not an older one with another recipe, weights or photos.
+    """
+
+    results: Results
+    sweep: TrackedRun
+    trials: dict[TrialKey, TrackedRun]
+    differs: tuple[str, ...]
+    is_own: bool
+
+    def states(self) -> dict[TrialKey, TrialState]:
+        """Every trial with its curves of macro F and of the kept photos."""
+        names = (VALIDATION, TEST, "train_size")
+        return {
+            key: TrialState(run, {name: self.results.curve(run, name) for name in names})
+            for key, run in self.trials.items()
+        }
+
+
+def find_results(experiment: Experiment) -> Found:
+    """The newest sweep that is the file's own; where there is none, the newest, and what differs.
+
+    Raises
+    ------
+    ValueError
+        Where there is no sweep yet, or MLflow cannot be read.
+    """
+    results = open_results(experiment)
+    sweeps = results.sweep_runs()
+    if not sweeps:
+        raise ValueError(
+            f"no sweep of {experiment.name} is in MLflow; run `rsrl sweep` on the file first, or restore its runs "
+            "where they were deleted"
+        )
+    photos = _photos(experiment)
+    differences = (_differences(results, sweep, experiment, photos) for sweep in sweeps)
+    first: list[str] = []
+    for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
+        if not differs:
+            return _found(results, sweep, experiment, [])
+        first = differs if place == 0 else first
+    told = f"The file has changed since it was last swept; these are the older results: {'; '.join(first)}."
+    return _found(results, sweeps[0], experiment, [told])
+
+
+def photos_digest(photos: Iterable[Photo]) -> str:
+    """Digest of the names and scores of a sweep's photos, in whatever order."""
+    return digest(sorted((image, int(score)) for image, score in photos))
+
+
+def weights_digest(experiment: Experiment) -> str:
+    """Digest of the file of weights that an experiment starts from; "" where it names none, or it is not here."""
+    file = Path(experiment.network.weights)
+    if experiment.network.weights in ("imagenet", "none") or not file.is_file():
+        return ""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
+    """In words, the knobs of two recipes that differ; files of weights aside, which lie elsewhere on other machines."""
+    names = dict.fromkeys([*now, *before])
+    return [
+        f"{knob} was {before.get(knob, 'not there')}, is {now.get(knob, 'its default')}"
+        for knob in names
+        if knob != WEIGHTS_KNOB and before.get(knob) != (str(now[knob]) if knob in now else None)
+    ]
+
+
+def _found(results: Results, sweep: TrackedRun, experiment: Experiment, differs: list[str]) -> Found:
+    runs = results.trial_runs(sweep)
+    own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, experiment)}
+    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    trials = {key: own[key] for key in expected if key in own}
+    is_own = not differs
+    differs = [*differs, *_other_thresholds(runs, trials, experiment), *_other_machines(trials)]
+    return Found(results, sweep, trials, tuple(differs), is_own)
+
+
+def _is_asked(run: TrackedRun, experiment: Experiment) -> bool:
+    """A schedule of this name may have had other thresholds before."""
+    known = run.schedule in experiment.schedules
+    return known and run.params.get("thresholds") == str(experiment.schedule(run.schedule))
+
+
+def _other_thresholds(runs: list[TrackedRun], trials: dict[TrialKey, TrackedRun], experiment: Experiment) -> list[str]:
+    """A sentence for every schedule that was swept with other thresholds only."""
+    begun = {key.schedule for key in trials}
+    lacking = set(experiment.schedules) - begun
+    taken_up = sorted(runs, key=lambda run: int(run.tags.get(OPENED, 0)))
+    before = {run.schedule: run for run in taken_up if run.schedule in lacking}
+    return [
+        f"Schedule {name} was swept with other thresholds ({run.params.get('thresholds')}; the file has "
+        f"{experiment.schedule(name)}): those are other trials."
+        for name, run in before.items()
+    ]
+
+
+def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
+    """A sentence where trials were made on several kinds of machine, so that their numbers differ by more than K."""
+    made = {
+        f"{run.tags[DEVICE]} ({run.tags.get(VERSIONS, '')})": run for run in trials.values() if run.tags.get(DEVICE)
+    }
+    return [f"The trials were made on several kinds of machine: {', '.join(made)}."] if len(made) > 1 else []
+
+
+def _differences(
+    results: Results, sweep: TrackedRun, experiment: Experiment, photos: frozenset[Photo] | None
+) -> list[str]:
+    """In words, in what a sweep is not the file's."""
+    changed = changed_knobs(dict(sweep.params), recipe(experiment))
+    if not changed:  # what costs more is looked at only where need be
+        changed = _weights(sweep, experiment)
+    if not changed and photos is not None and not _has_photos(results, sweep, photos):
+        changed = ["the photos or their scores are others"]
+    return changed
+
+
+def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
+    before, now = sweep.params.get(WEIGHTS_KNOB, ""), experiment.network.weights
+    digests = sweep.tags.get(WEIGHTS, ""), weights_digest(experiment)
+    if all(digests):
+        same = digests[0] == digests[1]
+    elif "imagenet" in (before, now) or "none" in (before, now):
+        same = before == now
+    else:  # the file is not here, or the sweep is older than the digest
+        same = PurePosixPath(before).name == PurePosixPath(now).name
+    return [] if same else [f"{WEIGHTS_KNOB} was {before}, is {now}"]
+
+
+def _photos(experiment: Experiment) -> frozenset[Photo] | None:
+    """The photos that the file's table names; None where it cannot be read here, as on another machine."""
+    try:
+        table = read_table(experiment.photos)
+    except ValueError:
+        return None
+    return frozenset(
+        (image, int(table.scores[row])) for row, image in enumerate(table.images) if row not in table.faults
+    )
+
+
+def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:
+    """Whether a sweep's photos are those of the file's table, but for those that it left out."""
+    if sweep.tags.get(TABLE) == photos_digest(photos):
+        return True
+    text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
+    table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
+    swept = frozenset(zip(table["image"], table["score"].tolist(), strict=True))
+    others = photos - swept
+    if not swept <= photos or not others:
+        return swept <= photos
+    try:
+        left_out = results.read_artifact(sweep, LEFT_OUT, lambda path: path.read_text("utf-8"))
+    except ValueError:  # nothing was left out
+        return False
+    return all(f"{image}:" in left_out for image, _ in others)

@@ -1,0 +1,195 @@
+"""An experiment's MLflow store: where it is, what state it is in, and its errors as sentences.
+
+To read, a store is opened only where MLflow would neither make nor migrate anything by it.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import mlflow.entities
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.store.location import Location
+from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
+
+databases: Any = utils  # its annotations are not whole
+REFUSALS = (MlflowException, OSError, databases.sqlalchemy.exc.SQLAlchemyError)  # what MLflow and its libraries raise
+State = Literal["absent", "older", "newer", "ready"]
+Stored: TypeAlias = mlflow.entities.Experiment
+
+
+def mlflow_uri(experiment: Experiment) -> str:
+    """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
+    if experiment.mlflow is not None:
+        return experiment.mlflow
+    storage = Location(experiment.storage)
+    if storage.is_uri:
+        raise ValueError(
+            f"mlflow: with storage in {storage}, give the URI of a tracking server; "
+            "its default, a SQLite file in storage, needs a directory"
+        )
+    return f"sqlite:///{storage.path / DATABASE}"
+
+
+def settle_mlflow() -> None:
+    """Let MLflow notice in seconds, not in minutes, that a server is away, and say only what matters."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    quiet = {"alembic": "WARNING", "mlflow": "WARNING", "urllib3.connectionpool": "ERROR"}
+    quiet["mlflow.utils.environment"] = "ERROR"  # that there is no pip, where uv is used
+    for chatty, level in quiet.items():
+        logging.getLogger(chatty).setLevel(level)
+
+
+@contextlib.contextmanager
+def asked(uri: str, what: str = "") -> Iterator[None]:
+    """Errors of MLflow, its database and its files as a ValueError that says which store, and ``what`` was asked."""
+    try:
+        yield
+    except REFUSALS as error:
+        cause = Location(" ".join(str(error).split()))
+        where = f"mlflow: {Location(uri)}"
+        if Location(uri).is_served and "failed with exception" in cause.text:
+            raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
+        raise ValueError(f"{where}: {what or 'it'} cannot be read: {str(cause)[:500]}") from error
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for other stores."""
+    path = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?", uri)
+    return None if path is None or path[1] in ("", ":memory:") else Path(path[1])
+
+
+def store_state(uri: str) -> State:
+    """Whether a store is there, and whether its tables are those of the installed MLflow. A server's always are."""
+    if Location(uri).is_served:
+        return "ready"
+    file = database_file(uri)
+    if not re.match(r"[a-z]+(\+\w+)?://", uri) or uri.startswith("file:"):
+        return "ready" if Path(uri.removeprefix("file://").removeprefix("file:")).exists() else "absent"
+    if file is not None and (not file.exists() or file.stat().st_size == 0):
+        return "absent"
+    with _engine(uri) as engine:
+        found, newest = databases._get_schema_version(engine), databases._get_latest_schema_revision()
+        if found is None:
+            return "absent"
+        if found == newest:
+            return "ready"
+        scripts = databases.ScriptDirectory.from_config(databases._get_alembic_config(""))
+        known = any(found == revision.revision for revision in scripts.walk_revisions())
+        return "older" if known else "newer"
+
+
+def open_to_read(uri: str, missing: str) -> MlflowClient:
+    """MLflow's client of a store that is there.
+
+    Raises
+    ------
+    ValueError
+        ``missing`` where there is no store, and where MLflow would migrate it or is too old for it.
+    """
+    settle_mlflow()
+    with asked(uri):
+        state = store_state(uri)
+        if state == "absent":
+            raise ValueError(missing)
+        if state == "older":
+            raise ValueError(
+                f"mlflow: {Location(uri)} was made by an older MLflow, and opening it would migrate it for ever; "
+                f"`rsrl sweep` does so, or go on with the older MLflow (here is {mlflow.__version__})"
+            )
+        _refuse_newer(uri, state)
+        return MlflowClient(uri)
+
+
+def open_to_write(uri: str, say: Callable[[str], None]) -> MlflowClient:
+    """MLflow's client of a store, which is made or migrated where need be; ``say`` is told before it is migrated.
+
+    Raises ValueError where it cannot be opened.
+    """
+    settle_mlflow()
+    with asked(uri), _alone(uri):
+        state = store_state(uri)
+        _refuse_newer(uri, state)
+        if state == "older":
+            if database_file(uri) is None:
+                raise ValueError(
+                    f"mlflow: {Location(uri)} was made by an older MLflow; make a backup and run `mlflow db upgrade`"
+                )
+            say(
+                f"mlflow: {Location(uri)} was made by an older MLflow and is migrated to {mlflow.__version__} now: "
+                "the older one can then no longer open it"
+            )
+            with _engine(uri) as engine:
+                databases._upgrade_db(engine)
+        return MlflowClient(uri)
+
+
+def find_experiment(client: MlflowClient, name: str) -> Stored | None:
+    """The experiment of the files named ``name``: by its tag, whatever people call it; before there was one, by name.
+
+    Raises
+    ------
+    ValueError
+        Where it was deleted, or where the name is that of another file's renamed experiment.
+    """
+    tagged = list(client.search_experiments(ViewType.ALL, filter_string=f"tags.`{EXPERIMENT}` = '{name}'"))
+    active = [found for found in tagged if found.lifecycle_stage == "active"]
+    if active:
+        return active[0]
+    named = client.get_experiment_by_name(name)
+    found = tagged[0] if tagged else named
+    if found is None:
+        return None
+    if found.lifecycle_stage != "active":
+        raise ValueError(
+            f"the MLflow experiment {found.name!r} was deleted; restore it "
+            f"(mlflow experiments restore -x {found.experiment_id}) or give the experiment file another name"
+        )
+    owner = found.tags.get(EXPERIMENT, name)
+    if owner != name:
+        raise ValueError(
+            f"the MLflow experiment {name!r} holds the sweeps of the files named {owner!r} and was renamed; "
+            "rename it again or give the experiment file another name"
+        )
+    return found
+
+
+def _refuse_newer(uri: str, state: State) -> None:
+    if state == "newer":
+        raise ValueError(
+            f"mlflow: {Location(uri)} was made by a newer MLflow than the installed {mlflow.__version__}; "
+            "install that one (pip install -U mlflow)"
+        )
+
+
+@contextlib.contextmanager
+def _engine(uri: str) -> Iterator[Any]:
+    """A connection pool of MLflow's for a look at the tables."""
+    engine = databases.create_sqlalchemy_engine(uri)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
+    with contextlib.ExitStack() as held:
+        file = database_file(uri)
+        if file is not None:
+            with contextlib.suppress(OSError):  # where nothing can be written nothing is made
+                fcntl.flock(held.enter_context(open(f"{file}.lock", "w")), fcntl.LOCK_EX)
+        yield

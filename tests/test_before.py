@@ -1,0 +1,108 @@
+"""What the code of before left (an archive, a tracked sweep, a registered model) is read with the same numbers.
+
+`data/before.tar.xz` was made by commit 8fe5f02 on 2026-11-25: `rsrl sweep`, `rsrl register` and `rsrl score` on the
+photos of the fixture `photos_csv`, in a folder that is no longer there. Of its archive only the chosen round keeps
+its weights; the decoded photos were left out.
+"""
+
+import shutil
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from rsrl_ray.cli import main as cli
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.models.load import open_store
+from rsrl_ray.models.register import register
+from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.stores import mlflow_uri
+
+DATA = Path(__file__).parent / "data" / "before.tar.xz"
+MADE = "/tmp/w/legacy/project"
+VALIDATION = {"firm": [2 / 9, 1 / 3, 1 / 3], "none": [2 / 9, 1 / 3, 1 / 3]}
+
+
+@pytest.fixture
+def project(photos_csv: Path, tmp_path: Path) -> Path:
+    """The folder of the experiment file, in a place of its own."""
+    with tarfile.open(DATA) as made:
+        made.extractall(tmp_path, filter="data")
+    shutil.copytree(photos_csv.parent, tmp_path / "project" / "photos")
+    return tmp_path / "project"
+
+
+def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = find_results(read_experiment(project / "before.yaml"))
+    assert (found.is_own, found.differs) == (True, ())
+    assert list(found.trials) == [TrialKey(0, "firm"), TrialKey(0, "none")]
+    for key, state in found.states().items():
+        np.testing.assert_allclose(state.curves["validation_macro_f1"], VALIDATION[key.schedule], rtol=0, atol=1e-15)
+    assert cli.main(["show", str(project / "before.yaml")]) == 0
+    assert "round 2: 0.333 (0.210)" in capsys.readouterr().out
+    assert cli.main(["analyze", str(project / "before.yaml"), "--out", str(project / "out")]) == 0
+    summary = pd.read_csv(project / "out" / "summary.csv")
+    row = summary[(summary["schedule"] == "firm") & (summary["rule"] == "validation")].iloc[0]
+    assert (row["round_mean"], row["macro_f1_mean"], row["train_size_mean"]) == (2, 0.210323, 20)
+    assert (project / "out" / "highlights.csv").exists()
+    with sqlite3.connect(project / "results" / "mlflow.db") as database:  # reading has not touched it
+        assert MADE in database.execute("SELECT artifact_location FROM experiments WHERE name = 'before'").fetchone()[0]
+
+
+def test_a_model_of_before_scores_as_it_did(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = project / "now.csv"
+    words = ["score", str(project / "photos"), "--experiment", str(project / "before.yaml"), "--out", str(out)]
+    assert cli.main(words) == 0
+    assert "model: models:/before/1 (schedule firm, fold 0, round 2: " in capsys.readouterr().out
+    before, now = pd.read_csv(project / "scores.csv"), pd.read_csv(out)
+    assert list(before) == list(now)
+    assert before["photo"].tolist() == now["photo"].tolist()
+    for name in before.columns[3:]:
+        np.testing.assert_allclose(now[name], before[name], rtol=0, atol=1e-5)
+
+
+def test_a_folder_that_was_moved_is_mended_by_those_that_write(project: Path) -> None:
+    experiment = read_experiment(project / "before.yaml")
+    said: list[str] = []
+    made = register(experiment, None, None, None, said.append)
+    assert (made.version, made.new) == (1, False)
+    (line,) = said
+    assert f"now says that they lie in file://{project}/results/artifacts, no longer in file://{MADE}/results" in line
+    assert f"{MADE}/results" not in dump(project)
+    assert register(experiment, None, None, "other", said.append).new
+    assert len(said) == 1
+    # MLflow itself finds them as well
+    with open_store(mlflow_uri(experiment)):
+        (file,) = Path(mlflow.artifacts.download_artifacts("models:/before/1")).glob("data/*/weights.safetensors")
+        assert file.stat().st_size == 1138732
+
+
+def test_a_copy_is_read_and_written_in_its_own_place(project: Path, tmp_path: Path) -> None:
+    register(read_experiment(project / "before.yaml"), None, None, None, lambda line: None)
+    copy = tmp_path / "a copy [1]"
+    shutil.copytree(project, copy)
+    before = contents(project)
+    (run, *_) = find_results(read_experiment(copy / "before.yaml")).trials.values()
+    shutil.rmtree(copy / "results" / "artifacts" / run.id / "artifacts" / "rounds" / "03")
+    assert cli.main(["show", str(copy / "before.yaml")]) == 0
+    assert cli.main(["analyze", str(copy / "before.yaml"), "--out", str(copy / "out")]) == 2  # it reads its own files
+    assert cli.main(["highlight", str(copy / "before.yaml"), "--top", "1", "--out", str(copy / "out")]) == 0
+    said: list[str] = []
+    register(read_experiment(copy / "before.yaml"), None, None, None, said.append)
+    assert len(said) == 1 and str(project) not in dump(copy)
+    assert contents(project) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "mlflow.db"}
+
+
+def dump(project: Path) -> str:
+    """All that MLflow's database holds."""
+    with sqlite3.connect(project / "results" / "mlflow.db") as database:
+        return "\n".join(database.iterdump())
