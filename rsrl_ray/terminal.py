@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.selection import TEST, choosing_metric, chosen_round, curve_of
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.read import TrialState
 from rsrl_ray.vision.photos import Examination
 
@@ -60,26 +62,28 @@ def examination(found: Examination, source: str | Path) -> Group:
 
 def trials(experiment: Experiment, states: list[TrialState]) -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
-    found = {(state.fold, state.schedule): state for state in states}
+    found = {TrialKey(state.fold, state.schedule): state for state in states}
     table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
     for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
         left = column in ("schedule", "state")
         table.add_column(column, justify="left" if left else "right", no_wrap=not left)
-    expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
-    for fold, name in dict.fromkeys([*expected, *found]):
-        state = found.get((fold, name))
+    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    for key in dict.fromkeys([*expected, *found]):
+        state = found.get(key)
         cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
-        table.add_row(str(fold), escape(name), *cells)
+        table.add_row(str(key.fold), escape(key.schedule), *cells)
     return table
 
 
 def _cells(state: TrialState, rounds: int) -> list[str]:
+    """What is known of a trial, among the ``rounds`` that the file asks for."""
     name = "interrupted" if state.status == "INTERRUPTED" else STATES[state.status]
-    test, sizes = state.history["test_macro_f1"], state.history["train_size"]
-    chosen = state.history["validation_macro_f1"] or test
-    if not test:
+    known = {metric: values for metric, values in state.history.items() if values}
+    last = min(rounds, *map(len, known.values())) if known else 0
+    if not last:
         return [name, f"0/{rounds}"]
-    last, best = max(test), max(chosen, key=lambda number: (chosen[number], -number))
+    best = chosen_round({metric: curve_of(values, last) for metric, values in known.items()}, rounds)
+    chosen, test, sizes = known[choosing_metric(known)], known[TEST], known["train_size"]
     return [
         name,
         f"{last}/{rounds}",

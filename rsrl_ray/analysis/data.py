@@ -1,6 +1,6 @@
 """What MLflow holds of a sweep, as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun, open_results
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
 ENDED = {"FAILED": "failed", "KILLED": "stopped", "INTERRUPTED": "interrupted", "FINISHED": "finished"}
-TrialKey = tuple[int, str]  # fold, schedule
+Chosen = Mapping[TrialKey, int]
+"""The chosen round of every trial that has one."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,13 @@ def find_sweep(tracker: Results, experiment: Experiment) -> tuple[TrackedRun, li
 def find_trials(tracker: Results, parent: TrackedRun, experiment: Experiment) -> dict[TrialKey, TrackedRun]:
     """The runs of the file's trials that were begun, in the file's order: schedule by schedule."""
     found = {
-        (run.fold, run.schedule): run
+        TrialKey(run.fold, run.schedule): run
         for run in tracker.trial_runs(parent.id)
         if run.schedule in experiment.schedules
         # a schedule of this name may have had other thresholds before
         and run.params.get("thresholds") == str(experiment.schedule(run.schedule))
     }
-    expected = [(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
     return {key: found[key] for key in expected if key in found}
 
 
@@ -198,14 +200,14 @@ def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[s
     lines = []
     for name in experiment.schedules:
         for fold in experiment.fold_numbers():
-            run = runs.get((fold, name))
+            run = runs.get(TrialKey(fold, name))
             if run is not None and run.rounds < experiment.rounds:
                 state = "still running" if run.status == "RUNNING" else ENDED[run.status]
                 reason = f" ({run.reason})" if run.reason else ""
                 lines.append(
                     f"{name}, fold {fold}: {state}{reason}; {run.rounds} of {experiment.rounds} rounds logged."
                 )
-        waiting = [str(fold) for fold in experiment.fold_numbers() if (fold, name) not in runs]
+        waiting = [str(fold) for fold in experiment.fold_numbers() if TrialKey(fold, name) not in runs]
         if waiting:
             lines.append(f"{name}, fold {', '.join(waiting)}: not begun yet.")
     return lines

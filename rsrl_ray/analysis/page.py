@@ -35,19 +35,24 @@ class Embedded:
     height: int
 
 
-def write_page(
-    sweep: Sweep,
-    experiment: Experiment,
-    frames: Frames,
-    tables: Sequence[Table],
-    pictures: Sequence[Picture],
-    gallery: Gallery,
-    folder: Path,
-) -> None:
-    """Write ``folder/index.html``; ``pictures`` lie in ``folder/figures`` as PNG."""
+@dataclass(frozen=True)
+class Content:
+    """What the page is made of; ``pictures`` lie in the page's folder, in ``figures``, as PNG."""
+
+    sweep: Sweep
+    experiment: Experiment
+    frames: Frames
+    tables: Sequence[Table]
+    pictures: Sequence[Picture]
+    gallery: Gallery
+
+
+def write_page(content: Content, folder: Path) -> None:
+    """Write ``folder/index.html``."""
+    sweep, experiment, frames, tables = content.sweep, content.experiment, content.frames, content.tables
     loader = PackageLoader("rsrl_ray.analysis", ".")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
-    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in pictures}
+    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in content.pictures}
     schedules = [
         {
             "name": name,
@@ -67,7 +72,7 @@ def write_page(
         comparisons=next((table for table in tables if table.name == "comparisons"), None),
         figures=[figure for picture, figure in shown.items() if not picture.schedule],
         schedules=schedules,
-        gallery={**vars(gallery), "cards": [_card(card) for card in gallery.cards]},
+        gallery={**vars(content.gallery), "cards": [_card(card) for card in content.gallery.cards]},
         recipe=list(recipe(experiment).items()),
         markdown=markdown,
         latex=latex,

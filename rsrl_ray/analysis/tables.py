@@ -1,14 +1,13 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
-import re
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rsrl_ray.analysis.data import Sweep
+from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.markup import NOTHING, Table, latex
 from rsrl_ray.analysis.measures import usable_rules
 from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames, summarise
@@ -21,7 +20,7 @@ MEASURES = {
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-Record = dict[str, Any]
+Row = dict[str, Any]
 
 
 def write_tables(sweep: Sweep, folder: Path, baseline: str = "none") -> Frames:
@@ -55,11 +54,8 @@ def tables(sweep: Sweep, frames: Frames) -> list[Table]:
     shown = [_schedules(frames, how), _groups(frames, how), _rules(sweep, frames), _folds(sweep, frames)]
     if len(frames.comparisons):
         shown.append(_comparisons(frames))
-    taken: list[str] = []
-    for schedule in _begun(frames):
-        taken.append(_file_name(schedule, taken))
-        shown.append(_classes(frames, schedule, taken[-1], how))
-    return shown
+    files = file_names(sweep.schedules)
+    return shown + [_classes(frames, schedule, f"classes_{files[schedule]}", how) for schedule in _begun(frames)]
 
 
 def _schedules(frames: Frames, how: str) -> Table:
@@ -169,7 +165,7 @@ def _classes(frames: Frames, schedule: str, name: str, how: str) -> Table:
     return Table(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), schedule=schedule)
 
 
-def _shown(frames: Frames) -> list[Record]:
+def _shown(frames: Frames) -> list[Row]:
     """The summary's rows of the rule that the tables show, after the largest class's."""
     return _records(frames.summary[frames.summary["rule"].isin(["", frames.rule])])
 
@@ -178,17 +174,8 @@ def _begun(frames: Frames) -> list[str]:
     return list(frames.classes["schedule"].unique())
 
 
-def _records(frame: pd.DataFrame) -> list[Record]:
+def _records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _file_name(schedule: str, taken: Container[str]) -> str:
-    plain = name = f"classes_{re.sub('[^A-Za-z0-9]+', '-', schedule).strip('-')}"
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{plain}_{number}"
-    return name
 
 
 def _number(value: float, digits: int = 3) -> str:
@@ -204,7 +191,7 @@ def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else _number(value)
 
 
-def _mean(row: Record, name: str, digits: int = 3) -> str:
+def _mean(row: Row, name: str, digits: int = 3) -> str:
     """``0.250 ± 0.071``; the mean alone where there is one fold."""
     mean, sd = _number(row[f"{name}_mean"], digits), row[f"{name}_sd"]
     return mean if math.isnan(sd) else f"{mean} ± {_number(sd, digits)}"

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import DATABASE, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.write import Tracker, is_alive, mlflow_uri
 
@@ -77,13 +78,13 @@ class Results(Tracker):
         dead = bool(sweeps) and not is_alive(sweeps[0].data.tags.get(DRIVER, ""))
         return [self._state(run, dead) for run in self._children()]
 
-    def predictions(self) -> dict[tuple[int, str], list[pd.DataFrame]]:
+    def predictions(self) -> dict[TrialKey, list[pd.DataFrame]]:
         """By (fold, schedule), the newest sweep's ``predictions.parquet`` of the rounds 1, 2, ..."""
-        tables: dict[tuple[int, str], list[pd.DataFrame]] = {}
+        tables: dict[TrialKey, list[pd.DataFrame]] = {}
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             for run in self._children():
                 tags = run.data.tags
-                trial = tables.setdefault((int(tags["fold"]), tags["schedule"]), [])
+                trial = tables.setdefault(TrialKey(int(tags["fold"]), tags["schedule"]), [])
                 for number in range(1, int(tags.get(LOGGED, 0)) + 1):
                     path = predictions_path(number)
                     trial.append(pd.read_parquet(self._client.download_artifacts(run.info.run_id, path, folder)))
