@@ -14,12 +14,11 @@ from rich.text import Text
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, choosing_metric, chosen_round, curve_of
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.read import TrialState
 from rsrl_ray.vision.photos import Examination
 
 SHOWN = 50  # photos of a long table
-STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
 
 
 @contextlib.contextmanager
@@ -77,7 +76,7 @@ def trials(experiment: Experiment, states: list[TrialState]) -> Table:
 
 def _cells(state: TrialState, rounds: int) -> list[str]:
     """What is known of a trial, among the ``rounds`` that the file asks for."""
-    name = "interrupted" if state.status == "INTERRUPTED" else STATES[state.status]
+    name = STATES[state.status]
     known = {metric: values for metric, values in state.history.items() if values}
     last = min(rounds, *map(len, known.values())) if known else 0
     if not last:

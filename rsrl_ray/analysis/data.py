@@ -13,13 +13,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun, open_results
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
-ENDED = {"FAILED": "failed", "KILLED": "stopped", "INTERRUPTED": "interrupted", "FINISHED": "finished"}
 Chosen = Mapping[TrialKey, int]
 """The chosen round of every trial that has one."""
 
@@ -202,7 +201,7 @@ def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[s
         for fold in experiment.fold_numbers():
             run = runs.get(TrialKey(fold, name))
             if run is not None and run.rounds < experiment.rounds:
-                state = "still running" if run.status == "RUNNING" else ENDED[run.status]
+                state = f"still {STATES[run.status]}" if run.status == "RUNNING" else STATES[run.status]
                 reason = f" ({run.reason})" if run.reason else ""
                 lines.append(
                     f"{name}, fold {fold}: {state}{reason}; {run.rounds} of {experiment.rounds} rounds logged."

@@ -1,5 +1,4 @@
-"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial. Only here and in
-`tracked` is mlflow imported.
+"""Every round of a sweep in MLflow: one parent run a sweep, one child run a trial.
 
 Runs are found by their tags, so a sweep that is taken up again goes on in the same runs, and what is logged
 twice is stored once: timestamps come from the archived rounds.
