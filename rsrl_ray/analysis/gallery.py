@@ -18,7 +18,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
 from rsrl_ray.vision.photos import decode_photo
 from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import photo_source
+from rsrl_ray.vision.table import photo_sources
 
 EACH = 2  # photos of each score
 SIDE = 320  # pixels, the longer side of a picture in the page
@@ -68,12 +68,13 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
         rows = highlight(experiment, question, out)
     except ValueError as error:
         return Gallery((), reason=str(error))
+    sources = photo_sources(experiment.photos, photos)
     scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
     cards = []
     for row in rows.to_dict("records"):
         photo = row["photo"]
         index, correlation, agreement = (_number(row[name]) for name in ("J", "correlation", "agreement"))
-        pictures = _pictures(row["map"], row["null_map"], photo_source(experiment.photos, photo), out)
+        pictures = _pictures(row["map"], row["null_map"], sources[photo], out)
         cards.append(Card(photo, scores[photo], index, correlation, agreement, row["reason"], pictures))
     return Gallery(tuple(cards), trial.schedule, trial.fold, number, number - 1)
 

@@ -19,7 +19,7 @@ from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.vision.photos import decode_photo
 from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import photo_source
+from rsrl_ray.vision.table import photo_sources
 
 ACROSS = 4  # photos side by side
 MOST = 20  # photos on a sheet
@@ -53,7 +53,7 @@ class Photos:
 
     def _read(self, image: str) -> NDArray[np.uint8] | str:
         try:
-            pixels = decode_photo(read_bytes(photo_source(self._table, image)), None)
+            pixels = decode_photo(read_bytes(photo_sources(self._table, [image])[image]), None)
         except ValueError as error:
             return str(error)
         picture = Image.fromarray(pixels)

@@ -14,7 +14,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
-from rsrl_ray.vision.table import URI, photo_source
+from rsrl_ray.vision.table import URI, photo_sources
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,8 @@ def find_photos(tracker: Results, experiment: Experiment, subject: Subject, ques
     path, columns = predictions_path(subject.number), ["image", "split", "score", "self_confidence"]
     table = tracker.read_artifact(subject.run, path, lambda file: pd.read_parquet(file, columns=columns))
     if not question.photos:
-        images = _test_photos(table, question, subject.run.fold)
-        return {image: photo_source(experiment.photos, image) for image in images}
-    sources = {image: photo_source(experiment.photos, image) for image in table["image"]}
+        return photo_sources(experiment.photos, _test_photos(table, question, subject.run.fold))
+    sources = photo_sources(experiment.photos, table["image"])
     names = {source: image for image, source in sources.items()}
     found = {}
     for photo in question.photos:

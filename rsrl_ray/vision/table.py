@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,13 +96,13 @@ def read_table(source: str | Path) -> Table:
     return table
 
 
-def photo_source(table: str | Path, image: str) -> str:
-    """Where a photo lies: its absolute path or URI.
+def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
+    """Where photos lie: name -> absolute path or URI.
 
-    table : the table of photos as the experiment names it; it need not be there any more. image : as the table names
-    it.
+    table : the table of photos as the experiment names it; it need not be there any more. images : as it names them.
     """
-    return _source(_root(Path(os.path.abspath(table))), image)
+    root = _root(Path(os.path.abspath(table)))
+    return {image: _source(root, image) for image in images}
 
 
 def _root(table: Path) -> str:
@@ -235,8 +235,8 @@ def _table(
             numbers[row] = int(text.split(".")[0])
         else:
             faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
-    root = _root(path)
-    sources = tuple(_source(root, image) for image in images)
+    places = photo_sources(path, images)
+    sources = tuple(places[image] for image in images)
     where = None if lines is None else np.array(lines, dtype=np.int64)
     return Table(tuple(images), sources, numbers, faults, where, unit, tuple(problems), tuple(notes))
 

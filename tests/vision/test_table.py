@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rsrl_ray.vision.table import Problem, photo_source, read_table
+from rsrl_ray.vision.table import Problem, photo_sources, read_table
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_paths_and_uris(tmp_path):
     path = tmp_path / "photos.csv"
     path.write_text("image,score\n/x/./a.jpg,1\nfile:///x/a%20b.jpg,1\ns3://bucket/a b#1.jpg,1\n,1\n")
     assert read_table(path).sources == ("/x/a.jpg", "/x/a b.jpg", "s3://bucket/a b#1.jpg", "")
-    assert photo_source(path, "s3://bucket/a b#1.jpg") == "s3://bucket/a b#1.jpg"
+    assert photo_sources(path, ["s3://bucket/a b#1.jpg"]) == {"s3://bucket/a b#1.jpg": "s3://bucket/a b#1.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,11 @@ def test_where_a_photo_lies_is_known_with_and_without_the_table(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     table = read_table(tmp_path / name)
     folder = tmp_path / name if name in ("photos", "folder.csv") else tmp_path
-    assert table.sources == (photo_source(name, table.images[0]),) == (str(folder / table.images[0]),)
+    assert table.sources == (str(folder / table.images[0]),)
+    assert photo_sources(name, table.images) == dict(zip(table.images, table.sources, strict=True))
     if name == "photos.csv":
         (tmp_path / name).unlink()
-        assert photo_source(name, "3/a.jpg") == table.sources[0]
+        assert photo_sources(name, ["3/a.jpg"]) == {"3/a.jpg": table.sources[0]}
 
 
 @pytest.mark.parametrize(
