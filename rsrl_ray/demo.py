@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.core.revision import majority_classes
+from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import round_metrics
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
@@ -25,7 +27,7 @@ PIXELS = 96  # height and width of a photo
 MAJORITY = 3  # largest classes, those that a revision drops from
 EXPERIMENT = "quickstart.yaml"
 
-Trials = Mapping[tuple[int, str], Sequence[pd.DataFrame]]  # rounds' predictions by fold and schedule
+Trials = Mapping[TrialKey, Sequence[pd.DataFrame]]  # rounds' predictions
 
 
 def prepare(folder: Path, seed: int = 0) -> Path:
@@ -176,10 +178,10 @@ def outcome(trials: Trials, truth: pd.DataFrame) -> Outcome:
     shifted = set(truth["image"][truth["score"] != truth["true_score"]])
     schedules: dict[str, list[Sequence[pd.DataFrame]]] = {}
     folds = {}
-    for (fold, schedule), rounds in trials.items():
+    for trial, rounds in trials.items():
         if rounds:
-            schedules.setdefault(schedule, []).append(rounds)
-            folds[fold] = rounds[0]
+            schedules.setdefault(trial.schedule, []).append(rounds)
+            folds[trial.fold] = rounds[0]
     dropped = [image for group in schedules.values() for image in _dropped(group)]
     return Outcome(
         lines=tuple(_line(schedule, group, shifted) for schedule, group in schedules.items()),
@@ -222,9 +224,9 @@ def _line(schedule: str, group: Sequence[Sequence[pd.DataFrame]], shifted: set[s
     rows = []
     for rounds in group:
         scores = [round_metrics(table, MAJORITY) for table in rounds]
-        test = [score["test_macro_f1"] for score in scores]
-        chosen = int(np.argmax([score.get("validation_macro_f1", score["test_macro_f1"]) for score in scores]))
-        rows.append((test[0], test[chosen], test[-1], scores[chosen]["train_size"]))
+        curves = {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
+        chosen = scores[chosen_round(curves, len(scores)) - 1]
+        rows.append((scores[0][TEST], chosen[TEST], scores[-1][TEST], chosen["train_size"]))
     first, best, last, size = (float(mean) for mean in np.mean(rows, axis=0))
     dropped = _dropped(group)
     return Line(schedule, len(rows), first, best, last, size, len(dropped), _share(dropped, shifted))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from rsrl_ray.round_table import class_table, confusion
+from rsrl_ray.tracking.names import CONV1, PREDICTIONS
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and between its parts
 TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
@@ -22,10 +23,10 @@ def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[A
 
     table : see `rsrl_ray.round_table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
     """
-    table.to_parquet(folder / "predictions.parquet", index=False)
+    table.to_parquet(folder / PREDICTIONS, index=False)
     class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")
     confusion_picture(confusion(table, "test"), np.unique(table["score"]), title).save(folder / "confusion.png")
-    np.savez(folder / "conv1.npz", allow_pickle=False, **conv1)
+    np.savez(folder / CONV1, allow_pickle=False, **conv1)
 
 
 def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], title: str) -> Image.Image:

@@ -14,12 +14,11 @@ from rich.text import Text
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import TrialState
 from rsrl_ray.vision.photos import Examination
 
 SHOWN = 50  # photos of a long table
-STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
 
 
 @contextlib.contextmanager
@@ -75,7 +74,7 @@ def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Tab
 
 
 def _cells(state: TrialState, rounds: int) -> list[str]:
-    name = "interrupted" if state.run.status == "INTERRUPTED" else STATES[state.run.status]
+    name = STATES[state.run.status]
     last, test = state.run.rounds, state.curves[TEST]
     if not last:
         return [name, f"0/{rounds}"]

@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.demo import Line, Outcome
 from rsrl_ray.experiment_file import read_experiment
 
@@ -170,13 +171,13 @@ def predictions(kept: str, predicted: str, validation_right: int) -> pd.DataFram
 def test_outcome_follows_from_literal_predictions() -> None:
     first = predictions(EVERYTHING, "3333", validation_right=0)  # F of 3: 2/3, of 4: 0
     trials = {
-        (0, "paper"): [
+        TrialKey(0, "paper"): [
             first,
             predictions("0110111111", "3344", validation_right=1),  # drops a and d, both shifted; chosen
             predictions("0011111111", "4433", validation_right=1),  # drops a, and b, which is right
         ],
-        (0, "mild"): [predictions(EVERYTHING, "3344", 1), predictions("1011111111", "3344", 0)],  # drops b
-        (1, "paper"): [
+        TrialKey(0, "mild"): [predictions(EVERYTHING, "3344", 1), predictions("1011111111", "3344", 0)],  # drops b
+        TrialKey(1, "paper"): [
             first,
             predictions("1111011111", "3333", validation_right=0),  # drops e, which is right
             predictions(EVERYTHING, "3344", validation_right=2),  # chosen
@@ -196,13 +197,13 @@ def test_outcome_follows_from_literal_predictions() -> None:
 
 def test_outcome_chooses_on_the_test_photos_where_none_are_for_validation() -> None:
     rounds = [predictions(EVERYTHING, predicted, 0) for predicted in ("3333", "3344", "4433")]
-    trials = {(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
+    trials = {TrialKey(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
     (line,) = demo.outcome(trials, TRUTH).lines
     assert (line.first, line.chosen, line.last, line.train_size) == (1 / 3, 1.0, 0.0, 10.0)
 
 
 def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds() -> None:
-    trials = {(0, "paper"): [], (0, "none"): [predictions(EVERYTHING, "3344", validation_right=1)]}
+    trials = {TrialKey(0, "paper"): [], TrialKey(0, "none"): [predictions(EVERYTHING, "3344", validation_right=1)]}
     result = demo.outcome(trials, TRUTH)
     assert [line.schedule for line in result.lines] == ["none"]
     assert result.dropped == 0
@@ -213,7 +214,7 @@ def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds()
 def test_summary_shows_schedules_and_shares(tmp_path: Path) -> None:
     TRUTH.to_csv(tmp_path / "shifted.csv", index=False)
     rounds = [predictions(EVERYTHING, "3333", 0), predictions("0010111111", "3344", 1)]
-    page = printed(demo.summary({(0, "paper"): rounds}, tmp_path))
+    page = printed(demo.summary({TrialKey(0, "paper"): rounds}, tmp_path))
     assert re.search(r"paper\W+1\W+0\.333\W+1\.000\W+1\.000\W+7\W+3\W+66\.7%", page)
     assert "66.7% of all 3 dropped photos" in page
     assert "25.0% of the three largest classes" in page

@@ -12,6 +12,7 @@ from rsrl_ray.analysis.measures import begun, chosen_rounds, confusion, majority
 from rsrl_ray.core.metrics import class_scores
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import Rule
+from rsrl_ray.core.trial import TrialKey
 
 Row = dict[str, Any]
 Confusion = NDArray[np.int64]
@@ -24,7 +25,7 @@ def class_rows(sweep: Sweep, rule: Rule) -> pd.DataFrame:
     for schedule in begun(sweep):
         chosen = chosen_rounds(sweep, schedule, rule)
         for network in ("first", "chosen"):
-            trials = {fold: sweep.trials[fold, schedule] for fold in chosen}
+            trials = {fold: sweep.trials[TrialKey(fold, schedule)] for fold in chosen}
             matrices = [
                 confusion(sweep, trial, 1 if network == "first" else chosen[fold]) for fold, trial in trials.items()
             ]

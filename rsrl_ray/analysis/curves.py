@@ -16,9 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.ledger import trials_of
-from rsrl_ray.analysis.measures import begun, confusion
+from rsrl_ray.analysis.data import Chosen, Sweep, Trial
+from rsrl_ray.analysis.measures import begun, confusion, trials_of
 from rsrl_ray.analysis.style import MARKERS, PALE, WIDTH, groups, legend, look, over_rounds, shortened, styled
 from rsrl_ray.core import metrics
 
@@ -53,19 +52,19 @@ def majority_share(sweep: Sweep) -> Figure:
 
 
 @styled
-def total_f(sweep: Sweep, chosen: Mapping[tuple[int, str], int]) -> Figure:
+def total_f(sweep: Sweep, chosen: Chosen) -> Figure:
     """Fig. 8: total F-measure of the test photos (sum over classes), by round.
 
-    chosen : (fold, schedule) -> round; each is marked at its own fold's value.
+    chosen : each is marked at its own fold's value.
     """
     figure, panels = _panels(sweep, "test_total_f1", "total F-measure (test)")
     for axes, shown in panels:
-        for (fold, schedule), number in sorted(chosen.items()):
-            if schedule in shown:
-                place = sweep.schedules.index(schedule)
+        for key, number in sorted(chosen.items()):
+            if key.schedule in shown:
+                place = sweep.schedules.index(key.schedule)
                 axes.plot(
                     number,
-                    float(sweep.trials[fold, schedule].metrics["test_total_f1"].loc[number]),
+                    float(sweep.trials[key].metrics["test_total_f1"].loc[number]),
                     linestyle="none",
                     marker=MARKERS[place % len(MARKERS)],
                     markersize=4,

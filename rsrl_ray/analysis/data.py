@@ -1,6 +1,6 @@
 """What MLflow holds of a sweep, as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 
 THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
-ENDED = {"FAILED": "failed", "KILLED": "stopped", "INTERRUPTED": "interrupted", "FINISHED": "finished"}
+Chosen = Mapping[TrialKey, int]
+"""The chosen round of every trial that has one."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Trial:
 class Sweep:
     """A sweep as far as it is logged.
 
-    run : the parent run. scores : [N]. classes : [C], the distinct scores, ascending.
+    run_id : of the parent run. scores : [N]. classes : [C], the distinct scores, ascending.
     rounds, schedules, folds : as the experiment file asks. trials : those with a logged round, by fold and schedule.
     majority : how many of the largest classes are revised. missing : sentences on what is not there.
     """
 
     name: str
-    run: TrackedRun
+    run_id: str
     images: tuple[str, ...]
     scores: NDArray[np.int64]
     classes: NDArray[np.int64]
@@ -91,7 +92,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
     images, scores = tracker.read_artifact(runs[first], predictions_path(1), _photos)
     return Sweep(
         name=experiment.name,
-        run=found.sweep,
+        run_id=found.sweep.id,
         images=images,
         scores=scores,
         classes=np.unique(scores),
@@ -166,14 +167,14 @@ def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[s
     lines = []
     for name in experiment.schedules:
         for fold in experiment.fold_numbers():
-            run = runs.get((fold, name))
+            run = runs.get(TrialKey(fold, name))
             if run is not None and run.rounds < experiment.rounds:
-                state = "still running" if run.status == "RUNNING" else ENDED[run.status]
+                state = f"still {STATES[run.status]}" if run.status == "RUNNING" else STATES[run.status]
                 reason = f" ({run.reason})" if run.reason else ""
                 lines.append(
                     f"{name}, fold {fold}: {state}{reason}; {run.rounds} of {experiment.rounds} rounds logged."
                 )
-        waiting = [str(fold) for fold in experiment.fold_numbers() if (fold, name) not in runs]
+        waiting = [str(fold) for fold in experiment.fold_numbers() if TrialKey(fold, name) not in runs]
         if waiting:
             lines.append(f"{name}, fold {', '.join(waiting)}: not begun yet.")
     return lines

@@ -1,7 +1,6 @@
 """Every figure of a sweep, as PDF and PNG: the paper's Figs. 1 and 4 to 9 and more, one function each."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,13 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis import sheets
 from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
-from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.ledger import history, ledger, trials_of
-from rsrl_ray.analysis.measures import begun, confusion
+from rsrl_ray.analysis.data import Chosen, Sweep
+from rsrl_ray.analysis.file_names import file_names
+from rsrl_ray.analysis.ledger import history, ledger
+from rsrl_ray.analysis.measures import begun, confusion, trials_of
 from rsrl_ray.analysis.style import COLOURS, PALE, WIDTH, groups, legend, styled
 from rsrl_ray.core.metrics import sharing_rate
 from rsrl_ray.core.revision import majority_classes
-
-Chosen = Mapping[tuple[int, str], int]  # (fold, schedule) -> round
-
 
 OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
@@ -48,17 +45,17 @@ class Drawing:
     figure: Figure
 
 
-def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, photos_root: str | Path) -> list[Picture]:
+def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, table: str | Path) -> list[Picture]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
-    chosen : (fold, schedule) -> round; trials without one are left out where a chosen network is shown.
-    photos_root : the folder that photos' names are relative to; where one cannot be read, its place says so.
+    chosen : trials without one are left out where a chosen network is shown.
+    table : the experiment's table of photos; where a photo cannot be read, its place says so.
 
     Returns what was written, in the order of a page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for drawing in _drawings(sweep, chosen, sheets.Photos(photos_root)):
+    for drawing in _drawings(sweep, chosen, sheets.Photos(table)):
         with catch_warnings():
             filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
             _save(drawing, folder)
@@ -92,12 +89,11 @@ def score_histogram(sweep: Sweep) -> Figure:
 def confusion_matrices(sweep: Sweep, schedule: str, chosen: Chosen) -> Figure:
     """Confusion matrices of the test photos in round 1 and in the chosen rounds, summed over the folds that have one.
 
-    Shaded by the share of the row, so that the diagonal is the recall. chosen : (fold, schedule) -> round.
+    Shaded by the share of the row, so that the diagonal is the recall.
     """
-    rounds = {fold: number for (fold, name), number in sorted(chosen.items()) if name == schedule}
-    trials = {fold: sweep.trials[fold, schedule] for fold in rounds}
-    first = np.sum([confusion(sweep, trial, 1) for trial in trials.values()], axis=0)
-    best = np.sum([confusion(sweep, trials[fold], number) for fold, number in rounds.items()], axis=0)
+    rounds = {key: number for key, number in sorted(chosen.items()) if key.schedule == schedule}
+    first = np.sum([confusion(sweep, sweep.trials[key], 1) for key in rounds], axis=0)
+    best = np.sum([confusion(sweep, sweep.trials[key], number) for key, number in rounds.items()], axis=0)
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
     above, below = figure.subplots(2, 1)
     _matrix(above, first, sweep.classes, "round 1")
@@ -136,7 +132,7 @@ def _save(drawing: Drawing, folder: Path) -> None:
 
 def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
     """Every figure, made one at a time."""
-    folds = len({fold for fold, _ in sweep.trials})
+    folds = len({key.fold for key in sweep.trials})
     mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
     if any(len({len(trial.kept) for trial in trials_of(sweep, schedule)}) > 1 for schedule in begun(sweep)):
         mean += ", pale where some folds have no such round"
@@ -146,24 +142,24 @@ def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[D
     yield Drawing(Picture("majority_share", text), majority_share(sweep))
     text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
     yield Drawing(Picture("total_f", text), total_f(sweep, chosen))
-    names = _file_names(begun(sweep))
+    files = file_names(sweep.schedules)
     text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
     together = groups(begun(sweep))
     if len(together) == 1:
         yield Drawing(Picture("class_measures", text), class_measures(sweep, together[0]))
-    for schedule, name in names.items():
+    for schedule in begun(sweep):
         if len(together) > 1:
-            picture = Picture(f"class_measures_{name}", f"{schedule}: {text}", schedule)
+            picture = Picture(f"class_measures_{files[schedule]}", f"{schedule}: {text}", schedule)
             yield Drawing(picture, class_measures(sweep, [schedule]))
         for drawing in _schedule_drawings(sweep, schedule, chosen, photos):
             plain = drawing.picture
-            picture = Picture(f"{plain.name}_{name}", f"{schedule}: {plain.caption}", schedule)
+            picture = Picture(f"{plain.name}_{files[schedule]}", f"{schedule}: {plain.caption}", schedule)
             yield replace(drawing, picture=picture)
 
 
 def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
     """The figures of one schedule by itself."""
-    if any(name == schedule for _, name in chosen):
+    if any(key.schedule == schedule for key in chosen):
         text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
         yield Drawing(Picture("confusion", text), confusion_matrices(sweep, schedule, chosen))
         scores = sheets.low_and_high(sheets.assigned_scores(sweep, schedule, chosen))
@@ -179,13 +175,3 @@ def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: shee
     if found.away.any():
         text = f"photos that were dropped and came back, those away longest first; {by}."
         yield Drawing(Picture("returned", text), sheets.returned_sheet(sweep, found, photos))
-
-
-def _file_names(schedules: list[str]) -> dict[str, str]:
-    """The schedules' names as they can stand in a file's name on any system, no two alike."""
-    names: dict[str, str] = {}
-    for place, schedule in enumerate(schedules):
-        name = re.sub(r"[^A-Za-z0-9.-]+", "-", schedule)
-        taken = name.lower() in (other.lower() for other in names.values())
-        names[schedule] = f"{name}_{place}" if taken else name
-    return names

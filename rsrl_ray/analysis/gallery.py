@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.highlights import highlight
-from rsrl_ray.analysis.measures import TEST, TRAIN, begun
+from rsrl_ray.analysis.measures import begun, curve
+from rsrl_ray.analysis.subject import Question
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import best_round
+from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
 from rsrl_ray.vision.photos import decode_photo
 from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import read_table
+from rsrl_ray.vision.table import photo_sources
 
 EACH = 2  # photos of each score
 SIDE = 320  # pixels, the longer side of a picture in the page
@@ -54,19 +56,19 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
     """Map `EACH` test photos of every score; writes what `highlight` writes to ``out``.
 
     Of the first schedule that drops photos (of the first of all, where none does), in its first fold with two rounds:
-    the round that is best on validation photos among those from 2 on, against the one before.
+    the chosen one among its rounds from 2 on, against the one before.
     """
     trial = _trial(sweep)
     if trial is None:
         return Gallery((), reason="no trial has two rounds yet, and a map compares two")
-    number = _round(trial)
+    number = chosen_round({metric: curve(trial, metric) for metric in (VALIDATION, TEST)}, sweep.rounds, first=2)
     try:
-        table = read_table(experiment.photos)
         photos = _surest(sweep, trial, number)
-        rows = highlight(experiment, photos, trial.fold, trial.schedule, number, number - 1, None, None, out)
+        question = Question(photos, fold=trial.fold, schedule=trial.schedule, number=number)
+        rows = highlight(experiment, question, out)
     except ValueError as error:
         return Gallery((), reason=str(error))
-    sources = dict(zip(table.images, table.sources, strict=True))
+    sources = photo_sources(experiment.photos, photos)
     scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
     cards = []
     for row in rows.to_dict("records"):
@@ -83,27 +85,20 @@ def _trial(sweep: Sweep) -> Trial | None:
     order = {schedule: place for place, schedule in enumerate(begun(sweep))}
 
     def rank(trial: Trial) -> tuple[bool, int, int]:
-        training = trial.kept[:, trial.split == TRAIN]
+        training = trial.kept[:, trial.split == measures.TRAIN]
         return bool(training.all()), order[trial.schedule], trial.fold
 
     return min(ready, key=rank, default=None)
 
 
-def _round(trial: Trial) -> int:
-    """The best from 2 on, on validation photos, or where there are none on test photos."""
-    curves = (trial.metrics[name] for name in ("validation_macro_f1", "test_macro_f1") if name in trial.metrics)
-    curve = next(curve for curve in curves if curve.notna().all())
-    return best_round(curve.to_numpy(dtype=np.float64)[1:]) + 1
-
-
-def _surest(sweep: Sweep, trial: Trial, number: int) -> list[str]:
+def _surest(sweep: Sweep, trial: Trial, number: int) -> tuple[str, ...]:
     """By score, names of the test photos of the highest self-confidence in the round."""
-    confidence = np.where(trial.split == TEST, trial.self_confidence[number - 1], -1.0)
-    names = []
+    confidence = np.where(trial.split == measures.TEST, trial.self_confidence[number - 1], -1.0)
+    names: list[str] = []
     for score in sweep.classes:
-        photos = np.flatnonzero((sweep.scores == score) & (trial.split == TEST))
+        photos = np.flatnonzero((sweep.scores == score) & (trial.split == measures.TEST))
         names += [sweep.images[photo] for photo in photos[np.argsort(-confidence[photos], kind="stable")][:EACH]]
-    return names
+    return tuple(names)
 
 
 def _number(value: Any) -> float:

@@ -1,8 +1,6 @@
 """The files of highlight maps: names, rows of `highlights.csv`, maps and overlays."""
 
-import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.overlay import covered, overlay
-from rsrl_ray.analysis.subject import Subject
+from rsrl_ray.analysis.subject import Question, Subject
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import Highlight, agreement
 from rsrl_ray.vision.photos import decode_photo
 
@@ -55,18 +55,18 @@ def row(subject: Subject, name: str, **known: Any) -> dict[str, Any]:
 class HighlightFiles:
     """Where the maps of one subject go: ``highlights/fold<f>-<schedule>-<I>-<I-k>[-<option>]`` in a folder."""
 
-    def __init__(self, out: Path, subject: Subject, image_size: int, options: Mapping[str, bool]) -> None:
-        """``options``: relu, absolute and shared, by which the maps differ."""
+    def __init__(
+        self, out: Path, experiment: Experiment, question: Question, subject: Subject, photos: Iterable[str]
+    ) -> None:
+        """``photos``: the names of those that are asked for."""
         run, conv1 = subject.run, subject.pair.later
-        words = [
-            f"fold{run.fold}",
-            _safe(run.schedule.replace("/", "_")),
-            f"{subject.number:02d}",
-            f"{subject.against:02d}",
-        ]
+        schedule = file_names(experiment.schedules)[run.schedule]
+        words = [f"fold{run.fold}", schedule, f"{subject.number:02d}", f"{subject.against:02d}"]
+        options = {"relu": question.after_relu, "absolute": question.absolute, "shared": question.shared_map}
         self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
-        self._out, self._subject, self._absolute = out, subject, options["absolute"]
-        self._box = covered(image_size, conv1.weight.shape[2:], conv1.stride, conv1.padding)
+        self._names = file_names(photos, folders=True)
+        self._out, self._subject, self._absolute = out, subject, question.absolute
+        self._box = covered(experiment.network.image_size, conv1.weight.shape[2:], conv1.stride, conv1.padding)
         (out / self._folder).mkdir(parents=True, exist_ok=True)
 
     def write(self, photo: Photo, found: Found) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class HighlightFiles:
             pixels = decode_photo(photo.data, None)
         except ValueError as error:
             return row(self._subject, photo.name, reason=str(error))
-        name = f"{self._folder}/{_safe(photo.name)}"
+        name = f"{self._folder}/{self._names[photo.name]}"
         known = {"J": first.J, "correlation": first.correlation, "map": name, "reason": self._subject.no_control}
         values = self._write_map(name, pixels, first.map)
         if control is not None and control.map is None:
@@ -96,11 +96,3 @@ class HighlightFiles:
         np.save(path.with_name(f"{path.name}.npy"), values)
         overlay(pixels, values, self._box).save(path.with_name(f"{path.name}.png"), compress_level=4)
         return values
-
-
-def _safe(name: str) -> str:
-    """A relative path that any disk takes: the name itself, or its letters and a digest that keeps names apart."""
-    if re.fullmatch(r"\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*", name, re.ASCII) and len(name) <= 120:
-        return name
-    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-    return f"{digest}-{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('._')[-80:]}"

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.highlight_files import COLUMNS, Found, HighlightFiles, Photo, row
-from rsrl_ray.analysis.subject import Subject, find_photos, find_rounds, find_test_photos
+from rsrl_ray.analysis.subject import Question, Subject, find_photos, find_rounds
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
 from rsrl_ray.tracking.find import find_results
-from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
+from rsrl_ray.vision.conv1 import conv1_maps
+from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.photos import Progress, decode_photo
 from rsrl_ray.vision.picture import quiet_pillow, read_bytes
 
@@ -28,21 +28,7 @@ _BATCH = 32  # photos; fewer where the maps of one batch would take more than
 _MEMORY = 2**28  # bytes
 
 
-def highlight(
-    experiment: Experiment,
-    photos: Sequence[str],
-    fold: int | None,
-    schedule: str | None,
-    number: int | None,
-    against: int | None,
-    top: int | None,
-    score: int | None,
-    out: Path,
-    after_relu: bool = False,
-    absolute: bool = False,
-    shared_map: bool = False,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
     """Make the highlight maps of photos between two rounds, and beside each its null control.
 
     The control is the same map between the same two rounds of a schedule of the same fold that drops nothing: what
@@ -53,10 +39,6 @@ def highlight(
     ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``. These two columns hold paths
     relative to ``out``, "" where there is no map.
 
-    photos, top, score : see `find_photos`. fold, schedule, number (I), against (I - k) : see `find_rounds`.
-    after_relu : compare conv1 after its ReLU. absolute : the size of the difference, without its sign.
-    shared_map : one J for all, that of the lowest mean correlation over the fold's test photos.
-
     Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
 
     Raises
@@ -66,17 +48,16 @@ def highlight(
     """
     results = find_results(experiment)
     tracker = results.results
-    subject = find_rounds(results, experiment, fold, schedule, number, against)
-    asked = find_photos(tracker, experiment, subject, photos, top, score)
-    comparison = Comparison(subject, experiment.network.image_size, after_relu)
-    options = {"relu": after_relu, "absolute": absolute, "shared": shared_map}
+    subject = find_rounds(results, experiment, question)
+    asked = find_photos(tracker, experiment, subject, question)
+    comparison = Comparison(subject, experiment.network.image_size, question.after_relu)
     rows: dict[str, dict[str, Any]] = {}
     with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        if shared_map:
-            test = find_test_photos(tracker, experiment, subject)
+        if question.shared_map:
+            test = find_photos(tracker, experiment, subject, Question())
             comparison.share_map(_batches(pool, test, comparison, "comparing", progress))
         try:
-            files = HighlightFiles(out, subject, comparison.image_size, options)
+            files = HighlightFiles(out, experiment, question, subject, asked)
             for loaded, causes in _batches(pool, asked, comparison, "mapping", progress):
                 found = comparison.highlights([photo.pixels for photo in loaded])
                 rows |= {photo["photo"]: photo for photo in pool.map(files.write, loaded, found)}
@@ -86,21 +67,6 @@ def highlight(
         except OSError as error:
             raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from error
     return table
-
-
-def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1) -> NDArray[np.float64]:
-    """Output of the first convolution before ReLU, [B, K, h, w]; computed on the GPU if there is one.
-
-    In float64, whatever precision the network was trained in: two rounds' maps correlate to within 1e-8 of 1.
-
-    pixels : [B, S, S, 3], the photos as the network takes them.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mean, std = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=torch.float64, device=device)[..., None, None]
-    weight, bias = (torch.from_numpy(array).to(device).double() for array in (conv1.weight, conv1.bias))
-    pictures = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).double()
-    inputs = ((pictures / 255 - mean) / std).contiguous()
-    return np.asarray(torch.nn.functional.conv2d(inputs, weight, bias, conv1.stride, conv1.padding).cpu().numpy())
 
 
 class Comparison:

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.measures import TRAIN, majority
+from rsrl_ray.analysis.data import Sweep
+from rsrl_ray.analysis.measures import TRAIN, majority, trials_of
 from rsrl_ray.analysis.style import WIDTH, styled
 
 ACROSS = 3  # classes side by side
@@ -59,11 +59,6 @@ def history(sweep: Sweep, schedule: str) -> History:
             np.where(folds > 0, sweep.classes[votes.argmax(axis=1)], -1),
             confidence / folds,
         )
-
-
-def trials_of(sweep: Sweep, schedule: str) -> list[Trial]:
-    """The schedule's trials, by fold."""
-    return [sweep.trials[fold, schedule] for fold in sweep.folds if (fold, schedule) in sweep.trials]
 
 
 @styled

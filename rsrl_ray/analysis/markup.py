@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-NOTHING = "–"  # noqa: RUF001
+from rsrl_ray.analysis.numbers import NOTHING
+
 _LATEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "{}$&#%_"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -12,7 +13,7 @@ _LATEX = str.maketrans(
     | {"±": r"$\pm$", "−": "$-$", NOTHING: "--"}  # noqa: RUF001
 )
 _MARKDOWN = re.compile(r"([\\`*_{}<>|~#\[\]])")
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Table:
 
     name: str
     caption: str
-    columns: Row
-    rows: tuple[Row, ...]
+    columns: Cells
+    rows: tuple[Cells, ...]
     text: int = 1
     lines: tuple[int, ...] = ()
     schedule: str = ""
@@ -69,10 +70,10 @@ def _escape(text: str) -> str:
     return " ".join(text.split()).translate(_LATEX)
 
 
-def _latex_row(cells: Row) -> str:
+def _latex_row(cells: Cells) -> str:
     return rf"{' & '.join(_escape(cell) for cell in cells)} \\"
 
 
-def _markdown_row(cells: Row) -> str:
+def _markdown_row(cells: Cells) -> str:
     escaped = (_MARKDOWN.sub(r"\\\1", " ".join(cell.split())) for cell in cells)
     return f"| {' | '.join(escaped)} |"

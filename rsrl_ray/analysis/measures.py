@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.core import metrics, statistics
+from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import RULES, Rule, choose_rounds
+from rsrl_ray.core.selection import Curve, Rule, choose_rounds
+from rsrl_ray.core.trial import TrialKey
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SCORES = (
@@ -74,38 +75,43 @@ def chosen_rounds(sweep: Sweep, schedule: str, rule: Rule) -> dict[int, int]:
     ValueError
         Where the rule needs validation photos and there are none.
     """
-    trials = [sweep.trials[fold, schedule] for fold in sweep.folds if (fold, schedule) in sweep.trials]
-    validation, test = ([_curve(trial, f"{part}_macro_f1") for trial in trials] for part in ("validation", "test"))
+    trials = trials_of(sweep, schedule)
+    validation, test = ([curve(trial, metric) for trial in trials] for metric in (selection.VALIDATION, selection.TEST))
     return dict(zip((trial.fold for trial in trials), choose_rounds(rule, validation, test), strict=True))
 
 
 def usable_rules(sweep: Sweep) -> tuple[Rule, ...]:
-    """The rules that can choose: without validation photos in every trial, only ``last`` and ``oracle``."""
-    curves = [_curve(trial, "validation_macro_f1") for trial in sweep.trials.values()]
-    known = not any(np.isnan(curve).any() for curve in curves)
-    return RULES if known else ("last", "oracle")
+    """The rules that can choose in every trial, see `rsrl_ray.core.selection.usable_rules`."""
+    return selection.usable_rules([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
 
 
 def default_rule(sweep: Sweep) -> Rule:
-    """``validation``, or ``oracle`` where validation photos are missing; whoever shows it says which."""
-    return "validation" if "validation" in usable_rules(sweep) else "oracle"
+    """The rule that the tables and figures choose by, see `rsrl_ray.core.selection.default_rule`."""
+    return selection.default_rule([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
 
 
 def begun(sweep: Sweep) -> list[str]:
     """The schedules with a logged round, in the file's order."""
-    return [name for name in sweep.schedules if any(schedule == name for _, schedule in sweep.trials)]
+    return [name for name in sweep.schedules if any(key.schedule == name for key in sweep.trials)]
+
+
+def trials_of(sweep: Sweep, schedule: str) -> list[Trial]:
+    """The schedule's trials with a logged round, by fold."""
+    keys = [TrialKey(fold, schedule) for fold in sweep.folds]
+    return [sweep.trials[key] for key in keys if key in sweep.trials]
+
+
+def curve(trial: Trial, metric: str) -> Curve:
+    """A metric of the trial by round, [R]; nan where a round has none."""
+    if metric not in trial.metrics:
+        return np.full(len(trial.metrics), math.nan)
+    return trial.metrics[metric].to_numpy(dtype=np.float64)
 
 
 def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
     """``name_mean`` and ``name_sd`` (ddof 1) of the values that are there."""
     numbers = values.to_numpy(dtype=np.float64, na_value=math.nan)
     return {f"{name}_mean": statistics.mean(numbers), f"{name}_sd": statistics.sd(numbers)}
-
-
-def _curve(trial: Trial, metric: str) -> NDArray[np.float64]:
-    if metric not in trial.metrics:
-        return np.full(len(trial.metrics), math.nan)
-    return trial.metrics[metric].to_numpy(dtype=np.float64)
 
 
 def _confusion(sweep: Sweep, trial: Trial, predicted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from rsrl_ray.analysis.figures import Picture
 from rsrl_ray.analysis.gallery import Card, Gallery
 from rsrl_ray.analysis.markup import Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
+from rsrl_ray.analysis.numbers import number, p_value, signed, spread
 from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames
 from rsrl_ray.config import Experiment, recipe
 
@@ -35,19 +36,24 @@ class Embedded:
     height: int
 
 
-def write_page(
-    sweep: Sweep,
-    experiment: Experiment,
-    frames: Frames,
-    tables: Sequence[Table],
-    pictures: Sequence[Picture],
-    gallery: Gallery,
-    folder: Path,
-) -> None:
-    """Write ``folder/index.html``; ``pictures`` lie in ``folder/figures`` as PNG."""
+@dataclass(frozen=True)
+class Content:
+    """What the page is made of; ``pictures`` lie in the page's folder, in ``figures``, as PNG."""
+
+    sweep: Sweep
+    experiment: Experiment
+    frames: Frames
+    tables: Sequence[Table]
+    pictures: Sequence[Picture]
+    gallery: Gallery
+
+
+def write_page(content: Content, folder: Path) -> None:
+    """Write ``folder/index.html``."""
+    sweep, experiment, frames, tables = content.sweep, content.experiment, content.frames, content.tables
     loader = PackageLoader("rsrl_ray.analysis", ".")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
-    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in pictures}
+    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in content.pictures}
     schedules = [
         {
             "name": name,
@@ -67,7 +73,7 @@ def write_page(
         comparisons=next((table for table in tables if table.name == "comparisons"), None),
         figures=[figure for picture, figure in shown.items() if not picture.schedule],
         schedules=schedules,
-        gallery={**vars(gallery), "cards": [_card(card) for card in gallery.cards]},
+        gallery={**vars(content.gallery), "cards": [_card(card) for card in content.gallery.cards]},
         recipe=list(recipe(experiment).items()),
         markdown=markdown,
         latex=latex,
@@ -84,13 +90,13 @@ def findings(frames: Frames) -> list[str]:
     best = known.iloc[0]
     largest = frames.summary[frames.summary["schedule"] == LARGEST_CLASS].iloc[0]
     sentences = [
-        f"The highest macro F on the test photos, {_spread(best)} over {best['folds']} folds, is that of the schedule "
-        f"{best['schedule']}; to assign always the largest class gives {_spread(largest)}."
+        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the schedule "
+        f"{best['schedule']}; to assign always the largest class gives {_macro_f(largest)}."
     ]
     tests = frames.comparisons
     for _, test in tests[(tests["measure"] == "macro_f1") & tests["p"].notna()].iterrows():
-        difference, low, high = (_signed(test[name]) for name in ("difference", "low", "high"))
-        p = "below 0.001" if test["p_holm"] < 0.001 else f"{test['p_holm']:.3f}"
+        difference, low, high = (signed(test[name]) for name in ("difference", "low", "high"))
+        p = p_value(test["p_holm"]).replace("<", "below ")
         sentences.append(
             f"{test['schedule']} less {test['against']}: {difference} (95 % interval {low} to {high}, "
             f"p after Holm {p}, {test['folds']} folds)."
@@ -98,13 +104,8 @@ def findings(frames: Frames) -> list[str]:
     return sentences
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")  # noqa: RUF001
-
-
-def _spread(row: "pd.Series[Any]") -> str:
-    mean, sd = row["macro_f1_mean"], row["macro_f1_sd"]
-    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
+def _macro_f(row: "pd.Series[Any]") -> str:
+    return spread(row["macro_f1_mean"], row["macro_f1_sd"])
 
 
 def _facts(sweep: Sweep, experiment: Experiment) -> str:
@@ -131,7 +132,7 @@ def _card(card: Card) -> dict[str, Any]:
     if not math.isnan(card.J):
         said.append(f"J {card.J:.0f}, 1 − correlation {1 - card.correlation:.1e}")  # noqa: RUF001
     if not math.isnan(card.agreement):
-        said.append(f"agreement with the control {card.agreement:.2f}".replace("-", "−"))  # noqa: RUF001
+        said.append(f"agreement with the control {number(card.agreement, 2)}")
     said += [card.reason] if card.reason else []
     pictures = [Embedded(_jpeg(picture), caption, *picture.size) for caption, picture in card.pictures.items()]
     return {"score": card.score, "photo": card.photo, "text": "; ".join(said), "pictures": pictures}

@@ -9,9 +9,11 @@ from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.figures import write_figures
 from rsrl_ray.analysis.gallery import make_gallery
 from rsrl_ray.analysis.markup import markdown
-from rsrl_ray.analysis.page import write_page
+from rsrl_ray.analysis.page import Content, write_page
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.location import Location
 from rsrl_ray.tracking.read import open_results
 
 
@@ -31,16 +33,16 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Co
         rule = measures.default_rule(sweep)
         schedules = measures.begun(sweep)
         chosen = {
-            (fold, schedule): number
+            TrialKey(fold, schedule): number
             for schedule in schedules
             for fold, number in measures.chosen_rounds(sweep, schedule, rule).items()
         }
-        pictures = write_figures(sweep, chosen, folder / "figures", Path(experiment.photos).parent)
+        pictures = write_figures(sweep, chosen, folder / "figures", experiment.photos)
     with console.status("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         shown = tables(sweep, frames)
-        write_page(sweep, experiment, frames, shown, pictures, gallery, folder)
-        open_results(experiment).log_folder(sweep.run, folder, "analysis")
+        write_page(Content(sweep, experiment, frames, shown, pictures, gallery), folder)
+        open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
     console.print(markdown(shown[0]), markup=False, highlight=False, soft_wrap=True)
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
     for sentence in (*sweep.missing, *frames.notes, *no_maps):
@@ -51,5 +53,5 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Co
 
 def default_folder(experiment: Experiment) -> Path:
     """``analysis/NAME`` in storage, or in the working directory where storage is a bucket."""
-    root = Path() if "://" in experiment.storage else Path(experiment.storage)
-    return root / "analysis" / experiment.name
+    storage = Location(experiment.storage)
+    return (Path() if storage.is_uri else storage.path) / "analysis" / experiment.name

@@ -1,6 +1,6 @@
 """Photos themselves: contact sheets of what was dropped and what came back, and examples of two scores (Fig. 9)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path, PurePosixPath
@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from rsrl_ray.analysis.data import Sweep
+from rsrl_ray.analysis.data import Chosen, Sweep
 from rsrl_ray.analysis.ledger import History
-from rsrl_ray.analysis.measures import TEST
+from rsrl_ray.analysis.measures import TEST, trials_of
 from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.vision.photos import decode_photo
 from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import URI
+from rsrl_ray.vision.table import photo_sources
 
 ACROSS = 4  # photos side by side
 MOST = 20  # photos on a sheet
@@ -37,11 +38,11 @@ class Entry:
 class Photos:
     """The photos of a sweep, small; each is read once.
 
-    root : folder that the photos' names are relative to.
+    table : the experiment's table of photos.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self._root = Path(root)
+    def __init__(self, table: str | Path) -> None:
+        self._table = table
         self._small: dict[str, NDArray[np.uint8] | str] = {}
 
     def small(self, image: str) -> NDArray[np.uint8] | str:
@@ -52,7 +53,7 @@ class Photos:
 
     def _read(self, image: str) -> NDArray[np.uint8] | str:
         try:
-            pixels = decode_photo(read_bytes(image if URI.match(image) else str(self._root / image)), None)
+            pixels = decode_photo(read_bytes(photo_sources(self._table, [image])[image]), None)
         except ValueError as error:
             return str(error)
         picture = Image.fromarray(pixels)
@@ -72,13 +73,8 @@ def returned_sheet(sweep: Sweep, found: History, photos: Photos) -> Figure:
     return _sheet(sweep, found, order[found.away[order] > 0], "dropped, and back in the last round", photos)
 
 
-def assigned_examples(
-    sweep: Sweep, schedule: str, chosen: Mapping[tuple[int, str], int], scores: Sequence[int], photos: Photos
-) -> Figure:
-    """Fig. 9: test photos that the chosen networks assign to each of ``scores``, taken evenly from all of them.
-
-    chosen : (fold, schedule) -> round.
-    """
+def assigned_examples(sweep: Sweep, schedule: str, chosen: Chosen, scores: Sequence[int], photos: Photos) -> Figure:
+    """Fig. 9: test photos that the chosen networks assign to each of ``scores``, taken evenly from all of them."""
     assigned = assigned_scores(sweep, schedule, chosen)
     blocks = []
     for score in scores:
@@ -91,14 +87,13 @@ def assigned_examples(
     return contact_sheet(blocks, photos)
 
 
-def assigned_scores(sweep: Sweep, schedule: str, chosen: Mapping[tuple[int, str], int]) -> NDArray[np.int64]:
+def assigned_scores(sweep: Sweep, schedule: str, chosen: Chosen) -> NDArray[np.int64]:
     """The score [N] that the chosen network of each photo's test fold assigns; -1 for photos without one."""
     assigned = np.full(len(sweep.images), -1, np.int64)
-    for fold in sweep.folds:
-        if (fold, schedule) in chosen:
-            trial = sweep.trials[fold, schedule]
+    for trial in trials_of(sweep, schedule):
+        if number := chosen.get(TrialKey(trial.fold, schedule)):
             test = trial.split == TEST
-            assigned[test] = trial.predicted[chosen[fold, schedule] - 1, test]
+            assigned[test] = trial.predicted[number - 1, test]
     return assigned
 
 

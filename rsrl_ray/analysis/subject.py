@@ -1,7 +1,6 @@
-"""What highlight maps are asked of: the two rounds, their control, and the photos."""
+"""What highlight maps are asked for, and what they are made of: two rounds, their control, and photos."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,36 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import best_round
+from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
-from rsrl_ray.vision.table import URI, read_table
+from rsrl_ray.vision.table import URI, photo_sources
+
+
+@dataclass(frozen=True)
+class Question:
+    """What `rsrl highlight` is asked for; `find_rounds` and `find_photos` fill in what is None or empty.
+
+    photos : names in the sweep's table, or other pictures by path or URI.
+    top, score : in place of photos, so many test photos, and of which score.
+    fold, schedule, number (I), against (I - k) : the rounds to compare.
+    after_relu : compare conv1 after its ReLU. absolute : the size of the difference, without its sign.
+    shared_map : one J for all, that of the lowest mean correlation over the fold's test photos.
+    """
+
+    photos: tuple[str, ...] = ()
+    top: int | None = None
+    score: int | None = None
+    fold: int | None = None
+    schedule: str | None = None
+    number: int | None = None
+    against: int | None = None
+    after_relu: bool = False
+    absolute: bool = False
+    shared_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,99 +63,91 @@ class Subject:
     no_control: str
 
 
-def find_rounds(
-    found: Found,
-    experiment: Experiment,
-    fold: int | None,
-    schedule: str | None,
-    number: int | None,
-    against: int | None,
-) -> Subject:
-    """The rounds to compare. What is None is filled in.
+def find_rounds(found: Found, experiment: Experiment, question: Question) -> Subject:
+    """The rounds to compare. What the question leaves open is filled in.
 
-    The first fold; the first schedule that drops photos; the round that is best on validation photos (on test photos
-    where there are none) among those from 2 on; and the round before it. Raises ValueError where a round is not
-    logged (yet).
+    The first fold; the first schedule that drops photos; of its rounds from 2 on the one that is chosen, see
+    `rsrl_ray.core.selection.chosen_round`; and the round before it. Raises ValueError where the file does not ask for
+    a round, or it is not logged (yet).
     """
-    fold = experiment.fold_numbers()[0] if fold is None else fold
-    controls = [name for name in experiment.schedules if not experiment.drops_photos(name)]
-    schedule = experiment.main_schedule() if schedule is None else schedule
+    trial = TrialKey(
+        experiment.fold_numbers()[0] if question.fold is None else question.fold,
+        experiment.main_schedule() if question.schedule is None else question.schedule,
+    )
     tracker, runs = found.results, found.trials
-    run = runs.get(TrialKey(fold, schedule))
+    run = runs.get(trial)
     if run is None:
-        begun = ", ".join(f"{name} of fold {number}" for number, name in runs) or "none"
-        raise ValueError(f"there is no trial of schedule {schedule!r} in fold {fold}; begun so far: {begun}")
-    number = _best_round(tracker, run) if number is None else number
-    against = number - 1 if against is None else against
-    _check_rounds(run, number, against)
+        begun = "; ".join(map(str, runs)) or "none"
+        raise ValueError(f"{trial}: no such trial was begun; begun so far: {begun}")
+    number = _chosen_round(tracker, run, experiment.rounds) if question.number is None else question.number
+    against = number - 1 if question.against is None else question.against
+    _check_rounds(run, experiment.rounds, number, against)
     pair = _read_pair(tracker, run, number, against)
-    control = next((runs[TrialKey(fold, name)] for name in controls if (fold, name) in runs), None)
-    reason = _no_control(controls, control, schedule, fold, number)
+    controls = [name for name in experiment.schedules if not experiment.drops_photos(name)]
+    begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)
+    control = next((control for control in begun_controls if control is not None), None)
+    reason = _no_control(controls, control, trial, number)
     if control is None or reason:
         return Subject(run, number, against, pair, None, reason)
     return Subject(run, number, against, pair, _read_pair(tracker, control, number, against), "")
 
 
-def find_photos(
-    tracker: Results,
-    experiment: Experiment,
-    subject: Subject,
-    photos: Sequence[str],
-    top: int | None,
-    score: int | None,
-) -> dict[str, str]:
+def find_photos(tracker: Results, experiment: Experiment, subject: Subject, question: Question) -> dict[str, str]:
     """Name -> absolute path or URI of the photos to map.
 
-    photos : names in the experiment's table, or other pictures by path or URI; where it is empty, the fold's test
-    photos of ``score`` (None: of any), all of them or the ``top`` of the highest self-confidence in round I.
+    Where the question names none: the fold's test photos of ``score`` (None: of any), all of them or the ``top`` of
+    the highest self-confidence in round I.
     """
-    if photos and not (top is None and score is None):
+    if question.photos and not (question.top is None and question.score is None):
         raise ValueError("give photos, or the number and score of those to take from the test photos, not both")
-    table = read_table(experiment.photos)
-    sources = dict(zip(table.images, table.sources, strict=True))
-    if not photos:
-        return _sources(experiment, sources, _test_photos(tracker, subject, top, score))
+    path, columns = predictions_path(subject.number), ["image", "split", "score", "self_confidence"]
+    table = tracker.read_artifact(subject.run, path, lambda file: pd.read_parquet(file, columns=columns))
+    if not question.photos:
+        return photo_sources(experiment.photos, _test_photos(table, question, subject.run.fold))
+    sources = photo_sources(experiment.photos, table["image"])
     names = {source: image for image, source in sources.items()}
     found = {}
-    for photo in photos:
+    for photo in question.photos:
         source = sources.get(photo) or (photo if URI.match(photo) else os.path.abspath(os.path.expanduser(photo)))
         found[names.get(source, photo)] = source
     return found
 
 
-def find_test_photos(tracker: Results, experiment: Experiment, subject: Subject) -> dict[str, str]:
-    """Name -> source of all test photos of the fold."""
-    return find_photos(tracker, experiment, subject, [], None, None)
+def _chosen_round(tracker: Results, run: TrackedRun, asked: int) -> int:
+    if asked < 2:
+        raise ValueError(f"{_name(run)}: the file asks for one round; a highlight map compares two")
+    rounds = min(run.rounds, asked)
+    if rounds < 2:
+        raise ValueError(f"{_name(run)}: rounds logged so far: {rounds}; a highlight map compares two")
+    metrics = [metric for metric in (VALIDATION, TEST) if metric in run.metrics]
+    return chosen_round({metric: curve_of(tracker.history(run, metric), rounds) for metric in metrics}, rounds, first=2)
 
 
-def _best_round(tracker: Results, run: TrackedRun) -> int:
-    if run.rounds < 2:
-        raise ValueError(
-            f"fold {run.fold}, {run.schedule}: rounds logged so far: {run.rounds}; a highlight map compares two"
-        )
-    history = tracker.history(run, "validation_macro_f1") or tracker.history(run, "test_macro_f1")
-    return best_round(np.array([history[number] for number in range(2, run.rounds + 1)])) + 1
-
-
-def _check_rounds(run: TrackedRun, number: int, against: int) -> None:
-    where = f"fold {run.fold}, {run.schedule}"
+def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> None:
+    where = _name(run)
     if not 1 <= against < number:
         raise ValueError(
             f"{where}: round {number} against round {against}; the latter must be an earlier one, from 1 on"
         )
+    if number > asked:
+        raise ValueError(f"{where}: there is no round {number}: the file asks for {asked}")
     if number > run.rounds:
-        raise ValueError(f"{where}: there is no round {number} (yet); {run.rounds} rounds are logged")
+        raise ValueError(f"{where}: round {number} is not there yet; {run.rounds} rounds are logged")
 
 
-def _no_control(controls: list[str], control: TrackedRun | None, schedule: str, fold: int, number: int) -> str:
-    if schedule in controls:
+def _name(run: TrackedRun) -> TrialKey:
+    return TrialKey(run.fold, run.schedule)
+
+
+def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey, number: int) -> str:
+    if trial.schedule in controls:
         return "no control: the schedule is the control itself"
     if not controls:
         return "no control: no schedule of the file drops nothing, such as none: {1: 0.0}"
     if control is None:
-        return f"no control: {controls[0]} has not been begun in fold {fold}"
+        return f"no control: {controls[0]} has not been begun in fold {trial.fold}"
     if control.rounds < number:
-        return f"no control: {control.schedule} has {control.rounds} of {number} rounds in fold {fold}"
+        return f"no control: {control.schedule} has {control.rounds} of {number} rounds in fold {trial.fold}"
     return ""
 
 
@@ -148,31 +162,15 @@ def _read_conv1(path: Path) -> Conv1:
         return Conv1(arrays["weight"], arrays["bias"], (down, across), (above, beside))
 
 
-def _test_photos(tracker: Results, subject: Subject, top: int | None, score: int | None) -> list[str]:
-    columns = ["image", "split", "score", "self_confidence"]
-    table = tracker.read_artifact(
-        subject.run,
-        predictions_path(subject.number),
-        lambda path: pd.read_parquet(path, columns=columns),
-    )
-    table = table[table["split"] == "test"]
-    if score is not None:
-        scores = sorted(table["score"].unique())
-        table = table[table["score"] == score]
-        if table.empty:
-            known = ", ".join(map(str, scores))
-            raise ValueError(f"score {score}: no test photo of fold {subject.run.fold} has it; there are {known}")
-    if top is not None:
-        if top < 1:
-            raise ValueError(f"top {top}: give 1 or more")
-        table = table.sort_values("self_confidence", ascending=False, kind="stable").head(top)
-    return list(table["image"])
-
-
-def _sources(experiment: Experiment, sources: dict[str, str], images: Sequence[str]) -> dict[str, str]:
-    gone = [image for image in images if image not in sources]
-    if gone:
-        raise ValueError(
-            f"{experiment.photos} no longer names {len(gone)} photos of the sweep, the first of them {gone[0]}"
-        )
-    return {image: sources[image] for image in images}
+def _test_photos(table: pd.DataFrame, question: Question, fold: int) -> list[str]:
+    test = table[table["split"] == "test"]
+    if question.score is not None:
+        known = ", ".join(map(str, sorted(test["score"].unique())))
+        test = test[test["score"] == question.score]
+        if test.empty:
+            raise ValueError(f"score {question.score}: no test photo of fold {fold} has it; there are {known}")
+    if question.top is not None:
+        if question.top < 1:
+            raise ValueError(f"top {question.top}: give 1 or more")
+        test = test.sort_values("self_confidence", ascending=False, kind="stable").head(question.top)
+    return list(test["image"])

@@ -28,6 +28,7 @@ from rsrl_ray.analysis.measures import (
 from rsrl_ray.core import statistics
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import Rule
+from rsrl_ray.core.trial import TrialKey
 
 LARGEST_CLASS = "always the largest class"
 COMPARED = ("macro_f1", "accuracy", "minority_f1", "majority_f1")
@@ -121,7 +122,7 @@ def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
         for rule in usable_rules(sweep):
             counts = {}
             for fold, number in chosen_rounds(sweep, schedule, rule).items():
-                trial = sweep.trials[fold, schedule]
+                trial = sweep.trials[TrialKey(fold, schedule)]
                 size = int(trial.kept[number - 1].sum())
                 row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
                 counts[fold] = (row, confusion(sweep, trial, number), trial)
@@ -154,7 +155,8 @@ def _comparisons(sweep: Sweep, folds: pd.DataFrame, rule: Rule, baseline: str) -
         values, found = folds[folds["rule"] == rule].pivot(index="fold", columns="schedule", values=name), []
         for schedule in (schedule for schedule in begun(sweep) if schedule != baseline):
             difference = (values[schedule] - values[baseline]).dropna()
-            ratio = float(np.mean([_ratio(sweep.trials[fold, schedule]) for fold in difference.index] or [math.nan]))
+            trials = [sweep.trials[TrialKey(fold, schedule)] for fold in difference.index]
+            ratio = float(np.mean([_ratio(trial) for trial in trials] or [math.nan]))
             found.append((schedule, ratio, statistics.corrected_resampled_t(difference.to_numpy(dtype=float), ratio)))
         adjusted = statistics.holm([result.p for _, _, result in found])
         for (schedule, ratio, result), p_holm in zip(found, adjusted, strict=True):

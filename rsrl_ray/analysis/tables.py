@@ -1,16 +1,16 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
-import re
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.markup import NOTHING, Table, latex
+from rsrl_ray.analysis.file_names import file_names
+from rsrl_ray.analysis.markup import Table, latex
 from rsrl_ray.analysis.measures import usable_rules
+from rsrl_ray.analysis.numbers import NOTHING, number, p_value, signed, spread
 from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames, summarise
 
 CSV = ("rounds", "summary", "folds", "classes", "comparisons", "ledger")
@@ -21,7 +21,7 @@ MEASURES = {
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-Record = dict[str, Any]
+Row = dict[str, Any]
 
 
 def write_tables(sweep: Sweep, folder: Path, baseline: str = "none") -> Frames:
@@ -55,11 +55,8 @@ def tables(sweep: Sweep, frames: Frames) -> list[Table]:
     shown = [_schedules(frames, how), _groups(frames, how), _rules(sweep, frames), _folds(sweep, frames)]
     if len(frames.comparisons):
         shown.append(_comparisons(frames))
-    taken: list[str] = []
-    for schedule in _begun(frames):
-        taken.append(_file_name(schedule, taken))
-        shown.append(_classes(frames, schedule, taken[-1], how))
-    return shown
+    files = file_names(sweep.schedules)
+    return shown + [_classes(frames, schedule, f"classes_{files[schedule]}", how) for schedule in _begun(frames)]
 
 
 def _schedules(frames: Frames, how: str) -> Table:
@@ -71,9 +68,9 @@ def _schedules(frames: Frames, how: str) -> Table:
             row["rounds"] or NOTHING,
             _mean(row, "train_size", 0),
             _mean(row, "macro_f1"),
-            _number(row["macro_f1_pooled"]),
+            number(row["macro_f1_pooled"]),
             _mean(row, "total_f1"),
-            _number(row["total_f1_pooled"]),
+            number(row["total_f1_pooled"]),
             _mean(row, "accuracy"),
         )
         for row in _shown(frames)
@@ -102,7 +99,7 @@ def _rules(sweep: Sweep, frames: Frames) -> Table:
     rows = [(LARGEST_CLASS, *[_mean(summary[LARGEST_CLASS, ""], "macro_f1")] * len(rules), NOTHING)]
     for schedule in _begun(frames):
         cells = (_mean(summary[schedule, rule], "macro_f1") for rule in rules)
-        rows.append((schedule, *cells, _signed(summary[schedule, "oracle"]["optimism"])))
+        rows.append((schedule, *cells, signed(summary[schedule, "oracle"]["optimism"])))
     caption = (
         "Macro F on the test photos, mean ± standard deviation over the folds, by the rule that chooses the round. "
         "Optimism: what choosing on the test photos (oracle) seems to gain over choosing on validation photos."
@@ -119,8 +116,8 @@ def _folds(sweep: Sweep, frames: Frames) -> Table:
         cells = []
         for fold in sweep.folds:
             row = found.get((schedule, fold))
-            number = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
-            cells.append(NOTHING if row is None else _number(row["macro_f1"]) + number)
+            chosen = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
+            cells.append(NOTHING if row is None else number(row["macro_f1"]) + chosen)
         rows.append((schedule, *cells))
     caption = f"Macro F on the test photos of every fold, and in brackets the round, chosen by the rule {frames.rule}."
     return Table("folds", caption, ("schedule", *(f"fold {fold}" for fold in sweep.folds)), tuple(rows), lines=(1,))
@@ -132,11 +129,11 @@ def _comparisons(frames: Frames) -> Table:
         (
             row["schedule"],
             MEASURES[row["measure"]],
-            _signed(row["difference"]),
-            NOTHING if math.isnan(row["low"]) else f"{_signed(row['low'])} to {_signed(row['high'])}",
-            _number(row["t"], 2),
-            _p(row["p"]),
-            _p(row["p_holm"]),
+            signed(row["difference"]),
+            NOTHING if math.isnan(row["low"]) else f"{signed(row['low'])} to {signed(row['high'])}",
+            number(row["t"], 2),
+            p_value(row["p"]),
+            p_value(row["p_holm"]),
         )
         for row in records
     ]
@@ -169,7 +166,7 @@ def _classes(frames: Frames, schedule: str, name: str, how: str) -> Table:
     return Table(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), schedule=schedule)
 
 
-def _shown(frames: Frames) -> list[Record]:
+def _shown(frames: Frames) -> list[Row]:
     """The summary's rows of the rule that the tables show, after the largest class's."""
     return _records(frames.summary[frames.summary["rule"].isin(["", frames.rule])])
 
@@ -178,33 +175,10 @@ def _begun(frames: Frames) -> list[str]:
     return list(frames.classes["schedule"].unique())
 
 
-def _records(frame: pd.DataFrame) -> list[Record]:
+def _records(frame: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _file_name(schedule: str, taken: Container[str]) -> str:
-    plain = name = f"classes_{re.sub('[^A-Za-z0-9]+', '-', schedule).strip('-')}"
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{plain}_{number}"
-    return name
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return NOTHING if math.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")  # noqa: RUF001
-
-
-def _signed(value: float) -> str:
-    number = _number(value)
-    return f"+{number}" if value > 0 and number != "0.000" else number.replace("−0.000", "0.000")  # noqa: RUF001
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else _number(value)
-
-
-def _mean(row: Record, name: str, digits: int = 3) -> str:
+def _mean(row: Row, name: str, digits: int = 3) -> str:
     """``0.250 ± 0.071``; the mean alone where there is one fold."""
-    mean, sd = _number(row[f"{name}_mean"], digits), row[f"{name}_sd"]
-    return mean if math.isnan(sd) else f"{mean} ± {_number(sd, digits)}"
+    return spread(row[f"{name}_mean"], row[f"{name}_sd"], digits)

@@ -32,14 +32,25 @@ def highlight(words: list[str]) -> int:
     from rsrl_ray import terminal
     from rsrl_ray.analysis import highlights
     from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.analysis.subject import Question
     from rsrl_ray.experiment_file import read_experiment
 
+    question = Question(
+        photos=tuple(asked.photos),
+        top=asked.top,
+        score=asked.score,
+        fold=asked.fold,
+        schedule=asked.schedule,
+        number=asked.round,
+        against=asked.against,
+        after_relu=asked.after_relu,
+        absolute=asked.absolute,
+        shared_map=asked.shared_map,
+    )
     experiment, console = read_experiment(asked.experiment), _console()
     out = asked.out or default_folder(experiment)
-    place = (asked.fold, asked.schedule, asked.round, asked.against, asked.top, asked.score, out)
-    options = {name: getattr(asked, name) for name in ("after_relu", "absolute", "shared_map")}
     with terminal.photo_progress(console) as progress:
-        rows = highlights.highlight(experiment, asked.photos, *place, **options, progress=progress)
+        rows = highlights.highlight(experiment, question, out, progress)
     console.print(terminal.highlights(rows))
     console.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
     return 0

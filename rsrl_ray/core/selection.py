@@ -26,6 +26,30 @@ def choosing_curve(curves: Mapping[str, Curve]) -> Curve:
     return curves[TEST] if validation is None or np.isnan(validation).any() else validation
 
 
+def curve_of(values: Mapping[int, float], rounds: int) -> Curve:
+    """A metric by round as a curve [rounds]: nan where a round has no value."""
+    return np.array([values.get(number, np.nan) for number in range(1, rounds + 1)])
+
+
+def chosen_round(curves: Mapping[str, Curve], rounds: int, first: int = 1) -> int:
+    """Number of the round of one trial whose network is used: the best of the rounds ``first`` to ``rounds``.
+
+    curves : by metric, see `choosing_curve`. rounds : as many as the experiment file asks for; of a longer sweep the
+    others are no candidates. Raises ValueError as `best_round` does.
+    """
+    return best_round(choosing_curve({name: curve[first - 1 : rounds] for name, curve in curves.items()})) + first - 1
+
+
+def usable_rules(validation: Sequence[Curve]) -> tuple[Rule, ...]:
+    """The rules that can choose for trials with these validation curves: a nan leaves only ``last`` and ``oracle``."""
+    return ("last", "oracle") if any(np.isnan(curve).any() for curve in validation) else RULES
+
+
+def default_rule(validation: Sequence[Curve]) -> Rule:
+    """``validation``, or ``oracle`` where validation photos are missing; whoever shows it says which."""
+    return "validation" if "validation" in usable_rules(validation) else "oracle"
+
+
 def best_round(curve: Curve) -> int:
     """Number, from 1, of the round with the highest value; of equal ones the earlier.
 

@@ -2,6 +2,15 @@
 
 from typing import NamedTuple
 
+STATES = {
+    "FINISHED": "finished",
+    "RUNNING": "running",
+    "INTERRUPTED": "interrupted",
+    "FAILED": "failed",
+    "KILLED": "stopped",
+}
+"""The status of a trial, as it is tracked, in the word that people read."""
+
 
 class TrialKey(NamedTuple):
     """A trial of a sweep: one schedule on one fold."""

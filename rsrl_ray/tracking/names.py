@@ -1,6 +1,7 @@
 """Names of what a sweep leaves in MLflow: tags of experiments and runs, and paths of a round's artifacts."""
 
 DATABASE = "mlflow.db"
+PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
 
 EXPERIMENT = "rsrl.experiment"  # of an experiment: the file's name, whatever people call it in MLflow
 SWEEP = "rsrl.sweep"  # of every run: which sweep it belongs to
@@ -26,12 +27,12 @@ def round_folder(number: int) -> str:
 
 def predictions_path(number: int) -> str:
     """The artifact that holds a round's table of photos, see `rsrl_ray.round_table.predictions`."""
-    return f"{round_folder(number)}/predictions.parquet"
+    return f"{round_folder(number)}/{PREDICTIONS}"
 
 
 def conv1_path(number: int) -> str:
     """The artifact that holds a round's first convolution."""
-    return f"{round_folder(number)}/conv1.npz"
+    return f"{round_folder(number)}/{CONV1}"
 
 
 def key_tag(number: int) -> str:

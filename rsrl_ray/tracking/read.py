@@ -152,9 +152,9 @@ class Results:
         return [self.read_artifact(run, predictions_path(number), pd.read_parquet) for number in numbers]
 
     @_reading
-    def log_folder(self, run: TrackedRun, folder: Path, path: str) -> None:
+    def log_folder(self, run_id: str, folder: Path, path: str) -> None:
         """Log a folder's files as artifacts of a run, under ``path``."""
-        log_files(run.artifacts, folder, self.uri, path)
+        log_files(run_place(self._client.get_run(run_id), self._artifacts), folder, self.uri, path)
 
     def pages(self, server: str, runs: list[TrackedRun]) -> dict[str, str]:
         """Addresses in MLflow's UI at ``server``: all runs, and macro F by round of these ``runs``."""

@@ -1,1 +1,1 @@
-"""Photos, networks and one round of training: the only part of the package that loads torch."""
+"""Photos, networks and one round of training; nobody else imports torch."""

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,6 +96,21 @@ def read_table(source: str | Path) -> Table:
     return table
 
 
+def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
+    """Where photos lie: name -> absolute path or URI.
+
+    table : the table of photos as the experiment names it; it need not be there any more. images : as it names them.
+    """
+    root = _root(Path(os.path.abspath(table)))
+    return {image: _source(root, image) for image in images}
+
+
+def _root(table: Path) -> str:
+    """What a table's paths are relative to: the folder it lies in; of a folder per score, that folder."""
+    is_file = table.name.lower() == "ava.txt" or table.suffix.lower() in (".csv", ".parquet")
+    return str(table.parent if is_file and not table.is_dir() else table)
+
+
 def _read(path: Path) -> Table:
     if path.is_dir():
         return _read_folder(path)
@@ -131,7 +146,7 @@ def _read_csv(path: Path) -> Table:
         raise ValueError(f"{path}, line {line}: not CSV ({error})") from error
     if not columns:
         raise ValueError(f"{path}: empty; its first line must name the columns image and score")
-    return _table(path.parent, images, scores, lines, "line")
+    return _table(path, images, scores, lines, "line")
 
 
 def _read_parquet(path: Path) -> Table:
@@ -148,7 +163,7 @@ def _read_parquet(path: Path) -> Table:
         except pa.ArrowException as error:
             kind = content[name].type
             raise ValueError(f"{path}: column {name} holds {kind}, not names or numbers ({error})") from error
-    return _table(path.parent, texts["image"], texts["score"], range(1, len(content) + 1), "row")
+    return _table(path, texts["image"], texts["score"], range(1, len(content) + 1), "row")
 
 
 def _columns(path: Path, found: Sequence[str]) -> tuple[int, ...]:
@@ -174,7 +189,7 @@ def _read_ava(path: Path) -> Table:
         images.append(f"{prefix}{head[0]}.jpg")
         scores.append(str(_mean_vote(votes)) if any(votes) else "")
         lines.append(line)
-    return _table(path.parent, images, scores, lines, "line", problems)
+    return _table(path, images, scores, lines, "line", problems)
 
 
 def _mean_vote(votes: Sequence[int]) -> int:
@@ -204,7 +219,7 @@ def _read_folder(path: Path) -> Table:
 
 
 def _table(
-    folder: Path,
+    path: Path,
     images: Sequence[str],
     scores: Sequence[str],
     lines: Sequence[int] | None,
@@ -220,12 +235,13 @@ def _table(
             numbers[row] = int(text.split(".")[0])
         else:
             faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
-    sources = tuple(_source(str(folder), image) for image in images)
+    places = photo_sources(path, images)
+    sources = tuple(places[image] for image in images)
     where = None if lines is None else np.array(lines, dtype=np.int64)
     return Table(tuple(images), sources, numbers, faults, where, unit, tuple(problems), tuple(notes))
 
 
-def _source(folder: str, image: str) -> str:
+def _source(root: str, image: str) -> str:
     """An image's absolute path or URI, written in one way only, so that two names of one file are seen."""
     if not image:
         return ""
@@ -233,4 +249,4 @@ def _source(folder: str, image: str) -> str:
         image = unquote(urlsplit(image, allow_fragments=False).path)
     if URI.match(image):
         return image
-    return os.path.normpath(os.path.join(folder, image))
+    return os.path.normpath(os.path.join(root, image))

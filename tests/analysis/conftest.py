@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from rsrl_ray.analysis.data import Sweep, Trial
+from rsrl_ray.core.trial import TrialKey
 
 SCORES = np.array([3, 3, 3, 3, 5, 5, 3, 3, 5, 5, 3, 7])  # the majority class is 3
 TEST = {0: [0, 1, 4], 1: [6, 7, 8, 9]}  # scores 3 3 5 and 3 3 5 5; no test photo has score 7
@@ -59,7 +60,7 @@ def by_hand() -> Sweep:
         rounds=3,
         schedules=("paper", "none", "late"),
         folds=(0, 1),
-        trials={(trial.fold, trial.schedule): trial for trial in trials},
+        trials={TrialKey(trial.fold, trial.schedule): trial for trial in trials},
         majority=1,
         missing=("late, fold 0: not begun yet.", "late, fold 1: still running; 1 of 3 rounds logged."),
     )

@@ -21,10 +21,12 @@ from rsrl_ray.analysis.figures import confusion_matrices, score_histogram, write
 from rsrl_ray.analysis.ledger import history, ledger
 from rsrl_ray.analysis.sheets import Photos, assigned_examples, dropped_sheet, low_and_high, returned_sheet
 from rsrl_ray.analysis.style import PALE, STYLE, look
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.vision.table import read_table
 
 NAN = np.nan
 SCORES = np.array([3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 2, 2])
-CHOSEN = {(0, "paper"): 3, (1, "paper"): 2}
+CHOSEN = {TrialKey(0, "paper"): 3, TrialKey(1, "paper"): 2}
 
 
 def _trial(fold: int, schedule: str, test: dict[int, list[int]], dropped: list[list[int]]) -> Trial:
@@ -58,19 +60,19 @@ def sweep() -> Sweep:
     control = _trial(0, "none", {0: [3, 3, 3], 6: [3, 3, 3], 10: [3, 3, 3]}, [[], [], []])
     control.metrics["test_total_f1"] = [0.5, 0.5, 0.5]
     control.metrics["majority_share"] = [7 / 8, 7 / 8, 7 / 8]
-    trials = {(0, "paper"): first, (1, "paper"): second, (0, "none"): control}
+    trials = {TrialKey(0, "paper"): first, TrialKey(1, "paper"): second, TrialKey(0, "none"): control}
     images = tuple(f"many/{place}.png" for place in range(12))
     return Sweep("made", "", images, SCORES, np.array([2, 3, 4]), 3, ("paper", "none"), (0, 1), trials, 2, ())
 
 
 @pytest.fixture
-def photos_root(tmp_path: Path) -> Path:
-    """Photo n is n * 20 grey, 6 x 3 pixels; photo 8 is not there."""
+def table(tmp_path: Path) -> Path:
+    """A table of photos. Photo n is n * 20 grey, 6 x 3 pixels; photo 8 is not there."""
     folder = tmp_path / "photos" / "many"
     folder.mkdir(parents=True)
     for place in set(range(12)) - {8}:
         Image.new("RGB", (6, 3), (place * 20,) * 3).save(folder / f"{place}.png")
-    return folder.parent
+    return folder.parent / "photos.csv"
 
 
 def _lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
@@ -113,7 +115,7 @@ def test_majority_share(sweep: Sweep) -> None:
 
 
 def test_total_f_marks_the_chosen_round_of_each_fold_at_its_own_value(sweep: Sweep) -> None:
-    (axes,) = total_f(sweep, CHOSEN | {(0, "none"): 1}).axes
+    (axes,) = total_f(sweep, CHOSEN | {TrialKey(0, "none"): 1}).axes
     drawn = _lines(axes)
     assert_allclose(drawn[0][1], [0.5, 5 / 3])
     assert drawn[3:] == [([1], [0.5]), ([3], [3.0]), ([2], [5 / 3])]
@@ -149,7 +151,7 @@ def test_a_class_without_test_photos_is_left_out_and_a_fold_without_any_does_not
 def test_one_round_is_a_dot_and_one_fold_has_no_band(sweep: Sweep) -> None:
     trial = sweep.trials[0, "none"]
     short = replace(trial, metrics=trial.metrics.loc[:1], predicted=trial.predicted[:1], kept=trial.kept[:1])
-    (axes,) = training_size(replace(sweep, trials={(0, "none"): short})).axes
+    (axes,) = training_size(replace(sweep, trials={TrialKey(0, "none"): short})).axes
     assert _lines(axes) == [([1], [8])]
     assert axes.lines[0].get_marker() == "."
     assert axes.get_xticks().tolist() == [1]
@@ -157,15 +159,15 @@ def test_one_round_is_a_dot_and_one_fold_has_no_band(sweep: Sweep) -> None:
 
 def test_ten_schedules_have_axes_of_their_own_and_no_two_look_alike(sweep: Sweep) -> None:
     names = tuple(f"schedule {place}" for place in range(10))
-    trials = {(0, name): replace(sweep.trials[0, "paper"], schedule=name) for name in names}
-    figure = total_f(replace(sweep, schedules=names, trials=trials), {(0, "schedule 3"): 2})
+    trials = {TrialKey(0, name): replace(sweep.trials[0, "paper"], schedule=name) for name in names}
+    figure = total_f(replace(sweep, schedules=names, trials=trials), {TrialKey(0, "schedule 3"): 2})
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(names)
     for place, axes in enumerate(figure.axes):
         strong = [line for line in axes.lines if line.get_color() != PALE and line.get_linestyle() != "None"]
         assert [line.get_color() for line in strong] == [look(place)["color"]]
         assert len(axes.lines) == (11 if place == 3 else 10)
     assert len({str(look(place)) for place in range(28)}) == 28
-    eleven = replace(sweep, schedules=(*names, "last"), trials=trials | {(0, "last"): trials[0, "schedule 0"]})
+    eleven = replace(sweep, schedules=(*names, "last"), trials=trials | {TrialKey(0, "last"): trials[0, "schedule 0"]})
     shown = training_size(eleven).axes
     assert len(shown) == 11
     assert shown[9].xaxis.get_tick_params()["labelbottom"]  # nothing stands below it
@@ -185,7 +187,7 @@ def test_confusion_matrices_add_up_over_the_folds(sweep: Sweep) -> None:
     ]
     assert [label.get_text() for label in below.get_yticklabels()] == ["2 (2)", "3 (2)", "4 (2)"]
     assert (above.get_title(), below.get_title()) == ("round 1", "chosen rounds 2, 3")
-    assert _texts(confusion_matrices(sweep, "paper", {(0, "paper"): 2})) == ["1", "1", "1", "1", "1", "1"]
+    assert _texts(confusion_matrices(sweep, "paper", {TrialKey(0, "paper"): 2})) == ["1", "1", "1", "1", "1", "1"]
 
 
 def test_history(sweep: Sweep) -> None:
@@ -202,7 +204,7 @@ def test_history(sweep: Sweep) -> None:
 
 
 def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
-    trials = {(0, "paper"): sweep.trials[0, "paper"]}
+    trials = {TrialKey(0, "paper"): sweep.trials[0, "paper"]}
     figure = ledger(replace(sweep, trials=trials), "paper")
     threes, fours, bar = figure.axes
     assert_array_equal(threes.images[0].get_array(), [[0, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
@@ -230,8 +232,8 @@ def _sheet(figure: Figure) -> list[list[str]]:
     return [texts[: starts[0]], *(texts[start:end] for start, end in pairwise(starts))]
 
 
-def test_the_sheet_of_the_photos_dropped_most_often(sweep: Sweep, photos_root: Path) -> None:
-    figure = dropped_sheet(sweep, history(sweep, "paper"), Photos(photos_root))
+def test_the_sheet_of_the_photos_dropped_most_often(sweep: Sweep, table: Path) -> None:
+    figure = dropped_sheet(sweep, history(sweep, "paper"), Photos(table))
     heading, first, second, third, fourth = _sheet(figure)
     assert heading == ["dropped most often"]
     assert first == ["2.png", "score 3 → 4", "confidence 0.20", "dropped 3 of 3"]
@@ -246,15 +248,43 @@ def test_the_sheet_of_the_photos_dropped_most_often(sweep: Sweep, photos_root: P
     assert "8.png" in re.sub(r"\s", "", why)
 
 
-def test_the_sheet_of_the_photos_that_came_back(sweep: Sweep, photos_root: Path) -> None:
-    figure = returned_sheet(sweep, history(sweep, "paper"), Photos(photos_root))
+@pytest.mark.parametrize("kind", ["csv", "parquet", "AVA.txt", "folder per score"])
+def test_every_kind_of_table_has_its_pictures_on_the_sheets(sweep: Sweep, tmp_path: Path, kind: str) -> None:
+    """A folder per score had none of them."""
+    folder = tmp_path / "data" / "photos"
+    names = [f"{number}.jpg" if kind == "AVA.txt" else f"{score}/{number}.jpg" for number, score in enumerate(SCORES)]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 3), (90,) * 3).save(folder / name)
+    table = {"csv": folder / "photos.csv", "parquet": folder / "photos.parquet", "AVA.txt": folder / "AVA.txt"}
+    rows = pd.DataFrame({"image": names, "score": SCORES})
+    rows.to_csv(folder / "photos.csv", index=False)
+    rows.to_parquet(folder / "photos.parquet")
+    votes = [["0"] * (score - 1) + ["9"] + ["0"] * (10 - score) for score in SCORES]
+    ava = [f"{row} {row} {' '.join(counts)}" for row, counts in enumerate(votes)]
+    (folder / "AVA.txt").write_text("\n".join(ava))
+    path = table.get(kind, folder)
+    images = read_table(path).images
+    assert sorted(images) == sorted(names)
+    named = replace(sweep, images=images)
+    figure = dropped_sheet(named, history(named, "paper"), Photos(path))
+    assert len(figure.axes[0].images) == 4 and not [text for text in _texts(figure) if "missing" in text]
+
+
+def test_a_table_that_is_gone_is_said_in_every_place(sweep: Sweep, tmp_path: Path) -> None:
+    figure = dropped_sheet(sweep, history(sweep, "paper"), Photos(tmp_path / "gone" / "photos.csv"))
+    assert len([text for text in _texts(figure) if text.startswith("missing (there")]) == 4
+
+
+def test_the_sheet_of_the_photos_that_came_back(sweep: Sweep, table: Path) -> None:
+    figure = returned_sheet(sweep, history(sweep, "paper"), Photos(table))
     heading, *photos = _sheet(figure)
     assert heading == ["dropped, and back in the last round"]
     assert [lines[0] for lines in photos] == ["7.png", "3.png"]  # back after 1 round of 2, and of 3
 
 
-def test_photos_assigned_to_a_low_and_a_high_score(sweep: Sweep, photos_root: Path) -> None:
-    figure = assigned_examples(sweep, "paper", CHOSEN, [2, 4], Photos(photos_root))
+def test_photos_assigned_to_a_low_and_a_high_score(sweep: Sweep, table: Path) -> None:
+    figure = assigned_examples(sweep, "paper", CHOSEN, [2, 4], Photos(table))
     assert _texts(figure) == [
         "assigned to score 2 (2 test photos)",
         *("10.png", "score 2", "11.png", "score 2"),
@@ -264,12 +294,12 @@ def test_photos_assigned_to_a_low_and_a_high_score(sweep: Sweep, photos_root: Pa
     assert [picture.get_array().max() for picture in figure.axes[0].images] == [200, 220, 20, 120, 140]
 
 
-def test_examples_are_taken_evenly_in_whole_rows(sweep: Sweep, photos_root: Path) -> None:
+def test_examples_are_taken_evenly_in_whole_rows(sweep: Sweep, table: Path) -> None:
     trial = sweep.trials[0, "paper"]
     trial.split[:] = 2
     trial.predicted[2] = 4
     trial.predicted[2, 5:] = 3  # five of the one, seven of the other
-    figure = assigned_examples(sweep, "paper", {(0, "paper"): 3}, [4, 3], Photos(photos_root))
+    figure = assigned_examples(sweep, "paper", {TrialKey(0, "paper"): 3}, [4, 3], Photos(table))
     assert [text for text in _texts(figure) if "png" in text and "missing" not in text] == [
         *("0.png", "1.png", "3.png", "4.png"),
         *("5.png", "7.png", "9.png", "11.png"),
@@ -282,9 +312,9 @@ def test_the_scores_of_the_examples() -> None:
     assert low_and_high(np.array([4, 4, -1])) == [4]
 
 
-def test_everything_is_written(sweep: Sweep, photos_root: Path, tmp_path: Path) -> None:
+def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     before = [matplotlib.rcParams[name] for name in STYLE]
-    written = write_figures(sweep, CHOSEN, tmp_path / "figures", photos_root)
+    written = write_figures(sweep, CHOSEN, tmp_path / "figures", table)
     captions = {picture.name: picture.caption for picture in written}
     assert [matplotlib.rcParams[name] for name in STYLE] == before
     drawn = ["scores", "training_size", "majority_share", "total_f", "class_measures"]
@@ -304,11 +334,11 @@ def test_everything_is_written(sweep: Sweep, photos_root: Path, tmp_path: Path) 
     assert captions["training_size"] == f"Training photos kept, by round (Fig. 4): {pale}."
 
 
-def test_names_that_no_file_can_have(sweep: Sweep, photos_root: Path, tmp_path: Path) -> None:
+def test_names_that_no_file_can_have(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     names = ("../K=$1", "../k=$1")
-    trials = {(0, name): replace(sweep.trials[0, "none"], schedule=name) for name in names}
+    trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], schedule=name) for name in names}
     odd = replace(sweep, schedules=names, trials=trials)
-    written = write_figures(odd, {(0, name): 1 for name in names}, tmp_path, photos_root)
+    written = write_figures(odd, {TrialKey(0, name): 1 for name in names}, tmp_path, table)
     matrices = [(picture.name, picture.schedule) for picture in written if "confusion" in picture.name]
-    assert matrices == [("confusion_..-K-1", "../K=$1"), ("confusion_..-k-1_1", "../k=$1")]
+    assert matrices == [("confusion_5ff105fb-K_1", "../K=$1"), ("confusion_86145ca1-k_1", "../k=$1")]
     assert _legend(training_size(odd)) == list(names)

@@ -1,6 +1,7 @@
 """Highlight maps of real files between rounds in a real MLflow store."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from scipy.stats import spearmanr
 
 from rsrl_ray.analysis import highlights
 from rsrl_ray.analysis.highlight_files import COLUMNS
-from rsrl_ray.analysis.highlights import conv1_maps, highlight
+from rsrl_ray.analysis.highlights import highlight
+from rsrl_ray.analysis.subject import Pair, Question
 from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
 from rsrl_ray.tracking.write import Round, Tracker, Trial, mlflow_uri
@@ -113,9 +115,16 @@ def experiment(tmp_path_factory):
     return made
 
 
-def run(experiment, out, photos=("rgb.png",), **asked):
-    arguments = dict.fromkeys(("fold", "schedule", "number", "against", "top", "score")) | asked
-    return highlight(experiment, list(photos), out=out, **arguments)
+def run(experiment, out, photos=("rgb.png",), progress=None, **asked):
+    return highlight(experiment, Question(tuple(photos), **asked), out, progress)
+
+
+def use_filters(monkeypatch, filters_of):
+    """The first convolution of a round, by its number, in place of the logged one."""
+    monkeypatch.setattr(
+        "rsrl_ray.analysis.subject._read_pair",
+        lambda tracker, run, number, against: Pair(filters_of(number), filters_of(against)),
+    )
 
 
 def reference_maps(pixels, conv1):
@@ -203,8 +212,7 @@ def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(tmp_path, experi
     Image.fromarray(sensor).save(tmp_path / "turned.jpg", exif=turned, quality=95)
     weight = np.full((1, 3, 1, 1), 0.2, dtype=np.float32)
     more, same = (Conv1(factor * weight, np.zeros(1, np.float32), (1, 1), (0, 0)) for factor in (2, 1))
-    monkeypatch.setattr("rsrl_ray.analysis.subject._read_conv1", lambda path: more if "03" in path.parts else same)
-    monkeypatch.setattr("rsrl_ray.tracking.read.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    use_filters(monkeypatch, lambda number: more if number == 3 else same)
     name = run(experiment, tmp_path / "out", [str(tmp_path / "turned.jpg")]).iloc[0]["map"]
     with Image.open(tmp_path / "out" / f"{name}.png") as drawn:
         pixels = np.asarray(drawn).astype(int)
@@ -229,11 +237,7 @@ def test_what_cannot_be_drawn_is_said(experiment, tmp_path):
 
 def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
     padded = filters("paper", 2)
-    monkeypatch.setattr(
-        "rsrl_ray.analysis.subject._read_conv1",
-        lambda path: Conv1(padded.weight + np.float32("03" in str(path)), padded.bias, (2, 1), (0, 0)),
-    )
-    monkeypatch.setattr("rsrl_ray.tracking.read.Results.read_artifact", lambda self, run, path, read: read(Path(path)))
+    use_filters(monkeypatch, lambda number: Conv1(padded.weight + np.float32(number == 3), padded.bias, (2, 1), (0, 0)))
     found = run(experiment, tmp_path, ["flat.png"]).iloc[0]
     assert (found["reason"], found["map"], found["null_map"]) == (NO_VARIANCE, "", "")
     assert pd.isna(found["J"]) and np.isnan(found["correlation"]) and np.isnan(found["agreement"])
@@ -278,15 +282,6 @@ def test_a_batch_takes_what_memory_there_is(experiment, monkeypatch, tmp_path):
     seen = []
     run(experiment, tmp_path, ["rgb.png", "grey.jpg"], progress=lambda *said: seen.append(said))
     assert seen == [("mapping", 1, 2), ("mapping", 2, 2)]
-
-
-def test_conv1_maps_of_a_batch():
-    pixels = np.random.default_rng(3).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-    conv1 = filters("paper", 2)
-    maps = conv1_maps(pixels, conv1)
-    assert maps.dtype == np.float64 and maps.shape == (3, 5, 7, 17)
-    for part, picture in zip(maps, pixels, strict=True):
-        np.testing.assert_allclose(part, reference_maps(picture, conv1), rtol=0, atol=1e-12)
 
 
 def test_after_relu(experiment, tmp_path):
@@ -361,11 +356,15 @@ def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"number": 4}, "fold 0, paper: there is no round 4 .yet.; 3 rounds are logged"),
+        ({"number": 4}, "fold 0, paper: round 4 is not there yet; 3 rounds are logged"),
+        ({"number": 31}, "fold 0, paper: there is no round 31: the file asks for 30"),
         ({"number": 1}, "round 1 against round 0; the latter must be an earlier one"),
         ({"number": 2, "against": 2}, "round 2 against round 2"),
-        ({"schedule": "waiting"}, "no trial of schedule 'waiting' in fold 0; begun so far: none of fold 0"),
-        ({"fold": 7}, "no trial of schedule 'paper' in fold 7"),
+        (
+            {"schedule": "waiting"},
+            "fold 0, waiting: no such trial was begun; begun so far: fold 0, none; fold 2, none;",
+        ),
+        ({"fold": 7}, "fold 7, paper: no such trial was begun"),
         ({"fold": 3}, "fold 3, paper: rounds logged so far: 1; a highlight map compares two"),
         ({"photos": [], "score": 9}, "score 9: no test photo of fold 0 has it; there are 3, 7"),
         ({"photos": [], "top": 0}, "top 0: give 1 or more"),
@@ -383,14 +382,37 @@ def test_a_folder_that_cannot_be_written_is_said(experiment, tmp_path):
         run(experiment, tmp_path / "file")
 
 
-def test_photos_that_the_table_no_longer_names_are_said(experiment, tmp_path):
-    (tmp_path / "photos.csv").write_text("image,score\nrgb.png,3\n")
-    changed = dataclasses.replace(experiment, photos=str(tmp_path / "photos.csv"))
-    with pytest.raises(ValueError, match=r"no longer names 4 photos of the sweep, the first of them deep/turned.jpg"):
-        run(changed, tmp_path, [])
+def test_photos_are_found_where_they_lie_whatever_became_of_the_table(experiment, tmp_path):
+    shutil.copytree(Path(experiment.photos).parent, tmp_path / "photos")
+    (tmp_path / "photos" / "photos.csv").unlink()
+    moved = dataclasses.replace(experiment, photos=str(tmp_path / "photos" / "photos.csv"))
+    assert run(moved, tmp_path / "all", [])["reason"].tolist() == [""] * 5
+    assert run(moved, tmp_path / "one", [str(tmp_path / "photos" / "rgb.png")])["photo"].tolist() == ["rgb.png"]
+    (tmp_path / "photos" / "grey.jpg").unlink()
+    found = run(moved, tmp_path / "gone", [])
+    assert found["reason"].str.startswith("missing").tolist() == [False, False, True, False, False]
 
 
-def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr("rsrl_ray.analysis.highlights.find_test_photos", lambda *_: {"gone.jpg": "/gone.jpg"})
+def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment, tmp_path):
+    elsewhere = dataclasses.replace(experiment, photos=str(tmp_path / "photos.csv"))
     with pytest.raises(ValueError, match="none of the fold's test photos can be read"):
-        run(experiment, tmp_path, shared_map=True)
+        run(elsewhere, tmp_path, shared_map=True)
+
+
+def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment, tmp_path):
+    shorter = dataclasses.replace(experiment, rounds=2)
+    assert run(shorter, tmp_path)["round"].tolist() == [2]
+    with pytest.raises(ValueError, match="fold 0, paper: there is no round 3: the file asks for 2"):
+        run(shorter, tmp_path, number=3)
+    with pytest.raises(ValueError, match="fold 0, paper: the file asks for one round; a highlight map compares two"):
+        run(dataclasses.replace(experiment, rounds=1), tmp_path)
+
+
+def test_schedules_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path):
+    """`PAPER` and `paper`, `RGB.png` and `rgb.png`: on some disks the same name."""
+    both = dataclasses.replace(experiment, schedules={"PAPER": {1: 0.1}, **experiment.schedules})
+    (tmp_path / "RGB.png").write_bytes((Path(experiment.photos).parent / "rgb.png").read_bytes())
+    found = run(both, tmp_path / "out", ["rgb.png", str(tmp_path / "RGB.png")], schedule="paper")
+    folders = {name.split("/")[1].lower() for name in found["map"]}
+    assert len(folders) == 1 and folders != {"fold0-paper-03-02"}
+    assert found["map"].str.lower().nunique() == 2

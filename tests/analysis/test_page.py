@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import write_figures
 from rsrl_ray.analysis.gallery import Card, Gallery
-from rsrl_ray.analysis.page import write_page
+from rsrl_ray.analysis.page import Content, write_page
 from rsrl_ray.analysis.tables import tables, write_tables
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -37,7 +38,7 @@ def browser() -> Iterator[Browser]:
 def odd(by_hand: Sweep) -> Sweep:
     """The sweep made by hand; a schedule's name would be markup and code where it is not escaped."""
     trials = dict(by_hand.trials)
-    trials[1, ODD] = replace(trials.pop((1, "late")), schedule=ODD)
+    trials[TrialKey(1, ODD)] = replace(trials.pop(TrialKey(1, "late")), schedule=ODD)
     for trial in trials.values():  # what the curves draw
         sizes = trial.kept.sum(axis=1).astype(float)
         trial.metrics[["train_size", "majority_share", "test_total_f1"]] = np.stack([sizes, sizes / 10, sizes / 5], 1)
@@ -55,9 +56,15 @@ def make(odd: Sweep, experiment_file: Callable[..., Path], tmp_path: Path) -> Ca
             Image.new("RGB", (30, 20), (20 * number,) * 3).save(tmp_path / f"{number}.jpg")
         folder = tmp_path / "page"
         frames = write_tables(odd, folder)
-        chosen = {(0, "paper"): 1, (1, "paper"): 2, (0, "none"): 1, (1, "none"): 1, (1, ODD): 1}
-        pictures = write_figures(odd, chosen, folder / "figures", tmp_path) if figures else []
-        write_page(odd, experiment, frames, tables(odd, frames), pictures, gallery, folder)
+        chosen = {
+            TrialKey(0, "paper"): 1,
+            TrialKey(1, "paper"): 2,
+            TrialKey(0, "none"): 1,
+            TrialKey(1, "none"): 1,
+            TrialKey(1, ODD): 1,
+        }
+        pictures = write_figures(odd, chosen, folder / "figures", tmp_path / "photos.csv") if figures else []
+        write_page(Content(odd, experiment, frames, tables(odd, frames), pictures, gallery), folder)
         shutil.rmtree(folder / "figures", ignore_errors=True)  # the page stands alone
         return folder / "index.html"
 

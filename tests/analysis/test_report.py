@@ -1,27 +1,48 @@
 """`rsrl analyze` and `rsrl highlight` on a sweep that real Ray has made."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import write_experiment
 from mlflow import MlflowClient
 
+from rsrl_ray.analysis import sheets
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.vision.picture import read_bytes
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder_per_score(photos_csv: Path, tmp_path: Path) -> Path:
+    """The photos of `photos_csv` without a table: ``graded/4/4-0.png``."""
+    for photo in photos_csv.parent.glob("*.png"):
+        folder = tmp_path / "graded" / photo.name.partition("-")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder)
+    return tmp_path / "graded"
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_from_a_sweep_to_tables_figures_and_maps(
-    experiment_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    folder_per_score: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
-    file = experiment_file(schedules={"firm": {1: 0.5}, "none": {1: 0.0}}, rounds=2)
+    schedules = {"firm": {1: 0.5}, "none": {1: 0.0}}
+    file = write_experiment(tmp_path, folder_per_score, schedules=schedules, rounds=2)
     assert cli.main(["sweep", str(file)]) == 0
     capsys.readouterr()
+    on_sheets: list[str] = []
+    monkeypatch.setattr(sheets, "read_bytes", lambda source: on_sheets.append(source) or read_bytes(source))
     assert cli.main(["analyze", str(file)]) == 0
+    assert on_sheets and all(Path(source).is_relative_to(folder_per_score) for source in on_sheets)
+    assert all(Path(source).is_file() for source in on_sheets)
     said = capsys.readouterr().out
     assert "| always the largest class | 2 |" in said
     experiment = read_experiment(file)
@@ -42,7 +63,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     assert page.count('<div class="card">') == len(rows) == page.count("agreement with the control")
 
     assert cli.main(["highlight", str(file), "--score", "4", "--top", "2"]) == 0
-    assert "4-" in capsys.readouterr().out
+    assert "4/" in capsys.readouterr().out
     rows = pd.read_csv(folder / "highlights.csv")
     assert len(rows) == 2
     assert (rows["schedule"] == "firm").all()
@@ -53,6 +74,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
 
 def surest(experiment: Experiment) -> list[str]:
     """Of every score the two test photos of the highest self-confidence in round 2 of firm, fold 0."""
-    table = open_results(experiment).predictions()[0, "firm"][1]
+    found = find_results(experiment)
+    table = found.results.predictions(found.trials[TrialKey(0, "firm")])[1]
     test = table[table["split"] == "test"].sort_values("self_confidence", ascending=False, kind="stable")
     return [photo for _, photos in test.groupby("score") for photo in photos["image"].head(2)]

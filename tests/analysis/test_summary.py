@@ -12,6 +12,7 @@ from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.measures import chosen_rounds, default_rule
 from rsrl_ray.analysis.summary import LARGEST_CLASS, summarise
 from rsrl_ray.core.selection import RULES
+from rsrl_ray.core.trial import TrialKey
 
 NAN = math.nan
 ROOT2 = math.sqrt(2)
@@ -206,7 +207,7 @@ def test_holm_counts_the_schedules(by_hand: Sweep) -> None:
     assert frame["schedule"].unique().tolist() == ["none", "late"]
     twice = dataclasses.replace(by_hand, schedules=("paper", "none", "twice"))
     for fold in (0, 1):
-        twice.trials[fold, "twice"] = dataclasses.replace(by_hand.trials[fold, "paper"], schedule="twice")
+        twice.trials[TrialKey(fold, "twice")] = dataclasses.replace(by_hand.trials[fold, "paper"], schedule="twice")
     found = row(summarise(twice).comparisons, schedule="twice", measure="macro_f1")
     assert found["p_holm"] == pytest.approx(min(1, 2 * found["p"]))
 
@@ -246,7 +247,7 @@ def test_without_validation_photos_it_is_said_and_the_oracle_shown(by_hand: Swee
 
 
 def test_a_sweep_of_the_first_round_alone(by_hand: Sweep) -> None:
-    alone = dataclasses.replace(by_hand, trials={(1, "late"): by_hand.trials[1, "late"]})
+    alone = dataclasses.replace(by_hand, trials={TrialKey(1, "late"): by_hand.trials[1, "late"]})
     frames = summarise(alone)
     assert frames.summary["schedule"].unique().tolist() == [LARGEST_CLASS, "late"]
     assert len(frames.comparisons) == 0 and len(frames.ledger) == 0

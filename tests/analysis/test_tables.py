@@ -12,6 +12,7 @@ from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.markup import Table, latex, markdown
 from rsrl_ray.analysis.summary import LARGEST_CLASS, summarise
 from rsrl_ray.analysis.tables import tables, write_tables
+from rsrl_ray.core.trial import TrialKey
 
 
 def shown(sweep: Sweep, name: str) -> Table:
@@ -221,9 +222,9 @@ def test_markdown() -> None:
 def test_schedules_that_differ_only_in_marks_have_files_of_their_own(by_hand: Sweep) -> None:
     names = {"paper": "k 0.9", "none": "../k/0.9", "late": "k-0-9"}
     trials = {
-        (fold, names[name]): dataclasses.replace(trial, schedule=names[name])
+        TrialKey(fold, names[name]): dataclasses.replace(trial, schedule=names[name])
         for (fold, name), trial in by_hand.trials.items()
     }
     sweep = dataclasses.replace(by_hand, trials=trials, schedules=tuple(names.values()))
     files = [table.name for table in tables(sweep, summarise(sweep)) if table.name.startswith("classes")]
-    assert files == ["classes_k-0-9", "classes_k-0-9_2", "classes_k-0-9_3"]
+    assert files == ["classes_b7eaac4b-k_0.9", "classes_67bbda89-k_0.9", "classes_k-0-9"]

@@ -11,11 +11,17 @@ from rsrl_ray.config import Experiment
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, rsrl_ray, rsrl_ray.cli.main;"
-        "print({'torch', 'torchvision', 'ray', 'mlflow', 'pandas', 'sklearn'} & set(sys.modules))"
+        "import sys, pkgutil, importlib, rsrl_ray, rsrl_ray.cli.main, rsrl_ray.experiment_file;"
+        "heavy = {'torch', 'torchvision', 'ray', 'mlflow', 'pandas', 'sklearn', 'matplotlib'};"
+        "print(heavy & set(sys.modules));"
+        "import rsrl_ray.core, rsrl_ray.store;"
+        "grounds = [m.name for p in (rsrl_ray.core, rsrl_ray.store)"
+        " for m in pkgutil.iter_modules(p.__path__, p.__name__ + '.')];"
+        "[importlib.import_module(name) for name in grounds];"
+        "print(len(grounds) > 8, heavy & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "set()"
+    assert shown.stdout.split("\n") == ["set()", "True set()", ""]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from rsrl_ray.core.selection import best_round, choose_rounds
+from rsrl_ray.core.selection import (
+    RULES,
+    best_round,
+    choose_rounds,
+    chosen_round,
+    curve_of,
+    default_rule,
+    usable_rules,
+)
 
 # Two folds of three and four rounds. The mean validation curve over the three that both hold is 0.3, 0.4, 0.35.
 VALIDATION = [np.array([0.5, 0.4, 0.3]), np.array([0.1, 0.4, 0.4, 0.9])]
@@ -18,6 +26,41 @@ TEST = [np.array([0.2, 0.1, 0.3]), np.array([0.7, 0.6, 0.7, 0.5])]
 )
 def test_the_best_round_is_counted_from_1_and_of_equals_the_earlier(curve: list[float], number: int) -> None:
     assert best_round(np.array(curve)) == number
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "rounds", "first", "number"),
+    [
+        ([0.1, 0.3, 0.2], [0.9, 0.1, 0.1], 3, 1, 2),
+        ([0.1, 0.3, 0.9], [0.9, 0.1, 0.1], 2, 1, 2),  # round 3 is more than the file asks for
+        ([0.9, 0.2, 0.3], [0.1, 0.1, 0.1], 30, 2, 3),  # fewer are there; the first is no candidate
+        ([0.4, 0.2, 0.2], [0.1, 0.1, 0.1], 3, 2, 2),
+        ([NAN, NAN, NAN], [0.2, 0.3, 0.1], 3, 1, 2),  # no validation photos
+        ([0.9, NAN, 0.3], [0.2, 0.1, 0.3], 3, 1, 3),
+        ([0.1, 0.3, NAN], [0.9, 0.1, 0.1], 2, 1, 2),  # what is cut away decides nothing
+        (None, [0.2, 0.1, 0.3], 2, 1, 1),
+    ],
+)
+def test_the_chosen_round_by_hand(
+    validation: list[float] | None, test: list[float], rounds: int, first: int, number: int
+) -> None:
+    curves = {"test_macro_f1": np.array(test)}
+    if validation is not None:
+        curves["validation_macro_f1"] = np.array(validation)
+    assert chosen_round(curves, rounds, first) == number
+
+
+def test_a_curve_from_values_by_round() -> None:
+    np.testing.assert_array_equal(curve_of({1: 0.5, 3: 0.2, 4: 0.9}, 3), [0.5, NAN, 0.2])
+
+
+def test_rules_that_can_choose() -> None:
+    assert (usable_rules(VALIDATION), default_rule(VALIDATION)) == (RULES, "validation")
+    missing = [VALIDATION[0], np.array([0.1, NAN])]
+    assert (usable_rules(missing), default_rule(missing)) == (("last", "oracle"), "oracle")
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,16 @@ from mlflow import MlflowClient
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.revision import likelihood
+from rsrl_ray.core.selection import TEST, VALIDATION
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.models import load as registered
 from rsrl_ray.models import register as registry
 from rsrl_ray.round_table import logits
 from rsrl_ray.store.archive import Archive
-from rsrl_ray.tracking.read import TrackedRun, open_results
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.find import Found, find_results
+from rsrl_ray.tracking.read import TrackedRun, cut
+from rsrl_ray.tracking.stores import mlflow_uri
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def swept(ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPath
 def table(swept: Swept) -> pd.DataFrame:
     """``predictions.parquet`` of the registered round."""
     place = swept.made.choice
-    return open_results(swept.experiment).predictions()[place.run.fold, place.run.schedule][place.number - 1]
+    return find_results(swept.experiment).results.predictions(place.run)[place.number - 1]
 
 
 @pytest.fixture
@@ -72,13 +75,15 @@ def store(swept: Swept) -> Iterator[MlflowClient]:
 
 
 def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept, store: MlflowClient) -> None:
-    states = {state.fold: state for state in open_results(swept.experiment).states() if state.schedule == "firm"}
-    curves = {fold: state.history["validation_macro_f1"] for fold, state in states.items()}
+    states = {
+        key.fold: state for key, state in find_results(swept.experiment).states().items() if key.schedule == "firm"
+    }
+    curves = {fold: dict(enumerate(state.curves[VALIDATION].tolist(), 1)) for fold, state in states.items()}
     best = max(value for curve in curves.values() for value in curve.values())
     fold = min(fold for fold, curve in curves.items() if best in curve.values())
     number = min(number for number, value in curves[fold].items() if value == best)
     version = store.get_model_version("tiny", "1")
-    test = states[fold].history["test_macro_f1"][number]
+    test = states[fold].curves[TEST][number - 1]
     assert {name: value for name, value in version.tags.items() if name != "rsrl.key"} == {
         "experiment": "tiny",
         "schedule": "firm",
@@ -109,26 +114,26 @@ class Logged:
     def __init__(self, curves: dict[int, tuple[list[float] | None, list[float]]]) -> None:
         self._curves = curves
 
-    def runs(self) -> dict[tuple[int, str], TrackedRun]:
+    def runs(self) -> dict[TrialKey, TrackedRun]:
         return {
-            (fold, "firm"): TrackedRun(
+            TrialKey(fold, "firm"): TrackedRun(
                 f"run {fold}",
                 fold,
                 "firm",
                 "RUNNING",
                 "",
                 len(test),
-                ("test_macro_f1",) if validation is None else ("validation_macro_f1", "test_macro_f1"),
+                (TEST,) if validation is None else (VALIDATION, TEST),
+                {},
                 {},
                 "",
             )
             for fold, (validation, test) in self._curves.items()
         }
 
-    def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
-        curve = self._curves[run.fold][metric == "test_macro_f1"]
-        assert curve is not None
-        return dict(enumerate(curve, start=1))
+    def curve(self, run: TrackedRun, metric: str) -> Any:
+        curve = self._curves[run.fold][metric == TEST]
+        return np.full(run.rounds, np.nan) if curve is None else np.array(curve)[: run.rounds]
 
 
 @pytest.mark.parametrize(
@@ -167,14 +172,11 @@ class Logged:
     ],
     ids=["best fold", "fold given", "ties to the first fold", "rounds that the file asks for", "by test photos"],
 )
-def test_the_rule_of_choosing(
-    curves: dict[int, Any], fold: int | None, chosen: tuple[Any, ...], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rule_of_choosing(curves: dict[int, Any], fold: int | None, chosen: tuple[Any, ...], said: str) -> None:
     tracker: Any = Logged(curves)
-    monkeypatch.setattr(registry, "find_sweep", lambda *_: (None, []))
-    monkeypatch.setattr(registry, "find_trials", lambda *_: tracker.runs())
+    runs = {key: cut(run, 3) for key, run in tracker.runs().items()}
     experiment = Experiment("x", "photos.csv", {"firm": {1: 0.5}}, rounds=3)
-    choice = registry.choose(tracker, experiment, "firm", fold)
+    choice = registry.choose(Found(tracker, next(iter(runs.values())), runs, (), True), experiment, "firm", fold)
     found = (choice.run.fold, choice.number, choice.validation, choice.test)
     assert found == pytest.approx(chosen, nan_ok=True)
     assert str(choice).endswith(said)
@@ -372,8 +374,9 @@ def test_a_changed_recipe_is_said(swept: Swept, tmp_path: Path) -> None:
 
 def test_weights_that_are_gone_are_made_again_as_the_message_says(swept: Swept) -> None:
     experiment, archive = swept.experiment, Archive(swept.experiment.storage)
-    choice = registry.choose(open_results(experiment), experiment, "none", 0)
-    key = open_results(experiment).archive_key(choice.run, choice.number)
+    found = find_results(experiment)
+    choice = registry.choose(found, experiment, "none", 0)
+    key = found.results.archive_key(choice.run, choice.number)
     assert key is not None
     before = archive.read_weights(key)
     assert before is not None

@@ -21,8 +21,9 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import Outcome, run_sweep
 from rsrl_ray.sweep.recorder import Recorder
-from rsrl_ray.tracking.read import open_results
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.read import TrackedRun
+from rsrl_ray.tracking.stores import mlflow_uri
 
 KNOBS: dict[str, Any] = {
     "folds": {"count": 2, "validation": 0.2, "use": [0]},
@@ -135,7 +136,14 @@ def at_first_result(patch: pytest.MonkeyPatch, strike: Callable[[], object]) -> 
 
 
 def tables(file: Path) -> Tables:
-    return open_results(read_experiment(file)).predictions()
+    """Every round of the file's trials as MLflow holds it."""
+    found = find_results(read_experiment(file))
+    return {key: found.results.predictions(run) for key, run in found.trials.items()}
+
+
+def states(file: Path) -> dict[str, TrackedRun]:
+    """The file's trials by schedule, where it has one fold."""
+    return {key.schedule: run for key, run in find_results(read_experiment(file)).trials.items()}
 
 
 def assert_same_bits(first: Tables, second: Tables) -> None:

@@ -16,7 +16,6 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.launch import Outcome, run_sweep
-from rsrl_ray.tracking.read import open_results
 
 pytestmark = pytest.mark.usefixtures("keys")
 KNOBS: dict[str, Any] = {"schedules": {"firm": {1: 0.5}, "none": {1: 0.0}}, "rounds": 2}
@@ -75,7 +74,7 @@ def test_a_sweep_its_resume_and_its_analysis(
     assert len(swept(file).finished) == 4  # replayed from the bucket
     assert stored(root) == first
     assert cli.main(["analyze", str(file), "--out", str(tmp_path / "analysis")]) == 0
-    ours, theirs = (open_results(read_experiment(where)).predictions() for where in (file, local))
+    ours, theirs = (tables(where) for where in (file, local))
     assert ours.keys() == theirs.keys()
     for trial, rounds in ours.items():
         for number, table in enumerate(rounds):

@@ -20,6 +20,7 @@ from sweep.sweeping import (
     bits,
     entries,
     start_driver,
+    states,
     statuses,
     swept,
     wait_for,
@@ -27,7 +28,6 @@ from sweep.sweeping import (
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
-from rsrl_ray.tracking.read import open_results
 
 PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
@@ -112,9 +112,9 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 1, printed
     assert "trials: 1 finished, 1 failed" in printed
-    states = {state.schedule: state for state in open_results(read_experiment(file)).states()}
-    assert (states["firm"].status, states["none"].status) == ("FAILED", "FINISHED")
-    assert states["firm"].reason.startswith("round 1 failed 3 times: ")
+    trials = states(file)
+    assert (trials["firm"].status, trials["none"].status) == ("FAILED", "FINISHED")
+    assert trials["firm"].reason.startswith("round 1 failed 3 times: ")
     assert statuses(read_experiment(file)) == ["FAILED", "FAILED", "FINISHED"]
     assert f"fold 0, firm failed in round 1: {states['firm'].reason.partition(': ')[2]}" in printed
     archive = bits(Path(read_experiment(file).storage))

@@ -20,6 +20,7 @@ from sweep.sweeping import (
     children,
     entries,
     start_driver,
+    states,
     statuses,
     swept,
     tables,
@@ -28,7 +29,6 @@ from sweep.sweeping import (
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.tracking.read import open_results
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -172,7 +172,7 @@ def test_a_trial_that_diverges_says_so_and_the_others_go_on(experiment_file: Wri
     assert "round 1" in said
     assert "learning_rate" in said
     assert said in " ".join(printed.split())
-    (state,) = open_results(read_experiment(file)).states()
+    state = states(file)["none"]
     assert (state.status, state.reason) == ("FAILED", said)
 
 

@@ -21,7 +21,6 @@ from sweep.sweeping import bits, children, statuses, swept
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.tracking import write as tracking
-from rsrl_ray.tracking.read import open_results
 
 Start = Callable[[], subprocess.Popen[bytes]]
 
@@ -109,7 +108,7 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
         for metric in run.data.metrics:
             points = client.get_metric_history(run.info.run_id, metric)
             assert [point.step for point in points] == [1, 2, 3, 4], metric
-    rounds = open_results(experiment).predictions()
+    rounds = tables(file)
     assert {trial: len(tables) for trial, tables in rounds.items()} == dict.fromkeys(rounds, 4)
 
 
@@ -150,5 +149,5 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
     log = children(read_experiment(file))
     assert set(log.step) == {1, 2} and not log.duplicated(["run", "metric", "step"]).any()
     assert bits(Path(read_experiment(file).storage)) == archive
-    rounds = open_results(read_experiment(file)).predictions()
+    rounds = tables(file)
     assert {trial: len(tables) for trial, tables in rounds.items()} == {(0, "firm"): 2}

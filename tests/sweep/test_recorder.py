@@ -16,7 +16,7 @@ from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.writer import Writer
-from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.find import find_results
 
 
 def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
 
     monkeypatch.setattr(tracker, "log_rounds", watched)
     held = threading.Event()
-    writing = Recorder(task, tracker, open_sweep, trials, None)
+    writing = Recorder(task, tracker, open_sweep, trials, None, print)
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
     trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
@@ -95,10 +95,11 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     assert writing.close("FINISHED") == (0, "")
     assert [number for numbers in logged for number in numbers] == list(range(1, 13))
     assert max(map(len, logged)) == ROUNDS_AT_ONCE
-    tables = open_results(experiment).predictions()[0, "firm"]
+    found = find_results(experiment)
+    (run,) = found.trials.values()
+    tables = found.results.predictions(run)
     for number, table in enumerate(tables, start=1):
         logits = np.random.default_rng(number).normal(size=(photos, 5)).astype(np.float32)
         np.testing.assert_array_equal(table.filter(like="logit_"), logits)
-    (run,) = open_results(experiment).trial_runs(open_results(experiment).sweep_runs()[0].id)
     points = MlflowClient(f"sqlite:///{experiment.storage}/mlflow.db").get_metric_history(run.id, "test_macro_f1")
     assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rsrl_ray.vision.table import Problem, read_table
+from rsrl_ray.vision.table import Problem, photo_sources, read_table
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_paths_and_uris(tmp_path):
     path = tmp_path / "photos.csv"
     path.write_text("image,score\n/x/./a.jpg,1\nfile:///x/a%20b.jpg,1\ns3://bucket/a b#1.jpg,1\n,1\n")
     assert read_table(path).sources == ("/x/a.jpg", "/x/a b.jpg", "s3://bucket/a b#1.jpg", "")
+    assert photo_sources(path, ["s3://bucket/a b#1.jpg"]) == {"s3://bucket/a b#1.jpg": "s3://bucket/a b#1.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,27 @@ def test_folder_per_score(tmp_path):
     assert table.lines is None and table.where(2) == "10/b.jpg"
     assert [str(problem) for problem in table.problems] == ["good: the folder's name is not an integer score"]
     assert table.notes == ("not read: 1 files that lie beside the folders of scores",)
+
+
+@pytest.mark.parametrize("name", ["photos.csv", "photos.PARQUET", "AVA.txt", "photos", "folder.csv"])
+def test_where_a_photo_lies_is_known_with_and_without_the_table(tmp_path, monkeypatch, name):
+    if name.endswith("PARQUET"):
+        pq.write_table(pa.table({"image": ["3/a.jpg"], "score": [3]}), tmp_path / name)
+    elif name == "photos.csv":
+        (tmp_path / name).write_text("image,score\n3/a.jpg,3\n")
+    elif name == "AVA.txt":
+        (tmp_path / name).write_text("1 7 0 0 9 0 0 0 0 0 0 0\n")
+    else:
+        (tmp_path / name / "3").mkdir(parents=True)
+        (tmp_path / name / "3" / "a.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    table = read_table(tmp_path / name)
+    folder = tmp_path / name if name in ("photos", "folder.csv") else tmp_path
+    assert table.sources == (str(folder / table.images[0]),)
+    assert photo_sources(name, table.images) == dict(zip(table.images, table.sources, strict=True))
+    if name == "photos.csv":
+        (tmp_path / name).unlink()
+        assert photo_sources(name, ["3/a.jpg"]) == {"3/a.jpg": table.sources[0]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""Names of schedules and photos as names of files that any disk takes."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+_PLAIN = re.compile(r"\w[\w.-]*(?<!\.)", re.ASCII)
+_TAKEN = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # devices of Windows
+_LONGEST = 120  # characters: with what is put before and after, below the 255 bytes that disks allow
+
+
+def file_names(names: Iterable[str], folders: bool = False) -> dict[str, str]:
+    """The name of a file for every name, no two alike, also where a disk does not tell A from a.
+
+    A name of letters, digits, dots, hyphens and underscores stays as it is; of others, these characters stay, behind
+    a digest of the whole name. Where two names differ in case only, the later one has a digest too.
+
+    folders : a slash in a plain name parts folders, as in a photo's name relative to its table.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        file = name if _is_plain(name, folders) and name.lower() not in taken else _marked(name)
+        found[name] = file
+        taken.add(file.lower())
+    return found
+
+
+def _is_plain(name: str, folders: bool) -> bool:
+    parts = name.split("/") if folders else [name]
+    return len(name) <= _LONGEST and all(_PLAIN.fullmatch(part) and not _TAKEN.fullmatch(part) for part in parts)
+
+
+def _marked(name: str) -> str:
+    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{digest}-{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('._')[-80:]}"

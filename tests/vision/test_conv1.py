@@ -1,0 +1,21 @@
+"""Maps of a first convolution."""
+
+import numpy as np
+
+from rsrl_ray.vision.conv1 import conv1_maps
+from rsrl_ray.vision.network import Conv1
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def test_maps_of_a_batch_pixel_by_pixel() -> None:
+    generator = np.random.default_rng(3)
+    pixels = generator.integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
+    weight, bias = (generator.normal(0, 0.3, shape).astype(np.float32) for shape in ((5, 3, 3, 2), (5,)))
+    maps = conv1_maps(pixels, Conv1(weight, bias, (2, 1), (0, 1)))
+    assert maps.dtype == np.float64 and maps.shape == (2, 5, 2, 7)
+    inputs = np.pad((pixels / 255 - MEAN) / STD, [(0, 0), (0, 0), (1, 1), (0, 0)])
+    for y, x in np.ndindex(2, 7):
+        patch = inputs[:, 2 * y : 2 * y + 3, x : x + 2]
+        expected = np.einsum("kchw,bhwc->bk", weight.astype(np.float64), patch) + bias
+        np.testing.assert_allclose(maps[:, :, y, x], expected, rtol=0, atol=1e-12)
