@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import predictions, round_metrics
-from rsrl_ray.tracking.write import Round, Tracker, Trial
+from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]
@@ -48,8 +49,8 @@ def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
             "schedules": {"firm": {1: 0.5}, "none": {1: 0.0}},
         }
         experiment = Experiment(**values | knobs)
-        tracker = Tracker(str(experiment.mlflow), experiment.name, (store / "artifacts").as_uri())
-        tracker.open_sweep(f"{experiment.name}-{experiment.seed}", recipe(experiment), "", {})
+        tracker = Tracker(str(experiment.mlflow), experiment.name, (store / "artifacts").as_uri(), print)
+        tracker.open_sweep(SweepRun(f"{experiment.name}-{experiment.seed}", recipe(experiment), "", {}, {}))
         return experiment, tracker
 
     return opened
@@ -57,7 +58,8 @@ def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
 
 def trial(experiment: Experiment, fold: int, schedule: str) -> Trial:
     text = str(experiment.schedule(schedule))
-    return Trial(f"{experiment.name} {fold} {schedule} {text} {experiment.seed}", fold, schedule, {"thresholds": text})
+    name = f"{experiment.name} {fold} {schedule} {text} {experiment.seed}"
+    return Trial(name, TrialKey(fold, schedule), {"thresholds": text})
 
 
 def table(fold: int, number: int) -> pd.DataFrame:
@@ -81,6 +83,7 @@ def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numb
             write_round(folder, table(fold, number), CONV1, "a round")
 
         done = Round(number, values, "", f"key{number}", 1000.0 + number, write)
+        tracker.take_up(trial(experiment, fold, schedule), [f"key{one}" for one in range(1, number + 1)], Origin())
         tracker.log_rounds(trial(experiment, fold, schedule), [done])
 
 
@@ -118,7 +121,7 @@ def test_a_sweep_on_its_way_is_read_as_far_as_it_is(begin: Begin) -> None:
     log(experiment, tracker, 0, "firm", [1, 2])
     tracker.end_trial(trial(experiment, 0, "firm"), "FAILED", "the loss is not finite")
     log(experiment, tracker, 0, "none", [1])
-    tracker.rounds_logged(trial(experiment, 1, "none"))  # begun, no round yet
+    tracker.take_up(trial(experiment, 1, "none"), [], Origin())  # begun, no round yet
     sweep = read_sweep(experiment)
     assert {key: (found.status, len(found.metrics)) for key, found in sweep.trials.items()} == {
         (0, "firm"): ("FAILED", 2),
@@ -181,8 +184,6 @@ def test_the_sweep_of_the_files_recipe_is_read_not_merely_the_newest(begin: Begi
     log(other, later, 0, "firm", [1])
     assert len(read_sweep(experiment).trials[0, "firm"].metrics) == 2
     assert len(read_sweep(other).trials[0, "firm"].metrics) == 1
-    elsewhere = dataclasses.replace(experiment, network=dataclasses.replace(experiment.network, weights="/there.pt"))
-    assert read_sweep(elsewhere).run_id == read_sweep(experiment).run_id
     third = dataclasses.replace(experiment, seed=2)
     sweep = read_sweep(third)
     assert len(sweep.trials[0, "firm"].metrics) == 1
@@ -195,12 +196,12 @@ def test_without_a_sweep_or_a_round_there_is_nothing_to_read(begin: Begin, tmp_p
     experiment, tracker = begin()
     with pytest.raises(ValueError, match=f"no round of {experiment.name} is logged yet"):
         read_sweep(experiment)
-    tracker.rounds_logged(trial(experiment, 0, "firm"))
+    tracker.take_up(trial(experiment, 0, "firm"), [], Origin())
     with pytest.raises(ValueError, match=f"no round of {experiment.name} is logged yet"):
         read_sweep(experiment)
-    with pytest.raises(ValueError, match="no sweep of unknown is in MLflow yet"):
+    with pytest.raises(ValueError, match="no results of unknown yet"):
         read_sweep(dataclasses.replace(experiment, name="unknown"))
-    with pytest.raises(ValueError, match="no results in"):
+    with pytest.raises(ValueError, match="no results of"):
         read_sweep(dataclasses.replace(experiment, mlflow=None, storage=str(tmp_path)))
 
 

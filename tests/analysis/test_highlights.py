@@ -16,7 +16,10 @@ from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Pair, Question
 from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
-from rsrl_ray.tracking.write import Round, Tracker, Trial, mlflow_uri
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.find import photos_digest
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
 from rsrl_ray.vision.network import Conv1
 from rsrl_ray.vision.photos import decode_photo
 
@@ -87,8 +90,9 @@ def experiment(tmp_path_factory):
         storage=str(folder),
         network=Network("small", "none", SIZE),
     )
-    tracker = Tracker(mlflow_uri(made), made.name, (folder / "artifacts").as_uri())
-    tracker.open_sweep("sweep-0", recipe(made), "", {})
+    tracker = Tracker(mlflow_uri(made), made.name, (folder / "artifacts").as_uri(), print)
+    photos = photos_digest((image, 3) for image in images)
+    tracker.open_sweep(SweepRun("sweep-0", recipe(made), "", {}, {"rsrl.photos": photos}))
     table = predictions(images)
     for fold, schedule in [
         (0, "paper"),
@@ -101,7 +105,7 @@ def experiment(tmp_path_factory):
     ]:
         steps = made.schedule(schedule).steps
         text = "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in steps)
-        trial = Trial(f"{fold}-{schedule}", fold, schedule, {"thresholds": text})
+        trial = Trial(f"{fold}-{schedule}", TrialKey(fold, schedule), {"thresholds": text})
         last = 1 if (fold, schedule) in {(2, "none"), (3, "paper")} else ROUNDS[schedule]
         for number in range(1, last + 1):
 
@@ -111,6 +115,7 @@ def experiment(tmp_path_factory):
                 table.to_parquet(path / "predictions.parquet")
 
             values = {"validation_macro_f1": F1[number], "test_macro_f1": 0.1}
+            tracker.take_up(trial, [f"key{one}" for one in range(1, number + 1)], Origin())
             tracker.log_rounds(trial, [Round(number, values, "", f"key{number}", 1000.0, write)])
     return made
 

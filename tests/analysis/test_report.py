@@ -14,7 +14,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.tracking.find import find_results
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.picture import read_bytes
 
 Said = pytest.CaptureFixture[str]

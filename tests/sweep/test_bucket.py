@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from sweep.servers import KEYS, Proxy, place, proxied, s3_server, stored
-from sweep.sweeping import at_first_result
+from sweep.sweeping import at_first_result, tables
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from rsrl_ray.config import recipe
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep import launch
@@ -63,7 +64,15 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0)
     archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
-    return {"round": number, "key": f"{number:02d}", "parent_key": f"{number - 1:02d}", "note": "", **numbers}
+    return {
+        "round": number,
+        "key": f"{number:02d}",
+        "parent_key": f"{number - 1:02d}",
+        "note": "",
+        "device": "",
+        "versions": "",
+        **numbers,
+    }
 
 
 def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
@@ -74,7 +83,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     experiment, console = read_experiment(file, []), Console(file=io.StringIO())
     task = launch._prepare(experiment, console, skip_bad=False, joined=False)
     trials = launch._trials(task)
-    tracker, open_sweep = launch._open_tracker(task, "sweep", {}, console)
+    tracker, open_sweep = launch._open_tracker(task, "sweep", recipe(experiment), print)
     logged: list[list[int]] = []
     log_rounds = tracker.log_rounds
 

@@ -30,7 +30,7 @@ from sweep.servers import KEYS, Proxy, free_port, logged, place, proxied, s3_ser
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.summary import summarise
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.stores import mlflow_uri
 
 SECONDS = float(os.environ.get("RSRL_SOAK_S", 0))
 SEED = int(os.environ.get("RSRL_SOAK_SEED", time.time_ns() % 1_000_000))
