@@ -7,6 +7,7 @@ TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's
 OPENED = "rsrl.opened"  # a sweep's place among the experiment's, in the order in which they were taken up last
 LOGGED = "rsrl.rounds_logged"  # how many rounds of a trial are wholly logged
 DRIVER = "rsrl.driver"  # the process that sweeps: host:pid
+LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, host:pid:random
 REASON = "rsrl.reason"  # why a trial failed
 KEY = "rsrl.key"  # of a registered model: its round in the archive
 

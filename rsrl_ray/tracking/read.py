@@ -15,8 +15,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.store.locks import is_alive
 from rsrl_ray.tracking.names import DATABASE, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
-from rsrl_ray.tracking.write import Tracker, is_alive, mlflow_uri
+from rsrl_ray.tracking.write import Tracker, mlflow_uri
 
 T = TypeVar("T")
 

@@ -6,10 +6,8 @@ twice is stored once: timestamps come from the archived rounds.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,9 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.store.location import Location, sqlite_uri
+from rsrl_ray.store.locks import is_alive, locked, process
+from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
     DATABASE,
     DRIVER,
@@ -69,12 +70,13 @@ def mlflow_uri(experiment: Experiment) -> str:
     """Where the experiment is tracked: its ``mlflow``, or the SQLite file in a storage directory."""
     if experiment.mlflow is not None:
         return experiment.mlflow
-    if "://" in experiment.storage:
+    storage = Location(experiment.storage)
+    if storage.is_uri:
         raise ValueError(
-            f"mlflow: with storage in {experiment.storage}, give the URI of a tracking server; "
+            f"mlflow: with storage in {storage}, give the URI of a tracking server; "
             "its default, a SQLite file in storage, needs a directory"
         )
-    return f"sqlite:///{Path(experiment.storage, DATABASE)}"
+    return sqlite_uri(storage.path / DATABASE)
 
 
 def settle_mlflow() -> None:
@@ -91,23 +93,36 @@ def settle_mlflow() -> None:
 class Tracker:
     """The MLflow store of one experiment. Only the sweep's driver writes to it."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
-        """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None."""
+    def __init__(self, uri: str, experiment: str, artifacts: str | None = None, take_over: bool = False) -> None:
+        """``artifacts`` is where a new experiment's artifacts go; the server decides where it is None.
+
+        ``take_over``: the experiment from another sweep that may have crashed, see `Lease`.
+        """
         settle_mlflow()
         with _alone(uri):
             self._client = MlflowClient(tracking_uri=uri)
         self._experiment, self._artifacts = experiment, artifacts
         self._sweep = ""
         self._runs: dict[str, str] = {}
+        self._lease: Lease | None = None
+        self._take_over = take_over
 
     def open_sweep(self, sweep: str, params: Mapping[str, Any], note: str, files: Mapping[str, str]) -> None:
         """Find or make the sweep's parent run and mark it running, once. ``files``: artifacts by name, as text.
 
         Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
         process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
+
+        Raises
+        ------
+        ValueError
+            Where another process sweeps into this experiment, or it was deleted.
         """
         if self._sweep:
             return
+        if self._lease is None:
+            self._lease = Lease(self._client, self._experiment_id(), self._take_over)
+        self._lease.take()
         for parent in self._sweeps("RUNNING"):
             found = parent.data.tags[SWEEP]
             if found == sweep or not is_alive(parent.data.tags.get(DRIVER, "")):
@@ -117,7 +132,7 @@ class Tracker:
         self._runs[""] = run_id
         self._client.update_run(run_id, status="RUNNING")
         place = str(1 + max(map(_opened, self._sweeps())))
-        tags = {DRIVER: f"{socket.gethostname()}:{os.getpid()}", OPENED: place, MLFLOW_RUN_NOTE: note}
+        tags = {DRIVER: process(), OPENED: place, MLFLOW_RUN_NOTE: note}
         known = self._client.get_run(run_id).data.params  # MLflow refuses a second value, such as a file's new path
         new = {name: value for name, value in params.items() if name not in known}
         self._client.log_batch(run_id, params=_params(new), tags=_tags(tags))
@@ -159,8 +174,10 @@ class Tracker:
         self._client.set_terminated(run_id, status)
 
     def end_sweep(self, status: str) -> None:
-        """End the parent run: FINISHED, FAILED or KILLED."""
+        """End the parent run: FINISHED, FAILED or KILLED; the experiment is free for another sweep."""
         self._client.set_terminated(self._runs[""], status)
+        if self._lease is not None:
+            self._lease.release()
 
     def newest(self) -> tuple[str, dict[str, str]] | None:
         """Id and recipe of the sweep of this experiment that was taken up last, or None."""
@@ -228,28 +245,14 @@ class Tracker:
         return str(found.experiment_id)
 
 
-def is_alive(driver: str) -> bool:
-    """Whether a sweep's process may still run: it does here, or it is another machine's, which cannot be seen."""
-    host, _, process = driver.rpartition(":")
-    if host != socket.gethostname() or not process.isdigit():
-        return host != ""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 @contextlib.contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
-    with contextlib.ExitStack() as held:
-        if uri.startswith("sqlite:///"):
-            path = uri.removeprefix("sqlite:///").partition("?")[0]
-            with contextlib.suppress(OSError):  # where nothing can be written nothing is made
-                fcntl.flock(held.enter_context(open(f"{path}.lock", "w")), fcntl.LOCK_EX)
+    database = Location(uri).database
+    if database is None:
+        yield
+        return
+    with locked(database.with_name(f"{database.name}.lock"), wait=True):  # where nothing can be written nothing is made
         yield
 
 
