@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -136,11 +137,13 @@ def _connect(joins: bool) -> None:
 def _signals_left_alone() -> Iterator[None]:
     """Ray's start as one that changes no handler of SIGTERM, and whose processes no SIGHUP of a terminal reaches.
 
-    Ray's handler would end the process at once. Its processes are in the terminal's group, as this one is, and would
-    be gone before this one has ended the sweep; they inherit what is blocked here.
+    Ray has two handlers, one of Python's and one of C++, that end the process at once. Its processes are in the
+    terminal's group, as this one is, and would be gone before this one has ended the sweep; what is blocked here they
+    inherit.
     """
     set_handler, before = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    if before is not signal.SIG_DFL:  # whoever has not said what SIGTERM is to do has Ray's way
+    kept = callable(before) or before is signal.SIG_IGN  # whoever has not said what SIGTERM is to do has Ray's way
+    if kept:
         utils.set_sigterm_handler = lambda handler: None
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
@@ -148,6 +151,8 @@ def _signals_left_alone() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         utils.set_sigterm_handler = set_handler
+        if kept and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _short_folder() -> str | None:
