@@ -138,7 +138,7 @@ class Experiment:
     resources: Resources = field(default_factory=Resources)
     archive: Archive = field(default_factory=Archive)
     mlflow: str | None = None
-    """MLflow tracking URI; by default a SQLite file in storage."""
+    """MLflow tracking URI, a path in it relative to the experiment file; by default a SQLite file in storage."""
 
     def schedule(self, name: str) -> Schedule:
         """The named schedule, one threshold for each majority class."""

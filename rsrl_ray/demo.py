@@ -17,6 +17,7 @@ from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import round_metrics
+from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
 PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
@@ -48,14 +49,14 @@ def prepare(folder: Path, seed: int = 0) -> Path:
     if not photos.exists():
         folder.mkdir(parents=True, exist_ok=True)
         table = labels(np.random.default_rng([seed, 0]))
-        _write(shifted, table.to_csv(index=False))
+        write_whole(shifted, table.to_csv(index=False))
         images.mkdir(exist_ok=True)
         pictures = graded(table["true_score"].to_numpy(), np.random.default_rng([seed, 1]))
         for name, picture in zip(table["image"], pictures, strict=True):
             picture.save(folder / name, quality=92)
-        _write(photos, table[["image", "score"]].to_csv(index=False))
+        write_whole(photos, table[["image", "score"]].to_csv(index=False))
     if not experiment.exists():
-        _write(experiment, _quickstart())
+        write_whole(experiment, _quickstart())
     return experiment
 
 
@@ -117,13 +118,6 @@ def _quickstart() -> str:
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
     return (Path(__file__).parents[1] / "experiments" / EXPERIMENT).read_text(encoding="utf-8")
-
-
-def _write(path: Path, content: str) -> None:
-    """Write a file so that it appears whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)
@@ -201,7 +195,7 @@ def render(outcome: Outcome) -> Group:
     for line in outcome.lines:
         scores = (f"{score:.3f}" for score in (line.first, line.chosen, line.last))
         drops = (f"{line.dropped:,}", f"{line.shifted:.1%}") if line.dropped else ("0", "")
-        table.add_row(line.schedule, str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
+        table.add_row(Text(line.schedule), str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
     note = (
         "chosen: the round that is best on the validation photos; photos: how many it was trained on; dropped: photos, "
         "counted in every round and fold; shifted: share of these whose label was shifted by one on purpose."

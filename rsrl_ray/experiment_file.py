@@ -1,16 +1,21 @@
 """Experiment files: YAML and command line to an `Experiment`, by jsonargparse."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from rsrl_ray.config import Experiment, check
+from rsrl_ray.store.location import Location, sqlite_uri
 
 T = TypeVar("T")
+
+NAMES = {"network.weights": ("imagenet", "none"), "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
 
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:
@@ -24,7 +29,8 @@ def experiment_parser(**kwargs: Any) -> ArgumentParser:
 def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and check an experiment file; ``overrides`` are command-line words such as ``--rounds 3``.
 
-    Paths in the file are relative to the file, those among the overrides to the working directory.
+    Paths in the file, also those of ``mlflow``, are relative to the file, those among the overrides to the working
+    directory.
 
     Raises
     ------
@@ -67,10 +73,51 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
 
 def _resolve(knobs: Namespace, folder: Path) -> None:
     """Make the paths among the knobs absolute; URIs and names stay."""
-    for knob in ("photos", "storage", "network.weights"):
+    for knob in ("photos", "storage", "network.weights", "mlflow"):
         value = knobs[knob]
-        if "://" not in value and not (knob == "network.weights" and value in ("imagenet", "none")):
-            knobs[knob] = str((folder / Path(value).expanduser()).resolve())
+        if value is None or value in NAMES.get(knob, ()):
+            continue
+        knobs[knob] = _store(value, folder) if knob == "mlflow" else _path(value, folder)
+        try:
+            knobs[knob].encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{knob}: {value!r} is not UTF-8, which MLflow needs; rename the folder") from error
+
+
+def _path(value: str, folder: Path) -> str:
+    """The absolute path, a file:// URI's too; any other URI stays."""
+    if re.match("file:///", value, re.IGNORECASE):
+        value = unquote(urlsplit(value, allow_fragments=False).path)
+    if Location(value).is_uri:
+        return value
+    return str((folder / os.path.expanduser(value)).resolve())
+
+
+def _store(value: str, folder: Path) -> str:
+    """MLflow's store with its path made absolute: an SQLite file's, or the folder of a file store."""
+    database = Location(value).database
+    if database is not None:
+        return value if database.is_absolute() else sqlite_uri(_place(value, database, folder)) + _options(value)
+    if re.match(r"file:(?!//)", value, re.IGNORECASE):
+        value = unquote(value[len("file:") :])
+    if re.match("[a-zA-Z][a-zA-Z0-9+.-]*:", value):  # a server, a database or another kind of store of MLflow's
+        return value
+    return _place(value, Path(os.path.expanduser(value)), folder).as_uri()
+
+
+def _options(uri: str) -> str:
+    return "".join(uri.partition("?")[1:])
+
+
+def _place(value: str, path: Path, folder: Path) -> Path:
+    """Where a store's path leads from ``folder``. Until version 0.1 it was taken from the working directory."""
+    place, before = (folder / path).resolve(), path.resolve()
+    if before.exists() and not place.exists():
+        raise ValueError(
+            f"mlflow: {value} is relative to the experiment file and means {place}, which is not there, but {before} "
+            "is: move it there, or write its absolute path into the file"
+        )
+    return place
 
 
 def _plain(value: T) -> T:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
@@ -62,10 +63,40 @@ def save(folder: Path, weights: Mapping[str, NDArray[Any]], settings: Settings) 
 
 def _load_pyfunc(folder: str) -> ScoringModel:
     """MLflow's name for how a model is loaded."""
-    settings = json.loads(Path(folder, SETTINGS).read_text("utf-8"))
-    settings["scores"] = tuple(settings["scores"])
-    weights = safetensors.numpy.load(Path(folder, WEIGHTS).read_bytes())
-    return ScoringModel(Scorer(dict(weights), Settings(**settings)))
+    return load(Path(folder))
+
+
+def load(folder: Path) -> ScoringModel:
+    """Read what `save` has written. Raises ValueError where it is damaged."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+        settings["scores"] = tuple(settings["scores"])
+        checked = Settings(**settings)
+        if not _holds_together(checked):
+            raise ValueError("a value is not what it should be")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{SETTINGS} is damaged ({error!r})") from error
+    try:
+        weights = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{WEIGHTS} is damaged ({error})") from error
+    try:
+        return ScoringModel(Scorer(dict(weights), checked))
+    except (ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
+        cause = next(iter(str(error).splitlines()), "")
+        raise ValueError(f"{SETTINGS} and {WEIGHTS} do not fit together ({cause})") from error
+
+
+def _holds_together(settings: Settings) -> bool:
+    numbers = (settings.image_size, settings.threads, *settings.scores)
+    return (
+        all(type(number) is int for number in numbers)
+        and min(settings.image_size, settings.threads) > 0
+        and isinstance(settings.backbone, str)
+        and settings.precision in ("bf16", "fp32")
+        and settings.membership in ("sigmoid", "centred", "softmax")
+        and settings.device in ("cpu", "cuda")
+    )
 
 
 def _bytes_of(row: Mapping[Any, Any]) -> bytes:

@@ -1,13 +1,13 @@
-"""What commands show at the terminal."""
+"""What commands show at the terminal. What comes from data is never markup: it is shown as it is, see `cell`."""
 
 import contextlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +21,35 @@ from rsrl_ray.vision.photos import Examination
 SHOWN = 50  # photos of a long table
 
 
+def make_console() -> Console:
+    """The console of a command: text is text, and no brackets or colons in it mean anything."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def visible(text: str) -> str:
+    """The text with control characters and bytes that are no UTF-8 as escapes, so that a terminal shows them."""
+    return "".join(
+        mark.encode("unicode_escape").decode() if unicodedata.category(mark) in ("Cc", "Cs") and mark != "\n" else mark
+        for mark in text
+    )
+
+
+def cell(text: object, style: str = "") -> Text:
+    """A piece of text as it is, in a style of rich."""
+    return Text(visible(str(text)), style)
+
+
+def say(console: Console, *parts: object) -> None:
+    """Print a line: `cell` of each part; not broken, so that paths and commands in it can be copied."""
+    line = Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts))
+    console.print(line, highlight=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def photo_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for what is done with photos, one line a stage; it leaves no trace."""
     columns = (
-        TextColumn("{task.description} photos"),
+        TextColumn("{task.description} photos", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -49,19 +73,19 @@ def examination(found: Examination, source: str | Path) -> Group:
         table.add_column(column, justify="left" if column == "" else "right")
     for score, count in zip(scores, counts, strict=True):
         bar = "█" * max(1, round(40 * count / counts.max()))
-        table.add_row(str(score), f"{count:,}", f"{count / counts.sum():.1%}", f"[cyan]{bar}[/]")
-    lines = [Text(f"note: {note}", "yellow") for note in found.notes]
-    lines += [Text(str(problem), "red") for problem in found.problems]
+        table.add_row(str(score), f"{count:,}", f"{count / counts.sum():.1%}", cell(bar, "cyan"))
+    lines = [cell(f"note: {note}", "yellow") for note in found.notes]
+    lines += [cell(problem, "red") for problem in found.problems]
     if found.problems:
         end = f"{len(found.problems):,} problems. Mend the table, or leave these photos out: rsrl sweep ... --skip_bad"
     else:
         end = f"{len(found.images):,} photos, nothing wrong."
-    return Group(Text(str(source), "bold"), table, *lines, Text(end))
+    return Group(cell(source, "bold"), table, *lines, Text(end))
 
 
 def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
-    table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
+    table = Table(box=None, pad_edge=False, title=cell(experiment.name), title_justify="left")
     for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
         left = column in ("schedule", "state")
         table.add_column(column, justify="left" if left else "right", no_wrap=not left)
@@ -69,7 +93,7 @@ def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Tab
     for key in expected:
         state = states.get(key)
         cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
-        table.add_row(str(key.fold), escape(key.schedule), *cells)
+        table.add_row(str(key.fold), cell(key.schedule), *cells)
     return table
 
 
@@ -99,7 +123,7 @@ def highlights(rows: pd.DataFrame) -> Table:
         numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
         agreement = f"{row['agreement']:.2f}" if pd.notna(row["agreement"]) else ""
         place = (str(row["photo"]), str(row["fold"]), str(row["schedule"]), f"{row['round']} - {row['against']}")
-        table.add_row(*map(escape, place), *numbers, agreement, escape(str(row["reason"])))
+        table.add_row(*map(cell, place), *numbers, agreement, cell(row["reason"]))
     return table
 
 
@@ -113,6 +137,6 @@ def scores(table: pd.DataFrame) -> Group:
     for row in pd.concat([first, bad.head(SHOWN)]).to_dict("records"):
         score = row["score"]
         numbers = ("", "") if row["error"] else (str(score), f"{row[f'probability_{score}']:.3f}")
-        shown.add_row(escape(str(row["photo"])), *numbers, escape(row["error"] or ""))
+        shown.add_row(cell(row["photo"]), *numbers, cell(row["error"] or ""))
     left = len(others) - len(bad.head(SHOWN))
     return Group(shown, *([Text(f"and {left:,} more")] if left else []))

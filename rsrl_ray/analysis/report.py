@@ -14,6 +14,7 @@ from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location
+from rsrl_ray.terminal import say
 from rsrl_ray.tracking.read import open_results
 
 
@@ -43,12 +44,12 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Co
         shown = tables(sweep, frames)
         write_page(Content(sweep, experiment, frames, shown, pictures, gallery), folder)
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
-    console.print(markdown(shown[0]), markup=False, highlight=False, soft_wrap=True)
+    say(console, markdown(shown[0]))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
     for sentence in (*sweep.missing, *frames.notes, *no_maps):
-        console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"page: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
-    console.print("written there, and to the sweep's run in MLflow", markup=False)
+        say(console, f"note: {sentence}")
+    say(console, f"page: {folder / 'index.html'}")
+    say(console, "written there, and to the sweep's run in MLflow")
 
 
 def default_folder(experiment: Experiment) -> Path:

@@ -3,13 +3,16 @@
 import argparse
 import contextlib
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rsrl_ray.cli.ending import lasting_output, stoppable
 from rsrl_ray.cli.models import highlight, register, score
+from rsrl_ray.store.location import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rsrl_ray.config import Experiment
     from rsrl_ray.sweep.launch import Outcome
 
+STOPPED = 130  # exit status: by Ctrl-C, or by what stands for it
 USAGE = """\
 rsrl COMMAND [...]
 
@@ -40,7 +44,11 @@ commands:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0 done, 1 failed trials, bad photos or a lost Ray, 2 a mistake, 130 stopped."""
+    """Run one command; its exit status.
+
+    0 done, 1 failed trials, bad photos or a lost Ray, 2 a mistake; 130 stopped by Ctrl-C, 143 by SIGTERM, 129
+    by SIGHUP.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
         "demo": _demo,
@@ -60,14 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in commands:
         print(f"rsrl: no command {words[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
-    try:
-        return commands[words[0]](words[1:])
-    except ValueError as error:
-        print(f"rsrl {words[0]}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what is done is kept, the same command goes on", file=sys.stderr)
-        return 130
+    with lasting_output(), stoppable() as stop:
+        try:
+            status = commands[words[0]](words[1:])
+            return stop.status if status == STOPPED else status
+        except ValueError as error:
+            print(f"rsrl {words[0]}: {redacted(str(error))}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("stopped; what is done is kept, the same command goes on", file=sys.stderr)
+            return stop.status
 
 
 def _demo(words: list[str]) -> int:
@@ -77,9 +87,10 @@ def _demo(words: list[str]) -> int:
     from rsrl_ray import demo
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.sweep.launch import run_sweep
+    from rsrl_ray.terminal import make_console
     from rsrl_ray.tracking.find import find_results
 
-    console = _console()
+    console = make_console()
     file = demo.prepare(folder)
     experiment = read_experiment(file)
     outcome = run_sweep(experiment, console)
@@ -98,10 +109,10 @@ def _check(words: list[str]) -> int:
     from rsrl_ray import terminal
     from rsrl_ray.vision.photos import check_photos
 
-    console = _console()
+    console = terminal.make_console()
     with terminal.photo_progress(console) as progress:
         found = check_photos(source, progress=progress)
-    console.print(terminal.examination(found, source), highlight=False, soft_wrap=True)
+    console.print(terminal.examination(found, source), soft_wrap=True)
     return 1 if found.problems else 0
 
 
@@ -110,20 +121,24 @@ def _sweep(words: list[str]) -> int:
 
     parser = experiment_parser(
         prog="rsrl sweep",
-        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--KNOB VALUE ...]",
+        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--take_over] [--KNOB VALUE ...]",
         description="Run a sweep; the same command again continues or extends it. Every knob below stands in the "
         "experiment file and can be given here over it.",
     )
     parser.add_argument("--skip_bad", action="store_true", help="Leave out photos that `rsrl check` finds bad.")
+    parser.add_argument(
+        "--take_over", action="store_true", help="Sweep though another process holds the experiment: it has crashed."
+    )
     file = _file(words, parser.print_help)
     if file is None:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
     from rsrl_ray.sweep.launch import run_sweep
+    from rsrl_ray.terminal import make_console
 
-    console = _console()
-    return _ended(file, experiment, run_sweep(experiment, console, knobs.skip_bad), console)
+    console = make_console()
+    return _ended(file, experiment, run_sweep(experiment, console, knobs.skip_bad, knobs.take_over), console)
 
 
 def _show(words: list[str]) -> int:
@@ -140,15 +155,14 @@ def _show(words: list[str]) -> int:
     experiment = read_experiment(file, words[1:])
     found = find_results(experiment)
     states = found.states()
-    console = _console()
+    console = terminal.make_console()
     console.print(terminal.trials(experiment, states))
     notes = [f"note: {sentence}" for sentence in found.differs]
     if any(VALIDATION in state.run.metrics for state in states.values()):
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
-    for line in notes:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"MLflow: {redacted(mlflow_uri(experiment))}", markup=False, highlight=False, soft_wrap=True)
+    for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
+        terminal.say(console, redacted(line))
     return 0
 
 
@@ -162,6 +176,7 @@ def _ui(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.store.location import Location, redacted
     from rsrl_ray.tracking.find import find_results
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
@@ -169,19 +184,20 @@ def _ui(words: list[str]) -> int:
 
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
-    served, port = uri.startswith(("http://", "https://")), str(_free_port(5000))
+    served, port = Location(uri).is_served, str(_free_port(5000))
     found = find_results(experiment)
     for sentence in found.differs:
         print(f"note: {sentence}")
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
     server = uri if served else f"http://127.0.0.1:{port}"
     for name, page in found.results.pages(server, list(found.trials.values())).items():
-        print(f"{name}: {page}")
+        print(f"{name}: {redacted(page)}")
     if served:
         return 0
     print("MLflow's UI is starting; Ctrl-C ends it", flush=True)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # which language models need
-    place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # not on the command line, which everybody on this machine sees
+    place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])
 
 
@@ -216,25 +232,25 @@ def _analyze(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     from rsrl_ray.analysis.report import analyze
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.terminal import make_console
 
-    analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, _console())
+    analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, make_console())
     return 0
 
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
-    from rsrl_ray.store.location import redacted
+    from rsrl_ray.terminal import say
 
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
-    lines = [f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}"]
+    pasted = shlex.quote(str(file))
+    say(console, f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}")
     if outcome.stopped:
-        lines.append(f"the same command goes on where it stopped: rsrl sweep {file}")
-    lines.append(f"results: {redacted(experiment.storage)}")
-    lines.append(f"table:   rsrl show {file}")
-    lines.append(f"MLflow:  rsrl ui {file}")
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return 130 if outcome.stopped else 1 if outcome.failed else 0
+        say(console, f"the same command goes on where it stopped: rsrl sweep {pasted}")
+    say(console, f"results: {Location(experiment.storage)}")
+    say(console, f"table:   rsrl show {pasted}")
+    say(console, f"MLflow:  rsrl ui {pasted}")
+    return STOPPED if outcome.stopped else 1 if outcome.failed else 0
 
 
 def _file(words: list[str], print_help: Callable[[], None]) -> Path | None:
@@ -245,9 +261,3 @@ def _file(words: list[str], print_help: Callable[[], None]) -> Path | None:
     if not words or words[0].startswith("-"):
         raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
     return Path(words[0])
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()

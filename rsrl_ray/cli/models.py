@@ -2,11 +2,8 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def highlight(words: list[str]) -> int:
@@ -34,6 +31,7 @@ def highlight(words: list[str]) -> int:
     from rsrl_ray.analysis.report import default_folder
     from rsrl_ray.analysis.subject import Question
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.tracking.find import find_results
 
     question = Question(
         photos=tuple(asked.photos),
@@ -47,12 +45,14 @@ def highlight(words: list[str]) -> int:
         absolute=asked.absolute,
         shared_map=asked.shared_map,
     )
-    experiment, console = read_experiment(asked.experiment), _console()
+    experiment, console = read_experiment(asked.experiment), terminal.make_console()
     out = asked.out or default_folder(experiment)
+    for sentence in find_results(experiment).differs:
+        terminal.say(console, f"note: {sentence}")
     with terminal.photo_progress(console) as progress:
         rows = highlights.highlight(experiment, question, out, progress)
     console.print(terminal.highlights(rows))
-    console.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
+    terminal.say(console, f"written to {out}")
     return 0
 
 
@@ -70,21 +70,24 @@ def register(words: list[str]) -> int:
     asked = parser.parse_args(words)
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.models import register as registry
-    from rsrl_ray.store.location import redacted
+    from rsrl_ray.store.location import Location
+    from rsrl_ray.terminal import make_console, say
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment, console = read_experiment(asked.experiment), _console()
+    experiment, console = read_experiment(asked.experiment), make_console()
     with console.status("registering the network"):
         made = registry.register(experiment, asked.schedule, asked.fold, asked.name)
     before = "" if made.new else ", registered before"
-    place = f"--experiment {asked.experiment}" + ("" if asked.name is None else f" --model {made.name}")
-    store = f"MLFLOW_TRACKING_URI={redacted(mlflow_uri(experiment))}"
+    place = f"--experiment {shlex.quote(str(asked.experiment))}" + (
+        "" if asked.name is None else f" --model {made.name}"
+    )
+    store = f"MLFLOW_TRACKING_URI={shlex.quote(str(Location(mlflow_uri(experiment))))}"
     for line in (
         f"{made.name}, version {made.version}{before}: {made.choice}",
         f"score: rsrl score PHOTO... {place}",
         f"serve: {store} mlflow models serve -m models:/{made.name}/{made.version} --env-manager local -p 5001",
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     return 0
 
 
@@ -111,7 +114,7 @@ def score(words: list[str]) -> int:
     store, root, name = _registry(asked.experiment, asked.model)
     photos = registered.find_photos(asked.photos)
     registered.check_writable(asked.out)
-    model, console = registered.load_model(name, store, root), _console()
+    model, console = registered.load_model(name, store, root), terminal.make_console()
     with terminal.photo_progress(console) as progress:
         table = registered.score(model.model, photos, progress)
     table.to_csv(asked.out, index=False)
@@ -123,7 +126,7 @@ def score(words: list[str]) -> int:
         f"photos: {len(table) - bad:,} scored, {bad:,} with an error{ignored}",
         f"written to {asked.out}, with the probability and likelihood of every score",
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.say(console, line)
     return 1 if bad else 0
 
 
@@ -137,9 +140,3 @@ def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | No
 
     experiment = read_experiment(experiment_file)
     return mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()

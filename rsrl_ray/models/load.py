@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel
+from yaml import YAMLError
 
 from rsrl_ray import served
 from rsrl_ray.store.location import Location, redacted
@@ -34,7 +34,7 @@ class Loaded:
     """A model that scores photos; network : the schedule, fold and round that it comes from, and its macro F."""
 
     uri: str
-    model: PyFuncModel
+    model: served.ScoringModel
     network: str
 
 
@@ -119,7 +119,7 @@ def load_model(model: str | None, store: str | None, root: str | None = None) ->
             place = _place(client, uri, root or default_root(store))
             return _load(uri, mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=folder))
         except (MlflowException, OSError) as error:
-            raise ValueError(f"model {uri}: {error}") from error
+            raise ValueError(f"model {uri}: {redacted(str(error))}") from error
 
 
 def _place(client: MlflowClient, uri: str, root: str | None) -> str:
@@ -138,11 +138,32 @@ def _place(client: MlflowClient, uri: str, root: str | None) -> str:
 
 
 def _load(uri: str, folder: str) -> Loaded:
-    """The model in ``folder``, which it no longer needs once it is loaded."""
-    described = Model.load(folder)
-    if described.flavors.get("python_function", {}).get("loader_module") != LOADER:  # to load it would run its code
+    """The model in ``folder``, which it no longer needs once it is loaded.
+
+    Only data of it is read, by the code that is installed here: the code in the folder is whoever's wrote to it last.
+    """
+    try:
+        described = Model.load(folder)
+        flavor = described.flavors.get("python_function", {})
+        made_here = flavor.get("loader_module") == LOADER
+    except (MlflowException, YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"model {uri}: its MLmodel is damaged ({_first_line(error)})") from error
+    if not made_here:
         raise ValueError(f"model {uri}: not made by `rsrl register`")
-    return Loaded(uri, mlflow.pyfunc.load_model(folder), str((described.metadata or {}).get("network", "")))
+    root = Path(folder).resolve()
+    data = root / str(flavor.get("data"))
+    files = [(data / name).resolve() for name in (served.WEIGHTS, served.SETTINGS)]
+    if not all(file.is_relative_to(root) and file.is_file() for file in files):
+        raise ValueError(f"model {uri}: its weights or settings are not in its folder")
+    try:
+        model = served.load(data)
+    except ValueError as error:
+        raise ValueError(f"model {uri}: {error}") from error
+    return Loaded(uri, model, str((described.metadata or {}).get("network", "")))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def find_photos(asked: Sequence[str]) -> Asked:
@@ -170,13 +191,13 @@ def find_photos(asked: Sequence[str]) -> Asked:
     return Asked(tuple(names), tuple(sources), ignored)
 
 
-def score(model: PyFuncModel, asked: Asked, progress: Progress | None = None) -> pd.DataFrame:
+def score(model: served.ScoringModel, asked: Asked, progress: Progress | None = None) -> pd.DataFrame:
     """One row per photo: its name as ``photo``, and the columns of `served.ScoringModel.predict`."""
     parts: list[pd.DataFrame] = []
     if progress is not None:
         progress("scoring", 0, len(asked.sources))
     for start in range(0, len(asked.sources), _CHUNK):
-        answer: Any = model.predict(pd.DataFrame({served.PATH: asked.sources[start : start + _CHUNK]}))
+        answer = model.predict(pd.DataFrame({served.PATH: asked.sources[start : start + _CHUNK]}))
         parts.append(answer.astype(object))
         if progress is not None:
             progress("scoring", min(start + _CHUNK, len(asked.sources)), len(asked.sources))

@@ -3,9 +3,13 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-_USER = re.compile(r"://[^/@\s]*@")
-_SECRETS = re.compile(r"([?&](?:access_key|secret_key|session_token|password|token|sslpassword)=)[^&\s]*", re.I)
+_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)")
+# A user or password may hold a slash, an @ or both; what looks like host:port/ is none.
+_USER = re.compile(r"://(?:[^\s/]*@|[^\s/:@]*:(?!\d+/)[^\s@]*@)")
+_SECRETS = re.compile(r"([?&;][\w.-]*(?:key|secret|token|passw|pwd|credential|sig|odbc_connect)[\w.-]*=)[^&\s]*", re.I)
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,18 +26,37 @@ class Location:
     @property
     def is_uri(self) -> bool:
         """Whether it is a bucket, a database or a server, and not a path of this machine."""
-        return "://" in self.text
+        return _URI.match(self.text) is not None
 
     @property
     def is_served(self) -> bool:
         """Whether it is a server that speaks HTTP."""
-        return self.text.startswith(("http://", "https://"))
+        return self.text.lower().startswith(("http://", "https://"))
 
     @property
     def path(self) -> Path:
         """The path of this machine."""
         assert not self.is_uri, self
         return Path(self.text)
+
+    @property
+    def database(self) -> Path | None:
+        """The file of an SQLite database, if it is one."""
+        found = _SQLITE.match(self.text)
+        path = "" if found is None else unquote(found[1])
+        return None if path in ("", ":memory:") or path.startswith("file:") else Path(path)
+
+    @property
+    def bare(self) -> str:
+        """The URI without user, password and options (``?...``)."""
+        return _USER.sub("://", self.text.partition("?")[0]) if self.is_uri else self.text
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of an SQLite file. What SQLAlchemy takes for its own syntax is escaped; all else stays readable."""
+    escaped = re.sub(r"[%?#\x00-\x1f\x7f]", lambda found: quote(found[0]), str(path))
+    # Of a URI without a driver MLflow makes the folder, named as the URI has it: with the escapes.
+    return f"{'sqlite' if escaped == str(path) else 'sqlite+pysqlite'}:///{escaped}"
 
 
 def redacted(text: str) -> str:

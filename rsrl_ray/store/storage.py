@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from rsrl_ray.store.location import redacted
+from rsrl_ray.store.files import write_whole
+from rsrl_ray.store.location import Location, redacted
 
-STALE_S = 3600.0  # a temporary file this old was left by a killed writer
 PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 
@@ -48,13 +48,13 @@ class Storage:
         return self._ask("read", path, read)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file; in a directory by way of a temporary one beside it."""
+        """Write a file, whole."""
 
         def write() -> None:  # an object appears in a bucket when its upload is complete
             with self._fs.open_output_stream(self.where(path)) as stream:
                 stream.write(content)
 
-        self._ask("write", path, write if self._is_bucket else lambda: self._replace(self.where(path), content))
+        self._ask("write", path, write if self._is_bucket else lambda: write_whole(Path(self.where(path)), content))
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there; without patience, since nothing waits for it."""
@@ -85,23 +85,6 @@ class Storage:
             f"storage: cannot {what} {self.where(path)} ({_cause(error)}); mend that, then the same command goes on"
         )
 
-    def _replace(self, path: str, content: bytes) -> None:
-        folder = path.rpartition("/")[0]
-        self._fs.create_dir(folder, recursive=True)
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-        try:
-            with self._fs.open_output_stream(temporary) as stream:
-                stream.write(content)
-            self._fs.move(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._fs.delete_file(temporary)
-            raise
-        for left in self._fs.get_file_info(fs.FileSelector(folder)):
-            if left.path.endswith(".tmp") and left.mtime.timestamp() < time.time() - STALE_S:
-                with contextlib.suppress(OSError):
-                    self._fs.delete_file(left.path)
-
 
 def open_storage(root: str) -> tuple[fs.FileSystem, str]:
     """The file system and base path of a directory or URI.
@@ -112,13 +95,13 @@ def open_storage(root: str) -> tuple[fs.FileSystem, str]:
         Where the URI's scheme is not known or its bucket's settings are wrong.
     """
     assert root
-    if "://" not in root:
+    if not Location(root).is_uri:
         return fs.LocalFileSystem(), root.rstrip("/")
     try:
         system, base = fs.FileSystem.from_uri(root)
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"storage: {redacted(root)}: {redacted(str(error))}; give a directory, s3://... or gs://..."
+            f"storage: {Location(root)}: {redacted(str(error))}; give a directory, s3://... or gs://..."
         ) from error
     return system, base.rstrip("/")
 
@@ -139,7 +122,7 @@ def probe_storage(root: str) -> None:
             stream.write(b"probe")
         system.delete_file(path)
     except OSError as error:
-        raise ValueError(f"storage: cannot write to {redacted(root)} ({_cause(error)})") from error
+        raise ValueError(f"storage: cannot write to {Location(root)} ({_cause(error)})") from error
 
 
 def _cause(error: OSError) -> str:
@@ -148,7 +131,8 @@ def _cause(error: OSError) -> str:
 
 
 def artifact_place(root: str) -> str:
-    """The URI of MLflow's artifacts under ``root``; a bucket's options (``?...``) are pyarrow's, not MLflow's."""
-    if "://" in root:
-        return f"{root.partition('?')[0].rstrip('/')}/artifacts"
-    return Path(root, "artifacts").absolute().as_uri()
+    """The URI of MLflow's artifacts under ``root``; a bucket's options, user and password are for pyarrow alone."""
+    place = Location(root)
+    if place.is_uri:
+        return f"{place.bare.rstrip('/')}/artifacts"
+    return (place.path / "artifacts").absolute().as_uri()

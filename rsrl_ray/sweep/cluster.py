@@ -4,17 +4,21 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 import torch
-from ray._private import services, worker
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import services, utils, worker
 from ray.exceptions import AuthenticationError
 from rich.console import Console
 
 from rsrl_ray.config import Resources
+from rsrl_ray.terminal import cell, say
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
@@ -35,7 +39,7 @@ def joined_cluster(console: Console) -> Iterator[bool]:
         return
     if began:
         with console.status("joining Ray"):
-            _connect()
+            _connect(joins=True)
     try:
         yield _joined()
     finally:
@@ -58,7 +62,7 @@ def quiet_ray(resources: Resources, console: Console) -> Iterator[None]:
     began = not ray.is_initialized()
     if began:
         with console.status("starting Ray"):
-            _connect()
+            _connect(joins=False)
     try:
         _check_room(resources, _joined(), console)
         yield
@@ -87,11 +91,10 @@ def gpu_share(need: int, console: Console) -> float:
     with console.status("asking a GPU how much memory it has"):
         memory = ray.get(look.remote())
     trials = max(1, min(MOST_TRIALS, memory // need))
-    console.print(
+    say(
+        console,
         f"trials on a GPU of {memory / 1e9:.0f} GB: {trials}, since each takes up to {need / 1e9:.1f} GB and more than "
         f"{MOST_TRIALS} are too many; resources.gpus sets another share",
-        highlight=False,
-        soft_wrap=True,
     )
     return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
 
@@ -101,18 +104,21 @@ def _gpu_memory() -> int:
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _connect() -> None:
+def _connect(joins: bool) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition(":")
+    folder = None if joins else _short_folder()
     try:
         if host and "/" not in address:  # Ray itself tries for more than 10 minutes
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": KEEP_MEMORY},
-        )
+        with _signals_left_alone():
+            ray.init(
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": KEEP_MEMORY},
+                _temp_dir=folder,
+            )
     except (AuthenticationError, OSError, ValueError) as error:
         where = f"RAY_ADDRESS={address}" if address else "the one that `ray start` began here"
         raise ValueError(
@@ -127,6 +133,68 @@ def _connect() -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Ray's start as one that changes no handler of SIGTERM, and whose processes no SIGHUP of a terminal reaches.
+
+    Ray has two handlers, one of Python's and one of C++, that end the process at once. Its processes are in the
+    terminal's group, as this one is, and would be gone before this one has ended the sweep; what is blocked here they
+    inherit.
+    """
+    set_handler, before = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    kept = callable(before) or before is signal.SIG_IGN  # whoever has not said what SIGTERM is to do has Ray's way
+    if kept:
+        utils.set_sigterm_handler = lambda handler: None
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        utils.set_sigterm_handler = set_handler
+        if kept and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _short_folder() -> str | None:
+    """Where a new Ray puts its files; None where Ray's own choice will do.
+
+    A socket's path has a limit of about 100 bytes, which a TMPDIR as clusters have it exceeds.
+
+    Raises
+    ------
+    ValueError
+        Where RAY_TMPDIR is too long, or no other folder can be written to.
+    """
+    default: str = get_default_ray_temp_dir()  # type: ignore[no-untyped-call]
+    if _holds_sockets(default):
+        return None
+    if "RAY_TMPDIR" in os.environ:
+        raise ValueError(
+            f"RAY_TMPDIR={os.environ['RAY_TMPDIR']} is too long for the sockets of Ray, whose paths have a limit; give "
+            "a shorter folder, such as /tmp"
+        )
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        folder = os.path.join(place, f"ray-{os.getuid()}")
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK) and os.stat(folder).st_uid == os.getuid():
+                return folder
+    raise ValueError(
+        f"TMPDIR={os.environ.get('TMPDIR')} is too long for the sockets of Ray, and /tmp cannot be written to; give a "
+        "shorter folder in the environment variable RAY_TMPDIR"
+    )
+
+
+def _holds_sockets(folder: str) -> bool:
+    """Whether the longest path of a socket that Ray makes below the folder is within the system's limit."""
+    session = f"session_0000-00-00_00-00-00_000000_{os.getpid()}"
+    try:
+        utils.validate_socket_filepath(os.path.join(folder, session, "sockets", "plasma_store"))
+    except OSError:
+        return False
+    return True
+
+
 def _check_room(resources: Resources, joined: bool, console: Console) -> None:
     """A trial that no node can hold waits for one in a cluster, and would wait for ever on one machine."""
     auto = resources.gpus == "auto"
@@ -136,12 +204,11 @@ def _check_room(resources: Resources, joined: bool, console: Console) -> None:
         return
     if joined:
         gpus = "some of a GPU" if auto else f"{wanted['GPU']:g} GPUs"
-        console.print(
-            f"[yellow]no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
-            "until the cluster has one; `ray status` shows what it starts[/]",
-            highlight=False,
-            soft_wrap=True,
+        waits = (
+            f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
+            "until the cluster has one; `ray status` shows what it starts"
         )
+        say(console, cell(waits, "yellow"))
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.get(name, 0.0) for node in nodes)

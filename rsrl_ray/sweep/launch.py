@@ -1,11 +1,9 @@
 """From an experiment to a finished sweep: check everything, start Ray, run the trials, resume."""
 
 import contextlib
-import fcntl
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import yaml
 from ray import tune
@@ -15,6 +13,7 @@ from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
@@ -25,6 +24,7 @@ from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, chain
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
+from rsrl_ray.terminal import cell, say
 from rsrl_ray.tracking import write as tracking
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
 from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS
@@ -46,8 +46,10 @@ class Outcome:
     unlogged: int
 
 
-def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) -> Outcome:
+def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, take_over: bool = False) -> Outcome:
     """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
+
+    skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
 
     A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
     checked before Ray starts. A finished round is never trained again while the archive holds it, so the same call
@@ -59,28 +61,28 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
         With what is wrong in the photos, the weights, the storage or the resources, and what to do.
     """
 
-    def say(line: str) -> None:
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    def warn(line: str) -> None:
+        say(console, cell(line, "yellow"))
 
-    with _locked(experiment), joined_cluster(console) as joined:
+    with _locked(experiment, console), joined_cluster(console) as joined:
         task = _prepare(experiment, console, skip_bad, joined)
         trials = _trials(task)
         sweep, knobs = _sweep_id(task), recipe(experiment)
-        tracker, open_sweep = _open_tracker(task, sweep, knobs, say)
+        tracker, open_sweep = _open_tracker(task, sweep, knobs, warn, take_over)
         chains = {(fold, name): chain(fold, experiment.schedule(name), experiment.rounds) for fold, name in trials}
         keep_all = experiment.archive.weights == "all" or (
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
         retention = None if keep_all else Retention(chains)
-        with quiet_ray(experiment.resources, console):
+        with _killed_at_failure(tracker), quiet_ray(experiment.resources, console):
             task = replace(_with_gpu_share(task, console), source=pixel_source(task.photos) if joined else None)
-            recorder = Recorder(task, tracker, open_sweep, trials, retention, say)
+            recorder = Recorder(task, tracker, open_sweep, trials, retention, warn)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
             def leave(address: str) -> None:
                 progress.close()
                 kept = "what is done is kept, the same command goes on in a new Ray"
-                console.print(f"[bold red]Ray at {address} is gone[/]; {kept}", highlight=False, soft_wrap=True)
+                say(console, cell(f"Ray at {address} is gone", "bold red"), f"; {kept}")
                 recorder.close("KILLED")
 
             try:
@@ -90,14 +92,29 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False) 
                         scheduler = SharingScheduler({key: chains[key] for key in left})
                         _fit(task, left, scheduler, [recorder, progress, Watchdog(console)])
                         left = _again(left, recorder)
+            except BaseException:
+                recorder.close("KILLED")
+                raise
             finally:
                 progress.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
             status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
             unlogged, why = recorder.close(status)
         if unlogged:
-            console.print(f"[yellow]MLflow lacks {unlogged} entries ({why}); the same command logs them.[/]")
+            lacks = f"MLflow lacks {unlogged} entries ({redacted(why)}); the same command logs them."
+            say(console, cell(lacks, "yellow"))
         return Outcome(recorder.finished, recorder.failed, stopped, unlogged)
+
+
+@contextlib.contextmanager
+def _killed_at_failure(tracker: tracking.Tracker) -> Iterator[None]:
+    """Leave no sweep RUNNING, and none that holds the experiment, where the body fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # MLflow may be away, or the sweep not be open yet
+            tracker.end_sweep("KILLED")
+        raise
 
 
 def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[TrialKey, tracking.Trial]:
@@ -119,10 +136,10 @@ def _prepare(experiment: Experiment, console: Console, skip_bad: bool, joined: b
     folds = experiment.folds
     all_folds = make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed)
     for line in describe_folds(photos, folds.count):
-        console.print(f"[yellow]note:[/] {line}")
+        say(console, cell("note: ", "yellow"), line)
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":
-        console.print(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+        say(console, f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
     chosen = [fold for fold in all_folds if fold.number in experiment.fold_numbers()]
     return Task(experiment, photos, chosen, start.weights, start_digest(start.weights))
 
@@ -164,12 +181,12 @@ def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
 
 
 def _open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], say: Callable[[str], None]
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool
 ) -> tuple[tracking.Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
-    tracker = tracking.Tracker(where.text, experiment.name, artifacts_root(experiment), say)
+    tracker = tracking.Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
     own = _sweep_run(task, sweep, knobs)
 
     def open_sweep() -> None:
@@ -183,11 +200,11 @@ def _open_tracker(
     except Exception as error:
         if not where.is_served:
             raise ValueError(f"mlflow: cannot open {where}: {Location(str(error))}") from error
-        say(f"MLflow at {where} does not answer; rounds are logged there once it does.")
+        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
         newest = None
     if newest is not None and newest[0] != sweep:
         changed = "; ".join(changed_knobs(newest[1], knobs))
-        say(f"new trials, since the file has changed: {changed or 'the photos, their scores or the starting weights'}")
+        warn(f"new trials, since the file has changed: {changed or 'the photos, their scores or the starting weights'}")
     return tracker, open_sweep
 
 
@@ -242,16 +259,21 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment) -> Iterator[None]:
+def _locked(experiment: Experiment, console: Console) -> Iterator[None]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs."""
     mlflow_uri(experiment)
     probe_storage(experiment.storage)
-    if "://" in experiment.storage:
+    storage = Location(experiment.storage)
+    if storage.is_uri:  # the lease in MLflow holds it
         yield
         return
-    with Path(experiment.storage, f"{experiment.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"{experiment.name} in {experiment.storage} is being swept by another process") from error
-        yield
+    try:
+        with locked(storage.path / f"{experiment.name}.lock") as missing:
+            if missing is not None:
+                cause = missing.strerror or missing
+                say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
+            yield
+    except Held as holder:
+        raise ValueError(
+            f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"
+        ) from holder

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.terminal import photo_progress
+from rsrl_ray.store.location import Location
+from rsrl_ray.terminal import cell, photo_progress, say
 from rsrl_ray.vision.decoding import HERE, Pixels
 from rsrl_ray.vision.photos import PhotoSet, load_photos
 
@@ -96,8 +97,8 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
 
     joined : whether to a cluster, whose nodes then all take part.
     """
-    remote = "://" in experiment.storage
-    cache = Path.home() / ".cache" / "rsrl_ray" if remote else Path(experiment.storage)
+    storage = Location(experiment.storage)
+    cache = Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
     with photo_progress(console) as report:
         photos = load_photos(
             experiment.photos,
@@ -108,9 +109,9 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
             run=Spread() if joined else HERE,
         )
     for note in photos.notes:
-        console.print(f"[yellow]note:[/] {note}")
+        say(console, cell("note: ", "yellow"), note)
     if photos.left_out:
-        console.print(f"[yellow]{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.[/]")
+        say(console, cell(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "yellow"))
     return photos
 
 

@@ -8,9 +8,9 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.markup import escape
 
 from rsrl_ray.sweep.recorder import trial_key
+from rsrl_ray.terminal import say
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
 LOOK_S = 1.0
@@ -73,6 +73,6 @@ class Watchdog(Callback):
             silent = time.monotonic() - watch.seen
             if silent > max(LEAST_S, FACTOR * self._longest * (1 if watch.trained else watch.rounds + 1)):
                 fold, name = trial_key(trial)
-                self._console.print(f"fold {fold}, {escape(name)}: silent for {silent:,.0f} s, so it is started again")
+                say(self._console, f"fold {fold}, {name}: silent for {silent:,.0f} s, so it is started again")
                 ray.kill(actor)
                 watch.seen = time.monotonic()

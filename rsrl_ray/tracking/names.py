@@ -9,6 +9,7 @@ TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's
 OPENED = "rsrl.opened"  # place in the order in which sweeps were taken up; a trial's run has its sweep's
 LOGGED = "rsrl.rounds_logged"  # how many rounds of a trial are wholly logged
 DRIVER = "rsrl.driver"  # the process that sweeps: host:pid
+LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, host:pid:random
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none

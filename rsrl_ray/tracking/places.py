@@ -14,7 +14,6 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import artifact_place
-from rsrl_ray.tracking.stores import database_file
 
 
 class _Table(NamedTuple):
@@ -33,7 +32,7 @@ _TABLES = (_RUNS, _MODELS)
 
 def default_root(uri: str) -> str | None:
     """URI of the artifacts' folder beside a SQLite store, where `rsrl sweep` puts it; None for other stores."""
-    file = database_file(uri)
+    file = Location(uri).database
     return None if file is None else artifact_place(str(file.absolute().parent))
 
 

@@ -18,12 +18,12 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location
+from rsrl_ray.store.locks import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, mlflow_uri, open_to_read
-from rsrl_ray.tracking.write import is_alive
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -6,27 +6,28 @@ the last copy is lost with a head, and logged again from the archive by the next
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from pyarrow import fs
 
-from rsrl_ray.store.location import redacted
+from rsrl_ray.config import digest
+from rsrl_ray.store.files import whole
+from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.storage import artifact_place, open_storage, probe_storage
 from rsrl_ray.tracking.names import DATABASE
 
 COPY_S = 60.0
-
-
-class Ended(Exception):
-    """The service was asked to end."""
+_PATIENCE_S = 60.0  # how long the server may keep its database locked
+_VERSION = slice(60, 64)  # SQLite's user_version in a file's header, which neither SQLite nor MLflow uses
 
 
 def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
@@ -38,26 +39,23 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
     Raises
     ------
     ValueError
-        Where storage cannot be written to.
+        Where storage cannot be written to, or the database's copy in it cannot be read.
     """
     probe_storage(storage)
-    remote = "://" in storage
-    folder = Path.home() / ".cache" / "rsrl_ray" / "mlflow" if remote else Path(storage)
+    place = Location(storage)
+    folder = _local_folder(place) if place.is_uri else place.path
     folder.mkdir(parents=True, exist_ok=True)
-    copy = DatabaseCopy(folder / DATABASE, storage) if remote else None
+    copy = DatabaseCopy(folder / DATABASE, storage) if place.is_uri else None
     artifacts = artifact_place(storage)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder.absolute() / DATABASE}",
-        "--artifacts-destination",
-        artifacts,
-    ]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # which language models need
-    signal.signal(signal.SIGTERM, _end)
+    environment = os.environ | {  # not on the command line, which everybody on this machine sees
+        "MLFLOW_BACKEND_STORE_URI": sqlite_uri((folder / DATABASE).absolute()),
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # which language models need
+    }
     if copy is not None:
         copy.fetch()
-    print(f"MLflow: http://127.0.0.1:{port}, artifacts in {redacted(artifacts)}", flush=True)
+    print(f"MLflow: http://127.0.0.1:{port}, artifacts in {Location(artifacts)}", flush=True)
     try:
         while True:
             with _started(command, environment) as server:
@@ -67,50 +65,118 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
                     if copy is not None:
                         copy.push()
             print("MLflow's server ended; it is started again", flush=True)
-    except (Ended, KeyboardInterrupt):
+    except KeyboardInterrupt:  # SIGTERM too, see `rsrl_ray.cli.ending`
         if copy is not None:
             copy.push()
 
 
+def _local_folder(bucket: Location) -> Path:
+    """The folder of this machine for the database of a bucket: one for each bucket."""
+    everything = Path.home() / ".cache" / "rsrl_ray" / "mlflow"
+    if (everything / DATABASE).exists():
+        print(f"not used, since it does not say of which bucket it is: {everything / DATABASE}", flush=True)
+    return everything / digest(bucket.bare.rstrip("/"))
+
+
 class DatabaseCopy:
-    """A SQLite file on this disk and its copy in a bucket."""
+    """A SQLite file on this disk and its copy in a bucket.
+
+    Every copy has a number of its own, drawn at random, in its header. The file remembers two: that of the copy which
+    it goes back to (application_id) and that of the copy which it makes (user_version). A copy in the bucket with any
+    other number was made by another server: it is never overwritten.
+    """
 
     def __init__(self, file: Path, storage: str) -> None:
         self._file = file
         self._system, base = open_storage(storage)
         self._path = f"{base}/{DATABASE}"
+        self._where = f"{Location(storage).bare.rstrip('/')}/{DATABASE}"
         self._pushed: tuple[int, ...] = ()
+        self._refused = False
 
     def fetch(self) -> None:
-        """Bring the copy here, where there is one and no file yet: a new head goes on where the last one was."""
-        if self._file.exists() or self._system.get_file_info(self._path).type == fs.FileType.NotFound:
-            return
-        part = self._file.with_suffix(".part")
-        with self._system.open_input_stream(self._path) as stream, part.open("wb") as out:
-            shutil.copyfileobj(stream, out)
-        part.replace(self._file)
+        """Bring the copy here, unless the file here goes back to it: a new head goes on where the last one was.
+
+        A file here that does not is moved aside. Raises ValueError where the bucket does not answer.
+        """
+        try:
+            copied = self._copied()
+            if copied is None or (self._file.exists() and copied in self._known()):
+                return
+            self._move_aside()
+            with whole(self._file) as part, self._system.open_input_stream(self._path) as stream:
+                with part.open("wb") as out:
+                    shutil.copyfileobj(stream, out)
+                _number(part, copied, copied)
+        except (OSError, sqlite3.Error) as error:
+            raise ValueError(f"{self._where} cannot be brought here: {redacted(str(error))}") from error
 
     def push(self) -> None:
         """Copy the file to the bucket, whole, if it has changed; what fails is said and tried again next time."""
-        state = self._state()
-        if not self._file.exists() or state == self._pushed:
+        if self._refused or not self._file.exists() or self._state() == self._pushed:
             return
         try:
+            copied, (base, mine) = self._copied(), self._known()
+            if copied is not None and copied not in (base, mine):
+                self._refused = True
+                print(
+                    f"the database is no longer copied: another server writes {self._where}; end one of the two. "
+                    f"What this one was told stays in {self._file}",
+                    flush=True,
+                )
+                return
+            _number(self._file, copied or 0, secrets.randbelow(2**31 - 1) + 1)
+            state = self._state()
             with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-                whole = Path(folder, DATABASE)
-                opened = (contextlib.closing(sqlite3.connect(file)) for file in (self._file, whole))
+                copy = Path(folder, DATABASE)
+                opened = (contextlib.closing(sqlite3.connect(file, _PATIENCE_S)) for file in (self._file, copy))
                 with next(opened) as ours, next(opened) as theirs:
                     ours.backup(theirs)  # the server may be writing
-                with whole.open("rb") as content, self._system.open_output_stream(self._path) as out:
+                with copy.open("rb") as content, self._system.open_output_stream(self._path) as out:
                     shutil.copyfileobj(content, out)
         except (OSError, sqlite3.Error) as error:
             print(f"the database could not be copied: {redacted(str(error))}", flush=True)
         else:
             self._pushed = state
 
+    def _copied(self) -> int | None:
+        """The number of the copy in the bucket, read without the rest of it; None where there is none."""
+        if self._system.get_file_info(self._path).type == fs.FileType.NotFound:
+            return None
+        with self._system.open_input_file(self._path) as file:
+            return int.from_bytes(file.read(100)[_VERSION], "big")
+
+    def _known(self) -> tuple[int, int]:
+        """The numbers of the copies that the file goes back to and makes."""
+        with contextlib.closing(sqlite3.connect(self._file, _PATIENCE_S)) as database:
+            base, mine = (
+                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+            )
+        return int(base), int(mine)
+
+    def _move_aside(self) -> None:
+        """Keep a file of another history than the bucket's, under another name, and say so."""
+        aside = self._file.parent / time.strftime("before-%Y-%m-%d-%H%M%S")
+        for file in self._files():
+            aside.mkdir(exist_ok=True)
+            file.replace(aside / file.name)
+        if aside.exists():
+            print(
+                f"{self._where} is another server's and is gone on with; this machine's own is in {aside}", flush=True
+            )
+
     def _state(self) -> tuple[int, ...]:
-        files = (self._file, self._file.with_name(f"{DATABASE}-wal"))
-        return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+        return tuple(file.stat().st_mtime_ns for file in self._files())
+
+    def _files(self) -> list[Path]:
+        names = (self._file.name, f"{self._file.name}-wal", f"{self._file.name}-shm")
+        return [self._file.with_name(name) for name in names if self._file.with_name(name).exists()]
+
+
+def _number(file: Path, base: int, mine: int) -> None:
+    """Let a database remember the numbers of two copies, see `DatabaseCopy`."""
+    with contextlib.closing(sqlite3.connect(file, _PATIENCE_S)) as database:
+        database.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id={base}; PRAGMA user_version={mine}; COMMIT;")
 
 
 @contextlib.contextmanager
@@ -123,7 +189,3 @@ def _started(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise Ended

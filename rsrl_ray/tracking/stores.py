@@ -4,7 +4,6 @@ To read, a store is opened only where MLflow would neither make nor migrate anyt
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -19,7 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.store.location import Location
+from rsrl_ray.store.location import Location, sqlite_uri
+from rsrl_ray.store.locks import locked
 from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
 
 databases: Any = utils  # its annotations are not whole
@@ -38,7 +38,7 @@ def mlflow_uri(experiment: Experiment) -> str:
             f"mlflow: with storage in {storage}, give the URI of a tracking server; "
             "its default, a SQLite file in storage, needs a directory"
         )
-    return f"sqlite:///{storage.path / DATABASE}"
+    return sqlite_uri(storage.path / DATABASE)
 
 
 def settle_mlflow() -> None:
@@ -65,17 +65,11 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
         raise ValueError(f"{where}: {what or 'it'} cannot be read: {str(cause)[:500]}") from error
 
 
-def database_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for other stores."""
-    path = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]*)(?:\?.*)?", uri)
-    return None if path is None or path[1] in ("", ":memory:") else Path(path[1])
-
-
 def store_state(uri: str) -> State:
     """Whether a store is there, and whether its tables are those of the installed MLflow. A server's always are."""
     if Location(uri).is_served:
         return "ready"
-    file = database_file(uri)
+    file = Location(uri).database
     if not re.match(r"[a-z]+(\+\w+)?://", uri) or uri.startswith("file:"):
         return "ready" if Path(uri.removeprefix("file://").removeprefix("file:")).exists() else "absent"
     if file is not None and (not file.exists() or file.stat().st_size == 0):
@@ -123,7 +117,7 @@ def open_to_write(uri: str, say: Callable[[str], None]) -> MlflowClient:
         state = store_state(uri)
         _refuse_newer(uri, state)
         if state == "older":
-            if database_file(uri) is None:
+            if Location(uri).database is None:
                 raise ValueError(
                     f"mlflow: {Location(uri)} was made by an older MLflow; make a backup and run `mlflow db upgrade`"
                 )
@@ -187,9 +181,9 @@ def _engine(uri: str) -> Iterator[Any]:
 @contextlib.contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
-    with contextlib.ExitStack() as held:
-        file = database_file(uri)
-        if file is not None:
-            with contextlib.suppress(OSError):  # where nothing can be written nothing is made
-                fcntl.flock(held.enter_context(open(f"{file}.lock", "w")), fcntl.LOCK_EX)
+    database = Location(uri).database
+    if database is None:
+        yield
+        return
+    with locked(database.with_name(f"{database.name}.lock"), wait=True):  # where nothing can be written nothing is made
         yield

@@ -4,8 +4,6 @@ Runs are found by their tags, so a sweep that is taken up again goes on in the s
 twice is stored once: timestamps come from the archived rounds.
 """
 
-import os
-import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,9 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.location import Location
+from rsrl_ray.store.locks import is_alive, process
+from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
     DEVICE,
     DRIVER,
@@ -33,7 +34,7 @@ from rsrl_ray.tracking.names import (
 )
 from rsrl_ray.tracking.places import mend_places, run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
-from rsrl_ray.tracking.stores import database_file, find_experiment, open_to_write
+from rsrl_ray.tracking.stores import find_experiment, open_to_write
 
 Say = Callable[[str], None]
 
@@ -107,10 +108,11 @@ class _Child:
 class Tracker:
     """The MLflow store of one experiment, to write a sweep into. Only the sweep's driver writes to it."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None, say: Say) -> None:
+    def __init__(self, uri: str, experiment: str, artifacts: str | None, say: Say, take_over: bool = False) -> None:
         """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
 
         artifacts : URI where the experiment's artifacts go; the server decides where it is None.
+        take_over : the experiment from another sweep that may have crashed, see `Lease`.
         """
         self._client = open_to_write(uri, say)
         self._uri, self._name, self._artifacts, self._say = uri, experiment, artifacts, say
@@ -118,6 +120,8 @@ class Tracker:
         self._sweep: SweepRun | None = None
         self._parent, self._place = "", 0
         self._children: dict[str, _Child] = {}
+        self._lease: Lease | None = None
+        self._take_over = take_over
 
     @property
     def client(self) -> MlflowClient:
@@ -129,10 +133,19 @@ class Tracker:
 
         Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
         process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
+
+        Raises
+        ------
+        ValueError
+            Where another process sweeps into this experiment, or it was deleted.
         """
         if self._sweep is not None:
             return
         self._experiment = self._find_or_create_experiment()
+        if self._lease is None:
+            self._lease = Lease(self._client, self._experiment, self._take_over)
+        self._lease.take()
+        mend(self._uri, self._experiment, self._artifacts, self._say)
         sweeps = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
         for parent in sweeps:
             found = parent.data.tags[SWEEP]
@@ -147,7 +160,7 @@ class Tracker:
         ever = search(self._client, self._experiment, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''", ViewType.ALL)
         self._parent, self._place = own.info.run_id, 1 + max(map(opened, ever))
         self._client.update_run(self._parent, status="RUNNING")
-        tags = {DRIVER: this_process(), OPENED: str(self._place), MLFLOW_RUN_NOTE: sweep.note, **sweep.tags}
+        tags = {DRIVER: process(), OPENED: str(self._place), MLFLOW_RUN_NOTE: sweep.note, **sweep.tags}
         # MLflow refuses a second value, such as a file's new path
         new = {name: value for name, value in sweep.params.items() if name not in own.data.params}
         self._client.log_batch(self._parent, params=_params(new), tags=_tags(tags))
@@ -207,8 +220,10 @@ class Tracker:
         self._client.set_terminated(run_id, status)
 
     def end_sweep(self, status: str) -> None:
-        """End the parent run: FINISHED, FAILED or KILLED."""
+        """End the parent run: FINISHED, FAILED or KILLED; the experiment is free for another sweep."""
         self._client.set_terminated(self._parent, status)
+        if self._lease is not None:
+            self._lease.release()
 
     def newest(self) -> tuple[str, dict[str, str]] | None:
         """Id and recipe of the sweep of this experiment that was taken up last, or None."""
@@ -253,19 +268,18 @@ class Tracker:
         return search(self._client, self._experiment, condition)
 
     def _find_or_create_experiment(self) -> str:
-        """The experiment's id; where the project's folder was moved, MLflow is told."""
+        """The experiment's id; it is known by a tag from now on."""
         found = find_experiment(self._client, self._name)
         if found is None:
             return str(self._client.create_experiment(self._name, self._artifacts, {EXPERIMENT: self._name}))
         if EXPERIMENT not in found.tags:
             self._client.set_experiment_tag(found.experiment_id, EXPERIMENT, self._name)
-        mend(self._uri, found.experiment_id, self._artifacts, self._say)
         return str(found.experiment_id)
 
 
 def mend(uri: str, experiment_id: str, artifacts: str | None, say: Say) -> None:
     """Tell MLflow's database on this machine where the artifacts lie, if they were moved; see `mend_places`."""
-    file = database_file(uri)
+    file = Location(uri).database
     if file is None or artifacts is None:
         return
     before = mend_places(file, experiment_id, artifacts)
@@ -277,25 +291,6 @@ def logged_keys(run: Run) -> dict[int, str]:
     """The archive's keys of the rounds that are wholly logged in a trial's run."""
     tags = run.data.tags
     return {number: tags.get(key_tag(number), "") for number in range(1, int(tags.get(LOGGED, 0)) + 1)}
-
-
-def this_process() -> str:
-    """Host and pid, see `is_alive`."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def is_alive(driver: str) -> bool:
-    """Whether a sweep's process may still run: it does here, or it is another machine's, which cannot be seen."""
-    host, _, process = driver.rpartition(":")
-    if host != socket.gethostname() or not process.isdigit():
-        return host != ""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _agree(logged: Mapping[int, str], keys: Sequence[str]) -> bool:

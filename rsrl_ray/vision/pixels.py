@@ -1,6 +1,5 @@
 """Decoded photos on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -16,6 +15,8 @@ import numpy as np
 import PIL
 from numpy.lib import format as npy
 
+from rsrl_ray.store.files import write_whole
+from rsrl_ray.store.locks import locked
 from rsrl_ray.vision.decoding import DIGEST, Pixels, PixelsOf, Progress, Unreadable, digest, in_threads, no_digests
 
 _FORMAT = 1  # part of every key: count up when the same bytes are to give other pixels or another file
@@ -117,10 +118,8 @@ class PixelFile:
         return Record(fingerprint.hexdigest(), causes)
 
     def _write_record(self, record: Record) -> None:
-        part = self._json.with_suffix(".json.part")
         content = {"fingerprint": record.fingerprint, "problems": record.causes}
-        part.write_text(json.dumps(content), "utf-8")
-        os.replace(part, self._json)
+        write_whole(self._json, json.dumps(content))
 
     def _header(self) -> bytes:
         header = io.BytesIO()
@@ -153,12 +152,9 @@ def _refuse_unexpected(record: Record, expected: str | None) -> None:
 def _alone(path: Path) -> Iterator[Path]:
     """Let one process at a time make ``path``; gives the name to write to before the file is moved there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "wb") as lock:
-        part = path.with_suffix(".part")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # some network file systems have no locks: all decode then, each to a file of its own
-            part = path.with_suffix(f".{uuid.uuid4().hex}.part")
+    with locked(path.with_suffix(".lock"), wait=True) as unlocked:
+        # Some network file systems have no locks: all decode then, each to a file of its own.
+        part = path.with_suffix(".part" if unlocked is None else f".{uuid.uuid4().hex}.part")
         part.unlink(missing_ok=True)  # left by a process that was killed
         try:
             yield part

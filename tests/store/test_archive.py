@@ -294,11 +294,10 @@ def test_what_a_killed_writer_left_is_cleaned_and_what_another_writes_now_is_not
 def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = Archive(str(tmp_path))
 
-    class FullDisk(fs.LocalFileSystem):
-        def move(self, src: str, dest: str) -> None:
-            raise OSError(28, "No space left on device")
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive._storage, "_fs", FullDisk())
+    monkeypatch.setattr("rsrl_ray.store.files.os.replace", full)
     with pytest.raises(StorageError, match=r"cannot write .*ab12cd/weights\.safetensors \(No space left on device\)"):
         archive.write(KEY, RECORD, WEIGHTS)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial, this_process
+from rsrl_ray.store.locks import process
+from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
 HERE = Origin("cpu-AVX2", "torch 2.8.0")
@@ -161,9 +162,7 @@ def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(
     assert statuses == {"sweep": "RUNNING", "paper, fold 0": "KILLED"}
 
 
-@pytest.mark.parametrize(
-    ("driver", "status"), [(GONE, "KILLED"), (this_process(), "RUNNING"), ("far-away:1", "RUNNING")]
-)
+@pytest.mark.parametrize(("driver", "status"), [(GONE, "KILLED"), (process(), "RUNNING"), ("far-away:1", "RUNNING")])
 def test_another_sweep_is_ended_only_if_its_process_is_gone(
     opened: Callable[..., Tracker], uri: str, driver: str, status: str
 ) -> None:

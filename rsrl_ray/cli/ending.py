@@ -1,0 +1,88 @@
+"""How a command is ended from outside: SIGTERM and SIGHUP are Ctrl-C, and a terminal that is gone is no error."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, TextIO, cast
+
+
+class Stop:
+    """The signal that asked for the end: SIGINT, unless it was another one."""
+
+    number = signal.SIGINT
+
+    @property
+    def status(self) -> int:
+        """The exit status: 130, 143 for SIGTERM, 129 for SIGHUP."""
+        return 128 + self.number
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, since a shell may ask twice."""
+        if self.number != signal.SIGINT:
+            return
+        self.number = signal.Signals(number)
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):  # a shell ignores it for what runs in the background
+            raise KeyboardInterrupt
+        interrupt(number, frame)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """While the body runs, SIGTERM and SIGHUP interrupt it as Ctrl-C does; what was ignored (nohup) stays so."""
+    stop, before = Stop(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """While the body runs, what is written to a terminal or pipe that is gone is dropped."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, _Lasting(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+class _Lasting:
+    """A text stream that goes nowhere once the system refuses to take more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Let all that is written, now and later, by whatever means, go nowhere; at exit Python flushes it too."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all, whatever happens to the process that writes them."""
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+STALE_S = 3600.0  # a temporary file this old was left by a killed writer
+_SUFFIX = ".tmp"
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to: it becomes ``path`` when the body ends, and is deleted where the body fails.
+
+    What killed writers have left beside it for an hour is deleted too. Writers may race: the last one's file stays.
+    Without a flush to the disk: a machine that loses its power may lose the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    for left in path.parent.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - STALE_S:
+                left.unlink()
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file, text as UTF-8, as `whole` does. Raises OSError."""
+    with whole(path) as part:
+        part.write_bytes(content if isinstance(content, bytes) else content.encode())
