@@ -165,12 +165,52 @@ class Experiment:
 EXTENSIBLE = ("name", "photos", "storage", "rounds", "schedules", "resources", "archive", "mlflow")
 
 
+# The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob
+# came was made with its default, and keeps its digest since `identifying` leaves a later knob out at its default.
+ALWAYS = frozenset(
+    f"{group}.{knob}"
+    for group, knobs in {
+        "folds": ("count", "kind", "validation"),
+        "network": ("backbone", "weights", "image_size"),
+        "training": (
+            *("epochs", "batch_size", "learning_rate", "head_factor", "momentum", "weight_decay"),
+            *("precision", "threads", "augmentation"),
+        ),
+        "revision": ("membership", "majority_classes", "min_kept", "warm_start"),
+    }.items()
+    for knob in knobs
+) | {"seed"}
+
+
 def recipe(experiment: Experiment) -> dict[str, Any]:
     """The knobs that decide what a trial of given fold and schedule computes, flat: ``{"training.epochs": 5}``."""
-    rest = {knob: value for knob, value in experiment.as_dict().items() if knob not in EXTENSIBLE}
-    del rest["folds"]["use"]
+    rest = {knob: value for knob, value in identifying(experiment).items() if knob not in EXTENSIBLE}
+    rest["folds"].pop("use", None)
     rest["resources.device"] = "cuda" if experiment.resources.gpus else "cpu"
     return flat(rest)
+
+
+def identifying(knobs: Any, prefix: str = "") -> dict[str, Any]:
+    """The knobs of a dataclass, nested, as they enter digests: a later knob only where it differs from its default.
+
+    prefix : where the dataclass stands in the experiment file, such as ``training.``
+    """
+    found = {}
+    for knob in dataclasses.fields(knobs):
+        name, value = prefix + knob.name, getattr(knobs, knob.name)
+        if dataclasses.is_dataclass(value):
+            value = identifying(value, f"{name}.")
+            if value:
+                found[knob.name] = value
+        elif name in ALWAYS or value != _default(knob):
+            found[knob.name] = value
+    return found
+
+
+def _default(knob: "dataclasses.Field[Any]") -> Any:
+    if knob.default_factory is not dataclasses.MISSING:
+        return knob.default_factory()
+    return knob.default  # MISSING, which nothing equals, where there is none
 
 
 def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -240,6 +240,7 @@ def _analyze(words: list[str]) -> int:
 
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
+    from rsrl_ray.store.location import Location
     from rsrl_ray.terminal import say
 
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}

@@ -1,5 +1,6 @@
-"""What a trial is called."""
+"""What a trial is called, and what its rounds come from."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 STATES = {
@@ -21,3 +22,12 @@ class TrialKey(NamedTuple):
     def __str__(self) -> str:
         """As messages name it."""
         return f"fold {self.fold}, {self.schedule}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a trial's chain of rounds starts from: its first key in the archive, the kind of device, the versions."""
+
+    start_key: str = ""
+    device: str = ""
+    versions: tuple[str, ...] = ()

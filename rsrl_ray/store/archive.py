@@ -4,7 +4,8 @@ A round is two files and a manifest, written in this order; a round without a wh
 
     rounds/<key[:2]>/<key>/weights.safetensors    may be dropped later, see `Archive.drop_weights`
                            record.safetensors     logits, kept mask, first convolution
-                           manifest.json          number, times, checksums of the other two
+                           manifest.json          number, times, checksums: of the other two, of the parent's weights
+                           held/<holder>          who needs the weights, see `Archive.hold`
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import digest
 from rsrl_ray.store.storage import Storage
 
+_HELD = "held/"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -33,6 +35,9 @@ class Record:
 
     number : 1, 2, ...; logits : [N, C] float32; kept : [N] bool; conv1 : weight, bias, stride, padding.
     maker : the trial that trained it; created : Unix time; seconds : training and prediction.
+    parent : checksum of the weights of the round before, from which it was trained; empty where it was trained from
+        the starting weights, None in a round that was written before this was noted.
+    weights : checksum of its own weights; empty in a record that was not read from the archive.
     """
 
     number: int
@@ -42,6 +47,8 @@ class Record:
     maker: str
     created: float
     seconds: float
+    parent: str | None = None
+    weights: str = ""
 
 
 def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
@@ -57,6 +64,11 @@ def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDA
 def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
     """key(i) = H(key(i-1), kept mask [N], round number): two schedules that kept the same photos share it."""
     return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
+
+
+def weights_checksum(weights: Arrays) -> str:
+    """What `Archive.write` returns of these weights."""
+    return _checksum(_packed(weights))
 
 
 def array_digest(arrays: Arrays) -> str:
@@ -95,10 +107,12 @@ class Archive:
             maker=manifest["maker"],
             created=manifest["created"],
             seconds=manifest["seconds"],
+            parent=manifest.get("parent"),
+            weights=manifest["checksums"]["weights"],
         )
 
-    def write(self, key: str, record: Record, weights: Arrays) -> None:
-        """Write a finished round; it exists once its manifest does."""
+    def write(self, key: str, record: Record, weights: Arrays) -> str:
+        """Write a finished round; it exists once its manifest does. Returns the checksum of its weights."""
         arrays = {"logits": record.logits, "kept": record.kept, **record.conv1}
         checksums = {
             "weights": self._put(key, "weights", _packed(weights)),
@@ -106,7 +120,10 @@ class Archive:
         }
         times = {"maker": record.maker, "created": record.created, "seconds": record.seconds}
         manifest = {"number": record.number, **times, "checksums": checksums}
+        if record.parent is not None:
+            manifest["parent"] = record.parent
         self._put(key, "manifest", json.dumps({**manifest, "digest": digest(manifest)}, indent=1).encode())
+        return checksums["weights"]
 
     def read_weights(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The round's weights, or None where they were not kept. Raises `Damaged`."""
@@ -117,9 +134,35 @@ class Archive:
         """The folder of the round under ``key``, in the storage."""
         return self._storage.where(_folder(key))
 
+    def hold(self, key: str, holder: str, who: Mapping[str, str]) -> None:
+        """Note that ``holder`` (a file's name) needs the round's weights; ``who`` says in words who that is.
+
+        They stay until everyone who holds them has released them. The round itself may be written later.
+        """
+        self._storage.write(f"{_folder(key)}/{_HELD}{holder}", json.dumps(who).encode())
+
+    def release(self, key: str, *holders: str) -> None:
+        """``holders`` need the round's weights no more; they are deleted where nobody else holds them."""
+        files = self._storage.list(_folder(key))
+        for holder in holders:
+            if _HELD + holder in files:
+                self._storage.delete(f"{_folder(key)}/{_HELD}{holder}")
+        if _name("weights") in files:
+            self.drop_weights(key)
+
     def drop_weights(self, key: str) -> None:
-        """Delete the round's weights, if they are there; its record stays."""
-        self._storage.delete(self._path(key, "weights"))
+        """Delete the round's weights, if they are there and nobody holds them; its record stays.
+
+        Rounds that were written before holders were noted keep theirs for ever: who needs them is not known.
+        """
+        try:
+            manifest = self._manifest(key)
+        except Damaged:
+            return
+        if manifest is None or manifest.get("parent") is None:
+            return
+        if not any(name.startswith(_HELD) for name in self._storage.list(_folder(key))):
+            self._storage.delete(self._path(key, "weights"))
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
         content = self._storage.read(self._path(key, "manifest"))

@@ -64,6 +64,18 @@ class Storage:
         except OSError as error:
             raise self._refused("delete", path, error) from error
 
+    def list(self, folder: str) -> list[str]:
+        """Names of the files below a folder, relative to it, sorted; none where there is no folder."""
+
+        def look() -> list[str]:
+            base = self.where(folder)
+            below = fs.FileSelector(base, allow_not_found=True, recursive=True)
+            found = [info for info in self._fs.get_file_info(below) if info.type == fs.FileType.File]
+            names = [info.path.removeprefix(base).lstrip("/") for info in found]
+            return sorted(name for name in names if not name.endswith(".tmp"))
+
+        return self._ask("read", folder, look)
+
     def where(self, path: str) -> str:
         """The file's path on the disk or in the bucket."""
         return f"{self._base}/{path}"

@@ -1,52 +1,90 @@
 """A learner that trains only what the archive does not hold."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.store.archive import Archive, Damaged, Record, round_key
+from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
+from rsrl_ray.sweep.claims import Claim
+from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.vision.learner import Learner
 from rsrl_ray.vision.network import Weights
 
+POLL_S = 0.25  # between two looks whether another trial has made a round
 
-class ArchivedLearner:
-    """`Learner` before which the archive is looked into.
 
-    Rounds are addressed by what they train on. Weights are read only where the next round has to be
-    trained; those that were not kept are made again from the nearest ancestor that has them.
+@dataclass(frozen=True)
+class Start:
+    """What a chain of rounds starts from.
+
+    key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent.
     """
 
-    def __init__(self, learner: Learner, archive: Archive, first: str, start: Weights, cold: bool, maker: str):
-        self.keys = [first]
+    key: str
+    weights: Weights
+    cold: bool
+
+
+class CachedLearner:
+    """`Learner` before which the archive is looked into.
+
+    Rounds are addressed by what they train on. A round that another trial of the sweep is making is waited for.
+    Weights are read only where the next round has to be trained; those that were not kept are made again from the
+    nearest ancestor that has them.
+
+    keys : of the start and of the rounds so far; record : the last round; made : whether it was made just now;
+    notes : what a reader should know, until somebody takes them.
+    """
+
+    def __init__(
+        self, learner: Learner, archive: Archive, start: Start, maker: str, holder: Holder, claim: Claim
+    ) -> None:
+        """``maker`` is the trial's id, ``holder`` is it as one who needs weights."""
+        self.keys = [start.key]
         self.notes: list[str] = []
         self.record: Record | None = None
-        self._learner, self._archive, self._start, self._cold, self._maker = (
-            learner,
-            archive,
-            start,
-            cold,
-            maker,
-        )
+        self.made = False
+        self._learner, self._archive, self._start = learner, archive, start
+        self._maker, self._holder, self._claim = maker, holder, claim
         self._kept: list[NDArray[np.bool_]] = []
-        self._weights: Weights | None = start
+        self._weights: Weights | None = start.weights
+        self._parent = ""  # checksum of the last round's weights; empty where the next starts from the start's
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Network ``number``'s logits [N, C] for all photos, from the archive or by training on ``kept`` [N]."""
         key = round_key(self.keys[-1], kept, number)
-        self.record = self._read(key)
-        if self.record is None:
-            self.record = self._train(key, number, kept)
-        else:
+        record = self._read(key)
+        while record is None and not self._claim.claim(key):
+            pause(POLL_S)
+            record = self._read(key)
+        self.made = False
+        if record is None:
+            record = self._make(key, number, kept)
+        if not self.made:
             self._weights = None
+        self.record = record
+        self._parent = "" if self._start.cold else record.weights
         self.keys.append(key)
         self._kept.append(kept)
-        return self.record.logits
+        return record.logits
+
+    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
+        """Train the claimed round, unless it was made by another trial just before it was claimed."""
+        try:
+            record = self._read(key)
+            if record is None:
+                record = self._train(key, number, kept)
+                self.made = True
+            return record
+        finally:
+            self._claim.release(key)
 
     def _train(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
+        parent = self._parent_weights()
         began = time.monotonic()
-        weights = self._learner.fit(self._parent(), kept, number)
+        weights = self._learner.fit(parent, kept, number)
         logits = self._learner.logits(weights)
         record = Record(
             number=number,
@@ -56,26 +94,36 @@ class ArchivedLearner:
             maker=self._maker,
             created=time.time(),
             seconds=time.monotonic() - began,
+            parent=self._parent,
         )
-        self._archive.write(key, record, weights)
+        self._archive.hold(key, self._holder.id, self._holder.words)  # first: no other sweep may delete them
         self._weights = weights
-        return record
+        return replace(record, weights=self._archive.write(key, record, weights))
 
     def _read(self, key: str) -> Record | None:
+        """The round in the archive, if it is whole and follows from the last round."""
         try:
-            return self._archive.read(key)
+            record = self._archive.read(key)
         except Damaged as damage:
-            self.notes.append(f"damaged in the archive, trained again: {damage}")
+            self._note(f"damaged in the archive, trained again: {damage}")
             return None
+        if record is not None and record.parent is not None and record.parent != self._parent:
+            self._note(f"round {record.number} in the archive was trained from other weights; trained again")
+            return None
+        return record
 
-    def _parent(self) -> Weights:
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _parent_weights(self) -> Weights:
         """The last round's weights: in memory, in the archive, or made again."""
         if self._weights is not None:
             return self._weights
-        if self._cold:
-            return self._start
+        if self._start.cold:
+            return self._start.weights
         done = len(self._kept)
-        weights, number = self._start, 0
+        weights, number = self._start.weights, 0
         for candidate in range(done, 0, -1):
             found = self._read_weights(self.keys[candidate])
             if found is not None:
@@ -83,24 +131,37 @@ class ArchivedLearner:
                 break
         if number < done:
             again = f"round {done}" if number + 1 == done else f"rounds {number + 1} to {done}"
-            self.notes.append(f"{again} made again, whose weights were not kept")
+            self._note(f"{again} made again, whose weights were not kept")
         for missing in range(number + 1, done + 1):
             weights = self._learner.fit(weights, self._kept[missing - 1], missing)
-            self._verify(missing, self._learner.logits(weights))
+            self._verify(missing, weights)
         return weights
 
     def _read_weights(self, key: str) -> Weights | None:
         try:
             return self._archive.read_weights(key)
         except Damaged as damage:
-            self.notes.append(f"damaged in the archive: {damage}")
+            self._note(f"damaged in the archive: {damage}")
             return None
 
-    def _verify(self, number: int, logits: NDArray[np.float32]) -> None:
-        record = self._read(self.keys[number])
-        if record is not None and not np.array_equal(record.logits, logits):
+    def _verify(self, number: int, weights: Weights) -> None:
+        """Raises ValueError where a round that was made again is not the one in the archive, bit by bit."""
+        try:
+            record = self._archive.read(self.keys[number])
+        except Damaged as damage:
+            self._note(f"damaged in the archive: {damage}")
+            return
+        if record is None:
+            return
+        same = np.array_equal(record.logits, self._learner.logits(weights))
+        if not same or record.weights != weights_checksum(weights):
             raise ValueError(
                 f"round {number}, made again because its weights were not kept, came out with other bits than the "
                 "archive holds: the machine computes differently from the one that made it. Go on where it was made, "
                 "or delete the folder `rounds` in storage to train everything anew here"
             )
+
+
+def pause(seconds: float) -> None:
+    """Wait for another trial."""
+    time.sleep(seconds)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
-import torch
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services, utils, worker
 from ray.exceptions import AuthenticationError
@@ -19,10 +18,12 @@ from rich.console import Console
 
 from rsrl_ray.config import Resources
 from rsrl_ray.terminal import cell, say
+from rsrl_ray.vision.memory import gpu_memory
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
+IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's gcs.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
 MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
@@ -77,9 +78,10 @@ def _joined() -> bool:
     return node is None or not node.is_head()
 
 
-def dead_nodes() -> int:
-    """How many nodes this Ray has lost so far."""
-    return sum(not node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+def lost_nodes() -> set[str]:
+    """The nodes that this Ray has lost so far; not those that have ended in good order, as an autoscaler ends them."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"] for node in nodes if not node["Alive"] and node["DeathReason"] not in IN_ORDER}
 
 
 def gpu_share(need: int, console: Console) -> float:
@@ -87,7 +89,7 @@ def gpu_share(need: int, console: Console) -> float:
 
     Asks one GPU of this Ray how large it is, and waits until there is one. The results do not depend on the share.
     """
-    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE)(_gpu_memory)
+    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE)(gpu_memory)
     with console.status("asking a GPU how much memory it has"):
         memory = ray.get(look.remote())
     trials = max(1, min(MOST_TRIALS, memory // need))
@@ -97,11 +99,6 @@ def gpu_share(need: int, console: Console) -> float:
         f"{MOST_TRIALS} are too many; resources.gpus sets another share",
     )
     return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
-
-
-def _gpu_memory() -> int:
-    """Bytes of the GPU that Ray gave this process."""
-    return torch.cuda.get_device_properties(0).total_memory
 
 
 def _connect(joins: bool) -> None:

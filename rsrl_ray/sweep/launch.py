@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 
 import yaml
 from ray import tune
+from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, digest, recipe
 from rsrl_ray.core.folds import make_folds
+from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
+from rsrl_ray.sweep.claims import start_claims, waits_for_another
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.photos import describe_folds, folds_csv, load, pixel_source
@@ -69,15 +72,19 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
         trials = _trials(task)
         sweep, knobs = _sweep_id(task), recipe(experiment)
         tracker, open_sweep = _open_tracker(task, sweep, knobs, warn, take_over)
-        chains = {(fold, name): chain(fold, experiment.schedule(name), experiment.rounds) for fold, name in trials}
+        chains = {key: chain(key.fold, experiment.schedule(key.schedule), experiment.rounds) for key in trials}
         keep_all = experiment.archive.weights == "all" or (
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
-        retention = None if keep_all else Retention(chains)
+        retention = Retention(sweep, chains, keep_all)
         with _killed_at_failure(tracker), quiet_ray(experiment.resources, console):
-            task = replace(_with_gpu_share(task, console), source=pixel_source(task.photos) if joined else None)
-            recorder = Recorder(task, tracker, open_sweep, trials, retention, warn)
+            source, claims = pixel_source(task.photos) if joined else None, start_claims()
+            task = replace(_with_gpu_share(task, console), source=source, claims=claims)
+            recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
+
+            def waits(trial: Trial) -> bool:
+                return waits_for_another(claims, trial.config["trial"]["id"])
 
             def leave(address: str) -> None:
                 progress.close()
@@ -90,7 +97,7 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
                     left = trials
                     while left:
                         scheduler = SharingScheduler({key: chains[key] for key in left})
-                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console)])
+                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)])
                         left = _again(left, recorder)
             except BaseException:
                 recorder.close("KILLED")
@@ -239,7 +246,7 @@ def _fit(
             tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
             param_space={"trial": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
-                metric="validation_macro_f1" if task.experiment.folds.validation else "test_macro_f1",
+                metric=VALIDATION if task.experiment.folds.validation else TEST,
                 mode="max",
                 scheduler=scheduler,
                 reuse_actors=True,

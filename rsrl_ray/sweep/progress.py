@@ -11,8 +11,11 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from rsrl_ray.sweep.recorder import last_error, trial_key
-from rsrl_ray.sweep.scheduler import TrialKey
+from rsrl_ray.core.selection import TEST, VALIDATION
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.sweep.recorder import last_error
+from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.scheduler import trial_key
 
 REFRESH_S = 0.5
 WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
@@ -31,8 +34,8 @@ class Row:
 
     state: str = "waiting"
     round: int = 0
-    result: dict[str, Any] = field(default_factory=dict)
-    trained: list[float] = field(default_factory=list)
+    report: Report | None = None
+    trained: list[float] = field(default_factory=list)  # seconds of the rounds that were made in this sweep
 
 
 class Progress(Callback):
@@ -71,18 +74,19 @@ class Progress(Callback):
     ) -> None:
         """A round is done, or the trial has given up."""
         key = trial_key(trial)
-        row = self._rows[key]
-        if "failed" in result:
+        row, failure = self._rows[key], Failure.from_result(result)
+        if failure is not None:
             row.state = "failed"
-            self._say(f"[bold red]{_name(key)} failed:[/] {escape(result['failed'])}")
+            self._say(f"[bold red]{_name(key)} failed:[/] {escape(failure.reason)}")
             return
-        row.round, row.result = result["round"], result
-        if not result["reused"]:
-            row.trained.append(result["seconds"])
+        report = Report.from_result(result)
+        row.round, row.report = report.number, report
+        if report.made:
+            row.trained.append(report.seconds)
         if not self._console.is_terminal:
-            self._say(self._line(key, row))
-        if result["note"]:
-            self._say(f"[yellow]{_name(key)}, round {row.round}:[/] {escape(result['note'])}")
+            self._say(self._line(key, report))
+        if report.note:
+            self._say(f"[yellow]{_name(key)}, round {row.round}:[/] {escape(report.note)}")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -131,9 +135,10 @@ class Progress(Callback):
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
 
-    def _line(self, key: TrialKey, row: Row) -> str:
-        made = "from the archive" if row.result["reused"] else f"{row.result['seconds']:.0f} s"
-        return f"{_name(key)}: round {row.round} of {self._rounds}, {_macro(row)}, kept {_kept(row)}, {made}"
+    def _line(self, key: TrialKey, report: Report) -> str:
+        made = f"{report.seconds:.0f} s" if report.made else "from the archive"
+        done = f"round {report.number} of {self._rounds}"
+        return f"{_name(key)}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
 
     def _table(self) -> Table:
         table = Table(title_justify="left", box=None, pad_edge=False)
@@ -150,8 +155,8 @@ class Progress(Callback):
                 schedule,
                 state,
                 f"{row.round}/{self._rounds}",
-                _macro(row),
-                _kept(row),
+                _macro(row.report),
+                _kept(row.report),
                 self._left(row),
             )
         if len(rows) > room:
@@ -172,19 +177,19 @@ class Progress(Callback):
 
 
 def _name(key: TrialKey) -> str:
-    return f"fold {key[0]}, {escape(key[1])}"
+    return escape(str(key))
 
 
-def _macro(row: Row) -> str:
-    if not row.result:
+def _macro(report: Report | None) -> str:
+    if report is None:
         return ""
-    if "validation_macro_f1" not in row.result:
-        return f"{row.result['test_macro_f1']:.3f}"
-    return f"{row.result['validation_macro_f1']:.3f} (test {row.result['test_macro_f1']:.3f})"
+    if VALIDATION not in report.metrics:
+        return f"{report.value:.3f}"
+    return f"{report.value:.3f} (test {report.metrics[TEST]:.3f})"
 
 
-def _kept(row: Row) -> str:
-    if not row.result:
+def _kept(report: Report | None) -> str:
+    if report is None:
         return ""
-    size, dropped = int(row.result["train_size"]), int(row.result["dropped"])
+    size, dropped = int(report.metrics["train_size"]), int(report.metrics["dropped"])
     return f"{size:,} of {size + dropped:,}"

@@ -10,12 +10,17 @@ import numpy as np
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from rsrl_ray.config import digest
+from rsrl_ray.core.selection import TEST
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.round_table import predictions
 from rsrl_ray.store.archive import Archive, Record
-from rsrl_ray.sweep.cluster import dead_nodes
-from rsrl_ray.sweep.retention import Retention
-from rsrl_ray.sweep.scheduler import TrialKey
+from rsrl_ray.sweep.claims import void_claims
+from rsrl_ray.sweep.cluster import lost_nodes
+from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
+from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.trainable import Task
 from rsrl_ray.sweep.writer import DROPS, Writer
 from rsrl_ray.tracking import write as tracking
@@ -33,15 +38,14 @@ class Recorder(Callback):
         tracker: tracking.Tracker,
         open_sweep: Callable[[], None],
         trials: Mapping[TrialKey, tracking.Trial],
-        retention: Retention | None,
-        say: Callable[[str], None],
+        retention: Retention,
     ) -> None:
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
         self._trials, self._retention = trials, retention
         self._archive = Archive(task.experiment.storage)
         self._writer = Writer()
-        self._unlogged: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
-        self._chains: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
+        self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._previous: dict[str, tuple[str, Record]] = {}
         self._failures: Counter[tuple[TrialKey, int]] = Counter()
         self._furthest: dict[TrialKey, int] = {}
@@ -49,10 +53,16 @@ class Recorder(Callback):
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
         self._dropped: list[TrialKey] = []
+        self._lost_before: set[str] | None = None  # nodes, before the sweep began
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; threads and clients stay here."""
         return {}
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Ray is there, and no trial yet; again where trials are run again."""
+        if self._lost_before is None:
+            self._lost_before = lost_nodes()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has an actor."""
@@ -62,34 +72,35 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A round is done, or the trial has given up."""
-        key = trial_key(trial)
-        if "failed" in result:
-            self._end(key, "FAILED", result["failed"])
+        key, failure = trial_key(trial), Failure.from_result(result)
+        if failure is not None:
+            self._end(key, "FAILED", failure.reason, failure.origin)
             return
-        if result["round"] > self._furthest.get(key, 0):  # not a round that is replayed after a crash
-            self._furthest[key] = result["round"]
+        report = Report.from_result(result)
+        if report.number > self._furthest.get(key, 0):  # not a round that is replayed after a crash
+            self._furthest[key] = report.number
             trial.max_failures = -1
         tracked = self._trials[key]
-        self._unlogged[tracked.id].append(result)
+        self._unlogged[tracked.id].append(report)
         self._put(tracked, lambda: self._log(tracked))
-        if self._retention is not None:
-            value = result.get("validation_macro_f1", result["test_macro_f1"])
-            for unneeded in self._retention.finished(key, result["round"], result["key"], value):
-                self._writer.put(DROPS, functools.partial(self._archive.drop_weights, unneeded))
+        self._retain(key, report)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
+        self._void_claims(trial)
         if trial_key(trial) not in self.failed:
             self.finished.append(trial_key(trial))
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray starts it again after a crash; not for ever in the same round, save when nodes are lost."""
+        self._void_claims(trial)
         if self._failed(trial_key(trial)) >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray has given it up: for good, or too early (see `take_dropped`)."""
+        self._void_claims(trial)
         key = trial_key(trial)
         if trial.max_failures != 0 and self._failed(key) < FAILURES_A_ROUND:
             self._dropped.append(key)
@@ -110,7 +121,34 @@ class Recorder(Callback):
         """Count a crash of the trial's next round; how many it had that no lost node explains."""
         failed = key, self._furthest.get(key, 0) + 1
         self._failures[failed] += 1
-        return self._failures[failed] - dead_nodes()
+        return self._failures[failed] - len(lost_nodes() - (self._lost_before or set()))
+
+    def _void_claims(self, trial: Trial) -> None:
+        void_claims(self._task.claims, self._trials[trial_key(trial)].id)
+
+    def _retain(self, key: TrialKey, report: Report) -> None:
+        """Note in the archive which weights are needed now, then which are not."""
+        changes = self._retention.finished(key, report)
+        for need in changes.hold:
+            if not report.made or need != Need(report.key, key):  # else the trial holds it since it wrote it
+                self._writer.put(DROPS, functools.partial(self._hold, need))
+        gone: defaultdict[str, list[str]] = defaultdict(list)
+        for need in changes.release:
+            gone[need.key].append(self._holder(need).id)
+        for unneeded, holders in gone.items():
+            self._writer.put(DROPS, functools.partial(self._archive.release, unneeded, *holders))
+
+    def _hold(self, need: Need) -> None:
+        if self._retention.needs(need):  # still: rounds that are replayed pass by
+            holder = self._holder(need)
+            self._archive.hold(need.key, holder.id, holder.words)
+
+    def _holder(self, need: Need) -> Holder:
+        experiment = self._task.experiment.name
+        if need.trial is not None:
+            return trial_holder(experiment, need.trial, self._trials[need.trial].id)
+        why = "every round" if self._retention.keep_all else "trials that wait"
+        return Holder(digest([experiment, self._retention.sweep, why]), experiment, why)
 
     def close(self, status: str) -> tuple[int, str]:
         """End what still runs, wait for the log; how many entries could not be logged, and why."""
@@ -119,13 +157,16 @@ class Recorder(Callback):
         self._put(None, lambda: self._tracker.end_sweep(status))
         return self._writer.close(), self._writer.error
 
-    def _end(self, key: TrialKey, status: str, reason: str = "") -> None:
+    def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
         self._running.discard(key)
         if status == "FAILED":
             self.failed[key] = reason
         trial = self._trials[key]
 
         def end() -> None:
+            chain = self._chains.pop(trial.id, [])
+            start = origin or (chain[-1].origin if chain else Origin())
+            self._tracker.take_up(trial, [report.key for report in chain if report.origin == start], start)
             self._tracker.end_trial(trial, status, reason)
             self._previous.pop(trial.id, None)  # logits of a thousand ended trials would fill the memory
             self._chains.pop(trial.id, None)
@@ -142,41 +183,35 @@ class Recorder(Callback):
     def _log(self, trial: tracking.Trial) -> None:
         """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
         waiting, chain = self._unlogged[trial.id], self._chains[trial.id]
-        results = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
-        for result in results:
-            _follow(chain, result)
-        origin = tracking.Origin(chain[-1]["device"], chain[-1]["versions"])
-        logged = self._tracker.take_up(trial, [result["key"] for result in chain], origin)
-        new = [self._round(trial, result) for result in chain[logged:]]  # none, where they are replayed
+        reports = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
+        for report in reports:
+            _follow(chain, report)
+        logged = self._tracker.take_up(trial, [report.key for report in chain], chain[-1].origin)
+        new = [self._round(trial, report) for report in chain[logged:]]  # none, where they are replayed
         if new:
             self._tracker.log_rounds(trial, new)
-        for _ in results:
+        for _ in reports:
             waiting.popleft()
 
-    def _round(self, trial: tracking.Trial, result: dict[str, Any]) -> tracking.Round:
-        experiment, photos = self._task.experiment, self._task.photos
-        record, before = self._record(trial, result["key"]), self._before(trial, result)
+    def _round(self, trial: tracking.Trial, report: Report) -> tracking.Round:
+        photos = self._task.photos
+        record, before = self._record(trial, report.key), self._before(trial, report)
         fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
-        settings = experiment.revision
-        returned = record.kept & ~before
-        table = predictions(
-            photos.images, photos.scores, fold, record.kept, returned, record.logits, settings.membership
-        )
-        same = ("seconds", "reused", "epochs_so_far", "guarded")
-        values = round_metrics(table, settings.majority_classes) | {name: result[name] for name in same}
-        title = f"{trial.name}, round {result['round']}: macro F {values['test_macro_f1']:.3f}"
+        title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
 
         def write(folder: Path) -> None:
+            membership, returned = self._task.experiment.revision.membership, record.kept & ~before
+            table = predictions(photos.images, photos.scores, fold, record.kept, returned, record.logits, membership)
             write_round(folder, table, record.conv1, title)
 
-        self._previous[trial.id] = (result["key"], record)
-        return tracking.Round(result["round"], values, result["note"], result["key"], record.created, write)
+        self._previous[trial.id] = (report.key, record)
+        return tracking.Round(report.number, report.metrics, report.note, report.key, report.created, write)
 
-    def _before(self, trial: tracking.Trial, result: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _before(self, trial: tracking.Trial, report: Report) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
-        if result["round"] == 1:
+        if report.number == 1:
             return np.ones(len(self._task.photos.scores), dtype=bool)
-        return self._record(trial, result["parent_key"]).kept
+        return self._record(trial, report.parent_key).kept
 
     def _record(self, trial: tracking.Trial, key: str) -> Record:
         known = self._previous.get(trial.id)
@@ -186,17 +221,12 @@ class Recorder(Callback):
         return record
 
 
-def _follow(chain: list[dict[str, Any]], result: dict[str, Any]) -> None:
+def _follow(chain: list[Report], report: Report) -> None:
     """Add a round to a trial's rounds 1, 2, ...; those of a trial that was started elsewhere take the others' place."""
-    place = result["round"] - 1
+    place = report.number - 1
     assert place <= len(chain), (place, len(chain))
-    if place == len(chain) or chain[place]["key"] != result["key"]:
-        chain[place:] = [result]
-
-
-def trial_key(trial: Trial) -> TrialKey:
-    """(fold, schedule) of a Tune trial."""
-    return trial.config["trial"]["fold"], trial.config["trial"]["schedule"]
+    if place == len(chain) or chain[place].key != report.key:
+        chain[place:] = [report]
 
 
 def last_error(trial: Trial) -> str:

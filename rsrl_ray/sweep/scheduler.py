@@ -10,9 +10,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from rsrl_ray.core.schedule import Schedule
+from rsrl_ray.core.trial import TrialKey
 
 Prefix = tuple[Any, ...]  # (fold, thresholds of revision 1, 2, ...): names a round before it is trained
-TrialKey = tuple[int, str]  # (fold, schedule)
 PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
 
 
@@ -23,6 +23,11 @@ def chain(fold: int, schedule: Schedule, rounds: int) -> tuple[Prefix, ...]:
     """
     thresholds = tuple(schedule.thresholds(revision) for revision in range(1, rounds))
     return tuple((fold, *thresholds[:number]) for number in range(rounds))
+
+
+def trial_key(trial: Trial) -> TrialKey:
+    """The name of a Tune trial."""
+    return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["schedule"])
 
 
 class SharingScheduler(FIFOScheduler):
@@ -112,4 +117,4 @@ class SharingScheduler(FIFOScheduler):
             self._look_again(self._chain(trial))
 
     def _chain(self, trial: Trial) -> tuple[Prefix, ...]:
-        return self._chains[trial.config["trial"]["fold"], trial.config["trial"]["schedule"]]
+        return self._chains[trial_key(trial)]

@@ -1,27 +1,31 @@
 """A trial as Ray Tune sees it: look the round up in the archive, else train it; report."""
 
+import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torchvision
 from ray import tune
 from ray.actor import ActorHandle
-from ray.tune.result import DONE
 
-from rsrl_ray.config import Experiment
+from rsrl_ray.config import Experiment, identifying
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import majority_classes
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_table import predictions, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
 from rsrl_ray.store.archive import Archive, array_digest, start_key
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.cached_learner import ArchivedLearner
+from rsrl_ray.sweep.cached_learner import CachedLearner, Start
+from rsrl_ray.sweep.claims import Attempt, Claims
 from rsrl_ray.sweep.photos import PixelSource, pixels_here
-from rsrl_ray.vision.learner import Learner, NotFinite
+from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.retention import trial_holder
+from rsrl_ray.vision.evaluation import ARITHMETIC
+from rsrl_ray.vision.learner import Learner, NotFinite, OutOfMemory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.photos import PhotoSet
+from rsrl_ray.vision.reproducible import versions
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Task:
     start: Weights
     start_digest: str
     source: "ActorHandle[PixelSource] | None" = None  # where nodes get the decoded photos, in a cluster
+    claims: "ActorHandle[Claims] | None" = None  # which trial makes which round now
 
 
 class RSRLTrial(tune.Trainable):
@@ -59,18 +64,18 @@ class RSRLTrial(tune.Trainable):
         try:
             result = next(self._rounds)
         except (NotFinite, ValueError, StorageError) as error:
-            return {"failed": str(error), DONE: True}
-        except torch.OutOfMemoryError as error:
-            return {"failed": self._out_of_memory(error), DONE: True}
-        return self._report(result)
+            return Failure(str(error), self._origin).as_result()
+        except OutOfMemory as error:
+            return Failure(self._out_of_memory(error), self._origin).as_result()
+        return self._report(result).as_result()
 
-    def _out_of_memory(self, error: torch.OutOfMemoryError) -> str:
+    def _out_of_memory(self, error: OutOfMemory) -> str:
         share, batch = self._task.experiment.resources.gpus, self._task.experiment.training.batch_size
         assert share != "auto"  # the sweep has made a number of it
         larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
         ways = [larger] * (share < 1) + [smaller] * (batch > 1)
-        return f"the GPU's memory is full ({str(error).splitlines()[0]}); try {' or '.join(ways)}"
+        return f"the GPU's memory is full ({error}); try {' or '.join(ways)}"
 
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]
@@ -88,17 +93,22 @@ class RSRLTrial(tune.Trainable):
             fold=fold.number,
             device="cuda" if experiment.resources.gpus else "cpu",
         )
-        self._fold, self._device_kind = fold, learner.device_kind
-        self._archived = ArchivedLearner(
+        self._fold = fold
+        identity = _identity(self._task, fold, learner.device_kind)
+        start = Start(
+            start_key(identity, labels, fold.train), self._task.start, experiment.revision.warm_start == "cold"
+        )
+        self._origin = Origin(start.key, learner.device_kind, tuple(versions()))
+        self._cached = CachedLearner(
             learner,
             Archive(experiment.storage),
-            start_key(_identity(self._task, fold, learner.device_kind), labels, fold.train),
-            self._task.start,
-            experiment.revision.warm_start == "cold",
+            start,
             trial["id"],
+            trial_holder(experiment.name, TrialKey(fold.number, trial["schedule"]), trial["id"]),
+            Attempt(self._task.claims, trial["id"], uuid.uuid4().hex),
         )
         self._rounds: Iterator[RoundResult] = run_rounds(
-            self._archived,
+            self._cached,
             labels,
             fold,
             experiment.schedule(trial["schedule"]),
@@ -106,8 +116,8 @@ class RSRLTrial(tune.Trainable):
             experiment.revision,
         )
 
-    def _report(self, result: RoundResult) -> dict[str, Any]:
-        experiment, photos, record = self._task.experiment, self._task.photos, self._archived.record
+    def _report(self, result: RoundResult) -> Report:
+        experiment, photos, record = self._task.experiment, self._task.photos, self._cached.record
         assert record is not None
         settings = experiment.revision
         table = predictions(
@@ -119,42 +129,45 @@ class RSRLTrial(tune.Trainable):
             result.logits,
             settings.membership,
         )
-        notes, self._archived.notes = self._archived.notes, []
+        notes, self._cached.notes = self._cached.notes, []
         if result.revision is not None and result.thresholds is not None:
             majority = majority_classes(photos.labels[self._fold.train], settings.majority_classes)
             notes += revision_notes(result.revision, result.thresholds, photos.classes[majority].tolist())
         maker = self.config["trial"]["id"]
-        return {
-            **round_metrics(table, settings.majority_classes),
-            "round": result.number,
-            "key": self._archived.keys[-1],
-            "parent_key": self._archived.keys[-2],
-            "device": self._device_kind,
-            "versions": f"torch {torch.__version__}, torchvision {torchvision.__version__}",
-            "created": record.created,
+        metrics = round_metrics(table, settings.majority_classes) | {
             "seconds": record.seconds,
             "reused": float(record.maker != maker),
             "epochs_so_far": float(result.number * experiment.training.epochs),
             "guarded": float(result.revision is not None and bool(result.revision.guarded)),
-            "note": "; ".join(notes),
-            DONE: result.number == experiment.rounds,
         }
+        return Report(
+            number=result.number,
+            key=self._cached.keys[-1],
+            parent_key=self._cached.keys[-2],
+            origin=self._origin,
+            created=record.created,
+            made=self._cached.made,
+            metrics=metrics,
+            note="; ".join(notes),
+            last=result.number == experiment.rounds,
+        )
 
 
 def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
     """All that the bits of a fold's rounds depend on, besides labels and indices (design, section 2)."""
     experiment = task.experiment
-    return {
+    arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
+    return arithmetic | {
         "photos": task.photos.fingerprint,
         "start": task.start_digest,
         "backbone": experiment.network.backbone,
         "image_size": experiment.network.image_size,
-        "training": asdict(experiment.training),
+        "training": identifying(experiment.training, "training."),
         "warm_start": experiment.revision.warm_start,
         "seed": experiment.seed,
         "fold": fold.number,
         "device": device_kind,
-        "versions": [torch.__version__, torchvision.__version__],
+        "versions": versions(),
     }
 
 

@@ -1,6 +1,7 @@
 """A trial that hangs is ended, so that Ray starts it again: Ray itself waits for ever for a process that lives."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rsrl_ray.sweep.recorder import trial_key
+from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.terminal import say
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
@@ -31,11 +33,12 @@ class Watchdog(Callback):
 
     How long a round takes is known once one was reported, trained here or found in the archive; before, nothing is
     killed. A trial that was started anew may have to make again every round that it has, whose weights were not kept,
-    before it reports.
+    before it reports. One that waits for a round that another trial makes is left alone.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
+        """``waits``: whether a trial waits for another one; asked only before one is killed."""
+        self._console, self._waits = console, waits
         self._watches: dict[str, Watch] = {}
         self._longest = 0.0
         self._looked = 0.0
@@ -53,13 +56,12 @@ class Watchdog(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """It lives."""
-        watch, now = self._watches[trial.trial_id], time.monotonic()
-        if "round" in result:
-            watch.rounds = result["round"]
-            self._longest = max(self._longest, result["seconds"])
-            if now - watch.seen > result["seconds"] / 2:  # else it came from the archive
-                watch.trained, self._longest = True, max(self._longest, now - watch.seen)
-        watch.seen = now
+        watch = self._watches[trial.trial_id]
+        if Failure.from_result(result) is None:
+            report = Report.from_result(result)
+            watch.rounds, watch.trained = report.number, watch.trained or report.made
+            self._longest = max(self._longest, report.seconds)
+        watch.seen = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look for trials that hang, once a second at the most."""
@@ -72,7 +74,8 @@ class Watchdog(Callback):
                 continue
             silent = time.monotonic() - watch.seen
             if silent > max(LEAST_S, FACTOR * self._longest * (1 if watch.trained else watch.rounds + 1)):
-                fold, name = trial_key(trial)
-                say(self._console, f"fold {fold}, {name}: silent for {silent:,.0f} s, so it is started again")
-                ray.kill(actor)
                 watch.seen = time.monotonic()
+                if self._waits(trial):
+                    continue
+                say(self._console, f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
+                ray.kill(actor)

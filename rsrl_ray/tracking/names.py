@@ -13,6 +13,7 @@ LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, host
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
+CHAIN = "rsrl.chain"  # of a trial's run: what the keys of its rounds start from
 DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive

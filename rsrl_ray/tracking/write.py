@@ -14,11 +14,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import is_alive, process
 from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
+    CHAIN,
     DEVICE,
     DRIVER,
     EXPERIMENT,
@@ -54,22 +55,6 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a chain of rounds was made on: the kind of device, and the versions of the libraries."""
-
-    device: str = ""
-    versions: str = ""
-
-    def differs_from(self, tags: Mapping[str, str]) -> str:
-        """In words, from what the tags of another chain's run say."""
-        if DEVICE not in tags:
-            return "that run does not say what its rounds were made on"
-        pairs = (("device", tags[DEVICE], self.device), ("versions", tags.get(VERSIONS, ""), self.versions))
-        changed = [f"{what} was {before}, is {now}" for what, before, now in pairs if before != now]
-        return "; ".join(changed) or "device and versions are the same, something else of the machine differs"
-
-
-@dataclass(frozen=True)
 class Round:
     """A round as it is logged: its metrics' values, and a note for the reader where not empty.
 
@@ -97,11 +82,15 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class _Child:
-    """The run that a trial's rounds go into: its artifacts' URI, its status before, the keys of its logged rounds."""
+    """The run that a trial's rounds go into.
+
+    place : its artifacts' URI. before : its status before. start : of its chain. keys : of its logged rounds.
+    """
 
     run_id: str
     place: str
     before: str
+    start: str
     keys: dict[int, str]
 
 
@@ -179,7 +168,7 @@ class Tracker:
         keys : the archive's keys of the trial's rounds 1, 2, ... as far as they are known.
         """
         child = self._children.get(trial.id)
-        if child is None or not _agree(child.keys, keys):
+        if child is None or not _agree(child.keys, keys) or not _same(child.start, origin.start_key):
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
             child = self._children[trial.id] = self._child(trial, keys, origin)
@@ -237,15 +226,23 @@ class Tracker:
     def _child(self, trial: Trial, keys: Sequence[str], origin: Origin) -> _Child:
         """The run of a chain, ready to be logged to."""
         runs = sorted(self._search(f"tags.`{TRIAL}` = '{trial.id}'"), key=_recency, reverse=True)
-        own = next((run for run in runs if _agree(logged_keys(run), keys)), None)
+        alike = (run for run in runs if _same(_start(run), origin.start_key))
+        own = next((run for run in alike if _agree(logged_keys(run), keys)), None)
         if own is None:
             own = self._new_child(trial, runs, origin)
         tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **trial.tags}
-        if keys and origin.device:
-            tags |= {DEVICE: origin.device, VERSIONS: origin.versions}
+        start = _start(own)
+        if not start and origin.start_key:
+            tags |= {CHAIN: origin.start_key, DEVICE: origin.device, VERSIONS: ", ".join(origin.versions)}
         self._client.log_batch(own.info.run_id, tags=_tags(tags))
         self._client.update_run(own.info.run_id, status="RUNNING")
-        return _Child(own.info.run_id, run_place(own, self._artifacts), own.info.status, logged_keys(own))
+        return _Child(
+            own.info.run_id,
+            run_place(own, self._artifacts),
+            own.info.status,
+            start or origin.start_key,
+            logged_keys(own),
+        )
 
     def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
         name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
@@ -255,7 +252,7 @@ class Tracker:
         if others:
             self._say(
                 f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
-                f"({origin.differs_from(others[0].data.tags)}); it stays as it is, and this chain of rounds gets a run "
+                f"({_difference(others[0].data.tags, origin)}); it stays as it is, and this chain of rounds gets a run "
                 f"of its own, {name!r}"
             )
         return run
@@ -296,6 +293,25 @@ def logged_keys(run: Run) -> dict[int, str]:
 def _agree(logged: Mapping[int, str], keys: Sequence[str]) -> bool:
     """Whether rounds that are logged are those of a chain, as far as both are known."""
     return all(logged.get(number, key) == key for number, key in enumerate(keys, start=1))
+
+
+def _same(start: str, other: str) -> bool:
+    """Whether two chains start alike, as far as both are known: runs of before do not say."""
+    return not start or not other or start == other
+
+
+def _start(run: Run) -> str:
+    return str(run.data.tags.get(CHAIN, ""))
+
+
+def _difference(tags: Mapping[str, str], origin: Origin) -> str:
+    """In words, what a chain comes from, and what that of the run with these tags came from."""
+    if DEVICE not in tags:
+        return "that run does not say what its rounds were made on"
+    versions = ", ".join(origin.versions)
+    pairs = (("device", tags[DEVICE], origin.device), ("versions", tags.get(VERSIONS, ""), versions))
+    changed = [f"{what} was {before}, is {now}" for what, before, now in pairs if before != now]
+    return "; ".join(changed) or "device and versions are the same, something else of the machine differs"
 
 
 def _recency(run: Run) -> tuple[int, int]:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.reproducible import reproducible
 
+ARITHMETIC = 1
+"""Version of what training and scoring compute; whoever changes it (batches, normalisation, optimizer, random numbers)
+counts it up. It is part of a round's identity where it is not 1, see `tests/vision/test_learner.py`."""
 EVALUATION_BATCH = 64
 """Photos a step: the bits of the logits depend on it, so it is no knob."""
 

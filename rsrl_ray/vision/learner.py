@@ -27,6 +27,10 @@ class NotFinite(RuntimeError):
     """The training diverged: its loss, weights or logits are no finite numbers."""
 
 
+class OutOfMemory(RuntimeError):
+    """The GPU's memory is full; the first line of what PyTorch says of it."""
+
+
 class Learner:
     """Trains and judges one network on the photos of one fold.
 
@@ -85,6 +89,8 @@ class Learner:
         ------
         NotFinite
             Where the loss or a weight stops being a finite number.
+        OutOfMemory
+            Where the GPU's memory is full; likewise `logits`.
         """
         photos = np.flatnonzero(kept)
         assert len(photos)
@@ -92,7 +98,8 @@ class Learner:
         shuffle, augmentation = (
             torch.Generator().manual_seed(self._stream(number, purpose)) for purpose in (_SHUFFLE, _AUGMENTATION)
         )
-        with reproducible(self._training.threads), self._global_numbers(self._stream(number, _DROPOUT)):
+        numbers = self._global_numbers(self._stream(number, _DROPOUT))
+        with _memory(), reproducible(self._training.threads), numbers:
             networks.load_weights(self._model, self._first_weights(parent, number))
             self._model.train()
             optimizer = self._optimizer()
@@ -115,10 +122,11 @@ class Learner:
             Where a logit is no finite number.
         """
         everything = batches(np.arange(len(self._labels)), EVALUATION_BATCH)
-        networks.load_weights(self._model, weights)
-        inputs = (self._photos(rows) for rows in everything)
         training = self._training
-        logits = np.concatenate(evaluate(self._model, inputs, self._device, training.precision, training.threads))
+        with _memory():
+            networks.load_weights(self._model, weights)
+            inputs = (self._photos(rows) for rows in everything)
+            logits = np.concatenate(evaluate(self._model, inputs, self._device, training.precision, training.threads))
         if not np.isfinite(logits).all():
             raise self._diverged("a logit")
         return logits
@@ -191,6 +199,15 @@ class Learner:
             f"{training.learning_rate * training.head_factor:g}): try training.learning_rate "
             f"{training.learning_rate / 10:g}{hint}"
         )
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """PyTorch's error of a full GPU as ours, so that others need not import PyTorch."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(str(error).splitlines()[0]) from error
 
 
 def batches(order: Indices, size: int) -> list[Indices]:

@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a trial takes, reckoned without a GPU."""
+"""How much of a GPU's memory a trial takes, reckoned without a GPU, and how much a GPU has."""
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,11 @@ def trial_memory(network: config.Network, training: config.Training, classes: in
     training_step = training.batch_size * (sum(kept) + 3 * max(kept))
     judging = EVALUATION_BATCH * 3 * max(kept)
     return PROCESS + 4 * weights + max(training_step, judging)
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of the first GPU that this process may use."""
+    return torch.cuda.get_device_properties(0).total_memory
 
 
 def _kept_for_backward(model: nn.Module, size: int) -> list[int]:

@@ -1,37 +1,145 @@
-"""What the bits of a computation depend on besides its numbers: switches of the process, kind of device."""
+"""What the bits of a computation depend on besides its numbers: switches of the process, kind of device, versions."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torchvision
 from torch.utils import deterministic
+
+# Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
+# nothing. MKL_CBWR=AUTO is not one: unset, MKL may take other branches.
+_CPU_VARIABLES = {
+    "ONEDNN_MAX_CPU_ISA": ("ALL", "DEFAULT"),
+    "ONEDNN_CPU_ISA_HINTS": ("NO_HINTS",),
+    "ONEDNN_DEFAULT_FPMATH_MODE": ("STRICT",),
+    "DNNL_MAX_CPU_ISA": ("ALL", "DEFAULT"),
+    "DNNL_CPU_ISA_HINTS": ("NO_HINTS",),
+    "DNNL_DEFAULT_FPMATH_MODE": ("STRICT",),
+    "MKL_CBWR": ("OFF",),
+    "MKL_ENABLE_INSTRUCTIONS": (),
+    "MKL_DEBUG_CPU_TYPE": (),
+    "MKL_DISABLE_FAST_MM": (),
+    "OPENBLAS_CORETYPE": (),
+    "TORCH_MKLDNN_MATMUL_MIN_DIM": (),
+    "TORCH_MKLDNN_MATMUL_MIN_SIZE": (),
+}
+_CUDA_VARIABLES = {
+    "NVIDIA_TF32_OVERRIDE": ("0",),  # TF32 is off anyway
+    "CUBLAS_WORKSPACE_CONFIG": (":4096:8",),
+    "CUBLASLT_WORKSPACE_SIZE": (),
+    "CUBLAS_EMULATE_SINGLE_PRECISION": ("0",),
+    "CUBLAS_EMULATION_STRATEGY": (),
+    "CUDNN_ERRATA_JSON_FILE": (),
+    "DISABLE_ADDMM_CUDA_LT": ("0",),
+    "PYTORCH_TUNABLEOP_ENABLED": ("0",),
+    "TORCH_BLAS_PREFER_CUBLASLT": ("0",),
+    "TORCH_CUBLASLT_UNIFIED_WORKSPACE": (),
+    "TORCH_CUDNN_SDPA_DEPRIORITIZED": ("0",),
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B": ("0",),
+    "TORCH_CUDNN_V8_API_DISABLED": ("0",),
+}
 
 
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
     """Compute with this many CPU threads and deterministic algorithms only; the old switches come back afterwards.
 
-    They are switches of the whole process. cuDNN's search for the fastest algorithm and TF32 are off.
+    They are switches of the whole process. cuDNN's search for the fastest algorithm is off, and float32 numbers are
+    multiplied as such, never as TF32 or bfloat16, whatever the environment or code before has asked for.
     """
     guard: Any = deterministic
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), guard.fill_uninitialized_memory
+    switches = _switches()
+    known = [_value(owner, name) for owner, name, _ in switches]
+    precision = _matmul_precision()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     guard.fill_uninitialized_memory = False  # would write every new tensor once more, an eighth of the time
+    torch.set_float32_matmul_precision("highest")
+    for owner, name, value in switches:
+        setattr(owner, name, value)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        yield
     finally:
         torch.set_num_threads(before[0])
         torch.set_deterministic_debug_mode(before[1])
         guard.fill_uninitialized_memory = before[2]
+        torch.set_float32_matmul_precision(precision)  # sets some of the switches too, hence before them
+        for (owner, name, _), value in zip(switches, known, strict=True):
+            setattr(owner, name, value)
 
 
 def device_kind(device: torch.device) -> str:
-    """The GPU's model (``cuda-NVIDIA H200``) or the CPU's vector units (``cpu-AVX512-avx512_bf16``)."""
+    """The GPU's model (``cuda-NVIDIA H200``) or the CPU's vector units (``cpu-AVX512-avx512_bf16``).
+
+    Then what the environment changes of the arithmetic and `reproducible` cannot set, if anything
+    (``cpu-AVX2-MKL_CBWR=COMPATIBLE``).
+    """
     if device.type == "cuda":
-        return f"cuda-{torch.cuda.get_device_name(device)}"
+        changed = _changed(_CUDA_VARIABLES)
+        library = str(torch.backends.cuda.preferred_blas_library()).rpartition(".")[2]
+        if library not in ("Default", "Cublas") and torch.version.hip is None:
+            changed.append(f"blas={library}")
+        return "-".join([f"cuda-{torch.cuda.get_device_name(device)}", *changed])
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older PyTorch cannot tell
     units = [unit for unit in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if found.get(unit)]
-    return "-".join([device.type, torch.backends.cpu.get_cpu_capability(), *units])
+    return "-".join([device.type, torch.backends.cpu.get_cpu_capability(), *units, *_changed(_CPU_VARIABLES)])
+
+
+def versions() -> list[str]:
+    """Of the libraries that the bits depend on: PyTorch's and torchvision's."""
+    return [torch.__version__, torchvision.__version__]
+
+
+def _changed(variables: dict[str, tuple[str, ...]]) -> list[str]:
+    """Those of the variables that are set, and not to what changes nothing."""
+    values = {name: os.environ.get(name, "").strip() for name in variables}
+    return [f"{name}={value}" for name, value in values.items() if value and value.upper() not in variables[name]]
+
+
+def _switches() -> list[tuple[Any, str, Any]]:
+    """Owner, name and wanted value of each switch of the arithmetic, at PyTorch's defaults but for TF32."""
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    matmul: Any = torch.backends.cuda.matmul
+    switches = [
+        (cudnn, "enabled", True),
+        (cudnn, "benchmark", False),
+        (cudnn, "deterministic", True),
+        (cudnn, "allow_tf32", False),
+        (mkldnn, "enabled", True),
+        (matmul, "allow_fp16_reduced_precision_reduction", True),
+        (matmul, "allow_bf16_reduced_precision_reduction", True),
+    ]
+    if hasattr(matmul, "allow_fp16_accumulation"):
+        switches.append((matmul, "allow_fp16_accumulation", False))
+    # PyTorch has had `fp32_precision` since 2.9, which `allow_tf32` and `set_float32_matmul_precision` set too.
+    if not hasattr(matmul, "fp32_precision"):
+        return [*switches, (matmul, "allow_tf32", False)]
+    places: tuple[Any, ...] = (matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    return [*switches, *((place, "fp32_precision", "ieee") for place in places)]
+
+
+def _value(owner: Any, name: str) -> Any:
+    """What has to be set to have the switch as it is now."""
+    try:
+        value = getattr(owner, name)
+    except RuntimeError:  # it is at its default, and PyTorch refuses to tell since somebody has set `fp32_precision`
+        return True
+    if name == "fp32_precision":
+        mkldnn: Any = torch.backends.mkldnn
+        all_of_it: Any = mkldnn if owner in (mkldnn.matmul, mkldnn.conv, mkldnn.rnn) else torch.backends.cudnn
+        return "none" if value == all_of_it.fp32_precision else value  # not set, it is what is set for all
+    if hasattr(owner, f"{name}_split_k"):
+        return value, getattr(owner, f"{name}_split_k")
+    return value
+
+
+def _matmul_precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # as above
+        return "highest"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import predictions, round_metrics
-from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]

@@ -15,16 +15,16 @@ from mlflow import MlflowClient
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 from rsrl_ray.vision.table import read_table
 
 Write = Callable[..., Path]
-HERE = Origin("cpu-AVX2", "torch 2.8.0")
+HERE = Origin("start", "cpu-AVX2", ("torch 2.8.0",))
 
 
 def photos_of(experiment: Experiment) -> list[tuple[str, int]]:
@@ -179,7 +179,7 @@ def test_another_recipe_is_said_and_a_knob_that_the_file_no_longer_has_counts(fi
 def test_of_two_chains_the_one_taken_up_last_is_read_and_machines_that_differ_are_named(file: Write) -> None:
     experiment = read_experiment(file(schedules={"firm": {1: 0.5}, "none": {1: 0.0}}))
     sweep(experiment, "one", 3)
-    elsewhere = Origin("cpu-AVX512", "torch 2.8.0")
+    elsewhere = Origin("elsewhere", "cpu-AVX512", ("torch 2.8.0",))
     firm = replace(experiment, schedules={"firm": {1: 0.5}})
     sweep(firm, "one", 2, origin=elsewhere)
     found = find_results(experiment)

@@ -9,12 +9,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.locks import process
-from rsrl_ray.tracking.write import Origin, Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
-HERE = Origin("cpu-AVX2", "torch 2.8.0")
+HERE = Origin("start", "cpu-AVX2", ("torch 2.8.0",))
 GONE = f"{socket.gethostname()}:999999999"
 
 
@@ -41,7 +41,9 @@ def opened(uri: str, tmp_path: Path, said: list[str]) -> Callable[..., Tracker]:
     return opened
 
 
-def log(tracker: Tracker, *numbers: int, chain: str = "", value: float = 0.25, note: str = "") -> None:
+def log(
+    tracker: Tracker, *numbers: int, chain: str = "", origin: Origin = HERE, value: float = 0.25, note: str = ""
+) -> None:
     """Log these rounds of a chain that is taken up from round 1 on, as a trial's driver does."""
 
     def write(folder: Path) -> None:
@@ -52,7 +54,7 @@ def log(tracker: Tracker, *numbers: int, chain: str = "", value: float = 0.25, n
         Round(number, values, note, f"key{number}{chain}", 1000.0 + number, write)
         for number in range(1, max(numbers) + 1)
     ]
-    logged = tracker.take_up(TRIAL, [done.key for done in rounds], HERE)
+    logged = tracker.take_up(TRIAL, [done.key for done in rounds], origin)
     if rounds[logged:]:
         tracker.log_rounds(TRIAL, rounds[logged:])
 
@@ -83,7 +85,7 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., 
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     names = ("fold", "schedule", "network", "data_fingerprint", "rsrl.device", "rsrl.versions", "rsrl.opened")
-    assert [child.data.tags[name] for name in names] == ["0", "paper", "small", "f00d", HERE.device, HERE.versions, "1"]
+    assert [child.data.tags[name] for name in names] == ["0", "paper", "small", "f00d", HERE.device, "torch 2.8.0", "1"]
     assert child.data.tags["note.round_02"] == "K = 0.9 drops 9 of 10"
     assert keys(child) == ["key1", "key2"]
     points = client.get_metric_history(child.info.run_id, "test_macro_f1")
@@ -116,8 +118,9 @@ def test_another_chain_of_rounds_gets_a_run_of_its_own_and_the_user_is_told(
     before = runs(uri)["paper, fold 0"]
     tracker = opened()
     elsewhere = [f"key{number}-avx2" for number in then]
-    assert tracker.take_up(TRIAL, elsewhere[:1], Origin("cpu-DEFAULT", HERE.versions)) == 0
-    log(tracker, *then, chain="-avx2")
+    origin = Origin("elsewhere", "cpu-DEFAULT", HERE.versions)
+    assert tracker.take_up(TRIAL, elsewhere[:1], origin) == 0
+    log(tracker, *then, chain="-avx2", origin=origin)
     tracker.end_trial(TRIAL, "FINISHED")
     found = runs(uri)
     assert found["paper, fold 0"].to_dictionary() == before.to_dictionary()
@@ -138,11 +141,24 @@ def test_a_chain_that_parts_from_a_later_round_on_takes_its_first_rounds_along(
     log(tracker, 1, 2, 3)
     tracker.end_trial(TRIAL, "FINISHED")
     tracker = opened()
-    assert tracker.take_up(TRIAL, ["key1"], HERE) == 3  # the same so far
+    assert tracker.take_up(TRIAL, ["key1"], Origin()) == 3  # the same so far
     assert tracker.take_up(TRIAL, ["key1", "key2-other"], HERE) == 0
     found = runs(uri)
     assert (found["paper, fold 0"].info.status, keys(found["paper, fold 0"])) == ("FINISHED", ["key1", "key2", "key3"])
     assert found["paper, fold 0, chain 2"].info.status == "RUNNING"
+
+
+def test_a_trial_that_fails_before_its_first_round_leaves_the_run_of_another_chain_alone(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    tracker = opened()
+    log(tracker, 1)
+    tracker.end_trial(TRIAL, "FINISHED")
+    tracker = opened()
+    assert tracker.take_up(TRIAL, [], Origin("elsewhere", "cuda-A100", HERE.versions)) == 0
+    tracker.end_trial(TRIAL, "FAILED", "out of memory")
+    statuses = {name: run.info.status for name, run in runs(uri).items()}
+    assert statuses == {"sweep": "RUNNING", "paper, fold 0": "FINISHED", "paper, fold 0, chain 2": "FAILED"}
 
 
 def test_a_trial_that_ends_without_a_round_has_its_state_in_its_run(opened: Callable[..., Tracker], uri: str) -> None:
