@@ -8,11 +8,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rsrl_ray.sweep.recorder import last_error, trial_key
 from rsrl_ray.sweep.scheduler import TrialKey
+from rsrl_ray.terminal import cell
 
 REFRESH_S = 0.5
 WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
@@ -74,7 +75,7 @@ class Progress(Callback):
         row = self._rows[key]
         if "failed" in result:
             row.state = "failed"
-            self._say(f"[bold red]{_name(key)} failed:[/] {escape(result['failed'])}")
+            self._say(cell(f"{_name(key)} failed: ", "bold red"), result["failed"])
             return
         row.round, row.result = result["round"], result
         if not result["reused"]:
@@ -82,7 +83,7 @@ class Progress(Callback):
         if not self._console.is_terminal:
             self._say(self._line(key, row))
         if result["note"]:
-            self._say(f"[yellow]{_name(key)}, round {row.round}:[/] {escape(result['note'])}")
+            self._say(cell(f"{_name(key)}, round {row.round}: ", "yellow"), result["note"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -93,17 +94,19 @@ class Progress(Callback):
         """Ray starts it again after a crash."""
         key = trial_key(trial)
         self._rows[key].state = "starting"
-        self._say(f"[yellow]{_name(key)}:[/] its process ended in round {self._rows[key].round + 1}; started again")
+        ended = f"its process ended in round {self._rows[key].round + 1}; started again"
+        self._say(cell(f"{_name(key)}: ", "yellow"), ended)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
         key, number = trial_key(trial), self._rows[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._rows[key].state = "failed"
-            self._say(f"[bold red]{_name(key)} failed[/] in round {number}: {escape(last_error(trial))}")
+            self._say(cell(f"{_name(key)} failed ", "bold red"), f"in round {number}: {last_error(trial)}")
         else:
             self._rows[key].state = "waiting"
-            self._say(f"[yellow]{_name(key)}:[/] its process ended before round {number}; started again at the end")
+            ended = f"its process ended before round {number}; started again at the end"
+            self._say(cell(f"{_name(key)}: ", "yellow"), ended)
 
     def close(self) -> None:
         """Leave the last table on the screen."""
@@ -119,16 +122,16 @@ class Progress(Callback):
             self._ran = now
         elif self._may_wait and now - self._ran > WAIT_S:
             self._ran = now
-            self._say(
-                "[yellow]no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)[/]"
-            )
+            waits = "no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)"
+            self._say(cell(waits, "yellow"))
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
 
-    def _say(self, line: str) -> None:
+    def _say(self, *parts: str | Text) -> None:
+        line = Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts))
         self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _line(self, key: TrialKey, row: Row) -> str:
@@ -144,10 +147,10 @@ class Progress(Callback):
         if len(rows) > room:  # those that run come first, the others are counted
             rows.sort(key=lambda pair: list(STYLES).index(pair[1].state))
         for (fold, schedule), row in rows[:room]:
-            state = f"[{STYLES[row.state]}]{row.state}[/]"
+            state = cell(row.state, STYLES[row.state])
             table.add_row(
                 str(fold),
-                schedule,
+                cell(schedule),
                 state,
                 f"{row.round}/{self._rounds}",
                 _macro(row),
@@ -155,7 +158,7 @@ class Progress(Callback):
                 self._left(row),
             )
         if len(rows) > room:
-            table.add_row("", f"[dim]and {len(rows) - room} more[/]")
+            table.add_row("", cell(f"and {len(rows) - room} more", "dim"))
         return table
 
     def _left(self, row: Row) -> str:
@@ -172,7 +175,7 @@ class Progress(Callback):
 
 
 def _name(key: TrialKey) -> str:
-    return f"fold {key[0]}, {escape(key[1])}"
+    return f"fold {key[0]}, {key[1]}"
 
 
 def _macro(row: Row) -> str:
