@@ -8,14 +8,15 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.recorder import last_error
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.scheduler import trial_key
+from rsrl_ray.terminal import cell
 
 REFRESH_S = 0.5
 WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
@@ -77,7 +78,7 @@ class Progress(Callback):
         row, failure = self._rows[key], Failure.from_result(result)
         if failure is not None:
             row.state = "failed"
-            self._say(f"[bold red]{_name(key)} failed:[/] {escape(failure.reason)}")
+            self._say(cell(f"{key} failed: ", "bold red"), failure.reason)
             return
         report = Report.from_result(result)
         row.round, row.report = report.number, report
@@ -86,7 +87,7 @@ class Progress(Callback):
         if not self._console.is_terminal:
             self._say(self._line(key, report))
         if report.note:
-            self._say(f"[yellow]{_name(key)}, round {row.round}:[/] {escape(report.note)}")
+            self._say(cell(f"{key}, round {report.number}: ", "yellow"), report.note)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -97,17 +98,19 @@ class Progress(Callback):
         """Ray starts it again after a crash."""
         key = trial_key(trial)
         self._rows[key].state = "starting"
-        self._say(f"[yellow]{_name(key)}:[/] its process ended in round {self._rows[key].round + 1}; started again")
+        ended = f"its process ended in round {self._rows[key].round + 1}; started again"
+        self._say(cell(f"{key}: ", "yellow"), ended)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
         key, number = trial_key(trial), self._rows[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._rows[key].state = "failed"
-            self._say(f"[bold red]{_name(key)} failed[/] in round {number}: {escape(last_error(trial))}")
+            self._say(cell(f"{key} failed ", "bold red"), f"in round {number}: {last_error(trial)}")
         else:
             self._rows[key].state = "waiting"
-            self._say(f"[yellow]{_name(key)}:[/] its process ended before round {number}; started again at the end")
+            ended = f"its process ended before round {number}; started again at the end"
+            self._say(cell(f"{key}: ", "yellow"), ended)
 
     def close(self) -> None:
         """Leave the last table on the screen."""
@@ -123,22 +126,22 @@ class Progress(Callback):
             self._ran = now
         elif self._may_wait and now - self._ran > WAIT_S:
             self._ran = now
-            self._say(
-                "[yellow]no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)[/]"
-            )
+            waits = "no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)"
+            self._say(cell(waits, "yellow"))
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
 
-    def _say(self, line: str) -> None:
+    def _say(self, *parts: str | Text) -> None:
+        line = Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts))
         self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _line(self, key: TrialKey, report: Report) -> str:
         made = f"{report.seconds:.0f} s" if report.made else "from the archive"
         done = f"round {report.number} of {self._rounds}"
-        return f"{_name(key)}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
+        return f"{key}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
 
     def _table(self) -> Table:
         table = Table(title_justify="left", box=None, pad_edge=False)
@@ -149,10 +152,10 @@ class Progress(Callback):
         if len(rows) > room:  # those that run come first, the others are counted
             rows.sort(key=lambda pair: list(STYLES).index(pair[1].state))
         for (fold, schedule), row in rows[:room]:
-            state = f"[{STYLES[row.state]}]{row.state}[/]"
+            state = cell(row.state, STYLES[row.state])
             table.add_row(
                 str(fold),
-                schedule,
+                cell(schedule),
                 state,
                 f"{row.round}/{self._rounds}",
                 _macro(row.report),
@@ -160,7 +163,7 @@ class Progress(Callback):
                 self._left(row),
             )
         if len(rows) > room:
-            table.add_row("", f"[dim]and {len(rows) - room} more[/]")
+            table.add_row("", cell(f"and {len(rows) - room} more", "dim"))
         return table
 
     def _left(self, row: Row) -> str:
@@ -174,10 +177,6 @@ class Progress(Callback):
             if seconds > 90
             else f"{seconds:.0f} s"
         )
-
-
-def _name(key: TrialKey) -> str:
-    return escape(str(key))
 
 
 def _macro(report: Report | None) -> str:

@@ -1,0 +1,124 @@
+"""Paths in experiment files: any folder's name, and relative to the file everywhere."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
+from rsrl_ray.tracking.read import Results
+from rsrl_ray.tracking.write import mlflow_uri
+
+NAMES = [
+    "50%25",
+    "a b",
+    "äöü",
+    "a#b?c",
+    "a;b&c",
+    "'\"",
+    "a:b@c",
+    "{x}[x]",
+    "a\\b",
+    "a\nb",
+    " a ",
+    "~x",
+    "-x",
+    "a\x1b\x7f",
+]
+
+
+def write(folder: Path, **knobs: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"name": "tiny", "photos": "p.csv", "schedules": {"none": {1: 0.0}}, **knobs}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database; to make one takes seconds."""
+    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_folder_name_works_in_every_uri(
+    name: str, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / name, storage="./" + name)
+    monkeypatch.chdir(tmp_path)
+    experiment = read_experiment(file)
+    storage = tmp_path / name / name
+    assert Path(experiment.storage) == storage and Path(experiment.photos) == tmp_path / name / "p.csv"
+    probe_storage(experiment.storage)
+    Storage(experiment.storage).write("rounds/a", b"a")
+    assert (storage / "rounds" / "a").read_bytes() == b"a"
+    shutil.copy(tables, storage / "mlflow.db")
+    results = Results(mlflow_uri(experiment), "tiny", artifact_place(experiment.storage))
+    results.open_sweep("one", {}, "", {"folds.csv": "image,score\n"})
+    (run,) = results.sweep_runs()
+    assert results.read_artifact(run, "folds.csv", Path.read_text) == "image,score\n"
+    assert list(storage.glob("artifacts/*/artifacts/folds.csv"))
+    assert os.listdir(tmp_path) == [name]  # nothing lies under another spelling of it
+
+
+def test_a_name_that_is_no_utf8_is_refused_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path / os.fsdecode(b"a\xff"))
+    with pytest.raises(ValueError, match="is not UTF-8, which MLflow needs; rename the folder"):
+        read_experiment(file)
+
+
+STORES = {
+    "sqlite:///track.db": "sqlite:///{}/track.db",
+    "sqlite:///a%23b.db?timeout=9": "sqlite+pysqlite:///{}/a%23b.db?timeout=9",
+    "mlruns": "file://{}/mlruns",
+    "./mlruns": "file://{}/mlruns",
+    "file:mlruns": "file://{}/mlruns",
+}
+STAYS = [
+    "http://host:5000",
+    "sqlite:////data/track.db",
+    "file:///data/mlruns",
+    "postgresql://h/d",
+    "databricks",
+    "sqlite://",
+]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_mlflow_is_relative_to_the_file_or_on_the_command_line_to_the_working_directory(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "project", mlflow=store)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert read_experiment(file).mlflow == STORES[store].format(tmp_path / "project")
+    assert read_experiment(file, ["--mlflow", store]).mlflow == STORES[store].format(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("store", STAYS)
+def test_other_stores_stay(store: str, tmp_path: Path) -> None:
+    assert read_experiment(write(tmp_path, mlflow=store)).mlflow == store
+
+
+def test_a_store_of_the_earlier_meaning_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "project", mlflow="sqlite:///track.db")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "track.db").touch()
+    with pytest.raises(
+        ValueError, match=rf"means {tmp_path}/project/track.db, which is not there, but {tmp_path}/track"
+    ):
+        read_experiment(file)
+    (tmp_path / "track.db").rename(tmp_path / "project" / "track.db")
+    assert read_experiment(file).mlflow == f"sqlite:///{tmp_path}/project/track.db"
+
+
+def test_a_file_uri_is_a_path_and_a_home_that_is_not_there_is_a_name(tmp_path: Path) -> None:
+    experiment = read_experiment(write(tmp_path, storage="file:///data/a%20b", photos="~nobody-here/p.csv"))
+    assert experiment.storage == "/data/a b"
+    assert experiment.photos == f"{tmp_path}/~nobody-here/p.csv"
