@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
-from rsrl_ray.tracking.read import Results
-from rsrl_ray.tracking.write import mlflow_uri
+from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import SweepRun, Tracker
 
 NAMES = [
     "50%25",
@@ -59,8 +60,9 @@ def test_any_folder_name_works_in_every_uri(
     Storage(experiment.storage).write("rounds/a", b"a")
     assert (storage / "rounds" / "a").read_bytes() == b"a"
     shutil.copy(tables, storage / "mlflow.db")
-    results = Results(mlflow_uri(experiment), "tiny", artifact_place(experiment.storage))
-    results.open_sweep("one", {}, "", {"folds.csv": "image,score\n"})
+    tracker = Tracker(mlflow_uri(experiment), "tiny", artifact_place(experiment.storage), print)
+    tracker.open_sweep(SweepRun("one", {}, "", {"folds.csv": "image,score\n"}, {}))
+    results = open_results(experiment)
     (run,) = results.sweep_runs()
     assert results.read_artifact(run, "folds.csv", Path.read_text) == "image,score\n"
     assert list(storage.glob("artifacts/*/artifacts/folds.csv"))

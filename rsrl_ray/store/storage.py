@@ -71,7 +71,8 @@ class Storage:
             base = self.where(folder)
             below = fs.FileSelector(base, allow_not_found=True, recursive=True)
             found = [info for info in self._fs.get_file_info(below) if info.type == fs.FileType.File]
-            names = [info.path.removeprefix(base).lstrip("/") for info in found]
+            root = base.strip("/")  # some file systems begin every path with /
+            names = [info.path.lstrip("/").removeprefix(root).lstrip("/") for info in found]
             return sorted(name for name in names if not name.endswith(".tmp"))
 
         return self._ask("read", folder, look)

@@ -6,7 +6,6 @@ To read, a store is opened only where MLflow would neither make nor migrate anyt
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -16,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.store.location import Location, sqlite_uri
@@ -70,8 +70,9 @@ def store_state(uri: str) -> State:
     if Location(uri).is_served:
         return "ready"
     file = Location(uri).database
-    if not re.match(r"[a-z]+(\+\w+)?://", uri) or uri.startswith("file:"):
-        return "ready" if Path(uri.removeprefix("file://").removeprefix("file:")).exists() else "absent"
+    if not Location(uri).is_uri or uri.startswith("file:"):
+        folder: Any = local_file_uri_to_path(uri)  # type: ignore[no-untyped-call]
+        return "ready" if Path(folder).exists() else "absent"
     if file is not None and (not file.exists() or file.stat().st_size == 0):
         return "absent"
     with _engine(uri) as engine:

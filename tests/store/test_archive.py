@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pyarrow import fs
 
 from rsrl_ray.core.revision import revise
 from rsrl_ray.store import storage as storage_module
-from rsrl_ray.store.archive import Archive, Damaged, Record, array_digest, round_key, start_key
+from rsrl_ray.store.archive import Archive, Damaged, Record, array_digest, round_key, start_key, weights_checksum
 from rsrl_ray.store.storage import StorageError
 
 KEY = "ab12cd"
@@ -41,6 +42,7 @@ RECORD = Record(
     maker="fold0-paper",
     created=1700000000.125,
     seconds=12.5,
+    parent="c0ffee",
 )
 
 
@@ -69,8 +71,8 @@ def _same_record(found: Record | None, expected: Record = RECORD) -> None:
         {"logits": found.logits, "kept": found.kept, **found.conv1},
         {"logits": expected.logits, "kept": expected.kept, **expected.conv1},
     )
-    times = (expected.number, expected.maker, expected.created, expected.seconds)
-    assert (found.number, found.maker, found.created, found.seconds) == times
+    times = (expected.number, expected.maker, expected.created, expected.seconds, expected.parent)
+    assert (found.number, found.maker, found.created, found.seconds, found.parent) == times
 
 
 # What is written
@@ -157,6 +159,63 @@ def test_dropped_weights_can_be_written_again(archive: Archive) -> None:
     archive.drop_weights(KEY)
     archive.write(KEY, RECORD, WEIGHTS)
     _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+def held(root: Path, key: str = KEY) -> list[str]:
+    return sorted(path.name for path in _file(root, "held", key).glob("*"))
+
+
+def test_weights_stay_until_everyone_who_holds_them_has_let_them_go(archive: Archive, tmp_path: Path) -> None:
+    archive.hold(KEY, "one", {"experiment": "a", "trial": "fold 0, firm"})
+    archive.hold(KEY, "other", {})
+    archive.hold(KEY, "one", {"experiment": "a", "trial": "fold 0, firm"})
+    assert json.loads((_file(tmp_path, "held") / "one").read_text()) == {"experiment": "a", "trial": "fold 0, firm"}
+    archive.drop_weights(KEY)
+    archive.release(KEY, "somebody")
+    archive.release(KEY, "one")
+    assert held(tmp_path) == ["other"]
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    archive.release(KEY, "one", "other")
+    archive.release(KEY, "one", "other")
+    assert (held(tmp_path), archive.read_weights(KEY)) == ([], None)
+    _same_record(archive.read(KEY))
+
+
+def test_a_round_may_be_held_before_it_is_written(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path))
+    archive.hold(KEY, "one", {})
+    archive.write(KEY, RECORD, WEIGHTS)
+    archive.drop_weights(KEY)
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+def test_weights_of_a_round_that_is_not_whole_yet_stay(archive: Archive, tmp_path: Path) -> None:
+    _file(tmp_path, "manifest.json").unlink()
+    archive.release(KEY, "one")
+    assert _file(tmp_path, "weights.safetensors").exists()
+
+
+# Rounds that were written before it was noted what they were trained from, and who holds them
+
+
+def test_a_round_of_before_reads_as_it_was_and_keeps_its_weights(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path))
+    before = replace(RECORD, parent=None)
+    archive.write(KEY, before, WEIGHTS)
+    manifest = json.loads(_file(tmp_path, "manifest.json").read_text())
+    assert manifest.keys() == {"number", "maker", "created", "seconds", "checksums", "digest"}
+    assert manifest["digest"] == "fd5c976da7482e3c134484514105c94f"
+    _same_record(archive.read(KEY), before)
+    archive.release(KEY, "one")
+    archive.drop_weights(KEY)
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+
+
+def test_the_checksum_of_weights_is_known_from_writing_from_reading_and_from_the_weights(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path))
+    written, found = archive.write(KEY, RECORD, WEIGHTS), archive.read(KEY)
+    assert found is not None
+    assert written == found.weights == weights_checksum(WEIGHTS) != weights_checksum({**WEIGHTS, "w": np.zeros(1)})
 
 
 # Damage
@@ -368,7 +427,10 @@ def test_a_file_system_without_rename(tmp_path: Path, monkeypatch: pytest.Monkey
         "record.safetensors",
         "weights.safetensors",
     ]
+    archive.hold(KEY, "one", {})
     archive.drop_weights(KEY)
+    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    archive.release(KEY, "one")
     archive.drop_weights(KEY)
     assert archive.read_weights(KEY) is None
     _same_record(archive.read(KEY))

@@ -53,8 +53,12 @@ def test_a_file_is_there_whole_or_not_at_all(server: int) -> None:
     storage.write("a/b", b"first")
     storage.write("a/b", b"second")
     assert storage.read("a/b") == b"second"
+    storage.write("a/c/d", b"deeper")
+    assert storage.list("a") == ["b", "c/d"]
+    assert storage.list("nowhere") == []
     storage.delete("a/b")
     storage.delete("a/b")
+    assert storage.list("a") == ["c/d"]
     assert storage.read("a/b") is None
 
 

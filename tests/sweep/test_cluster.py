@@ -46,7 +46,7 @@ def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., 
 )
 def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "A_LITTLE", 0)  # no GPU here: a task of this Ray tells of one
-    monkeypatch.setattr(cluster, "_gpu_memory", lambda: int(memory))
+    monkeypatch.setattr(cluster, "gpu_memory", lambda: int(memory))
     console = Console(file=io.StringIO(), width=200)
     assert cluster.gpu_share(4_000_000_000, console) == share
     assert f"trials on a GPU of {memory / 1e9:.0f} GB: {round(1 / share)}, since" in console.file.getvalue()  # type: ignore

@@ -71,11 +71,30 @@ def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
     assert not log.duplicated(["run", "metric", "step"]).any()
 
 
+def test_a_round_that_two_schedules_turn_out_to_share_is_trained_once(experiment_file: Write, tmp_path: Path) -> None:
+    """Their thresholds differ, so the scheduler lets both go; the photos that they keep do not."""
+    knobs: dict[str, Any] = {"schedules": {"none": {1: 0.0}, "hair": {1: 0.000001}}, "folds": {**FOLDS, "use": [0]}}
+    file = experiment_file(resources=PARALLEL, rounds=3, **knobs)
+    waits = f"pause = lambda seconds: (open({str(tmp_path / 'waits')!r}, 'w').close(), time.sleep(seconds))"
+    at_round_2 = "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"
+    gate = Gate(tmp_path, {"rsrl_ray.vision.learner": at_round_2, "rsrl_ray.sweep.cached_learner": waits})
+    driver = start_driver(file, **gate.environment)
+    wait_for(driver, lambda: len(gate.waiting()) == 2 or (gate.waiting() and (tmp_path / "waits").exists()))
+    assert len(gate.waiting()) == 1
+    gate.open()
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    log = children(read_experiment(file))
+    assert len(entries(file)) == 3 == ((log.metric == "reused") & (log.value == 0)).sum()
+    assert printed.count("from the archive") == 3
+
+
 def test_a_second_run_trains_and_logs_nothing_new(experiment_file: Write) -> None:
     file = experiment_file(schedules={"firm": {1: 0.5}}, rounds=2)
     swept(file)
     before, log = entries(file), children(read_experiment(file))
-    swept(file)
+    _, printed = swept(file)
+    assert printed.count("from the archive") == 2 * 2
     assert entries(file) == before
     pd.testing.assert_frame_equal(children(read_experiment(file)), log)
 

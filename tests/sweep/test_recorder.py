@@ -1,6 +1,7 @@
 import io
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,16 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from mlflow import MlflowClient
+from ray.core.generated.gcs_pb2 import NodeDeathInfo  # type: ignore[attr-defined]
 from rich.console import Console
 
 from rsrl_ray.config import recipe
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep import launch
+from rsrl_ray.sweep.cluster import IN_ORDER, lost_nodes
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
+from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking.find import find_results
+
+ORIGIN = Origin("00", "cpu", ("2",))
 
 
 def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,15 +73,8 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0)
     archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
-    return {
-        "round": number,
-        "key": f"{number:02d}",
-        "parent_key": f"{number - 1:02d}",
-        "note": "",
-        "device": "",
-        "versions": "",
-        **numbers,
-    }
+    key, before = f"{number:02d}", f"{number - 1:02d}"
+    return Report(number, key, before, ORIGIN, record.created, True, numbers, "", number == 12).as_result()
 
 
 def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
@@ -93,7 +95,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
 
     monkeypatch.setattr(tracker, "log_rounds", watched)
     held = threading.Event()
-    writing = Recorder(task, tracker, open_sweep, trials, None, print)
+    writing = Recorder(task, tracker, open_sweep, trials, Retention("sweep", {}, keep_all=True))
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
     trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
@@ -112,3 +114,43 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
         np.testing.assert_array_equal(table.filter(like="logit_"), logits)
     points = MlflowClient(f"sqlite:///{experiment.storage}/mlflow.db").get_metric_history(run.id, "test_macro_f1")
     assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]
+
+
+def node(name: str, reason: int | None) -> dict[str, Any]:
+    """As Ray 2.60 tells of a node: these are entries of a real one, of nodes that came, went and were killed."""
+    said = {0: "", 1: "received SIGTERM", 2: "health check failed due to missing too many heartbeats"}
+    message = said.get(reason or 0, "drained")
+    return {"NodeID": name, "Alive": reason is None, "DeathReason": reason or 0, "DeathReasonMessage": message}
+
+
+def test_nodes_that_ended_in_good_order_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = NodeDeathInfo.Reason
+    assert [reasons.Name(number) for number in IN_ORDER] == ["EXPECTED_TERMINATION", "AUTOSCALER_DRAIN_IDLE"]
+    nodes = [node("here", None), *(node(reasons.Name(number), number) for number in reasons.values())]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert lost_nodes() == {"UNSPECIFIED", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED"}
+
+
+def test_a_trial_that_crashes_each_time_runs_three_times_whatever_nodes_ended_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [node("here", None), node("killed long ago", 2), node("scaled down", 4), node("stopped", 1)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    recorder = Recorder.__new__(Recorder)
+    task: Any = SimpleNamespace(claims=None)
+    trials: Any = {TrialKey(0, "firm"): SimpleNamespace(id="firm")}
+    vars(recorder).update(_task=task, _trials=trials, _failures=Counter(), _furthest={}, _lost_before=None)
+    recorder.setup()
+    nodes.append(node("scaled down meanwhile", 4))
+
+    def crash() -> bool:
+        """Whether the trial is started again."""
+        trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
+        recorder.on_trial_recover(0, [], trial)  # type: ignore[arg-type]
+        return trial.max_failures != 0
+
+    assert [crash(), crash()] == [True, False]  # the next failure is its last: it has run three times then
+    nodes.append(node("killed now", 2))
+    recorder._failures.clear()
+    recorder.setup()  # again, where trials are run again
+    assert [crash(), crash(), crash()] == [True, True, False]

@@ -3,10 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
+from rsrl_ray.core.trial import Origin
 from rsrl_ray.store.storage import StorageError
+from rsrl_ray.sweep.report import Failure
 from rsrl_ray.sweep.trainable import RSRLTrial
+from rsrl_ray.vision.learner import OutOfMemory
+
+ORIGIN = Origin("ab", "cpu-AVX2", ("2.15.0", "0.30.0"))
 
 
 def ended_by(error: Exception, gpus: float, batch_size: int) -> dict[str, object]:
@@ -19,7 +23,7 @@ def ended_by(error: Exception, gpus: float, batch_size: int) -> dict[str, object
     trial = RSRLTrial.__new__(RSRLTrial)
     resources, training = SimpleNamespace(gpus=gpus), SimpleNamespace(batch_size=batch_size)
     trial._task = SimpleNamespace(experiment=SimpleNamespace(resources=resources, training=training))  # type: ignore
-    trial._rounds = rounds()
+    trial._rounds, trial._origin = rounds(), ORIGIN
     return trial.step()
 
 
@@ -37,10 +41,12 @@ def ended_by(error: Exception, gpus: float, batch_size: int) -> dict[str, object
     ],
 )
 def test_a_full_gpu_says_what_to_change(gpus: float, batch_size: int, ways: str) -> None:
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
+    error = OutOfMemory("CUDA out of memory. Tried to allocate 2 GiB.")
     said = f"the GPU's memory is full (CUDA out of memory. Tried to allocate 2 GiB.); try {ways}"
-    assert ended_by(error, gpus, batch_size) == {"failed": said, "done": True}
+    assert Failure.from_result(ended_by(error, gpus, batch_size)) == Failure(said, ORIGIN)
 
 
 def test_storage_that_refuses_ends_the_trial_with_its_words() -> None:
-    assert ended_by(StorageError("storage: cannot write"), 0, 1) == {"failed": "storage: cannot write", "done": True}
+    ended = ended_by(StorageError("storage: cannot write"), 0, 1)
+    assert Failure.from_result(ended) == Failure("storage: cannot write", ORIGIN)
+    assert ended["done"]

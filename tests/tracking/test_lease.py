@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from rsrl_ray.tracking.lease import Lease
-from rsrl_ray.tracking.read import Results
+from rsrl_ray.tracking.write import SweepRun, Tracker
 
 HERE = socket.gethostname()
 LIVES, UNKNOWN, DEAD = f"{HERE}:{os.getppid()}:a", "far-away:1:a", f"{HERE}:999999999:a"
@@ -48,16 +48,16 @@ def test_who_holds_it_and_how_it_is_taken_over(client: MlflowClient) -> None:
 
 def test_a_second_sweep_is_refused_before_it_ends_the_first_ones_runs(client: MlflowClient, tmp_path: Path) -> None:
     uri = client.tracking_uri
-    first = Results(uri, "tiny", (tmp_path / "artifacts").as_uri())
-    first.open_sweep("one", {}, "", {})
+    sweep = SweepRun("one", {}, "", {}, {})
+    Tracker(uri, "tiny", (tmp_path / "artifacts").as_uri(), print).open_sweep(sweep)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     client.set_experiment_tag(experiment.experiment_id, "rsrl.lease", LIVES)  # as if by another process
     with pytest.raises(ValueError, match="is being swept by another process"):
-        Results(uri, "tiny").open_sweep("one", {}, "", {})
+        Tracker(uri, "tiny", None, print).open_sweep(sweep)
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "RUNNING"
-    over = Results(uri, "tiny", take_over=True)
-    over.open_sweep("one", {}, "", {})
+    over = Tracker(uri, "tiny", None, print, take_over=True)
+    over.open_sweep(sweep)
     over.end_sweep("FINISHED")
     assert held(client, experiment.experiment_id) == ""

@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
 from rsrl_ray.vision import learner as module
-from rsrl_ray.vision.learner import Learner, NotFinite, batches, windows
+from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
+from rsrl_ray.vision.learner import Learner, NotFinite, OutOfMemory, batches, windows
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
 from rsrl_ray.vision.reproducible import reproducible
 
@@ -33,6 +34,11 @@ def small(size=SIZE):
 
 PHOTOS, LABELS = stripes(COUNT, SIZE)
 START = starting_weights(small(), 3, [0]).weights
+PINNED = [
+    [0.026112, -0.027298, -0.096355],
+    [1.175030, -0.844088, -0.716910],
+    [0.855789, -0.673858, -0.455434],
+]
 EVEN = np.arange(COUNT) % 2 == 0
 
 
@@ -298,6 +304,27 @@ def test_logits_that_are_not_finite():
     weights = START | {"classifier.6.bias": np.full(3, np.inf, dtype=np.float32)}
     with pytest.raises(NotFinite, match=r"^a logit is not finite \(learning rate 0.001, head 0.01\)"):
         learner().logits(weights)
+
+
+def test_version_1_of_the_arithmetic():
+    """Whoever changes what is computed counts `ARITHMETIC` up: rounds of before are not rounds of now."""
+    assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
+    photos, labels = stripes(40, SIZE, seed=3)
+    training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
+    one = Learner(small(), training, "all", START, photos, labels, 3, seed=1, fold=2)
+    logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
+    np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
+
+
+def test_a_full_gpu_is_an_error_of_ours(monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
+
+    monkeypatch.setattr(module, "cross_entropy", full)
+    monkeypatch.setattr(module, "evaluate", full)
+    for compute in (lambda: learner().fit(START, EVEN, 1), lambda: learner().logits(START)):
+        with pytest.raises(OutOfMemory, match=r"^CUDA out of memory\. Tried to allocate 2 GiB\.$"):
+            compute()
 
 
 def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):
