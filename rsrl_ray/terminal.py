@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking.read import TrialState
 from rsrl_ray.vision.photos import Examination
+
+if TYPE_CHECKING:  # a worker has no use for mlflow
+    from rsrl_ray.tracking.read import TrialState
 
 SHOWN = 50  # photos of a long table
 STATES = {"FINISHED": "finished", "RUNNING": "running", "FAILED": "failed", "KILLED": "stopped"}
@@ -58,7 +61,7 @@ def examination(found: Examination, source: str | Path) -> Group:
     return Group(Text(str(source), "bold"), table, *lines, Text(end))
 
 
-def trials(experiment: Experiment, states: list[TrialState]) -> Table:
+def trials(experiment: Experiment, states: "list[TrialState]") -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
     found = {(state.fold, state.schedule): state for state in states}
     table = Table(box=None, pad_edge=False, title=escape(experiment.name), title_justify="left")
@@ -73,7 +76,7 @@ def trials(experiment: Experiment, states: list[TrialState]) -> Table:
     return table
 
 
-def _cells(state: TrialState, rounds: int) -> list[str]:
+def _cells(state: "TrialState", rounds: int) -> list[str]:
     name = "interrupted" if state.status == "INTERRUPTED" else STATES[state.status]
     test, sizes = state.history["test_macro_f1"], state.history["train_size"]
     chosen = state.history["validation_macro_f1"] or test

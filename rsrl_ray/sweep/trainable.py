@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torchvision
 from ray import tune
 from ray.actor import ActorHandle
 from ray.tune.result import DONE
@@ -141,6 +140,8 @@ class RSRLTrial(tune.Trainable):
 
 def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
     """All that the bits of a fold's rounds depend on, besides labels and indices (design, section 2)."""
+    import torchvision  # not in the driver, which needs it for its version alone where the network is `small`
+
     experiment = task.experiment
     return {
         "photos": task.photos.fingerprint,
