@@ -27,6 +27,8 @@ from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.vision.decoding import decode_photos, read_digests
 from rsrl_ray.vision.photos import load_photos
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
 def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., Path], address: str, why: str) -> None:

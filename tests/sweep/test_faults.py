@@ -29,6 +29,8 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
 from rsrl_ray.tracking.read import open_results
 
+pytestmark = pytest.mark.slow
+
 PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
         "while photos are decoded",

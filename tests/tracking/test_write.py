@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import put_database
 from mlflow import MlflowClient
 
 from rsrl_ray.tracking.read import Results
@@ -16,6 +17,7 @@ TRIAL = Trial("id-0", 0, "paper", {"network": "small", "data_fingerprint": "f00d
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
+    put_database(tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
