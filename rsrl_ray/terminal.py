@@ -4,6 +4,7 @@ import contextlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from rich.text import Text
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
 from rsrl_ray.core.trial import STATES, TrialKey
-from rsrl_ray.tracking.find import TrialState
 from rsrl_ray.vision.photos import Examination
+
+if TYPE_CHECKING:  # a worker has no use for mlflow
+    from rsrl_ray.tracking.find import TrialState
 
 SHOWN = 50  # photos of a long table
 
@@ -83,7 +86,7 @@ def examination(found: Examination, source: str | Path) -> Group:
     return Group(cell(source, "bold"), table, *lines, Text(end))
 
 
-def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Table:
+def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
     table = Table(box=None, pad_edge=False, title=cell(experiment.name), title_justify="left")
     for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
@@ -97,7 +100,7 @@ def trials(experiment: Experiment, states: Mapping[TrialKey, TrialState]) -> Tab
     return table
 
 
-def _cells(state: TrialState, rounds: int) -> list[str]:
+def _cells(state: "TrialState", rounds: int) -> list[str]:
     name = STATES[state.run.status]
     last, test = state.run.rounds, state.curves[TEST]
     if not last:

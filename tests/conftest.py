@@ -23,9 +23,33 @@ def pytest_configure() -> None:
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever sweeps is slow; the slow come first, so that at the end there is something for every process to do."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_unconfigure() -> None:
     """The tests' Rays are gone."""
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
+
+
+@functools.cache
+def _new_database() -> Path:
+    from mlflow import MlflowClient
+
+    path = Path(os.environ["RAY_TMPDIR"], "mlflow.db")
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+def put_database(path: Path) -> None:
+    """A new MLflow database, as MLflow made it once for all tests of this process: that takes longer than a sweep."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_new_database(), path)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from rsrl_ray.vision.scorer import Settings
 
 SIZE = 32
 RIGHT_ANGLE = 6  # EXIF: the top of the picture is on its right
+NEAR = 1e-5  # the last digits of a photo's numbers depend on its place in the batch, on some CPUs
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +94,12 @@ def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model):
 def test_every_kind_of_picture_scores_as_its_upright_rgb(model, photo, same):
     found = model.predict(pd.DataFrame({"photo": [photo, encode(same)]}))
     assert found["error"].isna().all()
-    assert np.array_equal(*numbers(found))
+    np.testing.assert_allclose(*numbers(found), rtol=0, atol=NEAR)
 
 
 def test_a_picture_that_lies_on_its_side_scores_otherwise(model):
     found = model.predict(pd.DataFrame({"photo": [encode(upright().rotate(90, expand=True)), encode(upright())]}))
-    assert not np.array_equal(*numbers(found))
+    assert np.abs(np.subtract(*numbers(found))).max() > 100 * NEAR
 
 
 def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model, tmp_path):

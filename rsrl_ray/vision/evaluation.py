@@ -1,4 +1,4 @@
-"""What training and scoring share, so that a photo's logits are the same in both."""
+"""What training and scoring share, so that the same batches of photos have the same logits in both."""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -40,7 +40,11 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 def evaluate(
     model: nn.Module, inputs: Iterable[Tensor], device: torch.device, precision: Precision, threads: int
 ) -> list[NDArray[np.float32]]:
-    """Logits [B, C] of every batch of inputs ([B, 3, S, S], on the device), in evaluation mode."""
+    """Logits [B, C] of every batch of inputs ([B, 3, S, S], on the device), in evaluation mode.
+
+    Equal batches give equal bits. Two equal photos of one batch need not: on some CPUs a vector kernel treats the rows
+    of a batch differently.
+    """
     with reproducible(threads), torch.inference_mode(), autocast(device, precision):
         model.eval()
         return [cast(NDArray[np.float32], model(photos).cpu().numpy()) for photos in inputs]

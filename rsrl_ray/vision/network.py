@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision import models
 
 from rsrl_ray import config
 from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, Small
@@ -54,14 +53,20 @@ def build(network: config.Network, classes: int) -> nn.Module:
     name = network.backbone
     if name in AUXILIARY:
         raise ValueError(f"network.backbone: {name} has auxiliary heads; a network with one head is needed")
+    model = Small() if name == SMALL else _torchvision(name)
+    _replace_head(model, classes)
+    _replace_pools(model, _try_picture(model, network))
+    return model
+
+
+def _torchvision(name: str) -> nn.Module:
+    from torchvision import models  # takes longer than torch itself, which it makes load its compiler
+
     known = [SMALL, *models.list_models(module=models, exclude=AUXILIARY)]
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known) or ["alexnet", "resnet18", SMALL]
         raise ValueError(f"network.backbone: there is no {name!r}; did you mean {' or '.join(near)}?")
-    model = Small() if name == SMALL else cast(nn.Module, models.get_model(name, weights=None))
-    _replace_head(model, classes)
-    _replace_pools(model, _try_picture(model, network))
-    return model
+    return cast(nn.Module, models.get_model(name, weights=None))
 
 
 def _replace_head(model: nn.Module, classes: int) -> None:

@@ -10,7 +10,6 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision import models
 
 from rsrl_ray import config
 
@@ -48,6 +47,8 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
 def _imagenet(backbone: str) -> StateDict:
     if backbone == SMALL:
         raise ValueError("network.weights: small is trained from scratch, it has no imagenet weights; use none")
+    from torchvision import models  # see `network`: not before it is needed
+
     weights = models.get_model_weights(backbone).DEFAULT
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torchvision
 from torch.utils import deterministic
 
 # Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
@@ -91,6 +90,8 @@ def device_kind(device: torch.device) -> str:
 
 def versions() -> list[str]:
     """Of the libraries that the bits depend on: PyTorch's and torchvision's."""
+    import torchvision  # takes a second, and the driver of a `small` network has no other use for it
+
     return [torch.__version__, torchvision.__version__]
 
 

@@ -1,4 +1,4 @@
-"""A trained network that scores photos, with the bits that it had in its sweep."""
+"""A trained network that scores photos; the photos of its sweep, all of them in their order, with the same bits."""
 
 import os
 import threading
@@ -72,7 +72,11 @@ class Scorer:
         self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
 
     def judge(self, photos: Sequence[Reader]) -> Judgement:
-        """Read, decode and judge photos, a batch at a time."""
+        """Read, decode and judge photos, a batch at a time.
+
+        The same photos in the same order give the same logits, bit for bit, as those of the `Learner` on the same kind
+        of device; in other company, or in another place among them, a photo's last digits may be others.
+        """
         logits = np.full((len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
         errors = [""] * len(photos)
 
@@ -110,11 +114,12 @@ def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[P
 
 
 def _in_batches(photos: Iterator[Pixels]) -> Iterator[list[Pixels]]:
+    """Cut as the learner's `batches` are: a single photo left over joins the last one."""
     batch: list[Pixels] = []
     for photo in photos:
         batch.append(photo)
-        if len(batch) == EVALUATION_BATCH:
-            yield batch
-            batch = []
+        if len(batch) == EVALUATION_BATCH + 2:
+            yield batch[:EVALUATION_BATCH]
+            batch = batch[EVALUATION_BATCH:]
     if batch:
         yield batch

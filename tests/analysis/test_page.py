@@ -23,7 +23,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ODD = "<b>late</b> & {{ 7 * 7 }}"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: the page was NOT looked at")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: the page was NOT looked at"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ from sweep.servers import logged
 
 ROOT = Path(__file__).parents[2]
 REASON = lacking()
-pytestmark = pytest.mark.skipif(bool(REASON), reason=f"no `ray up` on hosts of this machine: {REASON}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(REASON), reason=f"no `ray up` on hosts of this machine: {REASON}"),
+]
 
 
 def on_hosts(config: dict[str, Any], hosts: Hosts, storage: Path) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def test_test_photos_have_the_scores_of_the_sweep(swept: Swept, store: MlflowCli
     expected = likelihood(logits(table), "sigmoid")
     columns = [f"likelihood_{score}" for score in (2, 3, 4, 5, 6)]
     assert np.array_equal(every[columns].to_numpy(), expected)  # the same batches give the same bits
-    np.testing.assert_allclose(found[columns].to_numpy(), expected[test.index], atol=1e-6)
+    np.testing.assert_allclose(found[columns].to_numpy(), expected[test.index], atol=1e-5)
 
 
 def test_the_same_network_is_registered_once_and_another_as_the_next_version(swept: Swept) -> None:
@@ -286,7 +286,7 @@ def test_register_and_score_at_the_terminal(
     assert cli.main(words) == 0
     other = pd.read_csv("other.csv").set_index("photo")
     assert other.index.tolist() == ["photos/b.png", "photos/deep/a [bold].PNG"]
-    assert other.loc["photos/b.png", "likelihood_4"] == pytest.approx(found.loc["b.png", "likelihood_4"], abs=1e-6)
+    assert other.loc["photos/b.png", "likelihood_4"] == pytest.approx(found.loc["b.png", "likelihood_4"], abs=1e-5)
     assert os.environ["MLFLOW_TRACKING_URI"] == swept.uri
     assert not Path("mlflow.db").exists() and not Path("mlruns").exists()
 
@@ -415,7 +415,7 @@ def test_mlflow_serves_it(swept: Swept, tmp_path: Path) -> None:
         encoded = base64.b64encode(photo.read_bytes()).decode()
         assert _asked(port, [{"photo": encoded}]) == expected.to_dict("records")
         by_path = _asked(port, [{"path": str(photo)}, {"path": "gone.jpg"}])
-        assert by_path[0] == pytest.approx(expected.to_dict("records")[0], abs=1e-6)
+        assert by_path[0] == pytest.approx(expected.to_dict("records")[0], abs=1e-5)
         assert by_path[1] == dict.fromkeys(by_path[0]) | {"error": "missing (there is no gone.jpg)"}
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # its workers too

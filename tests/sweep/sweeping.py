@@ -15,6 +15,7 @@ import mlflow
 import pandas as pd
 import psutil
 import pytest
+from conftest import put_database
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
@@ -28,7 +29,7 @@ from rsrl_ray.tracking.stores import mlflow_uri
 KNOBS: dict[str, Any] = {
     "folds": {"count": 2, "validation": 0.2, "use": [0]},
     "rounds": 2,
-    "training": {"epochs": 60, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
+    "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
     "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
 }
 ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
@@ -95,14 +96,23 @@ class Gate:
 
 def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
     """Run the sweep in this process; how it ended and what it printed."""
-    console = Console(file=io.StringIO(), width=200)
-    outcome = run_sweep(read_experiment(file, overrides), console)
+    experiment, console = read_experiment(file, overrides), Console(file=io.StringIO(), width=200)
+    _put_database(experiment)
+    outcome = run_sweep(experiment, console)
     assert isinstance(console.file, io.StringIO)
     return outcome, console.file.getvalue()
 
 
+def _put_database(experiment: Experiment) -> None:
+    """Where the sweep will look for it, if that is a file."""
+    place, path = mlflow_uri(experiment).split("://", 1)
+    if place == "sqlite":
+        put_database(Path(path.removeprefix("/")))
+
+
 def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
     """The sweep as a process of its own, which leads a session; with changes to its environment."""
+    _put_database(read_experiment(file))
     return subprocess.Popen(
         [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
         stdout=subprocess.PIPE,

@@ -1,6 +1,5 @@
 """Storage in a bucket of a real S3 server, a process of its own, also one that refuses for a while."""
 
-import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
+from conftest import write_experiment
 from sweep.servers import KEYS, Proxy, place, proxied, s3_server, stored
-from sweep.sweeping import at_first_result, tables
+from sweep.sweeping import at_first_result, swept, tables
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.sweep.launch import Outcome, run_sweep
 
 pytestmark = pytest.mark.usefixtures("keys")
 KNOBS: dict[str, Any] = {"schedules": {"firm": {1: 0.5}, "none": {1: 0.0}}, "rounds": 2}
@@ -43,8 +41,12 @@ def proxy(server: int) -> Iterator[Proxy]:
         yield proxy
 
 
-def swept(file: Path) -> Outcome:
-    return run_sweep(read_experiment(file), Console(file=io.StringIO(), width=200))
+@pytest.fixture(scope="module")
+def local(keys: None, ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep into a directory."""
+    file = write_experiment(tmp_path_factory.mktemp("local"), photos_csv, name="local", **KNOBS)
+    assert len(swept(file)[0].finished) == 4
+    return file
 
 
 def test_a_file_is_there_whole_or_not_at_all(server: int) -> None:
@@ -64,18 +66,16 @@ def test_a_file_is_there_whole_or_not_at_all(server: int) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_its_resume_and_its_analysis(
-    experiment_file: Callable[..., Path], server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment_file: Callable[..., Path], local: Path, server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server}")
-    local = experiment_file(name="local", **KNOBS)
-    assert len(swept(local).finished) == 4
     root = place(server, "sweep")
     file = experiment_file(name="bucket", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **KNOBS)
-    assert len(swept(file).finished) == 4
+    assert len(swept(file)[0].finished) == 4
     first = stored(root)
     assert first == stored(read_experiment(local).storage)
     assert len(first) >= 2 * 2 * 2
-    assert len(swept(file).finished) == 4  # replayed from the bucket
+    assert len(swept(file)[0].finished) == 4  # replayed from the bucket
     assert stored(root) == first
     assert cli.main(["analyze", str(file), "--out", str(tmp_path / "analysis")]) == 0
     ours, theirs = (tables(where) for where in (file, local))
@@ -87,11 +87,9 @@ def test_a_sweep_its_resume_and_its_analysis(
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_bucket_that_answers_503_for_a_while_costs_nothing_but_time(
-    experiment_file: Callable[..., Path], proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment_file: Callable[..., Path], local: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{proxy.target}")
-    local = experiment_file(name="local", **KNOBS)
-    swept(local)
     root = place(proxy.server_port, "refused")
     file = experiment_file(name="refused", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **KNOBS)
 
@@ -100,7 +98,7 @@ def test_a_bucket_that_answers_503_for_a_while_costs_nothing_but_time(
         threading.Timer(8, proxy.refuses.clear).start()
 
     at_first_result(monkeypatch, refuse_for_a_while)
-    outcome = swept(file)
+    outcome, _ = swept(file)
     assert proxy.refused > 0
     assert (len(outcome.finished), outcome.failed) == (4, {})
     assert stored(place(proxy.target, "refused")) == stored(read_experiment(local).storage)

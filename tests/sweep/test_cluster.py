@@ -21,10 +21,13 @@ from sweep.sweeping import KNOBS, ROUND_2, Gate, Left, Write, entries, start_dri
 
 from rsrl_ray.config import Resources, recipe
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import cluster, data
+from rsrl_ray.sweep import cluster
+from rsrl_ray.sweep import photos as shared_photos
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.vision.decoding import decode_photos, read_digests
 from rsrl_ray.vision.photos import load_photos
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
@@ -139,14 +142,14 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     good, gone = str(photos_csv.parent / "2-0.png"), str(photos_csv.parent / "gone.png")
     there, lost = ray.get_runtime_context().get_node_id(), "ab" * 28
     (expected,) = read_digests([good])
-    (found,) = data._there(there, read_digests, ([good],)) or [None]
+    (found,) = shared_photos._there(there, read_digests, ([good],)) or [None]
     assert np.array_equal(found, expected)
-    assert data._there(there, read_digests, ([good, gone],)) is None
-    assert data._there(there, decode_photos, ([gone], 8, PIL.__version__)) is None
-    assert data._there(lost, read_digests, ([good],)) is None
+    assert shared_photos._there(there, read_digests, ([good, gone],)) is None
+    assert shared_photos._there(there, decode_photos, ([gone], 8, PIL.__version__)) is None
+    assert shared_photos._there(lost, read_digests, ([good],)) is None
     node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])
-    spread = data.Spread()
+    spread = shared_photos.Spread()
     assert spread.threads == min(32, (os.cpu_count() or 1) + 4) + 3
     for _ in range(2 * spread.threads):  # on every place twice
         assert np.array_equal(spread(read_digests, [good])[0], expected)
@@ -156,11 +159,11 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
 def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, tmp_path: Path) -> None:
     photos = load_photos(photos_csv, 8, tmp_path)
     before = photos.pixels().copy()
-    source = data.pixel_source(photos)
+    source = shared_photos.pixel_source(photos)
     assert np.array_equal(ray.get(source.rows.remote(range(3, 9))), before[3:9])
     ray.kill(source)
     photos.pixels_path.unlink()
-    assert np.array_equal(data.pixels_here(photos, source), before)
+    assert np.array_equal(shared_photos.pixels_here(photos, source), before)
 
 
 def test_a_raylet_killed_a_node_removed_and_one_added(

@@ -29,6 +29,8 @@ from sweep.sweeping import (
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import recorder
 
+pytestmark = pytest.mark.slow
+
 PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
         "while photos are decoded",

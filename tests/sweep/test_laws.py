@@ -3,13 +3,17 @@
 import io
 import shutil
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from conftest import write_experiment
+from numpy.typing import NDArray
 from rich.console import Console
 from sweep.sweeping import (
     Gate,
@@ -27,8 +31,15 @@ from sweep.sweeping import (
     wait_for,
 )
 
+from rsrl_ray.core.folds import Fold
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.rounds import run_rounds
+from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.launch import run_sweep
+from rsrl_ray.sweep.trainable import Task
+from rsrl_ray.vision.learner import Learner
+from rsrl_ray.vision.network import Weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -44,15 +55,42 @@ def weights(file: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """Every schedule swept alone, in a storage of its own: nothing is shared."""
-    alone: Tables = {}
-    for name, steps in {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}.items():
-        file = write_experiment(tmp_path_factory.mktemp(f"alone-{name}"), photos_csv, schedules={name: steps})
-        outcome, _ = swept(file)
-        assert len(outcome.finished) == 2
-        assert len(entries(file)) == 2 * 4
-        alone |= tables(file)
-    return alone
+    """Every trial alone, in this process: no Ray, no archive, no MLflow, nothing is shared."""
+    experiment = read_experiment(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
+    task = launch._prepare(experiment, Console(quiet=True), skip_bad=False, joined=False)
+    return {(fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.schedules}
+
+
+def alone(task: Task, fold: Fold, schedule: str) -> Iterator[pd.DataFrame]:
+    """``predictions.parquet`` of every round."""
+    experiment, photos, revision = task.experiment, task.photos, task.experiment.revision
+    learner = Learner(
+        experiment.network,
+        experiment.training,
+        revision.warm_start,
+        task.start,
+        photos.pixels(),
+        photos.labels,
+        len(photos.classes),
+        experiment.seed,
+        fold.number,
+    )
+    steps = experiment.schedule(schedule)
+    for done in run_rounds(Onwards(learner, task.start), photos.labels, fold, steps, experiment.rounds, revision):
+        kept, returned, logits = done.kept, done.returned, done.logits
+        yield predictions(photos.images, photos.scores, fold, kept, returned, logits, revision.membership)
+
+
+@dataclass
+class Onwards:
+    """Trains every round from the weights of the last one."""
+
+    learner: Learner
+    weights: Weights
+
+    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+        self.weights = self.learner.fit(self.weights, kept, number)
+        return self.learner.logits(self.weights)
 
 
 def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
@@ -131,8 +169,6 @@ def test_needed_weights_only_and_those_dropped_are_made_again_with_the_same_bits
 
 
 def macro(table: pd.DataFrame) -> float:
-    from rsrl_ray.round_table import round_metrics
-
     return round_metrics(table, 3)["validation_macro_f1"]
 
 

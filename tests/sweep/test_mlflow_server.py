@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from conftest import put_database
 from mlflow import MlflowClient
 from rich.console import Console
 from sweep.sweeping import bits, children, statuses, swept, tables
@@ -21,6 +22,8 @@ from sweep.sweeping import bits, children, statuses, swept, tables
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.tracking import write as tracking
+
+pytestmark = pytest.mark.slow
 
 Start = Callable[[], subprocess.Popen[bytes]]
 
@@ -42,6 +45,7 @@ def port() -> int:
 @pytest.fixture
 def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
+    put_database(tmp_path / "server.db")
 
     def start() -> subprocess.Popen[bytes]:
         command = [

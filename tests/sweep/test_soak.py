@@ -34,7 +34,10 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 SECONDS = float(os.environ.get("RSRL_SOAK_S", 0))
 SEED = int(os.environ.get("RSRL_SOAK_SEED", time.time_ns() % 1_000_000))
-pytestmark = pytest.mark.skipif(not SECONDS, reason="a soak is for when one has time: RSRL_SOAK_S=600")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SECONDS, reason="a soak is for when one has time: RSRL_SOAK_S=600"),
+]
 RSRL = """
 import sys
 from rsrl_ray.cli import main as cli

@@ -15,6 +15,8 @@ import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[[Path], subprocess.Popen[bytes]]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from conftest import put_database
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -20,6 +21,7 @@ GONE = f"{socket.gethostname()}:999999999"
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
+    put_database(tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 

@@ -48,18 +48,23 @@ def photos() -> list[bytes]:
 @pytest.fixture(scope="module", params=["fp32", "bf16"])
 def judged(request: pytest.FixtureRequest, weights: Weights, photos: list[bytes]) -> tuple[Precision, np.ndarray]:
     """Precision, and the learner's logits."""
+    return request.param, judged_by_the_learner(request.param, weights, photos)
+
+
+def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[bytes]) -> np.ndarray:
     pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
-    labels = np.arange(COUNT, dtype=np.int64) % 3
-    training = config.Training(precision=request.param)
-    learner = Learner(NETWORK, training, "all", weights, pixels, labels, 3, 0, 0)
-    return request.param, learner.logits(weights)
+    labels = np.arange(len(photos), dtype=np.int64) % 3
+    learner = Learner(NETWORK, config.Training(precision=precision), "all", weights, pixels, labels, 3, 0, 0)
+    return learner.logits(weights)
 
 
-def test_the_logits_are_the_learners(judged, weights, photos):
-    precision, expected = judged
-    found = Scorer(weights, settings(precision)).judge([given(photo) for photo in photos])
-    assert found.errors == ("",) * COUNT
-    assert np.array_equal(found.logits, expected)
+@pytest.mark.parametrize("count", [1, 64, 65, 66, 129, COUNT])
+def test_the_logits_are_the_learners(count, weights, photos):
+    for precision in ("fp32", "bf16"):
+        expected = judged_by_the_learner(precision, weights, photos[:count])
+        found = Scorer(weights, settings(precision)).judge([given(photo) for photo in photos[:count]])
+        assert found.errors == ("",) * count
+        assert np.array_equal(found.logits, expected)
 
 
 def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged, weights, photos):
