@@ -5,20 +5,23 @@ from rich.console import Console
 
 from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
-from rsrl_ray.tracking.read import TrialState
+from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
+from rsrl_ray.tracking.find import TrialState
+from rsrl_ray.tracking.read import TrackedRun, cut
 
-TEST = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.9}
-VALIDATION = {1: 0.5, 2: 0.4, 3: 0.8, 4: 0.9}
+TESTED = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.9}
+VALIDATED = {1: 0.5, 2: 0.4, 3: 0.8, 4: 0.9}
 SIZES = {1: 2000.0, 2: 1900.0, 3: 1800.0, 4: 1700.0}
 
 
-def shown(rounds: int, **history: dict[int, float]) -> str:
-    """The row of a trial with this history, where the file asks for ``rounds``."""
+def shown(rounds: int, logged: int, **history: dict[int, float]) -> str:
+    """The row of a trial with this history, ``logged`` of it wholly, where the file asks for ``rounds``."""
     experiment = Experiment("tiny", "photos.csv", {"none": {1: 0.0}}, rounds=rounds)
-    everything = {"validation_macro_f1": {}, "test_macro_f1": {}, "train_size": {}, **history}
+    run = cut(TrackedRun("run", 0, "none", "RUNNING", "", logged, tuple(history), {}, {}, ""), rounds)
+    curves = {name: curve_of(history.get(name, {}), run.rounds) for name in (VALIDATION, TEST, "train_size")}
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(terminal.trials(experiment, [TrialState(0, "none", "RUNNING", "", everything)]))
+        console.print(terminal.trials(experiment, {run.key: TrialState(run, curves)}))
     return " ".join(next(line for line in captured.get().splitlines() if line.startswith("   0")).split())
 
 
@@ -31,15 +34,15 @@ def shown(rounds: int, **history: dict[int, float]) -> str:
     ],
 )
 def test_rounds_that_the_file_does_not_ask_for_are_not_shown(rounds: int, row: str) -> None:
-    assert shown(rounds, validation_macro_f1=VALIDATION, test_macro_f1=TEST, train_size=SIZES) == row
+    assert shown(rounds, 4, validation_macro_f1=VALIDATED, test_macro_f1=TESTED, train_size=SIZES) == row
 
 
 def test_without_validation_photos_the_best_is_that_on_test_photos() -> None:
-    row = shown(3, test_macro_f1=TEST, train_size=SIZES)
+    row = shown(3, 4, test_macro_f1=TESTED, train_size=SIZES)
     assert row == "0 none running 3/3 0.200 (0.200) 1,800 round 2: 0.300 (0.300)"
 
 
 def test_a_round_that_is_being_logged_is_not_there_yet() -> None:
-    row = shown(4, validation_macro_f1={1: 0.5, 2: 0.4}, test_macro_f1=TEST, train_size={1: 2000.0})
+    row = shown(4, 1, validation_macro_f1=VALIDATED, test_macro_f1=TESTED, train_size=SIZES)
     assert row == "0 none running 1/4 0.500 (0.100) 2,000 round 1: 0.500 (0.100)"
-    assert shown(4) == "0 none running 0/4"
+    assert shown(4, 0) == "0 none running 0/4"

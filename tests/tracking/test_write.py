@@ -180,7 +180,11 @@ def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(
     assert statuses == {"sweep": "RUNNING", "paper, fold 0": "KILLED"}
 
 
-@pytest.mark.parametrize(("driver", "status"), [(GONE, "KILLED"), (process(), "RUNNING"), ("far-away:1", "RUNNING")])
+@pytest.mark.parametrize(
+    ("driver", "status"),
+    [(GONE, "KILLED"), (process(), "RUNNING"), ("far-away:1", "RUNNING")],
+    ids=["gone", "alive", "far"],
+)
 def test_another_sweep_is_ended_only_if_its_process_is_gone(
     opened: Callable[..., Tracker], uri: str, driver: str, status: str
 ) -> None:
