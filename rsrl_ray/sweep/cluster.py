@@ -19,7 +19,7 @@ from rsrl_ray.vision.memory import gpu_memory
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
-IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's gcs.proto
+IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's common.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
 MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
