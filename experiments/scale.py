@@ -51,7 +51,7 @@ from rsrl_ray.vision.network import Conv1
 
 FOLDS = 5
 SCORES = {2: 0.1, 3: 0.24, 4: 0.42, 5: 0.17, 6: 0.07}  # shares of the photos
-OPERATIONS = ("read", "write", "delete")
+OPERATIONS = ("read", "write", "list", "delete")
 OBJECT_STORE = 100 << 20  # bytes a node
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from mlflow import MlflowClient
-from ray.core.generated.common_pb2 import NodeDeathInfo  # type: ignore[attr-defined]
+from ray.core.generated.common_pb2 import NodeDeathInfo
 from rich.console import Console
 
 from rsrl_ray.config import recipe
