@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.store.location import redacted
 from rsrl_ray.tracking.read import TrialState
 from rsrl_ray.vision.photos import Examination
 
@@ -34,8 +35,8 @@ def visible(text: str) -> str:
 
 
 def cell(text: object, style: str = "") -> Text:
-    """A piece of text as it is, in a style of rich."""
-    return Text(visible(str(text)), style)
+    """A piece of text as it is, less the passwords in its URIs, in a style of rich."""
+    return Text(visible(redacted(str(text))), style)
 
 
 def say(console: Console, *parts: object) -> None:

@@ -39,6 +39,12 @@ def test_what_would_steer_the_terminal_is_escaped() -> None:
     assert shown(console) == "a\\x1b[2Jb\\udcff\n"
 
 
+def test_no_password_is_shown() -> None:
+    console = Console(file=io.StringIO(), width=300)
+    terminal.say(console, "line 3, s3://key:secret@bucket/a.jpg: missing")
+    assert shown(console) == "line 3, s3://***@bucket/a.jpg: missing\n"
+
+
 def test_the_console_of_commands_has_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.make_console().print("[red]:smile:[/]")
     assert capsys.readouterr().out == "[red]:smile:[/]\n"

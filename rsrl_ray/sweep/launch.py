@@ -183,7 +183,7 @@ def _open_tracker(
         "folds.csv": folds_csv(photos, task.folds),
     }
     if photos.left_out:
-        files["left_out.txt"] = "\n".join(map(str, photos.left_out)) + "\n"
+        files["left_out.txt"] = redacted("\n".join(map(str, photos.left_out)) + "\n")
     note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
     try:
         tracker = tracking.Tracker(uri, experiment.name, artifacts, take_over)
