@@ -171,7 +171,7 @@ def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
 
 
 def _open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], console: Console, take_over: bool
+    task: Task, sweep: str, knobs: dict[str, object], console: Console, take_over: bool = False
 ) -> tuple[tracking.Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment, photos = task.experiment, task.photos
