@@ -16,6 +16,7 @@ from rich.text import Text
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
 from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.store.location import redacted
 from rsrl_ray.vision.photos import Examination
 
 if TYPE_CHECKING:  # a worker has no use for mlflow
@@ -38,8 +39,8 @@ def visible(text: str) -> str:
 
 
 def cell(text: object, style: str = "") -> Text:
-    """A piece of text as it is, in a style of rich."""
-    return Text(visible(str(text)), style)
+    """A piece of text as it is, less the passwords in its URIs, in a style of rich."""
+    return Text(visible(redacted(str(text))), style)
 
 
 def say(console: Console, *parts: object) -> None:

@@ -205,8 +205,12 @@ def test_two_sweeps_of_one_file_at_once(
     (place / "results").mkdir()
     with (place / "results" / "tiny.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("head:4711")
+        lock.flush()
         assert cli.main(SWEEP) == 2
-    assert "is being swept by another process" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        "is being swept by another process (head:4711); wait for its end, or stop it\n"
+    )
 
 
 def test_check_reports_everything_at_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def test_data_is_never_markup(name: str, markup: bool) -> None:
     console.print(terminal.examination(found, name))
     row = {"photo": name, "score": None, "error": name}
     console.print(terminal.scores(pd.DataFrame([row])))
-    console.print(terminal.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), []))
+    console.print(terminal.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), {}))
     assert shown(console).count(name) >= 2 + 4 + 2 + 5
 
 
@@ -37,6 +37,12 @@ def test_what_would_steer_the_terminal_is_escaped() -> None:
     console = Console(file=io.StringIO(), width=300)
     terminal.say(console, "a\x1b[2Jb\udcff")
     assert shown(console) == "a\\x1b[2Jb\\udcff\n"
+
+
+def test_no_password_is_shown() -> None:
+    console = Console(file=io.StringIO(), width=300)
+    terminal.say(console, "line 3, s3://key:secret@bucket/a.jpg: missing")
+    assert shown(console) == "line 3, s3://***@bucket/a.jpg: missing\n"
 
 
 def test_the_console_of_commands_has_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

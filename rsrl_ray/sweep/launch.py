@@ -188,7 +188,7 @@ def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
 
 
 def _open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool = False
 ) -> tuple[tracking.Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
@@ -223,7 +223,7 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.Swe
         FOLDS: folds_csv(photos, task.folds),
     }
     if photos.left_out:
-        files[LEFT_OUT] = "\n".join(map(str, photos.left_out)) + "\n"
+        files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
     note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
     pairs = zip(photos.images, photos.scores.tolist(), strict=True)
     return tracking.SweepRun(

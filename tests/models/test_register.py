@@ -355,7 +355,9 @@ def test_a_model_that_is_not_ours_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_several_models_must_be_told_apart(tmp_path: Path) -> None:
-    with registered.open_store(f"sqlite:///{tmp_path}/mlflow.db") as client:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    MlflowClient(uri).search_experiments()
+    with registered.open_store(uri) as client:
         with pytest.raises(ValueError, match="name one by --model; there is none, `rsrl register` makes one"):
             registered.find_model(client, None)
         for name in ("one", "other"):

@@ -1,12 +1,17 @@
 """Sweeps in this process and as drivers of their own, what they leave behind, and how faults are brought about."""
 
+import contextlib
+import fcntl
 import io
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +126,44 @@ def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
         env=os.environ | environment,
         start_new_session=True,
     )
+
+
+class Terminal:
+    """A driver that is the foreground of a terminal, which can be closed as a window is or a lost ssh does."""
+
+    def __init__(self, file: Path, environment: Mapping[str, str]) -> None:
+        self._master, screen = pty.openpty()
+        self.driver = subprocess.Popen(
+            [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            env=os.environ | environment,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(screen)
+
+    def read(self) -> bool:
+        """Take what is on the screen, so that the driver need not wait for a reader."""
+        while select.select([self._master], [], [], 0)[0]:
+            os.read(self._master, 4096)
+        return True
+
+    def close(self) -> None:
+        """The kernel tells all processes in its foreground by SIGHUP."""
+        os.close(self._master)
+
+
+@contextlib.contextmanager
+def at_terminal(file: Path, **environment: str) -> Iterator[Terminal]:
+    """The sweep as a process of its own at a terminal of its own."""
+    terminal = Terminal(file, environment)
+    try:
+        yield terminal
+    finally:
+        terminal.driver.kill()
+        terminal.driver.wait()
 
 
 def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds: float = 300) -> None:

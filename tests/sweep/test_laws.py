@@ -20,6 +20,7 @@ from sweep.sweeping import (
     Tables,
     Write,
     assert_same_bits,
+    at_terminal,
     bits,
     children,
     entries,
@@ -231,23 +232,30 @@ def test_a_trial_that_diverges_says_so_and_the_others_go_on(experiment_file: Wri
     assert (state.status, state.reason) == ("FAILED", said)
 
 
-def test_driver_interrupted_mid_round_then_the_same_command(
+def test_driver_ended_mid_round_by_any_signal_then_the_same_command(
     experiment_file: Write, reference: Tables, tmp_path: Path
 ) -> None:
     file = experiment_file(resources=PARALLEL)
     gate = Gate(tmp_path, AT_ROUND_3)
-    driver = start_driver(file, **gate.environment)
-    wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 3
-    before = entries(file)
-    assert len(before) >= 4
-    driver.send_signal(signal.SIGINT)
-    printed = driver.communicate(timeout=200)[0]
+    before: dict[str, int] = {}
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        driver = start_driver(file, **gate.environment)
+        wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 3
+        before = before or entries(file)
+        assert len(before) >= 4
+        driver.send_signal(number)
+        printed = driver.communicate(timeout=200)[0]
+        assert driver.returncode == status, printed
+        assert "the same command goes on" in printed
+        assert "Traceback" not in printed and "SIGTERM received" not in printed
+        assert "RUNNING" not in statuses(read_experiment(file))
+    with at_terminal(file, **gate.environment) as terminal:
+        wait_for(terminal.driver, lambda: terminal.read() and len(gate.waiting()) == 2)
+        terminal.close()
+        assert terminal.driver.wait(200) == 129
+    assert "RUNNING" not in statuses(read_experiment(file))
     gate.open()
     assert entries(file) == before
-    assert driver.returncode == 130, printed
-    assert "the same command goes on" in printed
-    assert "Traceback" not in printed
-    assert "RUNNING" not in statuses(read_experiment(file))
     outcome, _ = swept(file)
     assert len(outcome.finished) == 6
     after = entries(file)

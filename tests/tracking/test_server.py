@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
@@ -74,6 +75,8 @@ def test_a_new_head_goes_on_with_the_runs_of_the_last_one(start: Start, port: in
     run = client.create_run("0").info.run_id
     client.log_metric(run, "test_macro_f1", 0.25, step=3)
     client.log_text(run, "2,3", "rounds/03/classes.csv")
+    words = [word for child in psutil.Process(first.pid).children(recursive=True) for word in child.cmdline()]
+    assert "server" in words and not [word for word in words if "sqlite" in word or "s3:" in word]  # as ps shows them
     first.send_signal(signal.SIGTERM)
     assert first.wait(60) == 0
     found = boto3.client("s3").list_objects_v2(Bucket="bucket")["Contents"]
