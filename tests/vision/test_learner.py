@@ -50,6 +50,7 @@ def differ(one, other):
     return all(not np.array_equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "seed"), [("bf16", 0), ("bf16", 1), ("bf16", 2), ("fp32", 0)])
 def test_small_learns_from_few_photos(precision, seed):
     photos, labels = stripes(300, 64)
