@@ -22,6 +22,8 @@ from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 AWS, GCP = ROOT / "cluster.yaml", ROOT / "experiments" / "cluster-gcp.yaml"
 REGION = "eu-central-1"

@@ -145,6 +145,6 @@ def test_a_large_table_with_the_worst_of_repetition_is_judged_in_seconds():
         [(f"{row}", row) for row in range(count)],  # every score once
         [("a", 2)] * (count - 1) + [("a", 3)],  # one path
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         assert len(judge(table_of(rows), np.zeros((count, 16), np.uint8), {}).problems) >= count
-        assert time.perf_counter() - started < 10
+        assert time.process_time() - started < 10

@@ -56,6 +56,7 @@ def differ(one, other):
     return all(not np.array_equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "seed"), [("bf16", 0), ("bf16", 1), ("bf16", 2), ("fp32", 0)])
 def test_small_learns_from_few_photos(precision, seed):
     photos, labels = stripes(300, 64)
@@ -172,14 +173,15 @@ def test_the_head_learns_faster_by_its_factor():
 
 
 def test_two_steps_are_sgd_on_the_normalised_photos():
-    # ResNet has no dropout; a batch of all photos has but one order
-    network = config.Network(backbone="resnet18", weights="none", image_size=SIZE)
-    start = starting_weights(network, 3, [1]).weights
+    # a batch of all photos has but one order; no batch normalisation, which makes a thousand of a last digit
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
-    weights = learner(training, network=network, start=start).fit(start, EVEN, 1)
+    one, model = learner(training), build(small(), 3).train()
+    for layer in [*one._model.modules(), *model.modules()]:
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    weights = one.fit(START, EVEN, 1)
 
-    model = build(network, 3).train()
-    load_weights(model, start)
+    load_weights(model, START)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     photos = ((torch.from_numpy(PHOTOS[EVEN]) / 255 - mean) / std).permute(0, 3, 1, 2)
     velocity = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
@@ -190,10 +192,9 @@ def test_two_steps_are_sgd_on_the_normalised_photos():
             with torch.no_grad():
                 for name, p in model.named_parameters():
                     velocity[name] = 0.9 * velocity[name] + p.grad + 1e-4 * p
-                    p -= 0.01 * (2 if name.startswith("fc.") else 1) * velocity[name]
+                    p -= 0.01 * (2 if name.startswith("classifier.6.") else 1) * velocity[name]
     for name, tensor in model.state_dict().items():
-        np.testing.assert_allclose(weights[name], tensor.numpy(), rtol=1e-3, atol=2e-4, err_msg=name)
-    assert weights["bn1.num_batches_tracked"] == 2
+        np.testing.assert_allclose(weights[name], tensor.numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_logits_are_the_networks_own_in_evaluation_mode():
