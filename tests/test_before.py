@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from sweep.sweeping import Gate, entries, start_driver, statuses
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.core.trial import TrialKey
@@ -25,6 +26,7 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 DATA = Path(__file__).parent / "data" / "before.tar.xz"
 MADE = "/tmp/w/legacy/project"
+DEVICE, VERSIONS = "cpu-AVX2", ["2.15.0+cu132", "0.29.2+cu132"]  # that made it
 VALIDATION = {"firm": [2 / 9, 1 / 3, 1 / 3], "none": [2 / 9, 1 / 3, 1 / 3]}
 
 
@@ -66,6 +68,26 @@ def test_a_model_of_before_scores_as_it_did(project: Path, capsys: pytest.Captur
         np.testing.assert_allclose(now[name], before[name], rtol=0, atol=1e-5)
 
 
+def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
+    project: Path, tmp_path: Path, ray_session: None
+) -> None:
+    """Its keys are those of today, for the device and the versions that it was made on."""
+    file = project / "before.yaml"
+    before, found = entries(file), find_results(read_experiment(file))
+    made_on = f"device_kind = lambda device: {DEVICE!r}; versions = lambda: {VERSIONS!r}"
+    gate = Gate(tmp_path, {"rsrl_ray.vision.reproducible": made_on})
+    driver = start_driver(file, **gate.environment)
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert "trials: 2 finished" in printed and "runs of its own" not in printed
+    assert entries(file) == before  # nothing is trained again
+    again = find_results(read_experiment(file))
+    assert again.sweep.id == found.sweep.id
+    assert {key: run.id for key, run in again.trials.items()} == {key: run.id for key, run in found.trials.items()}
+    assert {run.tags["rsrl.device"] for run in again.trials.values()} == {DEVICE}
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 3
+
+
 def test_a_folder_that_was_moved_is_mended_by_those_that_write(project: Path) -> None:
     experiment = read_experiment(project / "before.yaml")
     said: list[str] = []
@@ -84,7 +106,7 @@ def test_a_folder_that_was_moved_is_mended_by_those_that_write(project: Path) ->
 
 def test_a_copy_is_read_and_written_in_its_own_place(project: Path, tmp_path: Path) -> None:
     register(read_experiment(project / "before.yaml"), None, None, None, lambda line: None)
-    copy = tmp_path / "a copy [1]"
+    copy = tmp_path / "copy [1], 50%25 of it"
     shutil.copytree(project, copy)
     before = contents(project)
     (run, *_) = find_results(read_experiment(copy / "before.yaml")).trials.values()

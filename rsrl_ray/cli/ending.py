@@ -20,6 +20,11 @@ class Stop:
         """The exit status: 130, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.number
 
+    @property
+    def asked(self) -> int:
+        """The exit status that SIGTERM or SIGHUP has asked for; 0 where none came."""
+        return 0 if self.number == signal.SIGINT else self.status
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, since a shell may ask twice."""
         if self.number != signal.SIGINT:

@@ -178,9 +178,9 @@ def _ui(words: list[str]) -> int:
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import Location, redacted
     from rsrl_ray.tracking.find import find_results
+    from rsrl_ray.tracking.places import mend
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
-    from rsrl_ray.tracking.write import mend
 
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)

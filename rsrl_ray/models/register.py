@@ -26,9 +26,9 @@ from rsrl_ray.models.load import LOADER, NAME, open_store
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.names import KEY, predictions_path
+from rsrl_ray.tracking.places import mend
 from rsrl_ray.tracking.read import TrackedRun, artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import mend
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
@@ -115,6 +115,8 @@ def register(
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
     mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
+    holder = f"registered-{name}"  # its weights stay in the archive, whatever sweeps do
+    Archive(experiment.storage).hold(str(key), holder, {"experiment": experiment.name, "model": name})
     with open_store(uri) as client:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:

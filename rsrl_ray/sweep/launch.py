@@ -2,15 +2,14 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import yaml
 from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
@@ -20,18 +19,16 @@ from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.claims import start_claims, waits_for_another
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
-from rsrl_ray.sweep.photos import describe_folds, folds_csv, load, pixel_source
+from rsrl_ray.sweep.photos import describe_folds, load, pixel_source
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, chain
+from rsrl_ray.sweep.tracked import open_tracker, sweep_id, trials_of
 from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
 from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.terminal import cell, say
 from rsrl_ray.tracking import write as tracking
-from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
-from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS
-from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import starting_weights
@@ -69,9 +66,9 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
 
     with _locked(experiment, console), joined_cluster(console) as joined:
         task = _prepare(experiment, console, skip_bad, joined)
-        trials = _trials(task)
-        sweep, knobs = _sweep_id(task), recipe(experiment)
-        tracker, open_sweep = _open_tracker(task, sweep, knobs, warn, take_over)
+        trials = trials_of(task)
+        sweep, knobs = sweep_id(task), recipe(experiment)
+        tracker, open_sweep = open_tracker(task, sweep, knobs, warn, take_over)
         chains = {key: chain(key.fold, experiment.schedule(key.schedule), experiment.rounds) for key in trials}
         keep_all = experiment.archive.weights == "all" or (
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
@@ -159,76 +156,6 @@ def _with_gpu_share(task: Task, console: Console) -> Task:
     need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
     resources = replace(experiment.resources, gpus=gpu_share(need, console))
     return replace(task, experiment=replace(experiment, resources=resources))
-
-
-def _sweep_id(task: Task) -> str:
-    """What makes trials the same trials: recipe, photos, scores and starting weights, wherever these lie."""
-    knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
-    data = [task.photos.fingerprint, task.photos.scores.tolist()]
-    return digest({"recipe": knobs, "data": data, "start": task.start_digest})
-
-
-def _trials(task: Task) -> dict[TrialKey, tracking.Trial]:
-    """Fold by schedule; the folds of a schedule first, since they share nothing and need not wait."""
-    experiment, sweep = task.experiment, _sweep_id(task)
-    fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
-    trials = {}
-    for name in experiment.schedules:
-        schedule = experiment.schedule(name)
-        tags = {
-            "thresholds": str(schedule),
-            "network": experiment.network.backbone,
-            "data_fingerprint": fingerprint,
-        }
-        for fold in experiment.fold_numbers():
-            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": schedule.steps})
-            key = TrialKey(fold, name)
-            trials[key] = tracking.Trial(identity, key, tags)
-    return trials
-
-
-def _open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool = False
-) -> tuple[tracking.Tracker, Callable[[], None]]:
-    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
-    experiment = task.experiment
-    where = Location(mlflow_uri(experiment))
-    tracker = tracking.Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
-    own = _sweep_run(task, sweep, knobs)
-
-    def open_sweep() -> None:
-        tracker.open_sweep(own)
-
-    try:
-        newest = tracker.newest()
-        open_sweep()
-    except ValueError:
-        raise
-    except Exception as error:
-        if not where.is_served:
-            raise ValueError(f"mlflow: cannot open {where}: {Location(str(error))}") from error
-        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
-        newest = None
-    if newest is not None and newest[0] != sweep:
-        changed = "; ".join(changed_knobs(newest[1], knobs))
-        warn(f"new trials, since the file has changed: {changed or 'the photos, their scores or the starting weights'}")
-    return tracker, open_sweep
-
-
-def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.SweepRun:
-    """What MLflow is told of the sweep."""
-    experiment, photos = task.experiment, task.photos
-    files = {
-        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
-        FOLDS: folds_csv(photos, task.folds),
-    }
-    if photos.left_out:
-        files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
-    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
-    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
-    return tracking.SweepRun(
-        sweep, knobs, note, files, {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
-    )
 
 
 def _fit(

@@ -5,6 +5,7 @@ in a folder named by its id, so they are found there, wherever that is now.
 """
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +54,17 @@ def _here(recorded: str, tail: str, root: str | None) -> str:
     return place if _path(place).is_dir() else recorded
 
 
-def mend_places(file: Path, experiment_id: str, root: str) -> str | None:
+def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str], None]) -> None:
+    """Tell MLflow's database on this machine where the artifacts lie, if they were moved; see `_mend_places`."""
+    file = Location(uri).database
+    if file is None or artifacts is None:
+        return
+    before = _mend_places(file, experiment_id, artifacts)
+    if before is not None:
+        say(f"the results were moved: MLflow's database now says that they lie in {artifacts}, no longer in {before}")
+
+
+def _mend_places(file: Path, experiment_id: str, root: str) -> str | None:
     """Write into MLflow's database where an experiment's artifacts lie now; where they lay before, if that has changed.
 
     Only where they have moved: what the database names is gone, or lies under ``root`` as well (a copy). MLflow has no

@@ -6,7 +6,7 @@ twice is stored once: timestamps come from the archived rounds.
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,10 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import Origin, TrialKey
-from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import is_alive, process
+from rsrl_ray.tracking.chains import Chain, difference, origin_tags
 from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
-    CHAIN,
-    DEVICE,
     DRIVER,
     EXPERIMENT,
     LOGGED,
@@ -28,12 +26,11 @@ from rsrl_ray.tracking.names import (
     REASON,
     SWEEP,
     TRIAL,
-    VERSIONS,
     key_tag,
     note_tag,
     round_folder,
 )
-from rsrl_ray.tracking.places import mend_places, run_place
+from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 
@@ -82,16 +79,12 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class _Child:
-    """The run that a trial's rounds go into.
-
-    place : its artifacts' URI. before : its status before. start : of its chain. keys : of its logged rounds.
-    """
+    """The run that a trial's rounds go into: its artifacts' URI, its status before, and what is logged in it."""
 
     run_id: str
     place: str
     before: str
-    start: str
-    keys: dict[int, str]
+    chain: Chain
 
 
 class Tracker:
@@ -168,11 +161,11 @@ class Tracker:
         keys : the archive's keys of the trial's rounds 1, 2, ... as far as they are known.
         """
         child = self._children.get(trial.id)
-        if child is None or not _agree(child.keys, keys) or not _same(child.start, origin.start_key):
+        if child is None or not child.chain.agrees(keys, origin):
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
             child = self._children[trial.id] = self._child(trial, keys, origin)
-        return max(child.keys, default=0)
+        return len(child.chain.keys)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
         """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
@@ -181,7 +174,7 @@ class Tracker:
         after those that are logged.
         """
         child = self._children[trial.id]
-        assert rounds[0].number == 1 + max(child.keys, default=0), (trial, rounds[0].number)
+        assert rounds[0].number == 1 + len(child.chain.keys), (trial, rounds[0].number)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             for done in rounds:
                 place = Path(folder, round_folder(done.number))
@@ -198,7 +191,7 @@ class Tracker:
             tags |= {key_tag(done.number): done.key} | ({note_tag(done.number): done.note} if done.note else {})
         self._client.log_batch(child.run_id, metrics=metrics)
         self._client.log_batch(child.run_id, tags=_tags(tags))
-        child.keys.update({done.number: done.key for done in rounds})
+        child.chain.keys.extend(done.key for done in rounds)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
         """``status``: FINISHED, FAILED (with the reason) or KILLED; of a trial without a round, its newest run."""
@@ -225,24 +218,19 @@ class Tracker:
 
     def _child(self, trial: Trial, keys: Sequence[str], origin: Origin) -> _Child:
         """The run of a chain, ready to be logged to."""
-        runs = sorted(self._search(f"tags.`{TRIAL}` = '{trial.id}'"), key=_recency, reverse=True)
-        alike = (run for run in runs if _same(_start(run), origin.start_key))
-        own = next((run for run in alike if _agree(logged_keys(run), keys)), None)
+        runs = self._search(f"tags.`{TRIAL}` = '{trial.id}'")
+        runs.sort(key=lambda run: (opened(run), run.info.start_time), reverse=True)
+        own = next((run for run in runs if Chain.of(run).agrees(keys, origin)), None)
         if own is None:
             own = self._new_child(trial, runs, origin)
+        chain = Chain.of(own)
         tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **trial.tags}
-        start = _start(own)
-        if not start and origin.start_key:
-            tags |= {CHAIN: origin.start_key, DEVICE: origin.device, VERSIONS: ", ".join(origin.versions)}
+        if not chain.start and (keys or not chain.keys):  # else it is not known whether this is its chain
+            chain = replace(chain, start=origin.start_key)
+            tags |= origin_tags(origin)
         self._client.log_batch(own.info.run_id, tags=_tags(tags))
         self._client.update_run(own.info.run_id, status="RUNNING")
-        return _Child(
-            own.info.run_id,
-            run_place(own, self._artifacts),
-            own.info.status,
-            start or origin.start_key,
-            logged_keys(own),
-        )
+        return _Child(own.info.run_id, run_place(own, self._artifacts), own.info.status, chain)
 
     def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
         name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
@@ -252,7 +240,7 @@ class Tracker:
         if others:
             self._say(
                 f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
-                f"({_difference(others[0].data.tags, origin)}); it stays as it is, and this chain of rounds gets a run "
+                f"({difference(others[0], origin)}); it stays as it is, and this chain of rounds gets a run "
                 f"of its own, {name!r}"
             )
         return run
@@ -272,50 +260,6 @@ class Tracker:
         if EXPERIMENT not in found.tags:
             self._client.set_experiment_tag(found.experiment_id, EXPERIMENT, self._name)
         return str(found.experiment_id)
-
-
-def mend(uri: str, experiment_id: str, artifacts: str | None, say: Say) -> None:
-    """Tell MLflow's database on this machine where the artifacts lie, if they were moved; see `mend_places`."""
-    file = Location(uri).database
-    if file is None or artifacts is None:
-        return
-    before = mend_places(file, experiment_id, artifacts)
-    if before is not None:
-        say(f"the results were moved: MLflow's database now says that they lie in {artifacts}, no longer in {before}")
-
-
-def logged_keys(run: Run) -> dict[int, str]:
-    """The archive's keys of the rounds that are wholly logged in a trial's run."""
-    tags = run.data.tags
-    return {number: tags.get(key_tag(number), "") for number in range(1, int(tags.get(LOGGED, 0)) + 1)}
-
-
-def _agree(logged: Mapping[int, str], keys: Sequence[str]) -> bool:
-    """Whether rounds that are logged are those of a chain, as far as both are known."""
-    return all(logged.get(number, key) == key for number, key in enumerate(keys, start=1))
-
-
-def _same(start: str, other: str) -> bool:
-    """Whether two chains start alike, as far as both are known: runs of before do not say."""
-    return not start or not other or start == other
-
-
-def _start(run: Run) -> str:
-    return str(run.data.tags.get(CHAIN, ""))
-
-
-def _difference(tags: Mapping[str, str], origin: Origin) -> str:
-    """In words, what a chain comes from, and what that of the run with these tags came from."""
-    if DEVICE not in tags:
-        return "that run does not say what its rounds were made on"
-    versions = ", ".join(origin.versions)
-    pairs = (("device", tags[DEVICE], origin.device), ("versions", tags.get(VERSIONS, ""), versions))
-    changed = [f"{what} was {before}, is {now}" for what, before, now in pairs if before != now]
-    return "; ".join(changed) or "device and versions are the same, something else of the machine differs"
-
-
-def _recency(run: Run) -> tuple[int, int]:
-    return opened(run), run.info.start_time
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:

@@ -96,6 +96,8 @@ def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept
         f"schedule firm, fold {fold}, round {number}: "
         f"macro F {best:.3f} on validation photos, {test:.3f} on test photos"
     )
+    (holder,) = Path(swept.experiment.storage).glob(f"rounds/*/{version.tags['rsrl.key']}/held/registered-tiny")
+    assert json.loads(holder.read_text()) == {"experiment": "tiny", "model": "tiny"}
     run = store.get_run(version.run_id)
     assert run.data.tags["fold"] == str(fold) and run.data.tags["schedule"] == "firm"
     assert run.data.tags[f"rsrl.key.round_{number:02d}"] == version.tags["rsrl.key"]

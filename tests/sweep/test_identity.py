@@ -12,7 +12,7 @@ from rsrl_ray import config
 from rsrl_ray.config import Experiment, digest, identifying, recipe
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.store.archive import start_key
-from rsrl_ray.sweep import launch, trainable
+from rsrl_ray.sweep import tracked, trainable
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))
@@ -27,9 +27,9 @@ def task(**knobs: Any) -> Any:
 
 def names(task: Any) -> list[str]:
     """Of the recipe, the sweep, the trial, the data, and of what the fold's rounds start from."""
-    trial = launch._trials(task)[1, "firm"]
+    trial = tracked.trials_of(task)[1, "firm"]
     first = start_key(trainable._identity(task, FOLD, "cpu-AVX2"), LABELS, FOLD.train)
-    return [digest(recipe(task.experiment)), launch._sweep_id(task), trial.id, trial.tags["data_fingerprint"], first]
+    return [digest(recipe(task.experiment)), tracked.sweep_id(task), trial.id, trial.tags["data_fingerprint"], first]
 
 
 TODAY = [

@@ -33,8 +33,9 @@ from sweep.sweeping import (
 )
 
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.round_table import next_kept, predictions, round_metrics
 from rsrl_ray.rounds import run_rounds
 from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.launch import run_sweep
@@ -262,6 +263,34 @@ def test_driver_ended_mid_round_by_any_signal_then_the_same_command(
     assert {key: after[key] for key in before} == before  # nothing that was done is trained again
     assert_same_bits(tables(file), reference)
     assert statuses(read_experiment(file)) == ["FINISHED"] * 7
+
+
+def test_another_kind_of_device_has_runs_of_its_own(experiment_file: Write) -> None:
+    """A setting of the arithmetic is another kind of CPU: no run holds rounds of both."""
+    knobs: dict[str, Any] = {"schedules": {"firm": {1: 0.5}}, "folds": {**FOLDS, "use": [0]}}
+    file = experiment_file(rounds=2, **knobs)
+    swept(file)
+    first, before = states(file)["firm"], entries(file)
+    rounds = tables(file)[0, "firm"]
+    file = experiment_file(rounds=4, **knobs)
+    driver = start_driver(file, MKL_CBWR="COMPATIBLE")
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    device = first.tags["rsrl.device"]
+    assert f"(device was {device}, is {device}-MKL_CBWR=COMPATIBLE)" in " ".join(printed.split())
+    second = states(file)["firm"]
+    assert (second.rounds, second.id != first.id) == (4, True)
+    assert {key: entries(file)[key] for key in before} == before and len(entries(file)) == 2 + 4
+    settings = read_experiment(file).revision
+    chain = tables(file)[0, "firm"]
+    for earlier, later in zip(chain, chain[1:], strict=False):  # each kept mask follows from the logits before it
+        kept = next_kept(earlier, (0.5, 0.5, 0.5), settings)
+        assert (later["kept"].to_numpy(dtype=bool, na_value=False) == kept).all()
+    swept(file)  # back on the first kind: its own run goes on
+    third = states(file)["firm"]
+    assert (third.id, third.rounds) == (first.id, 4)
+    assert_same_bits({TrialKey(0, "firm"): tables(file)[0, "firm"][:2]}, {TrialKey(0, "firm"): rounds})
+    assert statuses(read_experiment(file)) == ["FINISHED"] * 3
 
 
 def test_bad_photos_are_left_out_and_recorded(photos_csv: Path, tmp_path: Path) -> None:
