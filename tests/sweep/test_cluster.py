@@ -216,6 +216,21 @@ def test_head_lost_then_the_same_command_with_a_new_one(
     assert Left.by(file) == undisturbed
 
 
+def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp_path: Path) -> None:
+    """As by Slurm: Ray and its workers are gone before the driver can stop them."""
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
+    driver = start_driver(file, **gate.environment)
+    wait_for(driver, gate.waiting)
+    for one in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.terminate()
+    printed = driver.communicate(timeout=100)[0]
+    gate.open()
+    assert driver.returncode == 143, printed
+    assert "Traceback" not in printed and "the same command goes on" in printed
+    assert "RUNNING" not in statuses(read_experiment(file))
+
+
 def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
     network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
     training = {**KNOBS["training"], "epochs": 1}

@@ -1,6 +1,7 @@
 """The laws of a sweep, with real Ray, real MLflow and real files: same bits, nothing twice, nothing lost."""
 
 import io
+import itertools
 import shutil
 import signal
 from collections.abc import Iterator
@@ -283,7 +284,7 @@ def test_another_kind_of_device_has_runs_of_its_own(experiment_file: Write) -> N
     assert {key: entries(file)[key] for key in before} == before and len(entries(file)) == 2 + 4
     settings = read_experiment(file).revision
     chain = tables(file)[0, "firm"]
-    for earlier, later in zip(chain, chain[1:], strict=False):  # each kept mask follows from the logits before it
+    for earlier, later in itertools.pairwise(chain):  # each kept mask follows from the logits before it
         kept = next_kept(earlier, (0.5, 0.5, 0.5), settings)
         assert (later["kept"].to_numpy(dtype=bool, na_value=False) == kept).all()
     swept(file)  # back on the first kind: its own run goes on
