@@ -20,6 +20,7 @@ def pytest_configure() -> None:
     """Whatever Ray runs on this machine already is none of the tests' business, and theirs none of it."""
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six processes for language models
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
 
 

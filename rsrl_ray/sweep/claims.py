@@ -4,48 +4,138 @@ The scheduler knows only which rounds will be the same since their thresholds ar
 photos turns out when they have been applied.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-import ray
-from ray.actor import ActorHandle
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.experimental import internal_kv
+
+_NAMESPACE = b"rsrl_ray"
+_HELD, _WAITS = "held", "waits"
+_REFUSALS = (RayError, RuntimeError, OSError)  # what Ray raises whose head does not answer
+
+T = TypeVar("T")
 
 
-class Claims:
-    """The claims of a sweep's trials on keys of the archive; an actor, so that all of them ask the same one.
+class Notes(Protocol):
+    """Short texts by name that all processes of a sweep see."""
 
-    A trial that starts again is another attempt of it: its earlier attempt is dead, and so are its claims.
-    """
+    def add(self, name: str, text: str) -> bool:
+        """Write the text unless there is one; whether it was written."""
+        ...
+
+    def put(self, name: str, text: str) -> None:
+        """Write the text over what is there."""
+        ...
+
+    def get(self, name: str) -> str | None:
+        """The text, or None."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete it, if it is there."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """All names that begin so."""
+        ...
+
+
+class HeadNotes:
+    """Notes at Ray's head, which keeps such for its own libraries: an actor would be one process more."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[str, str]] = {}  # key -> trial, attempt
-        self._waiting: dict[str, str] = {}  # trial -> key
+        self._kv: Any = internal_kv  # its annotations are not whole
+
+    def add(self, name: str, text: str) -> bool:
+        """See `Notes`."""
+        return not self._kv._internal_kv_put(name, text, overwrite=False, namespace=_NAMESPACE)
+
+    def put(self, name: str, text: str) -> None:
+        """See `Notes`."""
+        self._kv._internal_kv_put(name, text, overwrite=True, namespace=_NAMESPACE)
+
+    def get(self, name: str) -> str | None:
+        """See `Notes`."""
+        found = self._kv._internal_kv_get(name, namespace=_NAMESPACE)
+        return None if found is None else found.decode()
+
+    def delete(self, name: str) -> None:
+        """See `Notes`."""
+        self._kv._internal_kv_del(name, namespace=_NAMESPACE)
+
+    def names(self, prefix: str) -> list[str]:
+        """See `Notes`."""
+        return [name.decode() for name in self._kv._internal_kv_list(prefix, namespace=_NAMESPACE)]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims of a sweep's trials on keys of the archive; travels to workers. ``id`` tells sweeps apart.
+
+    A trial that starts again is another attempt of it: its earlier attempt is dead, and so are its claims. Where the
+    notes cannot be reached all is granted: at worst a round is trained twice.
+    """
+
+    notes: Notes = field(default_factory=HeadNotes)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def claim(self, key: str, trial: str, attempt: str) -> bool:
         """Whether the round is now this attempt's to make; if not, another trial makes it."""
-        holder, _ = self._held.get(key, (trial, attempt))
-        if holder != trial:
-            self._waiting[trial] = key
-            return False
-        self._waiting.pop(trial, None)
-        self._held[key] = trial, attempt
-        return True
+        return self._ask(lambda: self._claim(key, trial, attempt), True)
 
     def release(self, key: str, trial: str, attempt: str) -> None:
         """The round is in the archive, or given up; nothing happens where a later attempt has claimed it."""
-        if self._held.get(key) == (trial, attempt):
-            del self._held[key]
+        name = self._name(_HELD, key)
+        if self._ask(lambda: self.notes.get(name), None) == f"{trial} {attempt}":
+            self._ask(lambda: self.notes.delete(name), None)
 
     def ended(self, trial: str) -> None:
         """The trial's process has ended, however: its claims are void."""
-        self._waiting.pop(trial, None)
-        self._held = {key: holder for key, holder in self._held.items() if holder[0] != trial}
+        self._ask(lambda: self._end(trial), None)
+        self._ask(lambda: self.notes.delete(self._name(_WAITS, trial)), None)
 
     def waits(self, trial: str) -> bool:
         """Whether the trial waits for a round that another one makes."""
-        return trial in self._waiting
+        return self._ask(lambda: self.notes.get(self._name(_WAITS, trial)) is not None, False)
+
+    def close(self) -> None:
+        """The sweep has ended: nothing of it stays at the head."""
+        self._ask(self._clear, None)
+
+    def _claim(self, key: str, trial: str, attempt: str) -> bool:
+        name, mine, waits = self._name(_HELD, key), f"{trial} {attempt}", self._name(_WAITS, trial)
+        while not self.notes.add(name, mine):
+            holder = self.notes.get(name)
+            if holder is None:  # released just now
+                continue
+            if holder.split()[0] != trial:
+                self.notes.put(waits, key)
+                return False
+            self.notes.put(name, mine)
+            break
+        self.notes.delete(waits)
+        return True
+
+    def _end(self, trial: str) -> None:
+        for name in self.notes.names(self._name(_HELD, "")):
+            if (self.notes.get(name) or "").startswith(f"{trial} "):
+                self.notes.delete(name)
+
+    def _clear(self) -> None:
+        for name in self.notes.names(self._name("")):
+            self.notes.delete(name)
+
+    def _name(self, *parts: str) -> str:
+        return "/".join([self.id, *parts])
+
+    def _ask(self, question: Callable[[], T], otherwise: T) -> T:
+        try:
+            return question()
+        except _REFUSALS:
+            return otherwise
 
 
 class Claim(Protocol):
@@ -62,44 +152,17 @@ class Claim(Protocol):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt of a trial, whose claims go to the sweep's actor; without it, or where it is gone, all is granted."""
+    """One attempt of a trial; without claims all is granted."""
 
-    claims: "ActorHandle[Claims] | None"
+    claims: Claims | None
     trial: str
     attempt: str
 
     def claim(self, key: str) -> bool:
         """See `Claims.claim`."""
-        if self.claims is None:
-            return True
-        try:
-            return bool(ray.get(self.claims.claim.remote(key, self.trial, self.attempt)))
-        except RayError:
-            return True
+        return self.claims is None or self.claims.claim(key, self.trial, self.attempt)
 
     def release(self, key: str) -> None:
         """See `Claims.release`."""
         if self.claims is not None:
-            self.claims.release.remote(key, self.trial, self.attempt)
-
-
-def start_claims() -> "ActorHandle[Claims]":
-    """`Claims` as an actor on this node; it ends with this process."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor: Any = ray.remote(Claims)
-    handle: ActorHandle[Claims] = actor.options(num_cpus=0, scheduling_strategy=here).remote()
-    return handle
-
-
-def void_claims(claims: "ActorHandle[Claims] | None", trial: str) -> None:
-    """See `Claims.ended`."""
-    if claims is not None:
-        claims.ended.remote(trial)
-
-
-def waits_for_another(claims: "ActorHandle[Claims] | None", trial: str) -> bool:
-    """See `Claims.waits`; False where nobody answers."""
-    try:
-        return claims is not None and bool(ray.get(claims.waits.remote(trial), timeout=10))
-    except RayError:
-        return False
+            self.claims.release(key, self.trial, self.attempt)

@@ -16,7 +16,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
-from rsrl_ray.sweep.claims import start_claims, waits_for_another
+from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.photos import describe_folds, load, pixel_source
@@ -75,13 +75,13 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
         )
         retention = Retention(sweep, chains, keep_all)
         with _killed_at_failure(tracker), quiet_ray(experiment.resources, console):
-            source, claims = pixel_source(task.photos) if joined else None, start_claims()
+            source, claims = pixel_source(task.photos) if joined else None, Claims()
             task = replace(_with_gpu_share(task, console), source=source, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
             def waits(trial: Trial) -> bool:
-                return waits_for_another(claims, trial.config["trial"]["id"])
+                return claims.waits(trial.config["trial"]["id"])
 
             def leave(address: str) -> None:
                 progress.close()
@@ -101,6 +101,7 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
                 raise
             finally:
                 progress.close()
+                claims.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
             status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
             unlogged, why = recorder.close(status)

@@ -16,7 +16,6 @@ from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import predictions
 from rsrl_ray.store.archive import Archive, Record
-from rsrl_ray.sweep.claims import void_claims
 from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
@@ -124,7 +123,8 @@ class Recorder(Callback):
         return self._failures[failed] - len(lost_nodes() - (self._lost_before or set()))
 
     def _void_claims(self, trial: Trial) -> None:
-        void_claims(self._task.claims, self._trials[trial_key(trial)].id)
+        if self._task.claims is not None:
+            self._task.claims.ended(self._trials[trial_key(trial)].id)
 
     def _retain(self, key: TrialKey, report: Report) -> None:
         """Note in the archive which weights are needed now, then which are not."""

@@ -38,7 +38,7 @@ class Task:
     start: Weights
     start_digest: str
     source: "ActorHandle[PixelSource] | None" = None  # where nodes get the decoded photos, in a cluster
-    claims: "ActorHandle[Claims] | None" = None  # which trial makes which round now
+    claims: Claims | None = None  # which trial makes which round now
 
 
 class RSRLTrial(tune.Trainable):

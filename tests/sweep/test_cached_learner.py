@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sweep.test_claims import Here
 
 from rsrl_ray.store.archive import Archive, weights_checksum
 from rsrl_ray.sweep import cached_learner
@@ -161,7 +162,7 @@ class Local:
     """Claims without Ray, and a learner that stops in a round."""
 
     def __init__(self) -> None:
-        self.claims, self.waits = Claims(), threading.Event()
+        self.claims, self.waits = Claims(Here()), threading.Event()
 
     def of(self, trial: str) -> Any:
         local = self

@@ -1,13 +1,37 @@
 """Who makes a round: one trial at a time, whatever happens to it."""
 
+from typing import Any
+
 import pytest
 import ray
 
-from rsrl_ray.sweep.claims import Attempt, Claims, start_claims, void_claims, waits_for_another
+from rsrl_ray.sweep.claims import Attempt, Claims
+
+
+class Here:
+    """Notes of this process."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def add(self, name: str, text: str) -> bool:
+        return self.texts.setdefault(name, text) is text
+
+    def put(self, name: str, text: str) -> None:
+        self.texts[name] = text
+
+    def get(self, name: str) -> str | None:
+        return self.texts.get(name)
+
+    def delete(self, name: str) -> None:
+        self.texts.pop(name, None)
+
+    def names(self, prefix: str) -> list[str]:
+        return [name for name in self.texts if name.startswith(prefix)]
 
 
 def test_a_round_is_one_trials_at_a_time() -> None:
-    claims = Claims()
+    claims = Claims(Here())
     assert claims.claim("key", "none", "1")
     assert claims.claim("key", "none", "1")  # asked again
     assert not claims.claim("key", "hair", "1")
@@ -18,7 +42,7 @@ def test_a_round_is_one_trials_at_a_time() -> None:
 
 
 def test_claims_of_a_trial_that_died_are_void() -> None:
-    claims = Claims()
+    claims = Claims(Here())
     assert claims.claim("key", "none", "1")
     assert not claims.claim("key", "hair", "1")
     claims.ended("none")
@@ -27,7 +51,7 @@ def test_claims_of_a_trial_that_died_are_void() -> None:
 
 
 def test_a_later_attempt_of_the_same_trial_takes_its_claim_over() -> None:
-    claims = Claims()
+    claims = Claims(Here())
     assert claims.claim("key", "none", "1")
     assert claims.claim("key", "none", "2")
     claims.release("key", "none", "1")  # of a process that was thought dead
@@ -37,7 +61,7 @@ def test_a_later_attempt_of_the_same_trial_takes_its_claim_over() -> None:
 
 
 def test_who_waits_is_known() -> None:
-    claims = Claims()
+    claims = Claims(Here())
     claims.claim("key", "none", "1")
     assert not claims.waits("hair")
     claims.claim("key", "hair", "1")
@@ -51,26 +75,46 @@ def test_who_waits_is_known() -> None:
     assert not claims.waits("none")
 
 
+def test_a_sweep_that_has_ended_leaves_nothing_and_another_ones_claims_stay() -> None:
+    here = Here()
+    ours, theirs = Claims(here), Claims(here)
+    assert ours.claim("key", "none", "1") and theirs.claim("key", "none", "1")
+    ours.ended("none")
+    assert not theirs.claim("key", "hair", "1")
+    ours.close()
+    assert set(here.texts) == {f"{theirs.id}/held/key", f"{theirs.id}/waits/hair"}
+
+
 @pytest.mark.usefixtures("ray_session")
-def test_the_actor_and_what_happens_once_it_is_gone() -> None:
-    claims = start_claims()
-    none, hair = Attempt(claims, "none", "1"), Attempt(claims, "hair", "1")
-    assert none.claim("key")
+def test_the_notes_are_at_rays_head_and_workers_see_them() -> None:
+    claims = Claims()
+    hair = Attempt(claims, "hair", "1")
+
+    @ray.remote(num_cpus=0)
+    def claimed(claims: Claims) -> bool:
+        return Attempt(claims, "none", "1").claim("key")
+
+    assert ray.get(claimed.remote(claims))
     assert not hair.claim("key")
-    assert waits_for_another(claims, "hair")
-    void_claims(claims, "none")
-    assert hair.claim("key")
+    assert claims.waits("hair")
+    claims.ended("none")
+    assert hair.claim("key") and not claims.waits("hair")
     hair.release("key")
-    assert none.claim("key")
-    ray.kill(claims)
-    assert hair.claim("key")  # at worst a round is trained twice
-    none.release("key")
-    assert not waits_for_another(claims, "hair")
+    assert ray.get(claimed.remote(claims))
+    claims.close()
+    assert claims.notes.names(claims.id) == []
 
 
-def test_without_an_actor_all_is_granted() -> None:
+def test_where_nobody_answers_all_is_granted() -> None:
+    class Gone(Here):
+        def __getattribute__(self, name: str) -> Any:
+            raise ray.exceptions.RpcError("the head is gone")
+
+    claims = Claims(Gone())
+    assert claims.claim("key", "none", "1") and not claims.waits("none")
+    claims.release("key", "none", "1")
+    claims.ended("none")
+    claims.close()
     alone = Attempt(None, "none", "1")
     assert alone.claim("key")
     alone.release("key")
-    void_claims(None, "none")
-    assert not waits_for_another(None, "none")
