@@ -1,6 +1,7 @@
 """How a command is ended from outside: SIGTERM and SIGHUP are Ctrl-C, and a terminal that is gone is no error."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TextIO, cast
+
+_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO)  # a pipe or a terminal that nobody reads any more
 
 
 class Stop:
@@ -73,18 +76,23 @@ class _Lasting:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
-        """Let all that is written, now and later, by whatever means, go nowhere; at exit Python flushes it too."""
+    def _drop(self, error: OSError) -> None:
+        """Raise the error, unless nobody reads any more: then let all that is written go nowhere.
+
+        Now and later, by whatever means; at exit Python flushes it too.
+        """
+        if error.errno not in _GONE:
+            raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

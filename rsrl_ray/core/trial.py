@@ -24,6 +24,17 @@ class TrialKey(NamedTuple):
         return f"fold {self.fold}, {self.schedule}"
 
 
+class Link(NamedTuple):
+    """A round in a chain: its key in the archive, and the checksum of its weights where that is known."""
+
+    key: str
+    weights: str = ""
+
+    def agrees(self, other: "Link") -> bool:
+        """Whether both can be the same round: a key says what it was trained from, the weights what came out."""
+        return self.key == other.key and ("" in (self.weights, other.weights) or self.weights == other.weights)
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a trial's chain of rounds starts from: its first key in the archive, the kind of device, the versions."""

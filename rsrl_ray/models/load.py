@@ -104,7 +104,7 @@ def load_model(model: str | None, store: str | None, root: str | None = None) ->
     Raises
     ------
     ValueError
-        Where it is not to be had, or `rsrl register` has not made it.
+        Where it is not available, or `rsrl register` has not made it.
     """
     if model is not None and Path(model, "MLmodel").is_file():
         return _load(model, model)

@@ -87,13 +87,13 @@ def register(
 ) -> Registered:
     """Register the chosen network of a schedule; what is None is filled in.
 
-    The first schedule that drops photos; the fold whose chosen round is best by that which rounds are chosen by;
-    the experiment's name. The same network under the same name is registered once.
+    The first schedule that drops photos; the fold whose chosen round is the best on its validation photos (on
+    its test photos where there are none); the experiment's name. The same network under one name is registered once.
 
     Raises
     ------
     ValueError
-        Where the network, or its weights, are not to be had, or the registry does not take it.
+        Where the network, or its weights, are not available, or the registry does not take it.
     """
     name = experiment.name if name is None else name
     if not NAME.fullmatch(name):

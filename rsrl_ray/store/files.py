@@ -26,7 +26,7 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-    for left in path.parent.glob(f"*{_SUFFIX}"):
+    for left in path.parent.glob(f"*.{'[0-9a-f]' * 32}{_SUFFIX}"):  # no other program's
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < time.time() - STALE_S:
                 left.unlink()

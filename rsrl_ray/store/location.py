@@ -7,9 +7,11 @@ from urllib.parse import quote, unquote
 
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)")
-# A user or password may hold a slash, an @ or both; what looks like host:port/ is none.
-_USER = re.compile(r"://(?:[^\s/]*@|[^\s/:@]*:(?!\d+/)[^\s@]*@)")
-_SECRETS = re.compile(r"([?&;][\w.-]*(?:key|secret|token|passw|pwd|credential|sig|odbc_connect)[\w.-]*=)[^&\s]*", re.I)
+# A user or password may hold a slash, an @ or both; of a server that speaks HTTP, what looks like host:port/ is none.
+_USER = re.compile(r"://(?:[^\s/]*@|[^\s/:@]*:(?!\d+/)[^\s@]*@)|(?<!http)(?<!https)://[^\s/:@]+:[^\s@]*@")
+_SECRETS = re.compile(
+    r"([?&;][\w.-]*(?:key|secret|token|pass|pwd|auth|credential|sig|odbc_connect)[\w.-]*=)[^&\s]*", re.I
+)
 
 
 @dataclass(frozen=True, repr=False)

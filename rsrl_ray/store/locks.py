@@ -55,9 +55,15 @@ def process() -> str:
 
 def is_alive(name: str) -> bool:
     """Whether a process may still run, by its name: it does here, or it is another machine's, which cannot be seen."""
+    host = name.rpartition(":")[0]
+    return is_here(name) if host == socket.gethostname() else host != ""
+
+
+def is_here(name: str) -> bool:
+    """Whether a process runs on this machine, by its name."""
     host, _, number = name.rpartition(":")
     if host != socket.gethostname() or not number.isdigit():
-        return host != ""
+        return False
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

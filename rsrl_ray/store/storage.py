@@ -19,7 +19,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 T = TypeVar("T")
 
 
-class StorageError(Exception):
+class StorageError(ValueError):
     """Storage cannot be read or written: what, where, and what to do."""
 
 
@@ -57,7 +57,7 @@ class Storage:
         self._ask("write", path, write if self._is_bucket else lambda: write_whole(Path(self.where(path)), content))
 
     def delete(self, path: str) -> None:
-        """Delete a file, if it is there; without patience, since nothing waits for it."""
+        """Delete a file, if it is there; asked once, for what is not deleted costs space alone."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 self._fs.delete_file(self.where(path))

@@ -64,6 +64,7 @@ class CachedLearner:
             record = self._make(key, number, kept)
         if not self.made:
             self._weights = None
+            self._hold(key)  # before anybody hears of it: from then on it may be the trial's newest or best
         self.record = record
         self._parent = "" if self._start.cold else record.weights
         self.keys.append(key)
@@ -96,9 +97,12 @@ class CachedLearner:
             seconds=time.monotonic() - began,
             parent=self._parent,
         )
-        self._archive.hold(key, self._holder.id, self._holder.words)  # first: no other sweep may delete them
+        self._hold(key)  # first: no other sweep may delete them
         self._weights = weights
         return replace(record, weights=self._archive.write(key, record, weights))
+
+    def _hold(self, key: str) -> None:
+        self._archive.hold(key, self._holder.id, self._holder.words)
 
     def _read(self, key: str) -> Record | None:
         """The round in the archive, if it is whole and follows from the last round."""

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from ray._private import worker
 from ray.exceptions import RayError
-from ray.experimental import internal_kv
 
 _NAMESPACE = b"rsrl_ray"
 _HELD, _WAITS = "held", "waits"
-_REFUSALS = (RayError, RuntimeError, OSError)  # what Ray raises whose head does not answer
+_REFUSALS = (RayError, RuntimeError, OSError, AttributeError)  # what is raised where there is no Ray, or no head
 
 T = TypeVar("T")
 
@@ -46,29 +46,32 @@ class Notes(Protocol):
 class HeadNotes:
     """Notes at Ray's head, which keeps such for its own libraries: an actor would be one process more."""
 
-    def __init__(self) -> None:
-        self._kv: Any = internal_kv  # its annotations are not whole
-
     def add(self, name: str, text: str) -> bool:
         """See `Notes`."""
-        return not self._kv._internal_kv_put(name, text, overwrite=False, namespace=_NAMESPACE)
+        return bool(_head().internal_kv_put(name.encode(), text.encode(), False, _NAMESPACE) == 1)
 
     def put(self, name: str, text: str) -> None:
         """See `Notes`."""
-        self._kv._internal_kv_put(name, text, overwrite=True, namespace=_NAMESPACE)
+        _head().internal_kv_put(name.encode(), text.encode(), True, _NAMESPACE)
 
     def get(self, name: str) -> str | None:
         """See `Notes`."""
-        found = self._kv._internal_kv_get(name, namespace=_NAMESPACE)
+        found = _head().internal_kv_get(name.encode(), _NAMESPACE)
         return None if found is None else found.decode()
 
     def delete(self, name: str) -> None:
         """See `Notes`."""
-        self._kv._internal_kv_del(name, namespace=_NAMESPACE)
+        _head().internal_kv_del(name.encode(), False, _NAMESPACE)
 
     def names(self, prefix: str) -> list[str]:
         """See `Notes`."""
-        return [name.decode() for name in self._kv._internal_kv_list(prefix, namespace=_NAMESPACE)]
+        return [name.decode() for name in _head().internal_kv_keys(prefix.encode(), _NAMESPACE)]
+
+
+def _head() -> Any:
+    """The client of Ray's head that this process is connected with; `ray.experimental.internal_kv` may have another."""
+    connected: Any = worker.global_worker
+    return connected.gcs_client
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.trainable import Task
-from rsrl_ray.sweep.writer import DROPS, Writer
+from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking import write as tracking
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
@@ -42,7 +42,7 @@ class Recorder(Callback):
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
         self._trials, self._retention = trials, retention
         self._archive = Archive(task.experiment.storage)
-        self._writer = Writer()
+        self._writer, self._archivist = Writer(), Writer()  # a bucket that is away does not hold up MLflow
         self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._previous: dict[str, tuple[str, Record]] = {}
@@ -130,13 +130,13 @@ class Recorder(Callback):
         """Note in the archive which weights are needed now, then which are not."""
         changes = self._retention.finished(key, report)
         for need in changes.hold:
-            if not report.made or need != Need(report.key, key):  # else the trial holds it since it wrote it
-                self._writer.put(DROPS, functools.partial(self._hold, need))
+            if need != Need(report.key, key):  # which the trial itself holds since it has it
+                self._archivist.put("", functools.partial(self._hold, need))
         gone: defaultdict[str, list[str]] = defaultdict(list)
         for need in changes.release:
             gone[need.key].append(self._holder(need).id)
         for unneeded, holders in gone.items():
-            self._writer.put(DROPS, functools.partial(self._archive.release, unneeded, *holders))
+            self._archivist.put("", functools.partial(self._archive.release, unneeded, *holders))
 
     def _hold(self, need: Need) -> None:
         if self._retention.needs(need):  # still: rounds that are replayed pass by
@@ -155,7 +155,9 @@ class Recorder(Callback):
         for key in sorted(self._running):
             self._end(key, "KILLED")
         self._put(None, lambda: self._tracker.end_sweep(status))
-        return self._writer.close(), self._writer.error
+        unlogged = self._writer.close()
+        self._archivist.close()  # what it has not noted costs disk, or time where another sweep deletes weights
+        return unlogged, self._writer.error
 
     def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
         self._running.discard(key)
@@ -164,9 +166,10 @@ class Recorder(Callback):
         trial = self._trials[key]
 
         def end() -> None:
-            chain = self._chains.pop(trial.id, [])
-            start = origin or (chain[-1].origin if chain else Origin())
-            self._tracker.take_up(trial, [report.key for report in chain if report.origin == start], start)
+            chain = self._chains[trial.id]
+            start = origin or (chain[-1].origin if chain else None)
+            if start is not None:
+                self._tracker.take_up(trial, [report.link for report in chain if report.origin == start], start)
             self._tracker.end_trial(trial, status, reason)
             self._previous.pop(trial.id, None)  # logits of a thousand ended trials would fill the memory
             self._chains.pop(trial.id, None)
@@ -186,7 +189,7 @@ class Recorder(Callback):
         reports = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
         for report in reports:
             _follow(chain, report)
-        logged = self._tracker.take_up(trial, [report.key for report in chain], chain[-1].origin)
+        logged = self._tracker.take_up(trial, [report.link for report in chain], chain[-1].origin)
         new = [self._round(trial, report) for report in chain[logged:]]  # none, where they are replayed
         if new:
             self._tracker.log_rounds(trial, new)
@@ -205,7 +208,7 @@ class Recorder(Callback):
             write_round(folder, table, record.conv1, title)
 
         self._previous[trial.id] = (report.key, record)
-        return tracking.Round(report.number, report.metrics, report.note, report.key, report.created, write)
+        return tracking.Round(report.number, report.metrics, report.note, report.link, report.created, write)
 
     def _before(self, trial: tracking.Trial, report: Report) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
@@ -225,7 +228,7 @@ def _follow(chain: list[Report], report: Report) -> None:
     """Add a round to a trial's rounds 1, 2, ...; those of a trial that was started elsewhere take the others' place."""
     place = report.number - 1
     assert place <= len(chain), (place, len(chain))
-    if place == len(chain) or chain[place].key != report.key:
+    if place == len(chain) or chain[place].link != report.link:
         chain[place:] = [report]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.result import DONE
 
 from rsrl_ray.core.selection import choosing_metric
-from rsrl_ray.core.trial import Origin
+from rsrl_ray.core.trial import Link, Origin
 
 _FAILED, _METRICS = "failed", "metrics"
 
@@ -17,6 +17,7 @@ class Report:
     """A finished round.
 
     key, parent_key : its key in the archive and that of the round before, which for round 1 is the chain's start.
+    weights : checksum of its weights.
     created : Unix time at which it was made. made : whether that was just now, and not found in the archive.
     metrics : all that MLflow is told, by name. note : what a reader should know of it, or empty.
     last : whether it is the trial's last.
@@ -25,12 +26,18 @@ class Report:
     number: int
     key: str
     parent_key: str
+    weights: str
     origin: Origin
     created: float
     made: bool
     metrics: Mapping[str, float]
     note: str
     last: bool
+
+    @property
+    def link(self) -> Link:
+        """What tells it from all other rounds."""
+        return Link(self.key, self.weights)
 
     @property
     def seconds(self) -> float:
@@ -50,6 +57,7 @@ class Report:
             "round": self.number,
             "key": self.key,
             "parent_key": self.parent_key,
+            "weights": self.weights,
             **asdict(self.origin),
             "created": self.created,
             "made": self.made,
@@ -64,6 +72,7 @@ class Report:
             number=result["round"],
             key=result["key"],
             parent_key=result["parent_key"],
+            weights=result["weights"],
             origin=_origin(result),
             created=result["created"],
             made=result["made"],

@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 from ray.actor import ActorHandle
 
-from rsrl_ray.config import Experiment, identifying
+from rsrl_ray.config import ALWAYS, Experiment, identifying
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
@@ -144,6 +144,7 @@ class RSRLTrial(tune.Trainable):
             number=result.number,
             key=self._cached.keys[-1],
             parent_key=self._cached.keys[-2],
+            weights=record.weights,
             origin=self._origin,
             created=record.created,
             made=self._cached.made,
@@ -157,18 +158,24 @@ def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
     """All that the bits of a fold's rounds depend on, besides labels and indices (design, section 2)."""
     experiment = task.experiment
     arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
-    return arithmetic | {
-        "photos": task.photos.fingerprint,
-        "start": task.start_digest,
-        "backbone": experiment.network.backbone,
-        "image_size": experiment.network.image_size,
-        "training": identifying(experiment.training, "training."),
-        "warm_start": experiment.revision.warm_start,
-        "seed": experiment.seed,
-        "fold": fold.number,
-        "device": device_kind,
-        "versions": versions(),
-    }
+    network = identifying(experiment.network, "network.")
+    later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
+    return (
+        arithmetic
+        | ({"network": later} if later else {})
+        | {
+            "photos": task.photos.fingerprint,
+            "start": task.start_digest,
+            "backbone": experiment.network.backbone,
+            "image_size": experiment.network.image_size,
+            "training": identifying(experiment.training, "training."),
+            "warm_start": experiment.revision.warm_start,
+            "seed": experiment.seed,
+            "fold": fold.number,
+            "device": device_kind,
+            "versions": versions(),
+        }
+    )
 
 
 def start_digest(start: Weights) -> str:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 
 RETRY_S = 5.0
-DROPS = "drops"  # the line of weights to delete
 PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
 
 
@@ -34,7 +33,7 @@ class Writer:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        return sum(len(jobs) for line, jobs in self._jobs.items() if line != DROPS)
+        return sum(map(len, self._jobs.values()))
 
     def _run(self) -> None:
         last_success = time.monotonic()

@@ -8,28 +8,29 @@ from dataclasses import dataclass
 
 from mlflow.entities import Run
 
-from rsrl_ray.core.trial import Origin
-from rsrl_ray.tracking.names import CHAIN, DEVICE, LOGGED, VERSIONS, key_tag
+from rsrl_ray.core.trial import Link, Origin
+from rsrl_ray.tracking.names import CHAIN, DEVICE, LOGGED, VERSIONS, key_tag, weights_tag
 
 
 @dataclass(frozen=True)
 class Chain:
-    """What is logged of a chain: the key that it starts from ("" where its run does not say), those of its rounds."""
+    """What is logged of a chain: the key that it starts from ("" where its run does not say), and its rounds."""
 
     start: str
-    keys: list[str]
+    rounds: list[Link]
 
     @classmethod
     def of(cls, run: Run) -> "Chain":
         """The chain that a trial's run holds, as far as it is wholly logged."""
         tags = run.data.tags
         numbers = range(1, int(tags.get(LOGGED, 0)) + 1)
-        return cls(tags.get(CHAIN, ""), [tags.get(key_tag(number), "") for number in numbers])
+        rounds = [Link(tags.get(key_tag(number), ""), tags.get(weights_tag(number), "")) for number in numbers]
+        return cls(tags.get(CHAIN, ""), rounds)
 
-    def agrees(self, keys: Sequence[str], origin: Origin) -> bool:
-        """Whether the rounds with these ``keys`` can be of this chain, as far as both are known."""
+    def agrees(self, rounds: Sequence[Link], origin: Origin) -> bool:
+        """Whether these ``rounds`` can be of this chain, as far as both are known."""
         alike = "" in (self.start, origin.start_key) or self.start == origin.start_key
-        return alike and all(ours == theirs for ours, theirs in zip(self.keys, keys, strict=False))
+        return alike and all(map(Link.agrees, self.rounds, rounds))
 
 
 def origin_tags(origin: Origin) -> dict[str, str]:

@@ -73,10 +73,11 @@ def find_results(experiment: Experiment) -> Found:
     first: list[str] = []
     for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
         if not differs:
-            return _found(results, sweep, experiment, [])
+            unknown = [f"{experiment.photos} cannot be read here, so the sweep's photos were not compared with it."]
+            return _found(results, sweep, experiment, unknown if photos is None else [], True)
         first = differs if place == 0 else first
     told = f"The file has changed since it was last swept; these are the older results: {'; '.join(first)}."
-    return _found(results, sweeps[0], experiment, [told])
+    return _found(results, sweeps[0], experiment, [told], False)
 
 
 def photos_digest(photos: Iterable[Photo]) -> str:
@@ -103,12 +104,11 @@ def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
     ]
 
 
-def _found(results: Results, sweep: TrackedRun, experiment: Experiment, differs: list[str]) -> Found:
+def _found(results: Results, sweep: TrackedRun, experiment: Experiment, differs: list[str], is_own: bool) -> Found:
     runs = results.trial_runs(sweep)
     own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, experiment)}
     expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
     trials = {key: own[key] for key in expected if key in own}
-    is_own = not differs
     differs = [*differs, *_other_thresholds(runs, trials, experiment), *_other_machines(trials)]
     return Found(results, sweep, trials, tuple(differs), is_own)
 
@@ -189,4 +189,5 @@ def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -
         left_out = results.read_artifact(sweep, LEFT_OUT, lambda path: path.read_text("utf-8"))
     except ValueError:  # nothing was left out
         return False
-    return all(f"{image}:" in left_out for image, _ in others)
+    named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}
+    return all(image in named or image.rpartition(", ")[2] in named for image, _ in others)

@@ -1,11 +1,14 @@
 """One sweep at a time writes to an MLflow experiment, wherever its driver runs: a tag of the experiment says which."""
 
+import time
 import uuid
 
 from mlflow import MlflowClient
 
 from rsrl_ray.store.locks import is_alive, process
 from rsrl_ray.tracking.names import LEASE
+
+SETTLE_S = 0.2
 
 
 class Lease:
@@ -31,10 +34,17 @@ class Lease:
         if held and not self._take_over and holder != process() and is_alive(holder):
             raise ValueError(_refusal(holder))
         self._client.set_experiment_tag(self._experiment, LEASE, self._mine)
+        time.sleep(SETTLE_S)  # another one that saw it free as well has written by now
         held = self._held()
         if held != self._mine:  # two asked at once
             raise ValueError(_refusal(held.rpartition(":")[0]))
         self._take_over = False
+
+    def keep(self) -> None:
+        """Raises ValueError where another process has taken it over."""
+        held = self._held()
+        if held != self._mine:
+            raise ValueError(_refusal(held.rpartition(":")[0]))
 
     def release(self) -> None:
         """Give it back, unless another process has taken it over."""

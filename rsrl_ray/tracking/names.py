@@ -42,6 +42,11 @@ def key_tag(number: int) -> str:
     return f"{KEY}.round_{number:02d}"
 
 
+def weights_tag(number: int) -> str:
+    """The tag of a trial's run that holds the checksum of a round's weights."""
+    return f"rsrl.weights.round_{number:02d}"
+
+
 def note_tag(number: int) -> str:
     """The tag of a trial's run that holds a round's note."""
     return f"note.round_{number:02d}"

@@ -15,6 +15,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import artifact_place
+from rsrl_ray.tracking.stores import asked
 
 
 class _Table(NamedTuple):
@@ -51,7 +52,7 @@ def _here(recorded: str, tail: str, root: str | None) -> str:
     if root is None or not root.startswith("file:"):
         return recorded
     place = f"{root.rstrip('/')}/{tail}"
-    return place if _path(place).is_dir() else recorded
+    return place if _moved(recorded, place) else recorded
 
 
 def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str], None]) -> None:
@@ -59,7 +60,8 @@ def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str
     file = Location(uri).database
     if file is None or artifacts is None:
         return
-    before = _mend_places(file, experiment_id, artifacts)
+    with asked(uri, "where artifacts lie"):
+        before = _mend_places(file, experiment_id, artifacts)
     if before is not None:
         say(f"the results were moved: MLflow's database now says that they lie in {artifacts}, no longer in {before}")
 

@@ -10,20 +10,18 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 import mlflow.artifacts
-import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, Curve
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
-from rsrl_ray.tracking.stores import asked, find_experiment, mlflow_uri, open_to_read
+from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -59,7 +57,7 @@ class TrackedRun:
 def artifacts_root(experiment: Experiment) -> str | None:
     """URI of the artifacts of an experiment that MLflow itself writes to; None where a tracking server knows."""
     # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
-    return None if Location(mlflow_uri(experiment)).is_served else artifact_place(experiment.storage)
+    return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
 
 def open_results(experiment: Experiment) -> "Results":
@@ -126,8 +124,7 @@ class Results:
 
     def curve(self, run: TrackedRun, metric: str) -> Curve:
         """A metric of the rounds 1 to R, [R]; nan where a round has none."""
-        history = self.history(run, metric) if metric in run.metrics else {}
-        return np.array([history.get(number, np.nan) for number in range(1, run.rounds + 1)])
+        return curve_of(self.history(run, metric) if metric in run.metrics else {}, run.rounds)
 
     @_reading
     def archive_key(self, run: TrackedRun, number: int) -> str | None:
@@ -138,13 +135,13 @@ class Results:
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of a local copy of the run's artifact at ``path``."""
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, asked(self.uri, f"{run.artifacts}/{path}"):
-            copy = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{run.artifacts}/{path}", dst_path=folder, tracking_uri=self.uri
-            )
             try:
+                copy = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{run.artifacts}/{path}", dst_path=folder, tracking_uri=self.uri
+                )
                 return read(Path(copy))
-            except ValueError as error:  # pandas' and pyarrow's words on a broken file
-                raise OSError(str(error)) from error
+            except Exception as error:  # what a broken file makes its readers raise
+                raise OSError(f"{type(error).__name__}: {error}") from error
 
     def predictions(self, run: TrackedRun) -> list[pd.DataFrame]:
         """``predictions.parquet`` of a trial's rounds 1, 2, ..."""

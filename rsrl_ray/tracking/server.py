@@ -75,7 +75,7 @@ def _local_folder(bucket: Location) -> Path:
     everything = Path.home() / ".cache" / "rsrl_ray" / "mlflow"
     if (everything / DATABASE).exists():
         print(f"not used, since it does not say of which bucket it is: {everything / DATABASE}", flush=True)
-    return everything / digest(bucket.bare.rstrip("/"))
+    return everything / digest(str(bucket).rstrip("/"))  # with its server (endpoint_override), without its keys
 
 
 class DatabaseCopy:

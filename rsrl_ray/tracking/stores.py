@@ -6,6 +6,7 @@ To read, a store is opened only where MLflow would neither make nor migrate anyt
 import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,15 +16,18 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.experiment_file import NAMES
 from rsrl_ray.store.location import Location, sqlite_uri
 from rsrl_ray.store.locks import locked
 from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
 
 databases: Any = utils  # its annotations are not whole
-REFUSALS = (MlflowException, OSError, databases.sqlalchemy.exc.SQLAlchemyError)  # what MLflow and its libraries raise
+# What MLflow and its libraries raise, and what is raised where one that a store needs is not installed.
+REFUSALS = (MlflowException, OSError, ImportError, sqlite3.Error, databases.sqlalchemy.exc.SQLAlchemyError)
 State = Literal["absent", "older", "newer", "ready"]
 Stored: TypeAlias = mlflow.entities.Experiment
 
@@ -62,12 +66,18 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
         where = f"mlflow: {Location(uri)}"
         if Location(uri).is_served and "failed with exception" in cause.text:
             raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
-        raise ValueError(f"{where}: {what or 'it'} cannot be read: {str(cause)[:500]}") from error
+        raise ValueError(f"{where}: {what or 'the store'}: {str(cause)[:500]}") from error
+
+
+def is_service(uri: str) -> bool:
+    """Whether a store is a server or a service that knows where artifacts go, and not a database or a folder."""
+    scheme = uri.partition("://")[0].partition("+")[0].lower()
+    return uri in NAMES["mlflow"] or (Location(uri).is_uri and scheme not in (*DATABASE_ENGINES, "file"))
 
 
 def store_state(uri: str) -> State:
-    """Whether a store is there, and whether its tables are those of the installed MLflow. A server's always are."""
-    if Location(uri).is_served:
+    """Whether a store is there, and whether its tables are those of the installed MLflow; a server's always are."""
+    if is_service(uri):
         return "ready"
     file = Location(uri).database
     if not Location(uri).is_uri or uri.startswith("file:"):
@@ -186,5 +196,6 @@ def _alone(uri: str) -> Iterator[None]:
     if database is None:
         yield
         return
-    with locked(database.with_name(f"{database.name}.lock"), wait=True):  # where nothing can be written nothing is made
+    # Where nothing can be written nothing is made, so no lock is needed.
+    with locked(database.with_name(f".{database.name}.migration.lock"), wait=True):
         yield

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from rsrl_ray.core.trial import Origin, TrialKey
-from rsrl_ray.store.locks import is_alive, process
+from rsrl_ray.core.trial import Link, Origin, TrialKey
+from rsrl_ray.store.locks import is_here, process
 from rsrl_ray.tracking.chains import Chain, difference, origin_tags
 from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
@@ -29,6 +29,7 @@ from rsrl_ray.tracking.names import (
     key_tag,
     note_tag,
     round_folder,
+    weights_tag,
 )
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
@@ -55,13 +56,13 @@ class Trial:
 class Round:
     """A round as it is logged: its metrics' values, and a note for the reader where not empty.
 
-    key, created : the archived round's key and Unix time. write : writes the round's files into a folder.
+    link, created : the archived round's key and weights, and its Unix time. write : writes its files into a folder.
     """
 
     number: int
     values: Mapping[str, float]
     note: str
-    key: str
+    link: Link
     created: float
     write: Callable[[Path], None]
 
@@ -113,8 +114,8 @@ class Tracker:
     def open_sweep(self, sweep: SweepRun) -> None:
         """Find or make the sweep's parent run and mark it running, once.
 
-        Runs that a crash left RUNNING are ended: those of this sweep, and those of sweeps whose
-        process, on this machine, is no more. Trials that go on are set RUNNING again as they log.
+        Runs that a crash left RUNNING are ended: nobody else writes to the experiment, but for a process of this
+        machine that is older than the lease. Trials that go on are set RUNNING again as they log.
 
         Raises
         ------
@@ -127,11 +128,19 @@ class Tracker:
         if self._lease is None:
             self._lease = Lease(self._client, self._experiment, self._take_over)
         self._lease.take()
+        try:
+            self._begin(sweep)
+        except BaseException:  # nothing that holds the experiment stays behind
+            self._lease.release()
+            raise
+        self._sweep = sweep
+
+    def _begin(self, sweep: SweepRun) -> None:
         mend(self._uri, self._experiment, self._artifacts, self._say)
         sweeps = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
         for parent in sweeps:
             found = parent.data.tags[SWEEP]
-            left = parent.info.status == "RUNNING" and not is_alive(parent.data.tags.get(DRIVER, ""))
+            left = parent.info.status == "RUNNING" and not is_here(parent.data.tags.get(DRIVER, ""))
             if found == sweep.id or left:
                 for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
@@ -150,22 +159,22 @@ class Tracker:
             for name, content in sweep.files.items():
                 Path(folder, name).write_text(content, encoding="utf-8")
             log_files(run_place(own, self._artifacts), Path(folder), self._uri)
-        self._sweep = sweep
 
-    def take_up(self, trial: Trial, keys: Sequence[str], origin: Origin) -> int:
+    def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
 
         A run never holds two chains: where another kind of device, other libraries or anything else has led to other
         rounds, the run that holds the others is left as it is, and what differs is said.
 
-        keys : the archive's keys of the trial's rounds 1, 2, ... as far as they are known.
+        rounds : the trial's rounds 1, 2, ... as far as they are known.
         """
+        self._keep_lease()
         child = self._children.get(trial.id)
-        if child is None or not child.chain.agrees(keys, origin):
+        if child is None or not child.chain.agrees(rounds, origin):
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
-            child = self._children[trial.id] = self._child(trial, keys, origin)
-        return len(child.chain.keys)
+            child = self._children[trial.id] = self._child(trial, rounds, origin)
+        return len(child.chain.rounds)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
         """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
@@ -174,7 +183,7 @@ class Tracker:
         after those that are logged.
         """
         child = self._children[trial.id]
-        assert rounds[0].number == 1 + len(child.chain.keys), (trial, rounds[0].number)
+        assert rounds[0].number == 1 + len(child.chain.rounds), (trial, rounds[0].number)
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             for done in rounds:
                 place = Path(folder, round_folder(done.number))
@@ -188,14 +197,23 @@ class Tracker:
         ]
         tags = {LOGGED: str(rounds[-1].number)}
         for done in rounds:
-            tags |= {key_tag(done.number): done.key} | ({note_tag(done.number): done.note} if done.note else {})
+            tags |= {key_tag(done.number): done.link.key, weights_tag(done.number): done.link.weights}
+            tags |= {note_tag(done.number): done.note} if done.note else {}
         self._client.log_batch(child.run_id, metrics=metrics)
         self._client.log_batch(child.run_id, tags=_tags(tags))
-        child.chain.keys.extend(done.key for done in rounds)
+        child.chain.rounds.extend(done.link for done in rounds)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
-        """``status``: FINISHED, FAILED (with the reason) or KILLED; of a trial without a round, its newest run."""
+        """``status``: FINISHED, FAILED (with the reason) or KILLED.
+
+        A trial that was not taken up, since it ended before it told where its rounds come from, has a run without
+        rounds; one that holds some stays as it is: they may be another chain's.
+        """
+        self._keep_lease()
         if trial.id not in self._children:
+            runs = self._search(f"tags.`{TRIAL}` = '{trial.id}'")
+            if any(Chain.of(run).rounds for run in runs):
+                return
             self.take_up(trial, [], Origin())
         run_id = self._children[trial.id].run_id
         self._client.set_tag(run_id, REASON, reason)
@@ -203,6 +221,7 @@ class Tracker:
 
     def end_sweep(self, status: str) -> None:
         """End the parent run: FINISHED, FAILED or KILLED; the experiment is free for another sweep."""
+        self._keep_lease()
         self._client.set_terminated(self._parent, status)
         if self._lease is not None:
             self._lease.release()
@@ -216,16 +235,16 @@ class Tracker:
         last = max(sweeps, key=opened, default=None)
         return None if last is None else (last.data.tags[SWEEP], dict(last.data.params))
 
-    def _child(self, trial: Trial, keys: Sequence[str], origin: Origin) -> _Child:
+    def _child(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> _Child:
         """The run of a chain, ready to be logged to."""
         runs = self._search(f"tags.`{TRIAL}` = '{trial.id}'")
         runs.sort(key=lambda run: (opened(run), run.info.start_time), reverse=True)
-        own = next((run for run in runs if Chain.of(run).agrees(keys, origin)), None)
+        own = next((run for run in runs if Chain.of(run).agrees(rounds, origin)), None)
         if own is None:
             own = self._new_child(trial, runs, origin)
         chain = Chain.of(own)
         tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **trial.tags}
-        if not chain.start and (keys or not chain.keys):  # else it is not known whether this is its chain
+        if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
             chain = replace(chain, start=origin.start_key)
             tags |= origin_tags(origin)
         self._client.log_batch(own.info.run_id, tags=_tags(tags))
@@ -244,6 +263,11 @@ class Tracker:
                 f"of its own, {name!r}"
             )
         return run
+
+    def _keep_lease(self) -> None:
+        """Raises ValueError where another process has taken the experiment over since."""
+        assert self._lease is not None, "open_sweep comes first"
+        self._lease.keep()
 
     def _sweep_id(self) -> str:
         assert self._sweep is not None, "open_sweep comes first"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import predictions, round_metrics
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
@@ -82,8 +82,10 @@ def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numb
         def write(folder: Path, number: int = number) -> None:
             write_round(folder, table(fold, number), CONV1, "a round")
 
-        done = Round(number, values, "", f"key{number}", 1000.0 + number, write)
-        tracker.take_up(trial(experiment, fold, schedule), [f"key{one}" for one in range(1, number + 1)], Origin())
+        done = Round(number, values, "", Link(f"key{number}"), 1000.0 + number, write)
+        tracker.take_up(
+            trial(experiment, fold, schedule), [Link(f"key{one}") for one in range(1, number + 1)], Origin()
+        )
         tracker.log_rounds(trial(experiment, fold, schedule), [done])
 
 

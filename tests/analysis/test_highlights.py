@@ -16,7 +16,7 @@ from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Pair, Question
 from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
@@ -115,8 +115,8 @@ def experiment(tmp_path_factory):
                 table.to_parquet(path / "predictions.parquet")
 
             values = {"validation_macro_f1": F1[number], "test_macro_f1": 0.1}
-            tracker.take_up(trial, [f"key{one}" for one in range(1, number + 1)], Origin())
-            tracker.log_rounds(trial, [Round(number, values, "", f"key{number}", 1000.0, write)])
+            tracker.take_up(trial, [Link(f"key{one}") for one in range(1, number + 1)], Origin())
+            tracker.log_rounds(trial, [Round(number, values, "", Link(f"key{number}"), 1000.0, write)])
     return made
 
 

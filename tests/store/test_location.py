@@ -12,6 +12,8 @@ SECRET = {
     "http://paper:w0rd@host:5000/x": "http://***@host:5000/x",
     "http://paper:w0@rd@host": "http://***@host",
     "postgresql://paper:w0/rd@host/db": "postgresql://***@host/db",
+    "postgresql://u:12/ab@host/db": "postgresql://***@host/db",
+    "mysql://host/db?user=x&pass=w0rd": "mysql://host/db?user=x&pass=***",
     "https://token@host": "https://***@host",
     "s3://b/x?access_key=w0&secret_key=rd&region=eu": "s3://b/x?access_key=***&secret_key=***&region=eu",
     "s3://b?SessionToken=w0rd": "s3://b?SessionToken=***",
@@ -31,7 +33,7 @@ OPEN = (
 @pytest.mark.parametrize("text", SECRET)
 def test_no_user_password_or_key_is_shown(text: str) -> None:
     assert str(Location(text)) == repr(Location(text)) == f"{Location(text)}" == SECRET[text]
-    assert redacted(f"cannot open {text}: no") == f"cannot open {SECRET[text]}: no" or text.endswith("w0rd")
+    assert redacted(f"cannot open {text} (no)") == f"cannot open {SECRET[text]} (no)"
 
 
 @pytest.mark.parametrize("text", OPEN)

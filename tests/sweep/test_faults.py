@@ -118,7 +118,7 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     assert (trials["firm"].status, trials["none"].status) == ("FAILED", "FINISHED")
     assert trials["firm"].reason.startswith("round 1 failed 3 times: ")
     assert statuses(read_experiment(file)) == ["FAILED", "FAILED", "FINISHED"]
-    assert f"fold 0, firm failed in round 1: {states['firm'].reason.partition(': ')[2]}" in printed
+    assert f"fold 0, firm failed in round 1: {trials['firm'].reason.partition(': ')[2]}" in printed
     archive = bits(Path(read_experiment(file).storage))
     assert len(archive) == 2 * 2 and archive.items() < undisturbed.archive.items()
     outcome, _ = swept(file)

@@ -134,7 +134,7 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
     server, end_trial = start_server(), tracking.Tracker.end_trial
 
     def lost(tracker: tracking.Tracker, trial: tracking.Trial, status: str, reason: str = "") -> None:
-        assert len(tracker._children[trial.id].chain.keys) == 2 or server.poll() is not None
+        assert len(tracker._children[trial.id].chain.rounds) == 2 or server.poll() is not None
         kill(server)
         end_trial(tracker, trial, status, reason)
 

@@ -28,7 +28,7 @@ def said(*results: dict[str, Any]) -> list[str]:
 
 
 def report(number: int, made: bool, note: str = "") -> dict[str, Any]:
-    return Report(number, "key", "parent", ORIGIN, 0.0, made, METRICS, note, False).as_result()
+    return Report(number, "key", "parent", "ab", ORIGIN, 0.0, made, METRICS, note, False).as_result()
 
 
 def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
@@ -46,7 +46,7 @@ def test_a_note_and_a_failure() -> None:
 
 
 def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
-    given = Report(2, "key", "parent", ORIGIN, 3.0, True, METRICS, "note", True)
+    given = Report(2, "key", "parent", "ab", ORIGIN, 3.0, True, METRICS, "note", True)
     result = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
     assert Report.from_result(result) == given
     assert Failure.from_result(result) is None

@@ -74,7 +74,9 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
     key, before = f"{number:02d}", f"{number - 1:02d}"
-    return Report(number, key, before, ORIGIN, record.created, True, numbers, "", number == 12).as_result()
+    return Report(
+        number, key, before, f"w{number}", ORIGIN, record.created, True, numbers, "", number == 12
+    ).as_result()
 
 
 def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(

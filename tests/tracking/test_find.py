@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
 from rsrl_ray.tracking.read import artifacts_root
@@ -51,7 +51,7 @@ def sweep(
     for schedule in experiment.schedules:
         thresholds = str(experiment.schedule(schedule))
         trial = Trial(f"{name} {schedule} {thresholds}", TrialKey(0, schedule), {"thresholds": thresholds})
-        keys = [f"{trial.id} {origin.device} {number}" for number in range(1, rounds + 1)]
+        keys = [Link(f"{trial.id} {origin.device} {number}") for number in range(1, rounds + 1)]
         logged = tracker.take_up(trial, keys, origin)
         done = [
             Round(

@@ -10,7 +10,7 @@ from conftest import put_database
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.store.locks import process
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
@@ -53,10 +53,10 @@ def log(
 
     values = {"test_macro_f1": value, "validation_macro_f1": value / 2, "train_size": 10.0}
     rounds = [
-        Round(number, values, note, f"key{number}{chain}", 1000.0 + number, write)
+        Round(number, values, note, Link(f"key{number}{chain}"), 1000.0 + number, write)
         for number in range(1, max(numbers) + 1)
     ]
-    logged = tracker.take_up(TRIAL, [done.key for done in rounds], origin)
+    logged = tracker.take_up(TRIAL, [done.link for done in rounds], origin)
     if rounds[logged:]:
         tracker.log_rounds(TRIAL, rounds[logged:])
 
@@ -102,7 +102,7 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., 
 def test_logging_twice_stores_once_also_from_a_new_process(opened: Callable[..., Tracker], uri: str) -> None:
     log(opened(), 1)
     again = opened()
-    assert again.take_up(TRIAL, ["key1"], HERE) == 1
+    assert again.take_up(TRIAL, [Link("key1")], HERE) == 1
     log(again, 1)
     found = runs(uri)
     assert len(found) == 2
@@ -121,7 +121,7 @@ def test_another_chain_of_rounds_gets_a_run_of_its_own_and_the_user_is_told(
     tracker = opened()
     elsewhere = [f"key{number}-avx2" for number in then]
     origin = Origin("elsewhere", "cpu-DEFAULT", HERE.versions)
-    assert tracker.take_up(TRIAL, elsewhere[:1], origin) == 0
+    assert tracker.take_up(TRIAL, [Link(elsewhere[0])], origin) == 0
     log(tracker, *then, chain="-avx2", origin=origin)
     tracker.end_trial(TRIAL, "FINISHED")
     found = runs(uri)
@@ -143,8 +143,8 @@ def test_a_chain_that_parts_from_a_later_round_on_takes_its_first_rounds_along(
     log(tracker, 1, 2, 3)
     tracker.end_trial(TRIAL, "FINISHED")
     tracker = opened()
-    assert tracker.take_up(TRIAL, ["key1"], Origin()) == 3  # the same so far
-    assert tracker.take_up(TRIAL, ["key1", "key2-other"], HERE) == 0
+    assert tracker.take_up(TRIAL, [Link("key1")], Origin()) == 3  # the same so far
+    assert tracker.take_up(TRIAL, [Link("key1"), Link("key2-other")], HERE) == 0
     found = runs(uri)
     assert (found["paper, fold 0"].info.status, keys(found["paper, fold 0"])) == ("FINISHED", ["key1", "key2", "key3"])
     assert found["paper, fold 0, chain 2"].info.status == "RUNNING"
