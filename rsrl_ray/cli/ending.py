@@ -92,7 +92,7 @@ class _Lasting:
         Now and later, by whatever means; at exit Python flushes it too.
         """
         if error.errno not in _GONE:
-            raise error
+            raise ValueError(f"the output cannot be written ({error.strerror or error})") from error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

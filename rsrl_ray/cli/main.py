@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with lasting_output(), stoppable() as stop:
         try:
             status = commands[words[0]](words[1:])
+            sys.stdout.flush()
             return stop.status if status == STOPPED else status
         except ValueError as error:
             print(f"rsrl {words[0]}: {redacted(str(error))}", file=sys.stderr)

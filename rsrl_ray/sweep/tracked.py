@@ -61,7 +61,7 @@ def open_tracker(
         raise
     except Exception as error:
         if not where.is_served:
-            raise ValueError(f"mlflow: cannot open {where}: {Location(str(error))}") from error
+            raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
         warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
         newest = None
     if newest is not None and newest[0] != sweep:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from pyarrow import fs
 
@@ -75,7 +76,8 @@ def _local_folder(bucket: Location) -> Path:
     everything = Path.home() / ".cache" / "rsrl_ray" / "mlflow"
     if (everything / DATABASE).exists():
         print(f"not used, since it does not say of which bucket it is: {everything / DATABASE}", flush=True)
-    return everything / digest(str(bucket).rstrip("/"))  # with its server (endpoint_override), without its keys
+    server = parse_qs(urlsplit(bucket.text).query).get("endpoint_override", [])  # other servers have such buckets too
+    return everything / digest([bucket.bare.rstrip("/"), *server])
 
 
 class DatabaseCopy:

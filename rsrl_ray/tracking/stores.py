@@ -21,7 +21,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import NAMES
-from rsrl_ray.store.location import Location, sqlite_uri
+from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.locks import locked
 from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
 
@@ -62,11 +62,11 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
-        cause = Location(" ".join(str(error).split()))
+        cause = redacted(" ".join(str(error).split()))
         where = f"mlflow: {Location(uri)}"
-        if Location(uri).is_served and "failed with exception" in cause.text:
+        if Location(uri).is_served and "failed with exception" in cause:
             raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
-        raise ValueError(f"{where}: {what or 'the store'}: {str(cause)[:500]}") from error
+        raise ValueError(f"{where}: {what or 'the store'}: {cause[:500]}") from error
 
 
 def is_service(uri: str) -> bool:

@@ -4,13 +4,13 @@ Runs are found by their tags, so a sweep that is taken up again goes on in the s
 twice is stored once: timestamps come from the archived rounds.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
@@ -106,11 +106,6 @@ class Tracker:
         self._lease: Lease | None = None
         self._take_over = take_over
 
-    @property
-    def client(self) -> MlflowClient:
-        """MLflow's own client of the store."""
-        return self._client
-
     def open_sweep(self, sweep: SweepRun) -> None:
         """Find or make the sweep's parent run and mark it running, once.
 
@@ -130,8 +125,11 @@ class Tracker:
         self._lease.take()
         try:
             self._begin(sweep)
-        except BaseException:  # nothing that holds the experiment stays behind
-            self._lease.release()
+        except BaseException:  # nothing that runs or holds the experiment stays behind
+            with contextlib.suppress(Exception):  # MLflow may be away
+                if self._parent:
+                    self._client.set_terminated(self._parent, "KILLED")
+                self._lease.release()
             raise
         self._sweep = sweep
 

@@ -28,6 +28,15 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "130\n"
 
 
+def test_a_full_disk_is_one_line() -> None:
+    code = "import sys; from rsrl_ray.cli import main as cli\n"
+    code += "cli._show = lambda words: print('x') or 0\nsys.exit(cli.main(['show', 'x.yaml']))"
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.stderr == "rsrl show: the output cannot be written (No space left on device)\n"
+    assert ended.returncode == 2
+
+
 def test_a_reader_that_is_gone_is_no_error() -> None:
     code = "import sys; from rsrl_ray.cli import main as cli\n"
     code += "cli._show = lambda words: [print('x' * 9999, flush=True) for _ in range(99)] and 0\n"

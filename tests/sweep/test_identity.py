@@ -73,6 +73,13 @@ class Revision(config.Revision):
 
 
 @dataclass(frozen=True)
+class Network(config.Network):
+    """With a knob of later."""
+
+    stride: int = 4
+
+
+@dataclass(frozen=True)
 class Bench:
     """A later group of knobs."""
 
@@ -88,14 +95,14 @@ class Later(Experiment):
 
 
 def later(**knobs: Any) -> Any:
-    changed = task(**{name: knobs.pop(name) for name in ("training", "revision") if name in knobs})
+    changed = task(**{name: knobs.pop(name) for name in ("network", "training", "revision") if name in knobs})
     values = {knob.name: getattr(changed.experiment, knob.name) for knob in dataclasses.fields(Experiment)}
     changed.experiment = Later(**values, **knobs)
     return changed
 
 
 def test_a_later_knob_at_its_default_changes_no_name() -> None:
-    assert names(later(training=Training(), revision=Revision())) == TODAY
+    assert names(later(network=Network(), training=Training(), revision=Revision())) == TODAY
     assert names(later()) == TODAY
 
 
@@ -104,6 +111,7 @@ def test_a_later_knob_at_its_default_changes_no_name() -> None:
     [
         ({"training": Training(smoothing=0.2)}, 1),
         ({"training": Training(stages=[1])}, 1),
+        ({"network": Network(stride=2)}, 1),
         ({"revision": Revision(patience=1)}, 2),  # it does not change what a round computes
         ({"bench": Bench(4)}, 2),
         ({"rule": "keep"}, 2),

@@ -115,6 +115,8 @@ def test_each_bucket_has_a_database_of_its_own(
     monkeypatch.setenv("HOME", str(tmp_path))
     a, same, b = (server._local_folder(Location(f"s3://{place}")) for place in ("a/x", "key:secret@a/x/?region=y", "b"))
     assert a == same != b
+    elsewhere = server._local_folder(Location("s3://a/x?endpoint_override=minio:9000"))
+    assert elsewhere not in (a, b)
     assert capsys.readouterr().out == ""
     (tmp_path / ".cache/rsrl_ray/mlflow").mkdir(parents=True)
     (tmp_path / ".cache/rsrl_ray/mlflow/mlflow.db").write_bytes(b"")

@@ -128,8 +128,10 @@ def test_the_sweep_of_the_files_photos_is_taken(file: Write, photos_csv: Path, t
     found = find_results(files["all"])
     assert seen(found) == ("other", {"firm": 2}, False, 1)
     assert "the photos or their scores are others" in found.differs[0]
-    (tmp_path / "all.csv").unlink()  # as on a machine that has no photos: they are not compared
-    assert seen(find_results(files["all"]))[2]
+    (tmp_path / "all.csv").unlink()  # as on a machine that has no photos
+    found = find_results(files["all"])
+    assert seen(found) == ("other", {"firm": 2}, True, 1)
+    assert "cannot be read here, so the sweep's photos were not compared with it" in found.differs[0]
 
 
 def test_photos_that_were_left_out_are_no_difference(file: Write) -> None:

@@ -49,7 +49,8 @@ def test_who_holds_it_and_how_it_is_taken_over(client: MlflowClient) -> None:
 def test_a_second_sweep_is_refused_before_it_ends_the_first_ones_runs(client: MlflowClient, tmp_path: Path) -> None:
     uri = client.tracking_uri
     sweep = SweepRun("one", {}, "", {}, {})
-    Tracker(uri, "tiny", (tmp_path / "artifacts").as_uri(), print).open_sweep(sweep)
+    first = Tracker(uri, "tiny", (tmp_path / "artifacts").as_uri(), print)
+    first.open_sweep(sweep)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
     client.set_experiment_tag(experiment.experiment_id, "rsrl.lease", LIVES)  # as if by another process
@@ -57,6 +58,9 @@ def test_a_second_sweep_is_refused_before_it_ends_the_first_ones_runs(client: Ml
         Tracker(uri, "tiny", None, print).open_sweep(sweep)
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "RUNNING"
+    with pytest.raises(ValueError, match="is being swept by another process"):
+        first.end_sweep("FINISHED")  # it has lost the experiment
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
     over = Tracker(uri, "tiny", None, print, take_over=True)
     over.open_sweep(sweep)
     over.end_sweep("FINISHED")

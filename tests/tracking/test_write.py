@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.store.locks import process
+from rsrl_ray.store.locks import locked, process
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
@@ -150,6 +150,60 @@ def test_a_chain_that_parts_from_a_later_round_on_takes_its_first_rounds_along(
     assert found["paper, fold 0, chain 2"].info.status == "RUNNING"
 
 
+def test_the_same_key_with_other_weights_is_another_chain(opened: Callable[..., Tracker], uri: str) -> None:
+    """As where the archive was deleted, and a machine of the same kind computes otherwise."""
+    tracker = opened()
+    link = Link("key1", "ab")
+    assert tracker.take_up(TRIAL, [link], HERE) == 0
+    tracker.log_rounds(TRIAL, [Round(1, {"test_macro_f1": 0.5}, "", link, 1000.0, lambda folder: None)])
+    assert tracker.take_up(TRIAL, [link], HERE) == 1
+    assert opened().take_up(TRIAL, [link], HERE) == 1
+    assert opened().take_up(TRIAL, [Link("key1")], HERE) == 1  # not known, as of rounds of before
+    assert opened().take_up(TRIAL, [Link("key1", "cd")], HERE) == 0
+    assert runs(uri)["paper, fold 0"].data.tags["rsrl.weights.round_01"] == "ab"
+
+
+def test_a_trial_that_ends_untold_leaves_the_rounds_that_there_are_as_they_are(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    tracker = opened()
+    log(tracker, 1)
+    tracker.end_trial(TRIAL, "FINISHED")
+    opened().end_trial(TRIAL, "FAILED", "round 1 failed 3 times")
+    assert {name: run.info.status for name, run in runs(uri).items()}["paper, fold 0"] == "FINISHED"
+    assert len(all_runs(uri)) == 2
+
+
+def test_a_sweep_that_cannot_be_opened_leaves_nothing_that_runs(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    tracker = Tracker(uri, "photos", (tmp_path / "file" / "artifacts").as_uri(), print)
+    with pytest.raises(OSError):
+        tracker.open_sweep(SweepRun("one", {}, "", {"folds.csv": ""}, {}))
+    (run,) = all_runs(uri)
+    experiment = MlflowClient(uri).get_experiment_by_name("photos")
+    assert experiment is not None
+    assert (run.info.status, "rsrl.lease" in experiment.tags) == ("KILLED", False)
+
+
+def test_new_rounds_go_where_the_folder_lies_now(tmp_path: Path) -> None:
+    for place in ("old", "new"):
+        if place == "new":
+            (tmp_path / "old").rename(tmp_path / "new")
+        folder = tmp_path / place
+        tracker = Tracker(f"sqlite:///{folder}/mlflow.db", "photos", (folder / "artifacts").as_uri(), print)
+        tracker.open_sweep(SweepRun("one", {}, "", {"folds.csv": place}, {}))
+        log(tracker, *range(1, 3 if place == "old" else 5))
+        tracker.end_sweep("FINISHED")
+    assert not (tmp_path / "old").exists()
+    files = (tmp_path / "new" / "artifacts").glob("*/artifacts/rounds/*/classes.csv")
+    assert sorted(path.parent.name for path in files) == ["01", "02", "03", "04"]
+
+
+def test_an_experiment_may_be_called_as_the_database_is(tmp_path: Path) -> None:
+    with locked(tmp_path / "mlflow.db.lock"):  # the sweep's own
+        Tracker(f"sqlite:///{tmp_path}/mlflow.db", "mlflow.db", None, print)
+
+
 def test_a_trial_that_fails_before_its_first_round_leaves_the_run_of_another_chain_alone(
     opened: Callable[..., Tracker], uri: str
 ) -> None:
@@ -182,7 +236,7 @@ def test_runs_that_a_crash_left_running_are_ended_when_the_sweep_is_taken_up(
 
 @pytest.mark.parametrize(
     ("driver", "status"),
-    [(GONE, "KILLED"), (process(), "RUNNING"), ("far-away:1", "RUNNING")],
+    [(GONE, "KILLED"), (process(), "RUNNING"), ("far-away:1", "KILLED")],
     ids=["gone", "alive", "far"],
 )
 def test_another_sweep_is_ended_only_if_its_process_is_gone(
