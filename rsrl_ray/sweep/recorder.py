@@ -154,10 +154,11 @@ class Recorder(Callback):
         """End what still runs, wait for the log; how many entries could not be logged, and why."""
         for key in sorted(self._running):
             self._end(key, "KILLED")
-        self._put(None, lambda: self._tracker.end_sweep(status))
         unlogged = self._writer.close()
         self._archivist.close()  # what it has not noted costs disk, or time where another sweep deletes weights
-        return unlogged, self._writer.error
+        last = Writer()  # the end comes after all that is logged: it lets another sweep into the experiment
+        last.put("", self._when_open(lambda: self._tracker.end_sweep(status)))
+        return unlogged + last.close(patient=not unlogged), self._writer.error or last.error
 
     def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
         self._running.discard(key)
@@ -176,12 +177,15 @@ class Recorder(Callback):
 
         self._put(trial, end)
 
-    def _put(self, trial: tracking.Trial | None, job: Callable[[], None]) -> None:
+    def _put(self, trial: tracking.Trial, job: Callable[[], None]) -> None:
+        self._writer.put(trial.id, self._when_open(job))
+
+    def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             self._open_sweep()
             job()
 
-        self._writer.put(trial.id if trial else "", run)
+        return run
 
     def _log(self, trial: tracking.Trial) -> None:
         """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""

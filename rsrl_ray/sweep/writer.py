@@ -16,7 +16,7 @@ class Writer:
         self._jobs: dict[str, deque[Callable[[], None]]] = {}
         self._retry_at: dict[str, float] = {}
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing, self._patience = False, 0.0
         self.error = ""  # why the last failed job failed
         self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
         self._thread.start()
@@ -27,10 +27,13 @@ class Writer:
             self._jobs.setdefault(line, deque()).append(job)
             self._changed.notify()
 
-    def close(self) -> int:
-        """Finish what is queued; how many log entries could not be made, after `PATIENCE_S` without a success."""
+    def close(self, patient: bool = True) -> int:
+        """Finish what is queued; how many log entries could not be made, after `PATIENCE_S` without a success.
+
+        Without being ``patient`` everything is tried once.
+        """
         with self._changed:
-            self._closing = True
+            self._closing, self._patience = True, PATIENCE_S if patient else 0.0
             self._changed.notify()
         self._thread.join()
         return sum(map(len, self._jobs.values()))
@@ -42,7 +45,7 @@ class Writer:
                 line = self._next()
                 if line is None:
                     idle = not any(self._jobs.values())
-                    if self._closing and (idle or time.monotonic() - last_success > PATIENCE_S):
+                    if self._closing and (idle or time.monotonic() - last_success > self._patience):
                         return
                     if idle:
                         last_success = time.monotonic()

@@ -134,11 +134,10 @@ class Results:
     @_reading
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of a local copy of the run's artifact at ``path``."""
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, asked(self.uri, f"{run.artifacts}/{path}"):
+        where = f"{run.artifacts}/{path}"
+        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, asked(self.uri, f"{where} cannot be read"):
             try:
-                copy = mlflow.artifacts.download_artifacts(
-                    artifact_uri=f"{run.artifacts}/{path}", dst_path=folder, tracking_uri=self.uri
-                )
+                copy = mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=folder, tracking_uri=self.uri)
                 return read(Path(copy))
             except Exception as error:  # what a broken file makes its readers raise
                 raise OSError(f"{type(error).__name__}: {error}") from error

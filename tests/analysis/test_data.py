@@ -18,6 +18,7 @@ from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
@@ -38,19 +39,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
     """An experiment of two folds and two schedules, and the tracker that its sweep would use, opened."""
 
+    photos, pairs = store / "photos.csv", list(zip(IMAGES, SCORES.tolist(), strict=True))
+    tags = {"rsrl.photos": photos_digest(pairs)}
+
     def opened(**knobs: Any) -> tuple[Experiment, Tracker]:
         values: dict[str, Any] = {
             "name": request.node.name.partition("[")[0],
-            "photos": "photos.csv",
+            "photos": str(photos),
             "storage": str(store),
             "mlflow": f"sqlite:///{store}/mlflow.db",
             "folds": Folds(count=2, validation=0.2),
             "rounds": 2,
             "schedules": {"firm": {1: 0.5}, "none": {1: 0.0}},
         }
+        photos.write_text("image,score\n" + "".join(f"{image},{score}\n" for image, score in pairs))
         experiment = Experiment(**values | knobs)
         tracker = Tracker(str(experiment.mlflow), experiment.name, (store / "artifacts").as_uri(), print)
-        tracker.open_sweep(SweepRun(f"{experiment.name}-{experiment.seed}", recipe(experiment), "", {}, {}))
+        tracker.open_sweep(SweepRun(f"{experiment.name}-{experiment.seed}", recipe(experiment), "", {}, tags))
         return experiment, tracker
 
     return opened

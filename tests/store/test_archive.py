@@ -336,8 +336,9 @@ def test_a_round_whose_writer_was_killed_does_not_exist(
 def test_what_a_killed_writer_left_is_cleaned_and_what_another_writes_now_is_not(
     archive: Archive, tmp_path: Path
 ) -> None:
-    stale, fresh = _file(tmp_path, "weights.safetensors.0.tmp"), _file(tmp_path, "weights.safetensors.1.tmp")
-    for path, age in ((stale, 7200), (fresh, 60)):
+    stale, fresh = (_file(tmp_path, f"weights.safetensors.{digit * 32}.tmp") for digit in "0f")
+    another_programs = _file(tmp_path, "weights.safetensors.tmp")
+    for path, age in ((stale, 7200), (fresh, 60), (another_programs, 7200)):
         path.write_bytes(b"half a fi")
         os.utime(path, (time.time() - age, time.time() - age))
     archive.write(KEY, RECORD, WEIGHTS)
@@ -345,7 +346,8 @@ def test_what_a_killed_writer_left_is_cleaned_and_what_another_writes_now_is_not
         "manifest.json",
         "record.safetensors",
         "weights.safetensors",
-        "weights.safetensors.1.tmp",
+        fresh.name,
+        another_programs.name,
     ]
     _same_record(archive.read(KEY))
 
