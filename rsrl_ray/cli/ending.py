@@ -17,6 +17,19 @@ class Stop:
     """The signal that asked for the end: SIGINT, unless it was another one."""
 
     number = signal.SIGINT
+    _asked = 0
+
+    def __init__(self) -> None:
+        # The system's side of a signal writes its number there at once; Python's waits for the main thread, which may
+        # be waiting in Ray.
+        self._told, self.tell = os.pipe()
+        for end in (self._told, self.tell):
+            os.set_blocking(end, False)
+
+    def close(self) -> None:
+        """Nothing is told any more."""
+        os.close(self._told)
+        os.close(self.tell)
 
     @property
     def status(self) -> int:
@@ -25,8 +38,11 @@ class Stop:
 
     @property
     def asked(self) -> int:
-        """The exit status that SIGTERM or SIGHUP has asked for; 0 where none came."""
-        return 0 if self.number == signal.SIGINT else self.status
+        """The exit status that SIGTERM or SIGHUP has asked for; 0 where none came. May be called by any thread."""
+        with contextlib.suppress(OSError):  # nothing was told
+            told = [number for number in os.read(self._told, 100) if number in (signal.SIGTERM, signal.SIGHUP)]
+            self._asked = self._asked or (128 + told[0] if told else 0)
+        return self._asked
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, since a shell may ask twice."""
@@ -43,7 +59,9 @@ class Stop:
 def stoppable() -> Iterator[Stop]:
     """While the body runs, SIGTERM and SIGHUP interrupt it as Ctrl-C does; what was ignored (nohup) stays so."""
     stop, before = Stop(), {}
-    if threading.current_thread() is threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    wakeup = signal.set_wakeup_fd(stop.tell, warn_on_full_buffer=False) if main else -1
+    if main:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
@@ -52,6 +70,9 @@ def stoppable() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if main:
+            signal.set_wakeup_fd(wakeup)
+        stop.close()
 
 
 @contextlib.contextmanager
