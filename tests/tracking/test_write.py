@@ -201,7 +201,8 @@ def test_new_rounds_go_where_the_folder_lies_now(tmp_path: Path) -> None:
 
 def test_an_experiment_may_be_called_as_the_database_is(tmp_path: Path) -> None:
     with locked(tmp_path / "mlflow.db.lock"):  # the sweep's own
-        Tracker(f"sqlite:///{tmp_path}/mlflow.db", "mlflow.db", None, print)
+        tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", "mlflow.db", None, print)
+    assert tracker.newest() is None
 
 
 def test_a_trial_that_fails_before_its_first_round_leaves_the_run_of_another_chain_alone(
