@@ -1,6 +1,7 @@
 """Fixtures that make real photos, experiment files and a real Ray."""
 
 import functools
+import json
 import os
 import shutil
 import tempfile
@@ -12,8 +13,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from preloaded import Preloaded
 
 SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
+
+
+preloaded: list[Preloaded] = []
 
 
 def pytest_configure() -> None:
@@ -22,6 +27,11 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six processes for language models
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
+    if "RSRL_PYTHON" not in os.environ:  # else by the process that has started this one
+        preloaded.append(Preloaded(Path(os.environ["RAY_TMPDIR"])))
+        os.environ["RSRL_PYTHON"] = str(preloaded[0].python)
+        runs = {"runtime_env": {"py_executable": str(preloaded[0].python)}}
+        os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps(runs)  # of each driver
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_unconfigure() -> None:
     """The tests' Rays are gone."""
+    for process in preloaded:
+        process.close()
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 

@@ -55,6 +55,7 @@ def quiet_ray(resources: Resources, console: Console) -> Iterator[None]:
     Raises ValueError where it does not start, and where it cannot grow and is too small for a trial of these
     ``resources``.
     """
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process a core, none with the trials' variables
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")

@@ -58,6 +58,11 @@ def gate(function, when=lambda *arguments: True):
     return held
 
 
+def change(module):
+    vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
+    exec(CODE[module.__name__], vars(module))
+
+
 class Finder(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -66,13 +71,14 @@ class Finder(importlib.machinery.PathFinder):
             load = spec.loader.exec_module
             def exec_module(module):
                 load(module)
-                vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
-                exec(CODE[name], vars(module))
+                change(module)
             spec.loader.exec_module = exec_module
         return spec
 
 
 sys.meta_path.insert(0, Finder)
+for name in CODE.keys() & sys.modules.keys():
+    change(sys.modules[name])
 """
 
 
@@ -119,7 +125,7 @@ def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
     """The sweep as a process of its own, which leads a session; with changes to its environment."""
     _put_database(read_experiment(file))
     return subprocess.Popen(
-        [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+        [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,167 @@
+"""Python processes that begin with torch and MLflow imported: forks of one process, that the tests start once.
+
+A sweep's driver and each of its trials' processes import for 5 s what every other one has imported. ``Preloaded.python``
+is a program that is called as Python is, also by Ray for its workers. It stands for its fork: it passes signals on and
+ends as the fork does, and the fork dies where it is killed.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+# Not Ray itself: its C++ reads the environment when it is imported.
+MODULES = (
+    "aiohttp",
+    "grpc",
+    "jsonargparse",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "rsrl_ray.experiment_file",
+    "rsrl_ray.tracking.find",
+    "rsrl_ray.vision.learner",
+    "scipy.stats",
+    "sklearn.model_selection",
+    "torch._dynamo",  # which torch.optim imports at its first step
+)
+STAND_IN = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+
+words = [word for word in sys.argv[1:] if word != "-u"]
+if words[0] != "-m" and not words[0].endswith(".py"):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+place = socket.socket(socket.AF_UNIX)
+place.connect({place!r})
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, frame: place.send(bytes([number])))
+request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(place, [len(request).to_bytes(8, "big")], [0, 1, 2])
+place.sendall(request)
+ended = int(place.recv(8) or -signal.SIGKILL)
+if ended < 0:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if ended != -signal.SIGKILL:
+        signal.signal(-ended, signal.SIG_DFL)
+    os.kill(os.getpid(), -ended)
+os._exit(ended)
+"""
+
+
+class Preloaded:
+    """The process that is forked, which imports at its first fork, and ``python``, the program for it."""
+
+    def __init__(self, folder: Path) -> None:
+        place, self.python = folder / "preloaded", folder / "python"
+        self.python.write_text(STAND_IN.format(python=sys.executable, place=str(place)))
+        self.python.chmod(0o700)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(place))
+            listening.listen(100)
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(listening.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[listening.fileno()],
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """No more forks."""
+        self._process.communicate()
+
+
+def serve(listening: socket.socket) -> None:
+    """Fork for each request; returns in the forks only, and ends with its standard input."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    while sys.stdin not in select.select([sys.stdin, listening], [], [])[0]:
+        for name in MODULES:
+            importlib.import_module(name)
+        gc.freeze()  # what is collected is no longer shared
+        asking = listening.accept()[0]
+        if os.fork() == 0:
+            listening.close()
+            return keep(asking)
+        asking.close()
+    os._exit(0)
+
+
+def keep(asking: socket.socket) -> None:
+    """Fork what is asked for, and return there; tell its end to the stand-in, and the stand-in's to it."""
+    size, streams, _, _ = socket.recv_fds(asking, 8, 3)
+    request = b""
+    while len(request) < int.from_bytes(size, "big"):
+        request += asking.recv(2**20)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if child == 0:
+        asking.close()
+        return become(streams, *json.loads(request))
+    for stream in (0, 1, 2, *streams):
+        os.close(stream)
+    threading.Thread(target=pass_on, args=(asking, child), daemon=True).start()
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(OSError):  # it was killed
+        asking.send(str(ended).encode())
+    os._exit(0)
+
+
+def pass_on(asking: socket.socket, child: int) -> None:
+    """What the stand-in is told; it has been killed where it says nothing any more."""
+    while True:
+        numbers = asking.recv(100)
+        for number in numbers or [signal.SIGKILL]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+        if not numbers:
+            return
+
+
+def become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Take on what a new process is given."""
+    os.setsid()
+    for ours, stream in enumerate(streams):
+        os.dup2(stream, ours)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    named = words[0] == "-m"
+    sys.argv = words[1:] if named else words
+    sys.path[0] = folder if named else str(Path(words[0]).parent)
+    for extra in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
+        sys.path.insert(1, extra)
+        if (site := Path(extra, "sitecustomize.py")).exists():
+            exec(compile(site.read_text(), str(site), "exec"), {"__name__": "sitecustomize"})
+    end(named)
+
+
+def end(named: bool) -> None:
+    """Run what was asked for as the main program, and end without taking every module apart, which takes a second."""
+    status: object = 0
+    try:
+        if named:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as asked:
+        status = asked.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
