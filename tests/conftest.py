@@ -1,9 +1,12 @@
 """Fixtures that make real photos, experiment files and a real Ray."""
 
+import contextlib
+import fcntl
 import functools
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,20 +52,45 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
-@functools.cache
-def _new_database() -> Path:
+def new_database() -> Path:
+    """An empty MLflow database, which one of the tests' processes makes for all: that takes longer than a sweep."""
     from mlflow import MlflowClient
 
-    path = Path(os.environ["RAY_TMPDIR"], "mlflow.db")
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    path = Path(os.environ["RSRL_PYTHON"]).with_name("mlflow.db")
+    with path.with_name("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
 
 def put_database(path: Path) -> None:
-    """A new MLflow database, as MLflow made it once for all tests of this process: that takes longer than a sweep."""
+    """A new MLflow database for another process."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(_new_database(), path)
+        shutil.copy(new_database(), path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_once() -> Iterator[None]:
+    """In this process too MLflow's new databases are copies of one that it has made."""
+    from mlflow.store.db import utils
+
+    new, make = new_database(), utils._initialize_tables
+
+    def initialize(engine: Any) -> None:
+        if engine.url.get_backend_name() != "sqlite" or not engine.url.database:
+            make(engine)
+            return
+        with (
+            contextlib.closing(sqlite3.connect(new)) as source,
+            contextlib.closing(sqlite3.connect(engine.url.database)) as target,
+        ):
+            source.backup(target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", initialize)
+        yield
 
 
 @pytest.fixture(scope="session")

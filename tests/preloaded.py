@@ -1,8 +1,8 @@
 """Python processes that begin with torch and MLflow imported: forks of one process, that the tests start once.
 
-A sweep's driver and each of its trials' processes import for 5 s what every other one has imported. ``Preloaded.python``
-is a program that is called as Python is, also by Ray for its workers. It stands for its fork: it passes signals on and
-ends as the fork does, and the fork dies where it is killed.
+A sweep's driver and each of its trials' processes import for 5 s what every other one has imported.
+``Preloaded.python`` is a program that is called as Python is, also by Ray for its workers. It stands for its fork: it
+passes signals on and ends as the fork does, and the fork dies where it is killed.
 """
 
 import contextlib
@@ -18,28 +18,32 @@ import subprocess
 import sys
 import threading
 import traceback
+import types
 from pathlib import Path
 
-# Not Ray itself: its C++ reads the environment when it is imported.
+# Not Ray, whose C++ reads the environment when it is imported, and nothing of this package, which a `Gate` may change.
 MODULES = (
+    "PIL.Image",
     "aiohttp",
     "grpc",
     "jsonargparse",
     "mlflow.store.tracking.sqlalchemy_store",
-    "rsrl_ray.experiment_file",
-    "rsrl_ray.tracking.find",
-    "rsrl_ray.vision.learner",
+    "pandas",
+    "pyarrow.fs",
+    "rich.live",
     "scipy.stats",
     "sklearn.model_selection",
     "torch._dynamo",  # which torch.optim imports at its first step
+    "torch.utils.data",
+    "yaml",
 )
 STAND_IN = """\
 #!{python} -IS
 import json, os, signal, socket, sys
 
-words = [word for word in sys.argv[1:] if word != "-u"]
-if words[0] != "-m" and not words[0].endswith(".py"):
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+words = sys.argv[1:]
+if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
+    os.execv({python!r}, [{python!r}, *words])
 place = socket.socket(socket.AF_UNIX)
 place.connect({place!r})
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -134,24 +138,27 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    named = words[0] == "-m"
-    sys.argv = words[1:] if named else words
-    sys.path[0] = folder if named else str(Path(words[0]).parent)
     for extra in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
         sys.path.insert(1, extra)
         if (site := Path(extra, "sitecustomize.py")).exists():
             exec(compile(site.read_text(), str(site), "exec"), {"__name__": "sitecustomize"})
-    end(named)
+    end(*words)
 
 
-def end(named: bool) -> None:
+def end(first: str, *words: str) -> None:
     """Run what was asked for as the main program, and end without taking every module apart, which takes a second."""
     status: object = 0
+    option, program = first in ("-m", "-c"), words[0] if first in ("-m", "-c") else first
+    sys.argv = list(words) if option else [first, *words]
+    sys.path[0] = os.getcwd() if option else str(Path(program).parent)
     try:
-        if named:
-            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        if first == "-c":
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(program, vars(main))
+        elif first == "-m":
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
         else:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            runpy.run_path(program, run_name="__main__")
     except SystemExit as asked:
         status = asked.code or 0
     except BaseException:

@@ -1,5 +1,6 @@
-"""A trial that hangs is ended, so that Ray starts it again: Ray itself waits for ever for a process that lives."""
+"""A trial that hangs is ended, so that Ray starts it again; one that trains is, once the sweep is to end."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ class Watchdog(Callback):
     How long a round takes is known once one was reported, trained here or found in the archive; before, nothing is
     killed. A trial that was started anew may have to make again every round that it has, whose weights were not kept,
     before it reports. One that waits for a round that another trial makes is left alone.
+
+    After Ctrl-C all are killed, whatever they do: Tune would wait for the ends of their rounds, for 10 s, and turn in
+    circles meanwhile. What they have not written to the archive is lost either way.
     """
 
     def __init__(self, console: Console, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
@@ -42,10 +46,15 @@ class Watchdog(Callback):
         self._watches: dict[str, Watch] = {}
         self._longest = 0.0
         self._looked = 0.0
+        self._interrupt: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; the terminal stays here."""
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune has set its handler of Ctrl-C, which takes itself away when it is called."""
+        self._interrupt = self._interrupt or signal.getsignal(signal.SIGINT)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has an actor."""
@@ -65,6 +74,11 @@ class Watchdog(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look for trials that hang, once a second at the most."""
+        if self._interrupt is not None and signal.getsignal(signal.SIGINT) is not self._interrupt:
+            for trial in trials:
+                if trial.status == Trial.RUNNING and trial.temporary_state.ray_actor is not None:
+                    ray.kill(trial.temporary_state.ray_actor)
+            return
         if time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()

@@ -4,6 +4,7 @@ Not proven this way: the image and its driver, quotas, whether spot machines are
 """
 
 import copy
+import functools
 import json
 import re
 import tomllib
@@ -18,6 +19,7 @@ import yaml
 from botocore.exceptions import ParamValidationError
 from moto import mock_aws
 from packaging.requirements import Requirement
+from ray.autoscaler._private.aws import node_provider
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
@@ -28,6 +30,9 @@ ROOT = Path(__file__).parents[2]
 AWS, GCP = ROOT / "cluster.yaml", ROOT / "experiments" / "cluster-gcp.yaml"
 REGION = "eu-central-1"
 Config = dict[str, Any]
+
+# Of moto it takes 5 s.
+list_instances = functools.cache(lambda region, list_them=node_provider.list_ec2_instances: list_them(region))
 
 
 def content(path: Path) -> Config:
@@ -47,6 +52,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": REGION}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(
+        node_provider, "list_ec2_instances", lambda region, keys=None: list_instances(region)
+    )  # 5 s each
     with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         make_role(boto3.client("iam"))
         yield

@@ -84,12 +84,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three hosts that `ray up` has made a cluster of."""
     folder = tmp_path_factory.mktemp("cluster")
     with three_hosts(folder) as hosts:
+
+        def has_raylet(host: str) -> bool:
+            return any("raylet" in line for line in hosts.processes(host))
+
         cluster = Cluster(hosts, folder / "cluster.yaml", folder / "storage")
         config = on_hosts(yaml.safe_load((ROOT / "cluster.yaml").read_text()), hosts, cluster.storage)
         cluster.file.write_text(yaml.safe_dump(config))
         (folder / "laptop").mkdir()
         cluster.done("ray", "get-auth-token", "--generate")
         cluster.done("ray", "up", "-y", str(cluster.file))
+        wait_until("each host has a raylet", 120, lambda: all(map(has_raylet, hosts.addresses)))  # to ask Ray takes 5 s
         wait_until("three nodes are active", 120, lambda: "3 local.cluster.node" in status(cluster))
         try:
             yield cluster
@@ -99,7 +104,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 left.unlink()
         assert down.returncode == 0, down.stdout
         assert "No nodes remaining" in down.stdout
-        assert not any("raylet" in line for line in hosts.processes(hosts.addresses[0]))
+        assert not has_raylet(hosts.addresses[0])
 
 
 def status(cluster: Cluster) -> str:

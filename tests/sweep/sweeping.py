@@ -37,6 +37,7 @@ KNOBS: dict[str, Any] = {
     "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
     "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
 }
+AS_USERS = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}  # in the environment: trials' processes begin with no imports
 ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
@@ -58,11 +59,6 @@ def gate(function, when=lambda *arguments: True):
     return held
 
 
-def change(module):
-    vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
-    exec(CODE[module.__name__], vars(module))
-
-
 class Finder(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -71,14 +67,13 @@ class Finder(importlib.machinery.PathFinder):
             load = spec.loader.exec_module
             def exec_module(module):
                 load(module)
-                change(module)
+                vars(module).update(GATE=GATE, gate=gate, itertools=itertools, os=os, time=time)
+                exec(CODE[name], vars(module))
             spec.loader.exec_module = exec_module
         return spec
 
 
 sys.meta_path.insert(0, Finder)
-for name in CODE.keys() & sys.modules.keys():
-    change(sys.modules[name])
 """
 
 
@@ -121,15 +116,19 @@ def _put_database(experiment: Experiment) -> None:
         put_database(Path(path.removeprefix("/")))
 
 
-def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
-    """The sweep as a process of its own, which leads a session; with changes to its environment."""
+def start_driver(file: Path, forked: bool = True, **environment: str) -> subprocess.Popen[str]:
+    """The sweep as a process of its own, which leads a session; with changes to its environment.
+
+    forked : it and its trials' processes are forks of one that has imported what they need (`preloaded`), whose
+    parents are not those who have asked for them; else all of it is as at a user's.
+    """
     _put_database(read_experiment(file))
     return subprocess.Popen(
-        [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(file)],
+        [os.environ["RSRL_PYTHON"] if forked else sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | ({} if forked else AS_USERS) | environment,
         start_new_session=True,
     )
 
@@ -144,7 +143,7 @@ class Terminal:
             stdin=screen,
             stdout=screen,
             stderr=screen,
-            env=os.environ | environment,
+            env=os.environ | AS_USERS | environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

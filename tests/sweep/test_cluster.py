@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
 def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., Path], address: str, why: str) -> None:
-    command = [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(experiment_file())]
+    command = [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(experiment_file())]
     ended = subprocess.run(
         command, env=os.environ | {"RAY_ADDRESS": address}, capture_output=True, text=True, timeout=100
     )
@@ -172,7 +171,7 @@ def test_a_raylet_killed_a_node_removed_and_one_added(
     file, gate = experiment_file(**KNOBS, resources={"cpus": 1}), Gate(tmp_path, ROUND_2)
     with nodes_of_this_machine(gate, num_cpus=0) as nodes:
         first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
-        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        driver = start_driver(file, forked=False, RAY_ADDRESS=nodes.address)
         wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 2
         trials = gate.waiting()
         raylets = {process(node, "raylet").pid for node in (first, second)}
@@ -219,7 +218,7 @@ def test_head_lost_then_the_same_command_with_a_new_one(
 def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp_path: Path) -> None:
     """As by Slurm: Ray and its workers are gone before the driver can stop them."""
     file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
-    driver = start_driver(file, **gate.environment)
+    driver = start_driver(file, forked=False, **gate.environment)
     wait_for(driver, gate.waiting)
     for one in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -76,3 +76,17 @@ def test_a_trial_that_waits_for_another_does_not_hang(monkeypatch: pytest.Monkey
     now[0] += 2
     dog.on_step_end(0, [subject])
     assert killed == ["actor 0"]
+
+
+def test_after_ctrl_c_no_trial_ends_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers, killed = ["Tune's"], list[str]()
+    monkeypatch.setattr(watchdog.signal, "getsignal", lambda number: handlers[0])
+    monkeypatch.setattr(watchdog.ray, "kill", killed.append)
+    dog, trains, waits = Watchdog(Console(file=io.StringIO())), trial(0), trial(1)
+    waits.status = Trial.PENDING
+    dog.on_step_begin(0, [trains, waits])
+    dog.on_step_end(0, [trains, waits])
+    assert killed == []
+    handlers[0] = "Python's"  # Tune puts it back when it is told
+    dog.on_step_end(0, [trains, waits])
+    assert killed == ["actor 0"]

@@ -57,7 +57,7 @@ def differ(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "seed"), [("bf16", 0), ("bf16", 1), ("bf16", 2), ("fp32", 0)])
+@pytest.mark.parametrize(("precision", "seed"), [("bf16", 0), ("fp32", 1), ("fp32", 2)])
 def test_small_learns_from_few_photos(precision, seed):
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights

@@ -76,12 +76,17 @@ print(device_kind(torch.device("cpu")), hashlib.sha256(sums.numpy().tobytes()).h
 """
 
 
+@pytest.mark.slow
 def test_other_bits_are_of_another_kind(plain: str) -> None:
     """Whatever this CPU makes of the variables."""
     told: dict[str, set[str]] = {}
     for changes in ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}):
         ended = subprocess.run(
-            [sys.executable, "-c", SUMS], env=os.environ | changes, capture_output=True, text=True, check=True
+            [os.environ["RSRL_PYTHON"], "-c", SUMS],
+            env=os.environ | changes,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         kind, bits = ended.stdout.split()
         told.setdefault(kind, set()).add(bits)
@@ -136,6 +141,7 @@ def test_the_newer_switches_are_set_and_put_back_too() -> None:
     assert (backends.fp32_precision, backends.cuda.matmul.fp32_precision) == ("tf32", "tf32")
 
 
+@pytest.mark.slow
 def test_tf32_that_the_environment_asks_for_is_off() -> None:
     code = """
 import torch
