@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from preloaded import Preloaded
 SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
 
 
+LONGEST = ("hosts", "laws", "faults", "cluster")  # files, which are not divided among processes
 preloaded: list[Preloaded] = []
 
 
@@ -42,6 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+    files = [f"test_{name}.py" for name in LONGEST]
+    last = len(files)
+    items.sort(key=lambda item: files.index(item.path.name) if item.path.name in files else last)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
@@ -139,6 +144,8 @@ def ray_session() -> Iterator[None]:
     import ray
 
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", os.environ["RSRL_PYTHON"])
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

@@ -42,6 +42,8 @@ STAND_IN = """\
 import json, os, signal, socket, sys
 
 words = sys.argv[1:]
+if words[0] == "-u":
+    del words[0]
 if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *words])
 place = socket.socket(socket.AF_UNIX)
@@ -138,6 +140,7 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = environment.get("RSRL_PYTHON", sys.executable)  # for those that it starts itself
     for extra in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
         sys.path.insert(1, extra)
         if (site := Path(extra, "sitecustomize.py")).exists():

@@ -17,6 +17,7 @@ class Stop:
     """The signal that asked for the end: SIGINT, unless it was another one."""
 
     number = signal.SIGINT
+    is_left = False  # to a thread that ends the process once it is `asked`
     _asked = 0
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Stop:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, since a shell may ask twice."""
-        if self.number != signal.SIGINT:
+        if self.is_left or self.number != signal.SIGINT:
             return
         self.number = signal.Signals(number)
         interrupt = signal.getsignal(signal.SIGINT)

@@ -83,10 +83,9 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
             def waits(trial: Trial) -> bool:
                 return claims.waits(trial.config["trial"]["id"])
 
-            def leave(address: str) -> None:
+            def leave(line: str) -> None:
                 progress.close()
-                kept = "what is done is kept, the same command goes on in a new Ray"
-                say(console, cell(f"Ray at {address} is gone", "bold red"), f"; {kept}")
+                say(console, cell(line, "bold red"))
                 recorder.close("KILLED")
 
             try:

@@ -1,4 +1,4 @@
-"""A Ray that is gone takes the driver with it, with a line of its own code's names: here the user is told before."""
+"""A sweep's process ends with a line where Ray or a signal ends it: Ray itself would do it with none."""
 
 import contextlib
 import os
@@ -7,48 +7,86 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import ray
+from ray._private import worker
 
 PROBE_S = 1.0  # between two looks at the head
-STOP_S = 3.0  # patience with a head once this process was asked to end: who ends both at once does not wait long
+LOOK_S = 0.02  # and at the signals
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 LOST = 1  # exit status, which is also Ray's own
 
 
 @contextlib.contextmanager
 def lifeline(leave: Callable[[str], None]) -> Iterator[None]:
-    """While the body runs, end this process where Ray's head has not answered for two thirds of Ray's own patience.
+    """While the body runs, end this process where Ray has gone, or where SIGTERM or SIGHUP says so; see `_Watch`.
 
-    After that patience, 60 s, Ray ends every process that is connected to it, at once, whatever it does. ``leave`` is
-    called before, with Ray's address, to say so and to leave the log in order. Where SIGTERM or SIGHUP came, as to all
-    processes of a job that a scheduler ends, this process follows in `STOP_S`, with their exit status.
+    ``leave`` is called before, with a line for the user, to leave terminal and log in order.
     """
-    patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
-    address = ray.get_runtime_context().gcs_address
-    ended = threading.Event()
-
-    def watch() -> None:
-        seen = time.monotonic()
-        while not ended.wait(PROBE_S):
-            if _answers(address):
-                seen = time.monotonic()
-            elif time.monotonic() - seen > (STOP_S if _asked() else patience):
-                leave(address)
-                os._exit(_asked() or LOST)
-
-    thread = threading.Thread(target=watch, name="lifeline", daemon=True)
-    thread.start()
+    watch = _Watch(leave)
+    watch.start()
     try:
         yield
     finally:
-        ended.set()
-        thread.join()
+        watch.end()
 
 
-def _asked() -> int:
-    """The exit status that a signal has asked for, or 0: whoever handles SIGTERM knows (`rsrl_ray.cli.ending`)."""
-    return int(getattr(signal.getsignal(signal.SIGTERM), "asked", 0))
+class _Watch(threading.Thread):
+    """Ends this process before Ray does, without a word or with its C++ stack.
+
+    A head that does not answer is given two thirds of Ray's own patience, which is 60 s: then Ray ends every process
+    that is connected to it. A Ray that this process has started is lost with either of its main processes. With such
+    a Ray this process also ends at SIGTERM and SIGHUP, at once: a scheduler that ends a job tells Ray's processes too,
+    and a process that hears of the end of its own raylet is ended by Ray with status 1, about 0.1 s later.
+    """
+
+    def __init__(self, leave: Callable[[str], None]) -> None:
+        super().__init__(name="lifeline", daemon=True)
+        self._leave, self._ended = leave, threading.Event()
+        self._patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
+        self._address = ray.get_runtime_context().gcs_address
+        node: Any = worker._global_node
+        self._own = [one.process for kind in ("raylet", "gcs_server") for one in node.all_processes.get(kind, [])]
+        self._signals: Any = signal.getsignal(signal.SIGTERM)  # whoever handles it: `rsrl_ray.cli.ending.Stop`
+        self._leads = node.is_head() and hasattr(self._signals, "asked")
+        self._seen = self._looked = time.monotonic()
+
+    def run(self) -> None:
+        if self._leads:
+            self._signals.is_left = True
+        while not self._ended.wait(LOOK_S):
+            if self._leads and self._signals.asked:
+                self._part("stopped; what is done is kept, the same command goes on", self._signals.asked)
+            if self._is_lost():
+                kept = "what is done is kept, the same command goes on in a new Ray"
+                self._part(f"Ray at {self._address} is gone; {kept}", getattr(self._signals, "asked", 0) or LOST)
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._ended.set()
+        self.join()
+        if self._leads:
+            self._signals.is_left = False
+
+    def _is_lost(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked < PROBE_S:
+            return False
+        self._looked = now
+        if any(process.poll() is not None for process in self._own):
+            return True
+        if _answers(self._address):
+            self._seen = now
+        return now - self._seen > (0 if getattr(self._signals, "asked", 0) else self._patience)
+
+    def _part(self, line: str, status: int) -> NoReturn:
+        for process in self._own:
+            process.send_signal(signal.SIGSTOP)  # so that none of them can end, and this process be told of it
+        self._leave(line)
+        for process in self._own:
+            process.kill()  # all others end with these
+        os._exit(status)
 
 
 def _answers(address: str) -> bool:

@@ -49,13 +49,13 @@ def s3_server() -> Iterator[int]:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Hands on what it is asked; while ``refuses`` is set it answers 503."""
+    """Hands on what it is asked, but for the next ``refuses`` times, when it answers 503."""
 
     daemon_threads = True
 
     def __init__(self, target: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.target, self.refuses, self.refused = target, threading.Event(), 0
+        self.target, self.refuses = target, 0
 
     def handle_error(self, *_: object) -> None:
         """A client that was killed in the middle of a request is no error here."""
@@ -67,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _hand_on(self) -> None:
         body = self._body()
-        if self.server.refuses.is_set():
-            self.server.refused += 1
+        if self.server.refuses > 0:
+            self.server.refuses -= 1
             self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.target)

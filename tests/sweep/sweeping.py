@@ -93,11 +93,18 @@ class Gate:
 
     def waiting(self) -> set[int]:
         """The processes that wait."""
-        return {int(path.name) for path in self._gate.iterdir() if psutil.pid_exists(int(path.name))}
+        return {pid for pid in (int(path.name) for path in self._gate.iterdir()) if lives(pid)}
 
     def open(self) -> None:
         """Let all go on, now and later."""
         shutil.rmtree(self._gate)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and not merely its end to be told to its parent."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:

@@ -104,9 +104,9 @@ class World:
 
     def bucket_refuses(self) -> bool:
         """503 for a few seconds."""
-        self.proxy.refuses.set()
+        self.proxy.refuses = 10**9
         time.sleep(self.chance.uniform(1, 6))
-        self.proxy.refuses.clear()
+        self.proxy.refuses = 0
         return True
 
     def end_driver(self) -> None:
