@@ -4,11 +4,13 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import psutil
 import ray
 from ray._private import worker
 
@@ -84,9 +86,19 @@ class _Watch(threading.Thread):
         for process in self._own:
             process.send_signal(signal.SIGSTOP)  # so that none of them can end, and this process be told of it
         self._leave(line)
-        for process in self._own:
-            process.kill()  # all others end with these
+        for process in [*_trials(self._own), *self._own]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()  # Ray's other processes end with these
         os._exit(status)
+
+
+def _trials(own: list[subprocess.Popen[bytes]]) -> list[psutil.Process]:
+    """What runs below these processes; a raylet that is killed leaves its workers alone for seconds."""
+    found = []
+    for process in own:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += psutil.Process(process.pid).children(recursive=True)
+    return found
 
 
 def _answers(address: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,7 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
 
     def start() -> subprocess.Popen[bytes]:
         command = [
-            os.environ["RSRL_PYTHON"],
+            sys.executable,
             "-m",
             "mlflow",
             "server",
