@@ -49,17 +49,17 @@ class _Watch(threading.Thread):
         self._patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
         self._address = ray.get_runtime_context().gcs_address
         node: Any = worker._global_node
-        self._own = [one.process for kind in ("raylet", "gcs_server") for one in node.all_processes.get(kind, [])]
+        started = {} if node is None else node.all_processes  # no node: Ray's client
+        self._own = [one.process for kind in ("raylet", "gcs_server") for one in started.get(kind, [])]
         self._signals: Any = signal.getsignal(signal.SIGTERM)  # whoever handles it: `rsrl_ray.cli.ending.Stop`
-        self._leads = node.is_head() and hasattr(self._signals, "asked")
+        self._leads = bool(self._own) and hasattr(self._signals, "asked")
         self._seen = self._looked = time.monotonic()
 
     def run(self) -> None:
         if self._leads:
             self._signals.is_left = True
         while not self._ended.wait(LOOK_S):
-            if self._leads and self._signals.asked:
-                self._part("stopped; what is done is kept, the same command goes on", self._signals.asked)
+            self._follow()
             if self._is_lost():
                 kept = "what is done is kept, the same command goes on in a new Ray"
                 self._part(f"Ray at {self._address} is gone; {kept}", getattr(self._signals, "asked", 0) or LOST)
@@ -70,6 +70,11 @@ class _Watch(threading.Thread):
         self.join()
         if self._leads:
             self._signals.is_left = False
+            self._follow()  # a signal that came since the last look
+
+    def _follow(self) -> None:
+        if self._leads and self._signals.asked:
+            self._part("stopped; what is done is kept, the same command goes on", self._signals.asked)
 
     def _is_lost(self) -> bool:
         now = time.monotonic()
