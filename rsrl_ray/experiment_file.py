@@ -1,6 +1,7 @@
 """Experiment files: YAML and command line to an `Experiment`, by jsonargparse."""
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -37,8 +38,14 @@ def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experime
     ValueError
         Where the file cannot be read, or a knob is unknown, missing, out of its range or contradicts another.
     """
-    parser = experiment_parser()
+    parser = _parser()
     return as_experiment(parse(file, overrides, parser), parser)
+
+
+@functools.cache
+def _parser() -> ArgumentParser:
+    """Made once, since that takes longer than to read a file with it."""
+    return experiment_parser()
 
 
 def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:

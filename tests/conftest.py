@@ -31,6 +31,7 @@ def pytest_configure() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six processes for language models
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # else threads that wait take the time of other processes
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
     if "RSRL_PYTHON" not in os.environ:  # else by the process that has started this one
         preloaded.append(Preloaded(Path(os.environ["RAY_TMPDIR"])))

@@ -21,12 +21,17 @@ import traceback
 import types
 from pathlib import Path
 
-# Not Ray, whose C++ reads the environment when it is imported, and nothing of this package, which a `Gate` may change.
+# Nothing of this package, which a `Gate` may change. Ray is added for all but Ray's workers, whose job and raylet its
+# C++ reads from the environment as soon as it is loaded, once for all.
 MODULES = (
     "PIL.Image",
     "aiohttp",
+    "flask",
+    "graphene",
     "grpc",
     "jsonargparse",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
     "mlflow.store.tracking.sqlalchemy_store",
     "pandas",
     "pyarrow.fs",
@@ -35,6 +40,7 @@ MODULES = (
     "sklearn.model_selection",
     "torch._dynamo",  # which torch.optim imports at its first step
     "torch.utils.data",
+    "torchvision.models",
     "yaml",
 )
 STAND_IN = """\
@@ -47,7 +53,7 @@ if words[0] == "-u":
 if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *words])
 place = socket.socket(socket.AF_UNIX)
-place.connect({place!r})
+place.connect({folder!r} + ("/workers" if words[0].endswith("_worker.py") else "/others"))
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda number, frame: place.send(bytes([number])))
 request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
@@ -67,17 +73,16 @@ class Preloaded:
     """The process that is forked, which imports at its first fork, and ``python``, the program for it."""
 
     def __init__(self, folder: Path) -> None:
-        place, self.python = folder / "preloaded", folder / "python"
-        self.python.write_text(STAND_IN.format(python=sys.executable, place=str(place)))
+        self.python = folder / "python"
+        self.python.write_text(STAND_IN.format(python=sys.executable, folder=str(folder)))
         self.python.chmod(0o700)
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(place))
-            listening.listen(100)
+        with socket.socket(socket.AF_UNIX) as workers, socket.socket(socket.AF_UNIX) as others:
+            for listening, name in ((workers, "workers"), (others, "others")):
+                listening.bind(str(folder / name))
+                listening.listen(100)
+            fds = [workers.fileno(), others.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(listening.fileno())],
-                stdin=subprocess.PIPE,
-                pass_fds=[listening.fileno()],
-                start_new_session=True,
+                [sys.executable, __file__, *map(str, fds)], stdin=subprocess.PIPE, pass_fds=fds, start_new_session=True
             )
 
     def close(self) -> None:
@@ -85,19 +90,32 @@ class Preloaded:
         self._process.communicate()
 
 
-def serve(listening: socket.socket) -> None:
+def serve(workers: socket.socket, others: socket.socket) -> None:
     """Fork for each request; returns in the forks only, and ends with its standard input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    if sys.stdin in select.select([sys.stdin, workers, others], [], [])[0]:
+        os._exit(0)
+    load(*MODULES)
+    if os.fork() == 0:
+        load("ray.tune")
+        listening = others
+    else:
+        listening = workers
     while sys.stdin not in select.select([sys.stdin, listening], [], [])[0]:
-        for name in MODULES:
-            importlib.import_module(name)
-        gc.freeze()  # what is collected is no longer shared
         asking = listening.accept()[0]
         if os.fork() == 0:
-            listening.close()
+            workers.close()
+            others.close()
             return keep(asking)
         asking.close()
     os._exit(0)
+
+
+def load(*modules: str) -> None:
+    """Import them, for all forks that follow."""
+    for name in modules:
+        importlib.import_module(name)
+    gc.freeze()  # what is collected is no longer shared
 
 
 def keep(asking: socket.socket) -> None:
@@ -140,6 +158,8 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if raylet := sys.modules.get("ray._raylet"):
+        raylet.Config.initialize("")  # reads the environment anew
     sys.executable = environment.get("RSRL_PYTHON", sys.executable)  # for those that it starts itself
     for extra in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
         sys.path.insert(1, extra)
@@ -174,4 +194,4 @@ def end(first: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))

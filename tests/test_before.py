@@ -39,6 +39,7 @@ def project(photos_csv: Path, tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+@pytest.mark.slow
 def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = find_results(read_experiment(project / "before.yaml"))
     assert (found.is_own, found.differs) == (True, ())

@@ -1,6 +1,7 @@
 """From an experiment to a finished sweep: check everything, start Ray, run the trials, resume."""
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -74,7 +75,7 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
             experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
         )
         retention = Retention(sweep, chains, keep_all)
-        with _killed_at_failure(tracker), quiet_ray(experiment.resources, console):
+        with _killed_at_failure(tracker), quiet_ray(experiment.resources, console), _scratch() as scratch:
             source, claims = pixel_source(task.photos) if joined else None, Claims()
             task = replace(_with_gpu_share(task, console), source=source, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
@@ -87,13 +88,14 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
                 progress.close()
                 say(console, cell(line, "bold red"))
                 recorder.close("KILLED")
+                shutil.rmtree(scratch, ignore_errors=True)
 
             try:
                 with lifeline(leave):
                     left = trials
                     while left:
                         scheduler = SharingScheduler({key: chains[key] for key in left})
-                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)])
+                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
                         left = _again(left, recorder)
             except BaseException:
                 recorder.close("KILLED")
@@ -163,33 +165,37 @@ def _fit(
     trials: dict[TrialKey, tracking.Trial],
     scheduler: SharingScheduler,
     callbacks: list[tune.Callback],
+    scratch: str,
 ) -> None:
-    """Run the trials until they have ended, or Ctrl-C."""
+    """Run the trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder."""
     resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
     points = [{"fold": fold, "schedule": name, "id": trial.id} for (fold, name), trial in trials.items()]
-    # Ray's own state is not needed to resume (the archive is), so it goes where it is deleted.
-    with tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True) as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
-            param_space={"trial": tune.grid_search(points)},
-            tune_config=tune.TuneConfig(
-                metric=VALIDATION if task.experiment.folds.validation else TEST,
-                mode="max",
-                scheduler=scheduler,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=task.experiment.name,
-                storage_path=scratch,
-                callbacks=callbacks,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=-1),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
-            ),
-        )
-        tuner.fit()
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
+        param_space={"trial": tune.grid_search(points)},
+        tune_config=tune.TuneConfig(
+            metric=VALIDATION if task.experiment.folds.validation else TEST,
+            mode="max",
+            scheduler=scheduler,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=task.experiment.name,
+            storage_path=tempfile.mkdtemp(dir=scratch),
+            callbacks=callbacks,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=-1),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+        ),
+    )
+    tuner.fit()
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """For Ray's own state, which is not needed to resume: the archive is."""
+    return tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True)
 
 
 @contextlib.contextmanager

@@ -312,6 +312,7 @@ def test_the_scores_of_the_examples() -> None:
     assert low_and_high(np.array([4, 4, -1])) == [4]
 
 
+@pytest.mark.slow
 def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     before = [matplotlib.rcParams[name] for name in STYLE]
     written = write_figures(sweep, CHOSEN, tmp_path / "figures", table)
@@ -334,6 +335,7 @@ def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> Non
     assert captions["training_size"] == f"Training photos kept, by round (Fig. 4): {pale}."
 
 
+@pytest.mark.slow
 def test_names_that_no_file_can_have(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     names = ("../K=$1", "../k=$1")
     trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], schedule=name) for name in names}

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-WAITS = "import sys; from rsrl_ray.cli import main as cli\n"
+WAITS = "import signal, sys; from rsrl_ray.cli import main as cli\n"
+WAITS += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup too
 WAITS += "cli._show = lambda words: print('ready', flush=True) or sys.stdin.read()\n"
 WAITS += "sys.exit(cli.main(['show', 'x.yaml']))"
 

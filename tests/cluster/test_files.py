@@ -4,7 +4,6 @@ Not proven this way: the image and its driver, quotas, whether spot machines are
 """
 
 import copy
-import functools
 import json
 import re
 import tomllib
@@ -31,9 +30,6 @@ AWS, GCP = ROOT / "cluster.yaml", ROOT / "experiments" / "cluster-gcp.yaml"
 REGION = "eu-central-1"
 Config = dict[str, Any]
 
-# Of moto it takes 5 s.
-list_instances = functools.cache(lambda region, list_them=node_provider.list_ec2_instances: list_them(region))
-
 
 def content(path: Path) -> Config:
     read: Config = yaml.safe_load(path.read_text())
@@ -46,16 +42,19 @@ def validated(config: Config) -> Config:
     return prepared
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """An AWS account in which the role of cluster.yaml's head was made; ssh keys go to a home of this test."""
-    for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": REGION}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(
-        node_provider, "list_ec2_instances", lambda region, keys=None: list_instances(region)
-    )  # 5 s each
-    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An AWS account in which the role of cluster.yaml's head was made; ssh keys go to a home of these tests."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        mock_aws(config={"iam": {"load_aws_managed_policies": True}}),
+    ):
+        for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": REGION}.items():
+            patch.setenv(f"AWS_{name}", value)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        known = {"m7i.xlarge", "g6.xlarge"}  # all of them take moto 5 s
+        described = boto3.client("ec2").describe_instance_types(InstanceTypes=[*known])["InstanceTypes"]
+        patch.setattr(node_provider, "list_ec2_instances", lambda region, keys=None: described)
         make_role(boto3.client("iam"))
         yield
 
@@ -205,16 +204,20 @@ def test_mistake(mistake: str) -> None:
     make(config)
     with pytest.raises(error, match=message):
         created(bootstrapped(config), "worker", 1)
-    assert boto3.client("ec2").describe_instances()["Reservations"] == []
+    reservations = boto3.client("ec2").describe_instances()["Reservations"]
+    assert {node["State"]["Name"] for found in reservations for node in found["Instances"]} <= {"terminated"}
 
 
 @pytest.mark.usefixtures("aws")
 def test_without_the_role_no_node_starts() -> None:
     config = bootstrapped(content(AWS))
-    boto3.client("iam").remove_role_from_instance_profile(InstanceProfileName="rsrl", RoleName="rsrl")
-    boto3.client("iam").delete_instance_profile(InstanceProfileName="rsrl")
+    iam, role = boto3.client("iam"), {"InstanceProfileName": "rsrl", "RoleName": "rsrl"}
+    iam.remove_role_from_instance_profile(**role)
+    iam.delete_instance_profile(InstanceProfileName="rsrl")
     with pytest.raises(NodeLaunchException, match="Instance profile rsrl not found"):
         created(config, "worker", 1)
+    iam.create_instance_profile(InstanceProfileName="rsrl")
+    iam.add_role_to_instance_profile(**role)
 
 
 def test_locked_versions_are_within_the_ranges_of_the_project() -> None:

@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -152,9 +153,14 @@ class Terminal:
             stderr=screen,
             env=os.environ | AS_USERS | environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=self._take,
         )
         os.close(screen)
+
+    @staticmethod
+    def _take() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too
 
     def read(self) -> bool:
         """Take what is on the screen, so that the driver need not wait for a reader."""

@@ -3,16 +3,15 @@
 import contextlib
 import io
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import put_database
 from mlflow import MlflowClient
@@ -28,10 +27,13 @@ pytestmark = pytest.mark.slow
 Start = Callable[[], subprocess.Popen[bytes]]
 
 
-def kill(server: subprocess.Popen[bytes]) -> None:
-    """SIGKILL, its workers too."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
+def kill(server: subprocess.Popen[bytes], port: int) -> None:
+    """SIGKILL, also of the process of it that answers."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                psutil.Process(connection.pid).kill()
+    server.kill()
     server.wait()
 
 
@@ -48,26 +50,11 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
     put_database(tmp_path / "server.db")
 
     def start() -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ]
-        store = [
-            "--backend-store-uri",
-            f"sqlite:///{tmp_path}/server.db",
-            "--artifacts-destination",
-            str(tmp_path / "a"),
-        ]
+        command = [os.environ["RSRL_PYTHON"], "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+        command += ["--artifacts-destination", str(tmp_path / "a")]
         quiet = subprocess.DEVNULL
-        started.append(subprocess.Popen([*command, *store], stdout=quiet, stderr=quiet, start_new_session=True))
+        started.append(subprocess.Popen(command, stdout=quiet, stderr=quiet))
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             try:
@@ -79,7 +66,7 @@ def start_server(port: int, tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for process in started:
-        kill(process)
+        kill(process, port)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -96,7 +83,7 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
     def interrupted(tracker: tracking.Tracker, trial: tracking.Trial, rounds: Sequence[tracking.Round]) -> None:
         calls.append(trial.name)
         if len(calls) == 3:
-            kill(server)
+            kill(server, port)
             again.start()  # it takes seconds
         log_rounds(tracker, trial, rounds)
 
@@ -137,7 +124,7 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
 
     def lost(tracker: tracking.Tracker, trial: tracking.Trial, status: str, reason: str = "") -> None:
         assert len(tracker._children[trial.id].chain.rounds) == 2 or server.poll() is not None
-        kill(server)
+        kill(server, port)
         end_trial(tracker, trial, status, reason)
 
     with monkeypatch.context() as patch:

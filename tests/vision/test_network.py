@@ -46,7 +46,7 @@ def from_file(path, backbone="small", image_size=64):
         ("small", 64, "classifier.6", "features.0", (8, 3, 7, 7)),
         ("alexnet", 64, "classifier.6", "features.0", (64, 3, 11, 11)),
         ("squeezenet1_1", 32, "classifier.1", "features.0", (64, 3, 3, 3)),
-        ("vgg11", 32, "classifier.6", "features.0", (64, 3, 3, 3)),
+        pytest.param("vgg11", 32, "classifier.6", "features.0", (64, 3, 3, 3), marks=pytest.mark.slow),
         ("resnet18", 32, "fc", "conv1", (64, 3, 7, 7)),
         ("mobilenet_v3_small", 32, "classifier.3", "features.0.0", (16, 3, 3, 3)),
         ("mnasnet0_5", 32, "classifier.1", "layers.0", (16, 3, 3, 3)),
