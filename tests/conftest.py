@@ -26,7 +26,7 @@ LONGEST = ("hosts", "laws", "faults", "cluster")  # files, which are not divided
 preloaded: list[Preloaded] = []
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Whatever Ray runs on this machine already is none of the tests' business, and theirs none of it."""
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
@@ -38,6 +38,8 @@ def pytest_configure() -> None:
         os.environ["RSRL_PYTHON"] = str(preloaded[0].python)
         runs = {"runtime_env": {"py_executable": str(preloaded[0].python)}}
         os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps(runs)  # of each driver
+        processes = config.getoption("tx", None) or []  # of pytest-xdist
+        config.option.tx = [f"{kind}//python={preloaded[0].python}" for kind in processes]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,9 +80,11 @@ def put_database(path: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def migrations_once() -> Iterator[None]:
-    """In this process too MLflow's new databases are copies of one that it has made."""
+def quick_mlflow() -> Iterator[None]:
+    """In this process too MLflow's new databases are copies of one that it has made, and nothing is waited for."""
     from mlflow.store.db import utils
+
+    from rsrl_ray.tracking import lease
 
     new, make = new_database(), utils._initialize_tables
 
@@ -96,6 +100,8 @@ def migrations_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_initialize_tables", initialize)
+        patch.setattr(utils, "_get_latest_schema_revision", functools.cache(utils._get_latest_schema_revision))
+        patch.setattr(lease, "SETTLE_S", 0)
         yield
 
 

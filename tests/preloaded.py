@@ -1,6 +1,6 @@
 """Python processes that begin with torch and MLflow imported: forks of one process, that the tests start once.
 
-A sweep's driver and each of its trials' processes import for 5 s what every other one has imported.
+pytest's processes, a sweep's driver and each of its trials' processes import for 5 s what every other one has imported.
 ``Preloaded.python`` is a program that is called as Python is, also by Ray for its workers. It stands for its fork: it
 passes signals on and ends as the fork does, and the fork dies where it is killed.
 """
@@ -160,7 +160,8 @@ def become(streams: list[int], words: list[str], folder: str, environment: dict[
     os.environ.update(environment)
     if raylet := sys.modules.get("ray._raylet"):
         raylet.Config.initialize("")  # reads the environment anew
-    sys.executable = environment.get("RSRL_PYTHON", sys.executable)  # for those that it starts itself
+    if words[0] != "-c":  # a process of pytest's
+        sys.executable = environment.get("RSRL_PYTHON", sys.executable)  # for those that it starts itself
     for extra in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
         sys.path.insert(1, extra)
         if (site := Path(extra, "sitecustomize.py")).exists():

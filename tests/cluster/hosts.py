@@ -42,6 +42,7 @@ class Hosts:
     folder: Path
     name: str  # of this set of hosts: part of every name in this machine's network
     subnet: str
+    environment: dict[str, str]  # of every process on the hosts
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -125,7 +126,8 @@ class Hosts:
         for part in ("bin", "lib", "pyvenv.cfg"):
             (environment / part).symlink_to(Path(sys.prefix, part))
         shutil.copy(CONSTRAINTS, environment / "constraints.txt")  # so the set-up finds its work done
-        (home / ".bashrc").touch()
+        own = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
+        (home / ".bashrc").write_text("".join(own))
         users = Path("/etc/passwd").read_text().splitlines()
         root = f"root:x:0:0:root:{home}:/bin/bash"
         (etc / "passwd").write_text("\n".join([root, *(user for user in users if not user.startswith("root:"))]) + "\n")
@@ -170,10 +172,10 @@ class Hosts:
 
 
 @contextlib.contextmanager
-def three_hosts(folder: Path) -> Iterator[Hosts]:
+def three_hosts(folder: Path, environment: dict[str, str]) -> Iterator[Hosts]:
     """The hosts, taken away again whatever happens."""
     number = os.getpid() % 250
-    hosts = Hosts(folder, f"rsrl{number}", f"10.83.{number}")
+    hosts = Hosts(folder, f"rsrl{number}", f"10.83.{number}", environment)
     try:
         hosts.start()
         yield hosts

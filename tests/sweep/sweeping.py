@@ -50,10 +50,10 @@ import importlib.machinery, itertools, os, sys, time
 GATE, CODE = {gate!r}, {code!r}
 
 
-def gate(function, when=lambda *arguments: True):
+def gate(function, when=lambda *arguments: True, name=""):
     def held(*arguments):
         if os.path.isdir(GATE) and when(*arguments):
-            open(f"{{GATE}}/{{os.getpid()}}", "w").close()
+            open(f"{{GATE}}/{{name or os.getpid()}}", "w").close()
             while os.path.isdir(GATE):
                 time.sleep(0.02)
         return function(*arguments)
@@ -92,9 +92,13 @@ class Gate:
         (site / "sitecustomize.py").write_text(SITE.format(gate=str(self._gate), code=dict(code)))
         self.environment = {"PYTHONPATH": str(site)}
 
+    def names(self) -> list[str]:
+        """Those who have waited so far: process ids, unless the code in ``gate`` gives other names."""
+        return [path.name for path in self._gate.iterdir()]
+
     def waiting(self) -> set[int]:
         """The processes that wait."""
-        return {pid for pid in (int(path.name) for path in self._gate.iterdir()) if lives(pid)}
+        return {pid for pid in map(int, self.names()) if lives(pid)}
 
     def open(self) -> None:
         """Let all go on, now and later."""
