@@ -79,6 +79,7 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     ).as_result()
 
 
+@pytest.mark.slow
 def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     experiment_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

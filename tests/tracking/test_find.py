@@ -224,6 +224,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and "-" not in path.suffix}
 
 
+@pytest.mark.slow
 def test_a_database_of_an_older_mlflow_is_migrated_by_a_sweep_alone_and_announced(
     experiment_file: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
