@@ -38,7 +38,6 @@ KNOBS: dict[str, Any] = {
     "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
     "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
 }
-AS_USERS = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}  # in the environment: trials' processes begin with no imports
 ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
@@ -131,8 +130,8 @@ def _put_database(experiment: Experiment) -> None:
 def start_driver(file: Path, forked: bool = True, **environment: str) -> subprocess.Popen[str]:
     """The sweep as a process of its own, which leads a session; with changes to its environment.
 
-    forked : it and its trials' processes are forks of one that has imported what they need (`preloaded`), whose
-    parents are not those who have asked for them; else all of it is as at a user's.
+    forked : it is a fork of a process that has imported what it needs (`preloaded`), as its trials' processes are, and
+    so its Ray is no child of the process that is returned here.
     """
     _put_database(read_experiment(file))
     return subprocess.Popen(
@@ -140,7 +139,7 @@ def start_driver(file: Path, forked: bool = True, **environment: str) -> subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | ({} if forked else AS_USERS) | environment,
+        env=os.environ | environment,
         start_new_session=True,
     )
 
@@ -155,7 +154,7 @@ class Terminal:
             stdin=screen,
             stdout=screen,
             stderr=screen,
-            env=os.environ | AS_USERS | environment,
+            env=os.environ | environment,
             start_new_session=True,
             preexec_fn=self._take,
         )

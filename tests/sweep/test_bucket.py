@@ -15,7 +15,11 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage
 
 pytestmark = pytest.mark.usefixtures("keys")
-KNOBS: dict[str, Any] = {"schedules": {"firm": {1: 0.5}, "none": {1: 0.0}}, "rounds": 2}
+KNOBS: dict[str, Any] = {
+    "folds": {"count": 2, "validation": 0.2, "use": [0]},
+    "rounds": 2,
+    "schedules": {"firm": {1: 0.5}, "none": {1: 0.0}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def proxy(server: int) -> Iterator[Proxy]:
 def local(keys: None, ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same sweep into a directory."""
     file = write_experiment(tmp_path_factory.mktemp("local"), photos_csv, name="local", **KNOBS)
-    assert len(swept(file)[0].finished) == 4
+    assert len(swept(file)[0].finished) == 2
     return file
 
 
@@ -70,11 +74,11 @@ def test_a_sweep_its_resume_and_its_analysis(
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server}")
     root = place(server, "sweep")
     file = experiment_file(name="bucket", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **KNOBS)
-    assert len(swept(file)[0].finished) == 4
+    assert len(swept(file)[0].finished) == 2
     first = stored(root)
     assert first == stored(read_experiment(local).storage)
-    assert len(first) >= 2 * 2 * 2
-    assert len(swept(file)[0].finished) == 4  # replayed from the bucket
+    assert len(first) == 2 * 3
+    assert len(swept(file)[0].finished) == 2  # replayed from the bucket
     assert stored(root) == first
     monkeypatch.setattr("rsrl_ray.analysis.figures._drawings", lambda *_: iter(()))  # they know of no bucket
     assert cli.main(["analyze", str(file), "--out", str(tmp_path / "analysis")]) == 0
@@ -99,5 +103,5 @@ def test_a_bucket_that_answers_503_for_a_while_costs_nothing_but_time(
     at_first_result(monkeypatch, refuse_for_a_while)
     outcome, _ = swept(file)
     assert proxy.refuses == 0
-    assert (len(outcome.finished), outcome.failed) == (4, {})
+    assert (len(outcome.finished), outcome.failed) == (2, {})
     assert stored(place(proxy.target, "refused")) == stored(read_experiment(local).storage)
