@@ -21,8 +21,10 @@ import traceback
 import types
 from pathlib import Path
 
-# Nothing of this package, which a `Gate` may change. Ray is added for all but Ray's workers, whose job and raylet its
-# C++ reads from the environment as soon as it is loaded, once for all.
+import psutil
+
+# Nothing of this package, which a `Gate` may change, and not Ray: its C++ reads a worker's job and raylet from the
+# environment as soon as it is loaded. So what has loaded Ray is forked for the workers of one raylet, or for no worker.
 MODULES = (
     "PIL.Image",
     "aiohttp",
@@ -53,7 +55,13 @@ if words[0] == "-u":
 if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *words])
 place = socket.socket(socket.AF_UNIX)
-place.connect({folder!r} + ("/workers" if words[0].endswith("_worker.py") else "/others"))
+raylet = "raylet-" + "-".join(os.environ.get("RAY_" + name, "") for name in ("RAYLET_PID", "JOB_ID"))
+for name in (raylet, "workers") if words[0].endswith("_worker.py") else ("others",):
+    try:
+        place.connect({folder!r} + "/" + name)
+        break
+    except OSError:  # it is the first of its raylet
+        continue
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda number, frame: place.send(bytes([number])))
 request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
@@ -104,10 +112,30 @@ def serve(workers: socket.socket, others: socket.socket) -> None:
     while sys.stdin not in select.select([sys.stdin, listening], [], [])[0]:
         asking = listening.accept()[0]
         if os.fork() == 0:
+            folder = Path(workers.getsockname()).parent
             workers.close()
             others.close()
-            return keep(asking)
+            return keep(asking, folder)
         asking.close()
+    os._exit(0)
+
+
+def serve_raylet(place: Path, raylet: int) -> None:
+    """Fork for each of the raylet's workers that follow; returns in the forks only, and ends with the raylet."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        try:
+            listening.bind(str(place))
+        except OSError:  # two workers were the first
+            os._exit(0)
+        listening.listen(100)
+        while psutil.pid_exists(raylet):
+            if select.select([listening], [], [], 1)[0]:
+                asking = listening.accept()[0]
+                if os.fork() == 0:
+                    listening.close()
+                    return keep(asking, None)
+                asking.close()
+    place.unlink()
     os._exit(0)
 
 
@@ -118,17 +146,30 @@ def load(*modules: str) -> None:
     gc.freeze()  # what is collected is no longer shared
 
 
-def keep(asking: socket.socket) -> None:
-    """Fork what is asked for, and return there; tell its end to the stand-in, and the stand-in's to it."""
+def keep(asking: socket.socket, folder: Path | None) -> None:
+    """Fork what is asked for, and return there; tell its end to the stand-in, and the stand-in's to it.
+
+    folder : where the raylet's later workers will ask, if the first one asks now.
+    """
     size, streams, _, _ = socket.recv_fds(asking, 8, 3)
     request = b""
     while len(request) < int.from_bytes(size, "big"):
         request += asking.recv(2**20)
+    words, place, environment = json.loads(request)
+    if folder is not None and words[0].endswith("default_worker.py"):
+        raylet, job = environment["RAY_RAYLET_PID"], environment["RAY_JOB_ID"]
+        os.environ.update(RAY_RAYLET_PID=raylet, RAY_JOB_ID=job)
+        load("ray.tune")
+        if os.fork() == 0:
+            asking.close()
+            for stream in streams:
+                os.close(stream)
+            return serve_raylet(folder / f"raylet-{raylet}-{job}", int(raylet))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
         asking.close()
-        return become(streams, *json.loads(request))
+        return become(streams, words, place, environment)
     for stream in (0, 1, 2, *streams):
         os.close(stream)
     threading.Thread(target=pass_on, args=(asking, child), daemon=True).start()
