@@ -1,6 +1,7 @@
 """What commands show at the terminal. What comes from data is never markup: it is shown as it is, see `cell`."""
 
 import contextlib
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,15 @@ def visible(text: str) -> str:
         mark.encode("unicode_escape").decode() if unicodedata.category(mark) in ("Cc", "Cs") and mark != "\n" else mark
         for mark in text
     )
+
+
+def pasted(word: object) -> str:
+    """The word as a shell takes it from a command that is printed; control characters as bash and zsh spell them."""
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    marks = (f"\\{mark}" if mark in "\\'" else mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in text)
+    return f"$'{''.join(marks)}'"
 
 
 def cell(text: object, style: str = "") -> Text:

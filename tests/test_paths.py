@@ -1,15 +1,20 @@
 """Paths in experiment files: any folder's name, and relative to the file everywhere."""
 
+import io
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from mlflow import MlflowClient
+from rich.console import Console
 
+from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
+from rsrl_ray.sweep.launch import Outcome
 from rsrl_ray.tracking.read import open_results
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import SweepRun, Tracker
@@ -67,6 +72,32 @@ def test_any_folder_name_works_in_every_uri(
     assert results.read_artifact(run, "folds.csv", Path.read_text) == "image,score\n"
     assert list(storage.glob("artifacts/*/artifacts/folds.csv"))
     assert os.listdir(tmp_path) == [name]  # nothing lies under another spelling of it
+    assert opened_by_ui(file, monkeypatch).get_experiment_by_name("tiny") is not None
+    assert os.listdir(tmp_path) == [name]
+
+
+def opened_by_ui(file: Path, patch: pytest.MonkeyPatch) -> MlflowClient:
+    """The store that `rsrl ui` gives to MLflow's server, whose program takes the place of its own."""
+
+    def execv(program: str, words: list[str]) -> None:
+        raise InterruptedError(*words)
+
+    patch.setattr(os, "execv", execv)
+    patch.setenv("MLFLOW_BACKEND_STORE_URI", "")
+    with pytest.raises(InterruptedError) as raised:
+        cli.main(["ui", str(file)])
+    assert raised.value.args[1:4] == ("-m", "mlflow", "ui")
+    return MlflowClient(os.environ["MLFLOW_BACKEND_STORE_URI"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_that_is_printed_can_be_pasted(name: str, tmp_path: Path) -> None:
+    file, console = write(tmp_path / name), Console(file=io.StringIO(), width=20)
+    cli._ended(file, read_experiment(file), Outcome([], {}, [], 0), console)
+    assert isinstance(console.file, io.StringIO)
+    command = console.file.getvalue().rpartition("MLflow:  ")[2]
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True).stdout
+    assert words == os.fsencode(f"rsrl\0ui\0{file}\0")
 
 
 def test_a_name_that_is_no_utf8_is_refused_at_once(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import shlex
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -242,16 +241,15 @@ def _analyze(words: list[str]) -> int:
 def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
     """Say how a sweep ended and where its results are; the exit status."""
     from rsrl_ray.store.location import Location
-    from rsrl_ray.terminal import say
+    from rsrl_ray.terminal import pasted, say
 
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
-    pasted = shlex.quote(str(file))
     say(console, f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}")
     if outcome.stopped:
-        say(console, f"the same command goes on where it stopped: rsrl sweep {pasted}")
+        say(console, f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
     say(console, f"results: {Location(experiment.storage)}")
-    say(console, f"table:   rsrl show {pasted}")
-    say(console, f"MLflow:  rsrl ui {pasted}")
+    say(console, f"table:   rsrl show {pasted(file)}")
+    say(console, f"MLflow:  rsrl ui {pasted(file)}")
     return STOPPED if outcome.stopped else 1 if outcome.failed else 0
 
 

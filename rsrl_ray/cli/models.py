@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 from pathlib import Path
 
 
@@ -71,21 +70,20 @@ def register(words: list[str]) -> int:
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.models import register as registry
     from rsrl_ray.store.location import Location
-    from rsrl_ray.terminal import make_console, say
+    from rsrl_ray.terminal import make_console, pasted, say
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment, console = read_experiment(asked.experiment), make_console()
     with console.status("registering the network"):
         made = registry.register(experiment, asked.schedule, asked.fold, asked.name)
     before = "" if made.new else ", registered before"
-    place = f"--experiment {shlex.quote(str(asked.experiment))}" + (
-        "" if asked.name is None else f" --model {made.name}"
-    )
-    store = f"MLFLOW_TRACKING_URI={shlex.quote(str(Location(mlflow_uri(experiment))))}"
+    place = f"--experiment {pasted(asked.experiment)}" + ("" if asked.name is None else f" --model {pasted(made.name)}")
+    store = f"MLFLOW_TRACKING_URI={pasted(Location(mlflow_uri(experiment)))}"
+    model = pasted(f"models:/{made.name}/{made.version}")
     for line in (
         f"{made.name}, version {made.version}{before}: {made.choice}",
         f"score: rsrl score PHOTO... {place}",
-        f"serve: {store} mlflow models serve -m models:/{made.name}/{made.version} --env-manager local -p 5001",
+        f"serve: {store} mlflow models serve -m {model} --env-manager local -p 5001",
     ):
         say(console, line)
     return 0
