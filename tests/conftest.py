@@ -22,7 +22,7 @@ from preloaded import Preloaded
 SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
 
 
-LONGEST = ("hosts", "laws", "faults", "cluster")  # files, which are not divided among processes
+LONGEST = ("hosts", "laws", "faults", "lifeline", "cluster")  # files, which are not divided among processes
 preloaded: list[Preloaded] = []
 
 
