@@ -121,7 +121,7 @@ def serve(workers: socket.socket, others: socket.socket) -> None:
 
 
 def serve_raylet(place: Path, raylet: int) -> None:
-    """Fork for each of the raylet's workers that follow; returns in the forks only, and ends with the raylet."""
+    """Fork for each of the raylet's workers that follow; returns in the forks only, and ends with raylet or pytest."""
     with socket.socket(socket.AF_UNIX) as listening:
         try:
             listening.bind(str(place))
@@ -129,7 +129,10 @@ def serve_raylet(place: Path, raylet: int) -> None:
             os._exit(0)
         listening.listen(100)
         while psutil.pid_exists(raylet):
-            if select.select([listening], [], [], 1)[0]:
+            ready = select.select([sys.stdin, listening], [], [], 1)[0]
+            if sys.stdin in ready:
+                break
+            if listening in ready:
                 asking = listening.accept()[0]
                 if os.fork() == 0:
                     listening.close()
@@ -170,7 +173,7 @@ def keep(asking: socket.socket, folder: Path | None) -> None:
     if child == 0:
         asking.close()
         return become(streams, words, place, environment)
-    for stream in (0, 1, 2, *streams):
+    for stream in (1, 2, *streams):
         os.close(stream)
     threading.Thread(target=pass_on, args=(asking, child), daemon=True).start()
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -180,9 +183,9 @@ def keep(asking: socket.socket, folder: Path | None) -> None:
 
 
 def pass_on(asking: socket.socket, child: int) -> None:
-    """What the stand-in is told; it has been killed where it says nothing any more."""
+    """What the stand-in is told; it has been killed where it says nothing any more, and pytest has ended with stdin."""
     while True:
-        numbers = asking.recv(100)
+        numbers = asking.recv(100) if sys.stdin not in select.select([sys.stdin, asking], [], [])[0] else b""
         for number in numbers or [signal.SIGKILL]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
