@@ -19,6 +19,7 @@ import sys
 import threading
 import traceback
 import types
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -56,7 +57,7 @@ if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *words])
 place = socket.socket(socket.AF_UNIX)
 raylet = "raylet-" + "-".join(os.environ.get("RAY_" + name, "") for name in ("RAYLET_PID", "JOB_ID"))
-for name in (raylet, "workers") if words[0].endswith("_worker.py") else ("others",):
+for name in (raylet, "workers") if words[0].endswith("default_worker.py") else ("others",):
     try:
         place.connect({folder!r} + "/" + name)
         break
@@ -90,7 +91,10 @@ class Preloaded:
                 listening.listen(100)
             fds = [workers.fileno(), others.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, __file__, *map(str, fds)], stdin=subprocess.PIPE, pass_fds=fds, start_new_session=True
+                [sys.executable, __file__, str(folder), *map(str, fds)],
+                stdin=subprocess.PIPE,
+                pass_fds=fds,
+                start_new_session=True,
             )
 
     def close(self) -> None:
@@ -98,48 +102,42 @@ class Preloaded:
         self._process.communicate()
 
 
-def serve(workers: socket.socket, others: socket.socket) -> None:
-    """Fork for each request; returns in the forks only, and ends with its standard input."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+@dataclass
+class Request:
+    """What a stand-in asks for."""
+
+    asking: socket.socket
+    streams: list[int]
+    words: list[str]
+    folder: str
+    environment: dict[str, str]
+
+    @classmethod
+    def accept(cls, listening: socket.socket) -> "Request":
+        asking = listening.accept()[0]
+        size, streams, _, _ = socket.recv_fds(asking, 8, 3)
+        text = b""
+        while len(text) < int.from_bytes(size, "big"):
+            text += asking.recv(2**20)
+        return cls(asking, streams, *json.loads(text))
+
+    def let_go(self) -> None:
+        """Of its streams, which are another process's now."""
+        for stream in self.streams:
+            os.close(stream)
+
+
+def serve(workers: socket.socket, others: socket.socket) -> Request:
+    """Fork for all requests; returns in the forks only, what each is to be."""
     if sys.stdin in select.select([sys.stdin, workers, others], [], [])[0]:
         os._exit(0)
     load(*MODULES)
     if os.fork() == 0:
+        workers.close()
         load("ray.tune")
-        listening = others
-    else:
-        listening = workers
-    while sys.stdin not in select.select([sys.stdin, listening], [], [])[0]:
-        asking = listening.accept()[0]
-        if os.fork() == 0:
-            folder = Path(workers.getsockname()).parent
-            workers.close()
-            others.close()
-            return keep(asking, folder)
-        asking.close()
-    os._exit(0)
-
-
-def serve_raylet(place: Path, raylet: int) -> None:
-    """Fork for each of the raylet's workers that follow; returns in the forks only, and ends with raylet or pytest."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        try:
-            listening.bind(str(place))
-        except OSError:  # two workers were the first
-            os._exit(0)
-        listening.listen(100)
-        while psutil.pid_exists(raylet):
-            ready = select.select([sys.stdin, listening], [], [], 1)[0]
-            if sys.stdin in ready:
-                break
-            if listening in ready:
-                asking = listening.accept()[0]
-                if os.fork() == 0:
-                    listening.close()
-                    return keep(asking, None)
-                asking.close()
-    place.unlink()
-    os._exit(0)
+        return Forks(others).serve()
+    others.close()
+    return Forks(workers, by_raylet=True).serve()
 
 
 def load(*modules: str) -> None:
@@ -149,57 +147,100 @@ def load(*modules: str) -> None:
     gc.freeze()  # what is collected is no longer shared
 
 
-def keep(asking: socket.socket, folder: Path | None) -> None:
-    """Fork what is asked for, and return there; tell its end to the stand-in, and the stand-in's to it.
+class Forks:
+    """The forks of this process, one for each request. It ends with its standard input, which is pytest."""
 
-    folder : where the raylet's later workers will ask, if the first one asks now.
-    """
-    size, streams, _, _ = socket.recv_fds(asking, 8, 3)
-    request = b""
-    while len(request) < int.from_bytes(size, "big"):
-        request += asking.recv(2**20)
-    words, place, environment = json.loads(request)
-    if folder is not None and words[0].endswith("default_worker.py"):
-        raylet, job = environment["RAY_RAYLET_PID"], environment["RAY_JOB_ID"]
-        os.environ.update(RAY_RAYLET_PID=raylet, RAY_JOB_ID=job)
-        load("ray.tune")
-        if os.fork() == 0:
-            asking.close()
-            for stream in streams:
-                os.close(stream)
-            return serve_raylet(folder / f"raylet-{raylet}-{job}", int(raylet))
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        asking.close()
-        return become(streams, words, place, environment)
-    for stream in (1, 2, *streams):
-        os.close(stream)
-    threading.Thread(target=pass_on, args=(asking, child), daemon=True).start()
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(OSError):  # it was killed
-        asking.send(str(ended).encode())
-    os._exit(0)
+    def __init__(self, *listening: socket.socket, by_raylet: bool = False, raylet: int | None = None) -> None:
+        """``by_raylet``: fork one process for the workers of each raylet. ``raylet``: end with this one."""
+        self._listening, self._by_raylet, self._raylet = listening, by_raylet, raylet
+        self._asking: dict[int, socket.socket] = {}  # for each fork
+        self._woken, self._wake = socket.socketpair()
+        for end in (self._woken, self._wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
 
+    def serve(self, *waiting: Request) -> Request:
+        """Returns in the forks only."""
+        requests = list(waiting)
+        while True:
+            for request in requests:
+                if (mine := self._fork(request)) is not None:
+                    return mine
+            ready = select.select([sys.stdin, self._woken, *self._listening, *self._asking.values()], [], [], 1)[0]
+            if sys.stdin in ready:
+                for fork in self._asking:
+                    os.kill(fork, signal.SIGKILL)
+                os._exit(0)
+            if self._raylet is not None and not self._asking and not psutil.pid_exists(self._raylet):
+                os._exit(0)
+            if self._woken in ready:
+                self._tell_ends()
+            for fork in [fork for fork, asking in self._asking.items() if asking in ready]:
+                self._pass_on(fork)
+            requests = [Request.accept(listening) for listening in self._listening if listening in ready]
 
-def pass_on(asking: socket.socket, child: int) -> None:
-    """What the stand-in is told; it has been killed where it says nothing any more, and pytest has ended with stdin."""
-    while True:
-        numbers = asking.recv(100) if sys.stdin not in select.select([sys.stdin, asking], [], [])[0] else b""
+    def _fork(self, request: Request) -> Request | None:
+        apart = self._by_raylet and request.words[0].endswith("default_worker.py")
+        fork = os.fork()
+        if fork == 0:
+            self._close()
+            return for_raylet(request) if apart else request
+        request.let_go()
+        if apart:
+            request.asking.close()
+        else:
+            self._asking[fork] = request.asking
+        return None
+
+    def _close(self) -> None:
+        """In a fork, which has nothing to do with the others."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in (*self._listening, self._woken, self._wake, *self._asking.values()):
+            end.close()
+
+    def _tell_ends(self) -> None:
+        self._woken.recv(1000)
+        with contextlib.suppress(ChildProcessError):  # there are none left
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if asking := self._asking.pop(found[0], None):
+                    with contextlib.suppress(OSError):  # it was killed
+                        asking.send(str(os.waitstatus_to_exitcode(found[1])).encode())
+                    asking.close()
+
+    def _pass_on(self, fork: int) -> None:
+        """What the stand-in is told; it has been killed where it says nothing any more."""
+        numbers = self._asking[fork].recv(100)
         for number in numbers or [signal.SIGKILL]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, number)
+            os.kill(fork, number)
         if not numbers:
-            return
+            self._asking.pop(fork).close()
 
 
-def become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
+def for_raylet(request: Request) -> Request:
+    """In the process for a raylet's workers, of which this is the first: returns in their forks only."""
+    raylet, job = request.environment["RAY_RAYLET_PID"], request.environment["RAY_JOB_ID"]
+    os.environ.update(RAY_RAYLET_PID=raylet, RAY_JOB_ID=job)
+    load("ray.tune")
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(str(Path(sys.argv[1], f"raylet-{raylet}-{job}")))
+    except OSError:  # two workers were the first
+        return Forks(raylet=int(raylet)).serve(request)
+    listening.listen(100)
+    return Forks(listening, raylet=int(raylet)).serve(request)
+
+
+def become(request: Request) -> None:
     """Take on what a new process is given."""
+    words, environment = request.words, request.environment
     os.setsid()
-    for ours, stream in enumerate(streams):
+    request.asking.close()
+    for ours, stream in enumerate(request.streams):
         os.dup2(stream, ours)
-        os.close(stream)
-    os.chdir(folder)
+    request.let_go()
+    os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(environment)
     if raylet := sys.modules.get("ray._raylet"):
@@ -239,4 +280,4 @@ def end(first: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))
+    become(serve(*(socket.socket(fileno=int(number)) for number in sys.argv[2:])))

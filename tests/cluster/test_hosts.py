@@ -199,15 +199,6 @@ def test_a_host_dies_in_the_middle_of_a_round_and_the_bits_are_those_of_one_node
     assert ours == theirs
 
 
-def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(
-    cluster: Cluster, photos_csv: Path, tmp_path: Path
-) -> None:
-    file, printed = write_experiment(tmp_path, photos_csv, resources={"gpus": 0.5}), tmp_path / "printed"
-    cluster.done("ray", "exec", str(cluster.file), "--tmux", f"rsrl sweep {file} > {printed} 2>&1")
-    wait_until("the sweep says something", 90, lambda: printed.exists() and "waits" in printed.read_text())
-    assert "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits" in printed.read_text()
-
-
 def bits(storage: Path) -> dict[str, bytes]:
     """Logits, kept masks, weights: every byte of every round that is done."""
     done = [manifest.parent for manifest in sorted(storage.glob("rounds/*/*/manifest.json"))]

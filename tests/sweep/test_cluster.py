@@ -140,6 +140,17 @@ def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, 
     assert np.array_equal(shared_photos.pixels_here(photos, source), before)
 
 
+def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(experiment_file: Write, tmp_path: Path) -> None:
+    file = experiment_file(resources={"gpus": 0.5})
+    with nodes_of_this_machine(Gate(tmp_path, {}), num_cpus=1) as nodes:
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        said = "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has one"
+        assert driver.stdout is not None
+        assert any(said in line for line in driver.stdout)
+        driver.kill()
+        driver.communicate()
+
+
 def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
     network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
     training = {**KNOBS["training"], "epochs": 1}
