@@ -16,12 +16,17 @@ pytestmark = pytest.mark.slow
 def test_a_raylet_killed_a_node_removed_and_one_added(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
-    file, gate = experiment_file(**KNOBS, resources={"cpus": 1}), Gate(tmp_path, ROUND_2)
+    file = experiment_file(**KNOBS, resources={"cpus": 1})
+    tells = "bool(open(GATE + '/../raylet ' + os.environ['RAY_RAYLET_PID'], 'w'))"
+    at_round_2 = f"Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2 and {tells})"
+    gate = Gate(tmp_path, {"rsrl_ray.vision.learner": at_round_2})
     with nodes_of_this_machine(gate, num_cpus=0) as nodes:
         first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
         driver = start_driver(file, RAY_ADDRESS=nodes.address)
-        wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 2, one on each node
+        wait_for(driver, lambda: len(gate.waiting()) == 2)  # both trials are in round 2
         trials = gate.waiting()
+        raylets = {f"raylet {process(node, 'raylet').pid}" for node in (first, second)}
+        assert {path.name for path in tmp_path.glob("raylet *")} == raylets
         process(first, "raylet").kill()
         nodes.add_node(num_cpus=1)
         nodes.remove_node(second, allow_graceful=False)
