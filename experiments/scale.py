@@ -41,13 +41,14 @@ from rich.console import Console
 
 from rsrl_ray import config
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.sweep import launch, trainable
+from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler
+from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.sweep.watchdog import Watchdog
-from rsrl_ray.vision.network import Conv1
+from rsrl_ray.vision.network import Conv1, Weights
 
 FOLDS = 5
 SCORES = {2: 0.1, 3: 0.24, 4: 0.42, 5: 0.17, 6: 0.07}  # shares of the photos
@@ -55,46 +56,45 @@ OPERATIONS = ("read", "write", "list", "delete")
 OBJECT_STORE = 100 << 20  # bytes a node
 
 
-class ToyLearner:
-    """A `Learner` whose weights are four numbers, and whose logits are drawn from a generator seeded by them."""
+class ToyTrainer:
+    """A `Trainer` whose weights are four numbers, and whose logits are drawn from a generator seeded by them.
+
+    After every round it notes in a file of its process how often that has used storage.
+    """
 
     device_kind = "cpu"
 
-    def __init__(self, network: Any, training: Any, warm_start: Any, start: Any, pixels: Any, labels: Any, **more: Any):
-        self._labels, self._classes = labels, more["classes"]
+    def __init__(self, task: Task, operations: dict[str, int], notes: Path) -> None:
+        self._labels, self._classes = task.photos.labels, len(task.photos.classes)
+        self._operations, self._notes = operations, notes / f"{os.getpid()}.json"
 
-    def fit(self, parent: Any, kept: np.ndarray, number: int) -> dict[str, np.ndarray]:
+    def fit(self, parent: Weights, kept: np.ndarray, number: int) -> Weights:
         """Weights that depend on parent, kept photos and number, as a real round's do."""
         seed = [zlib.crc32(kept.tobytes()), number, *(zlib.crc32(array.tobytes()) for array in parent.values())]
         return {"w": np.random.default_rng(seed).normal(size=4).astype(np.float32)}
 
-    def logits(self, weights: dict[str, np.ndarray]) -> np.ndarray:
+    def logits(self, weights: Weights) -> np.ndarray:
         """[N, C], leaning to the label."""
         generator = np.random.default_rng(zlib.crc32(weights["w"].tobytes()))
         logits = generator.normal(size=(len(self._labels), self._classes))
         logits[np.arange(len(self._labels)), self._labels] += 1.5
         return logits.astype(np.float32)
 
-    def conv1(self, weights: dict[str, np.ndarray]) -> Conv1:
+    def conv1(self, weights: Weights) -> Conv1:
         """As large as AlexNet's."""
+        self._notes.write_text(json.dumps(self._operations))
         weight = np.resize(weights["w"], (64, 3, 11, 11))
         return Conv1(weight, np.zeros(64, np.float32), (4, 4), (2, 2))
 
 
-class ToyTrial(trainable.RSRLTrial):
-    """A trial with toy rounds, which tells in its results how often it used storage."""
+def toys(notes: Path) -> Callable[[Task], Trainers]:
+    """Toy trainers, which note in this folder how often they use storage."""
 
-    def setup(self, config: dict[str, Any], task: trainable.Task | None = None) -> None:
-        """Put the toy learner into this process."""
-        self._operations = counted_storage()
-        trainable.Learner = ToyLearner
-        super().setup(config, task)
+    def of_process(task: Task) -> Trainers:
+        operations = counted_storage()
+        return lambda fold: ToyTrainer(task, operations, notes)
 
-    def step(self) -> dict[str, Any]:
-        """The round, and the operations since the last one."""
-        result = super().step() | {f"storage_{name}": self._operations[name] for name in OPERATIONS}
-        self._operations.clear()
-        return result
+    return of_process
 
 
 def counted_storage() -> dict[str, int]:
@@ -145,7 +145,6 @@ class Meter(Callback):
         self._recorder, self._process = recorder, psutil.Process()
         self._tenth = max(1, results // 10)
         self.samples: list[tuple[float, float, float, int]] = []
-        self.operations: dict[str, int] = defaultdict(int)
         self.reused = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,8 +156,6 @@ class Meter(Callback):
         memory = self._process.memory_info().rss / 2**20
         self.samples.append((time.perf_counter(), time.thread_time(), memory, queued))
         self.reused += result["reused"]
-        for name in OPERATIONS:
-            self.operations[name] += result[f"storage_{name}"]
         if len(self.samples) % self._tenth == 0:
             self._print_tenth()
 
@@ -239,17 +236,17 @@ def simulated_cluster(nodes: int, cpus: int) -> Iterator[None]:
         shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
-def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str, float]]:
+def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Meter, dict[str, float]]:
     """Run the sweep with toy rounds, measured."""
     meters: list[Meter] = []
     times: dict[str, float] = {}
     fit, close = launch._fit, Recorder.close
 
-    def measured_fit(task: Any, trials: Any, scheduler: Any, callbacks: list[Callback]) -> None:
+    def measured_fit(task: Any, trials: Any, scheduler: Any, callbacks: list[Callback], scratch: str) -> None:
         recorder = next(callback for callback in callbacks if isinstance(callback, Recorder))
         meters.append(Meter(recorder, len(trials) * experiment.rounds))
         began = time.perf_counter()
-        fit(task, trials, scheduler, [*callbacks, meters[0]])
+        fit(task, trials, scheduler, [*callbacks, meters[0]], scratch)
         times["trials_s"] = time.perf_counter() - began
 
     def measured_close(recorder: Recorder, status: str) -> tuple[int, str]:
@@ -260,7 +257,7 @@ def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str,
         finally:
             times["backlog_s"] = time.perf_counter() - began
 
-    launch._fit, launch.RSRLTrial, Recorder.close = measured_fit, ToyTrial, measured_close
+    launch._fit, Recorder.close = measured_fit, measured_close
     clock.watch(TuneController, "step", "_process_trial_result", "checkpoint", "_maybe_add_actors", "_cleanup_trials")
     clock.watch(SharingScheduler, "choose_trial_to_run", "on_trial_result")
     clock.watch(Retention, "finished")
@@ -268,7 +265,7 @@ def sweep(experiment: config.Experiment, clock: Clock) -> tuple[Meter, dict[str,
     clock.watch(Progress, "on_trial_result", "on_step_end")
     clock.watch(Watchdog, "on_step_end")
     began = time.perf_counter()
-    outcome = launch.run_sweep(experiment, Console(file=io.StringIO(), width=200))
+    outcome = launch.run_sweep(experiment, Console(file=io.StringIO(), width=200), trainers=toys(notes))
     times["all_s"] = time.perf_counter() - began
     assert not outcome.failed, outcome.failed
     assert not outcome.stopped, outcome.stopped
@@ -316,7 +313,9 @@ def main() -> None:
             mlflow=uri,
         )
         before = psutil.Process().memory_info().rss / 2**20
-        meter, times = sweep(experiment, clock)
+        notes = folder / "operations"
+        notes.mkdir()
+        meter, times = sweep(experiment, clock, notes)
         after = psutil.Process().memory_info().rss / 2**20
         results = len(meter.samples)
         print(f"{'calls of':40s} {'number':>8s} {'wall s':>8s} {'CPU s':>8s} {'CPU ms each':>12s}")
@@ -325,7 +324,9 @@ def main() -> None:
         print({name: round(value, 1) for name, value in times.items()})
         print(f"results {results}, reused {meter.reused:.0f}, threads {threading.active_count()}")
         print(f"driver MiB: {before:.0f} before, {after:.0f} after")
-        print("storage, in the trials a round:", {name: meter.operations[name] / results for name in OPERATIONS})
+        in_trials = [json.loads(file.read_text()) for file in notes.iterdir()]
+        counts = {name: sum(process.get(name, 0) for process in in_trials) for name in OPERATIONS}
+        print("storage, in the trials a round:", {name: count / results for name, count in counts.items()})
         print("storage, in the driver a round:", {name: operations[name] / results for name in OPERATIONS})
         found = rows(folder / "mlflow.db")
         print("MLflow:", found, f"{sum(found.values()) / (times['trials_s'] + times['backlog_s']):.0f} rows a second")

@@ -60,6 +60,8 @@ class Network:
 class Training:
     """One round of training: SGD on the cross-entropy of the kept photos."""
 
+    trainable: Literal["all", "classifier", "head"] = "all"
+    """all; classifier: what follows the convolutions; head: the last layer. Photos pass the rest once, for all trials."""
     epochs: Count = 5
     """Passes over the kept photos a round, 1 or more (the paper: 5)."""
     batch_size: Count = 32
@@ -252,7 +254,12 @@ def check(experiment: Experiment) -> None:
             experiment.schedule(name)
         except ValueError as error:
             wrong.append(f"schedules.{name}: {error}")
-    gpus = experiment.resources.gpus
+    training, gpus = experiment.training, experiment.resources.gpus
+    if training.trainable != "all" and training.augmentation:
+        wrong.append(
+            f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, for which every "
+            "photo passes the frozen layers once, as it is; leave it out, or take trainable: all"
+        )
     if gpus != "auto" and gpus > 1 and gpus % 1:
         wrong.append(f"resources.gpus: {gpus}; give a fraction below 1, a whole number or auto")
     if wrong:

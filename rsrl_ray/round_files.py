@@ -21,12 +21,14 @@ TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
 def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[Any]], title: str) -> None:
     """Write predictions.parquet, classes.csv, confusion.png and conv1.npz of one round.
 
-    table : see `rsrl_ray.round_table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
+    table : see `rsrl_ray.round_table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2]; empty
+    where it is frozen, and then there is no conv1.npz.
     """
     table.to_parquet(folder / PREDICTIONS, index=False)
     class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")
     confusion_picture(confusion(table, "test"), np.unique(table["score"]), title).save(folder / "confusion.png")
-    np.savez(folder / CONV1, allow_pickle=False, **conv1)
+    if conv1:
+        np.savez(folder / CONV1, allow_pickle=False, **conv1)
 
 
 def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], title: str) -> Image.Image:

@@ -68,8 +68,14 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
 
     The first fold; the first schedule that drops photos; of its rounds from 2 on the one that is chosen, see
     `rsrl_ray.core.selection.chosen_round`; and the round before it. Raises ValueError where the file does not ask for
-    a round, or it is not logged (yet).
+    a round, or it is not logged (yet), or the first convolution is frozen.
     """
+    trainable = experiment.training.trainable
+    if trainable != "all":
+        raise ValueError(
+            f"training.trainable: {trainable}: the first convolution is frozen, the same in all rounds, so there is no "
+            "change to map; sweep with trainable: all for highlight maps"
+        )
     trial = TrialKey(
         experiment.fold_numbers()[0] if question.fold is None else question.fold,
         experiment.main_schedule() if question.schedule is None else question.schedule,

@@ -169,7 +169,7 @@ def _weights(experiment: Experiment, choice: Choice, key: str | None) -> Weights
         raise ValueError(f"{what}: its run does not say where they are; `rsrl sweep` under another name logs it")
     again = f"delete {archive.where(key)} and run `rsrl sweep` on the file again, which makes that round anew"
     try:
-        weights = archive.read_weights(key)
+        weights = archive.read_network(key)
     except Damaged as damage:
         raise ValueError(f"{what} are damaged ({damage}); {again}") from damage
     if weights is None:

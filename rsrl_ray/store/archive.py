@@ -6,6 +6,7 @@ A round is two files and a manifest, written in this order; a round without a wh
                            record.safetensors     logits, kept mask, first convolution
                            manifest.json          number, times, checksums: of the other two, of the parent's weights
                            held/<holder>          who needs the weights, see `Archive.hold`
+    frozen/<digest>.safetensors                   weights that are the same in all rounds, see `Archive.write_frozen`
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
@@ -38,6 +40,7 @@ class Record:
     parent : checksum of the weights of the round before, from which it was trained; empty where it was trained from
         the starting weights, None in a round that was written before this was noted.
     weights : checksum of its own weights; empty in a record that was not read from the archive.
+    frozen : digest of the network's other weights, which were not trained; empty where all were.
     """
 
     number: int
@@ -49,6 +52,7 @@ class Record:
     seconds: float
     parent: str | None = None
     weights: str = ""
+    frozen: str = ""
 
 
 def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
@@ -109,6 +113,7 @@ class Archive:
             seconds=manifest["seconds"],
             parent=manifest.get("parent"),
             weights=manifest["checksums"]["weights"],
+            frozen=manifest.get("frozen", ""),
         )
 
     def write(self, key: str, record: Record, weights: Arrays) -> str:
@@ -122,6 +127,8 @@ class Archive:
         manifest = {"number": record.number, **times, "checksums": checksums}
         if record.parent is not None:
             manifest["parent"] = record.parent
+        if record.frozen:
+            manifest["frozen"] = record.frozen
         self._put(key, "manifest", json.dumps({**manifest, "digest": digest(manifest)}, indent=1).encode())
         return checksums["weights"]
 
@@ -129,6 +136,27 @@ class Archive:
         """The round's weights, or None where they were not kept. Raises `Damaged`."""
         manifest = self._manifest(key)
         return None if manifest is None else self._load(key, "weights", manifest)
+
+    def read_network(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """The round's weights with those that are frozen, or None where they were not kept. Raises `Damaged`."""
+        manifest, weights = self._manifest(key), self.read_weights(key)
+        if manifest is None or weights is None or not manifest.get("frozen"):
+            return weights
+        content = self._storage.read(_frozen(manifest["frozen"]))
+        if content is None:
+            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} is gone")
+        try:
+            frozen = dict(safetensors.numpy.load(content))
+        except safetensors.SafetensorError as error:
+            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} cannot be read: {error}") from error
+        if array_digest(frozen) != manifest["frozen"]:
+            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} is not what was written")
+        return frozen | weights
+
+    def write_frozen(self, frozen: str, weights: Arrays) -> None:
+        """Keep weights that no round trains, under their digest (see `array_digest`), once for all rounds."""
+        if self._storage.read(_frozen(frozen)) is None:
+            self._storage.write(_frozen(frozen), _packed(weights))
 
     def where(self, key: str) -> str:
         """The folder of the round under ``key``, in the storage."""
@@ -199,6 +227,10 @@ class Archive:
 
 def _folder(key: str) -> str:
     return f"rounds/{key[:2]}/{key}"
+
+
+def _frozen(digest: str) -> str:
+    return f"frozen/{digest}.safetensors"
 
 
 def _name(part: str) -> str:

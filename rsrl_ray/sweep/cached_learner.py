@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,22 +10,44 @@ from numpy.typing import NDArray
 from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
 from rsrl_ray.sweep.claims import Claim
 from rsrl_ray.sweep.retention import Holder
-from rsrl_ray.vision.learner import Learner
-from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.network import Conv1, Weights
 
 POLL_S = 0.25  # between two looks whether another trial has made a round
+
+
+class Trainer(Protocol):
+    """What a trial needs of a network: rounds as pure functions, with the same bits on one kind of device."""
+
+    @property
+    def device_kind(self) -> str:
+        """The kind of device that the bits hold for."""
+        ...
+
+    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+        """Train round ``number`` on the kept photos ([N]) from the weights of the round before; what is trained."""
+        ...
+
+    def logits(self, weights: Weights) -> NDArray[np.float32]:
+        """Logits [N, C] of all photos."""
+        ...
+
+    def conv1(self, weights: Weights) -> Conv1 | None:
+        """The first convolution; None where it is the same in all rounds."""
+        ...
 
 
 @dataclass(frozen=True)
 class Start:
     """What a chain of rounds starts from.
 
-    key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent.
+    key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent;
+    frozen : digest of those that are not trained, or empty.
     """
 
     key: str
     weights: Weights
     cold: bool
+    frozen: str = ""
 
 
 class CachedLearner:
@@ -39,14 +62,14 @@ class CachedLearner:
     """
 
     def __init__(
-        self, learner: Learner, archive: Archive, start: Start, maker: str, holder: Holder, claim: Claim
+        self, trainer: Trainer, archive: Archive, start: Start, maker: str, holder: Holder, claim: Claim
     ) -> None:
         """``maker`` is the trial's id, ``holder`` is it as one who needs weights."""
         self.keys = [start.key]
         self.notes: list[str] = []
         self.record: Record | None = None
         self.made = False
-        self._learner, self._archive, self._start = learner, archive, start
+        self._trainer, self._archive, self._start = trainer, archive, start
         self._maker, self._holder, self._claim = maker, holder, claim
         self._kept: list[NDArray[np.bool_]] = []
         self._weights: Weights | None = start.weights
@@ -85,17 +108,18 @@ class CachedLearner:
     def _train(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
         parent = self._parent_weights()
         began = time.monotonic()
-        weights = self._learner.fit(parent, kept, number)
-        logits = self._learner.logits(weights)
+        weights = self._trainer.fit(parent, kept, number)
+        logits, conv1 = self._trainer.logits(weights), self._trainer.conv1(weights)
         record = Record(
             number=number,
             logits=logits,
             kept=kept,
-            conv1={name: np.asarray(value) for name, value in asdict(self._learner.conv1(weights)).items()},
+            conv1={} if conv1 is None else {name: np.asarray(value) for name, value in asdict(conv1).items()},
             maker=self._maker,
             created=time.time(),
             seconds=time.monotonic() - began,
             parent=self._parent,
+            frozen=self._start.frozen,
         )
         self._hold(key)  # first: no other sweep may delete them
         self._weights = weights
@@ -137,7 +161,7 @@ class CachedLearner:
             again = f"round {done}" if number + 1 == done else f"rounds {number + 1} to {done}"
             self._note(f"{again} made again, whose weights were not kept")
         for missing in range(number + 1, done + 1):
-            weights = self._learner.fit(weights, self._kept[missing - 1], missing)
+            weights = self._trainer.fit(weights, self._kept[missing - 1], missing)
             self._verify(missing, weights)
         return weights
 
@@ -157,7 +181,7 @@ class CachedLearner:
             return
         if record is None:
             return
-        same = np.array_equal(record.logits, self._learner.logits(weights))
+        same = np.array_equal(record.logits, self._trainer.logits(weights))
         if not same or record.weights != weights_checksum(weights):
             raise ValueError(
                 f"round {number}, made again because its weights were not kept, came out with other bits than the "

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ray import tune
@@ -11,30 +11,27 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.claims import Claims
-from rsrl_ray.sweep.cluster import gpu_share, joined_cluster, quiet_ray
+from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
-from rsrl_ray.sweep.photos import describe_folds, load, pixel_source
+from rsrl_ray.sweep.prepare import complete, keeps_all, prepare
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, chain
+from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.sweep.tracked import open_tracker, sweep_id, trials_of
-from rsrl_ray.sweep.trainable import RSRLTrial, Task, start_digest
+from rsrl_ray.sweep.trainable import RSRLTrial
+from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.terminal import cell, say
 from rsrl_ray.tracking import write as tracking
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.vision.memory import trial_memory
-from rsrl_ray.vision.network import starting_weights
-
-SMALL_NETWORK = 50e6  # bytes of weights up to which `archive: {weights: auto}` keeps every round's
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,17 @@ class Outcome:
     unlogged: int
 
 
-def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, take_over: bool = False) -> Outcome:
+def run_sweep(
+    experiment: Experiment,
+    console: Console,
+    skip_bad: bool = False,
+    take_over: bool = False,
+    trainers: Callable[[Task], Trainers] = NetworkTrainers,
+) -> Outcome:
     """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
 
     skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
+    trainers : what trains in the place of networks, in each worker.
 
     A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
     checked before Ray starts. A finished round is never trained again while the archive holds it, so the same call
@@ -66,18 +70,15 @@ def run_sweep(experiment: Experiment, console: Console, skip_bad: bool = False, 
         say(console, cell(line, "yellow"))
 
     with _locked(experiment, console), joined_cluster(console) as joined:
-        task = _prepare(experiment, console, skip_bad, joined)
+        task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
         tracker, open_sweep = open_tracker(task, sweep, knobs, warn, take_over)
         chains = {key: chain(key.fold, experiment.schedule(key.schedule), experiment.rounds) for key in trials}
-        keep_all = experiment.archive.weights == "all" or (
-            experiment.archive.weights == "auto" and sum(a.nbytes for a in task.start.values()) < SMALL_NETWORK
-        )
-        retention = Retention(sweep, chains, keep_all)
+        retention = Retention(sweep, chains, keeps_all(task))
         with _killed_at_failure(tracker), quiet_ray(experiment.resources, console), _scratch() as scratch:
-            source, claims = pixel_source(task.photos) if joined else None, Claims()
-            task = replace(_with_gpu_share(task, console), source=source, claims=claims)
+            claims = Claims()
+            task = replace(complete(task, console, joined), claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
@@ -128,36 +129,6 @@ def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[T
     dropped = recorder.take_dropped()
     known = {*recorder.finished, *recorder.failed, *dropped}
     return {key: trials[key] for key in dropped} if known >= trials.keys() else {}
-
-
-def _prepare(experiment: Experiment, console: Console, skip_bad: bool, joined: bool) -> Task:
-    """Photos, folds and starting weights, checked."""
-    photos = load(experiment, console, skip_bad, joined)
-    classes = photos.classes
-    if experiment.revision.majority_classes > len(classes):
-        raise ValueError(
-            f"revision.majority_classes: {experiment.revision.majority_classes}, "
-            f"but the photos have {len(classes)} scores: {classes.tolist()}"
-        )
-    folds = experiment.folds
-    all_folds = make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed)
-    for line in describe_folds(photos, folds.count):
-        say(console, cell("note: ", "yellow"), line)
-    start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
-    if start.random_layers and experiment.network.weights != "none":
-        say(console, f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
-    chosen = [fold for fold in all_folds if fold.number in experiment.fold_numbers()]
-    return Task(experiment, photos, chosen, start.weights, start_digest(start.weights))
-
-
-def _with_gpu_share(task: Task, console: Console) -> Task:
-    """``resources: {gpus: auto}`` as a number."""
-    experiment = task.experiment
-    if experiment.resources.gpus != "auto":
-        return task
-    need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
-    resources = replace(experiment.resources, gpus=gpu_share(need, console))
-    return replace(task, experiment=replace(experiment, resources=resources))
 
 
 def _fit(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import ray
+from numpy.typing import NDArray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -62,27 +63,28 @@ def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
     return ray.remote(num_cpus=0, max_retries=0)(function)
 
 
-class PixelSource:
-    """An actor where the sweep was started, from which the other nodes copy the decoded photos."""
+class RowSource:
+    """An actor where the sweep was started, from which the other nodes copy decoded photos or features."""
 
-    def __init__(self, photos: PhotoSet) -> None:
-        self._pixels = photos.pixels()
+    def __init__(self, opened: Callable[[], NDArray[Any] | None]) -> None:
+        self._rows = opened()
 
-    def rows(self, rows: range) -> Pixels:
-        """The pixels of these rows, [K, S, S, 3]."""
-        return self._pixels[rows.start : rows.stop]
+    def rows(self, rows: range) -> NDArray[Any]:
+        """These rows, [K, ...]."""
+        assert self._rows is not None
+        return self._rows[rows.start : rows.stop]
 
 
-def pixel_source(photos: PhotoSet) -> "ActorHandle[PixelSource]":
-    """`PixelSource` on this node."""
+def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":
+    """`RowSource` on this node, of the array that ``opened`` gives."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor: Any = ray.remote(PixelSource)
-    handle: ActorHandle[PixelSource]
-    handle = actor.options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote(photos)
+    actor: Any = ray.remote(RowSource)
+    handle: ActorHandle[RowSource]
+    handle = actor.options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote(opened)
     return handle
 
 
-def pixels_here(photos: PhotoSet, source: "ActorHandle[PixelSource] | None") -> Pixels:
+def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pixels:
     """The photos' pixels from this node's file; where it is not there it is copied, or else decoded again."""
     if source is None:
         return photos.pixels()
@@ -97,13 +99,11 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
 
     joined : whether to a cluster, whose nodes then all take part.
     """
-    storage = Location(experiment.storage)
-    cache = Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
     with photo_progress(console) as report:
         photos = load_photos(
             experiment.photos,
             experiment.network.image_size,
-            cache / "photos",
+            cache_folder(Location(experiment.storage)) / "photos",
             skip_bad=skip_bad,
             progress=report,
             run=Spread() if joined else HERE,
@@ -113,6 +113,11 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
     if photos.left_out:
         say(console, cell(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "yellow"))
     return photos
+
+
+def cache_folder(storage: Location) -> Path:
+    """The folder on this machine for what can be made again: in storage, or at home where storage is a bucket."""
+    return Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
 
 
 def describe_folds(photos: PhotoSet, count: int) -> list[str]:

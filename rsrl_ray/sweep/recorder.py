@@ -20,7 +20,7 @@ from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
 from rsrl_ray.sweep.scheduler import trial_key
-from rsrl_ray.sweep.trainable import Task
+from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking import write as tracking
 

@@ -8,7 +8,7 @@ from rsrl_ray.config import digest, recipe
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.sweep.photos import folds_csv
-from rsrl_ray.sweep.trainable import Task
+from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking import write as tracking
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
 from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS

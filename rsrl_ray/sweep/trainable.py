@@ -2,43 +2,27 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
-from ray.actor import ActorHandle
 
-from rsrl_ray.config import ALWAYS, Experiment, identifying
+from rsrl_ray.config import ALWAYS, identifying
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_table import predictions, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
-from rsrl_ray.store.archive import Archive, array_digest, start_key
+from rsrl_ray.store.archive import Archive, start_key
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Start
-from rsrl_ray.sweep.claims import Attempt, Claims
-from rsrl_ray.sweep.photos import PixelSource, pixels_here
+from rsrl_ray.sweep.claims import Attempt
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
+from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.evaluation import ARITHMETIC
-from rsrl_ray.vision.learner import Learner, NotFinite, OutOfMemory
-from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.photos import PhotoSet
+from rsrl_ray.vision.on_device import OutOfMemory
 from rsrl_ray.vision.reproducible import versions
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all trials of a sweep share; Ray keeps one copy a node."""
-
-    experiment: Experiment
-    photos: PhotoSet
-    folds: list[Fold]
-    start: Weights
-    start_digest: str
-    source: "ActorHandle[PixelSource] | None" = None  # where nodes get the decoded photos, in a cluster
-    claims: Claims | None = None  # which trial makes which round now
+from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLTrial(tune.Trainable):
@@ -51,7 +35,7 @@ class RSRLTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
         """Called by Ray once an actor; ``config["trial"]`` names fold, schedule and the trial's id."""
         assert task is not None, "made by tune.with_parameters"
-        self._task = task
+        self._task, self._trainers = task, task.trainers(task)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -70,8 +54,7 @@ class RSRLTrial(tune.Trainable):
         return self._report(result).as_result()
 
     def _out_of_memory(self, error: OutOfMemory) -> str:
-        share, batch = self._task.experiment.resources.gpus, self._task.experiment.training.batch_size
-        assert share != "auto"  # the sweep has made a number of it
+        share, batch = self._task.gpu_share, self._task.experiment.training.batch_size
         larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
         ways = [larger] * (share < 1) + [smaller] * (batch > 1)
@@ -81,26 +64,18 @@ class RSRLTrial(tune.Trainable):
         experiment, trial = self._task.experiment, config["trial"]
         fold = next(fold for fold in self._task.folds if fold.number == trial["fold"])
         labels = self._task.photos.labels
-        learner = Learner(
-            experiment.network,
-            experiment.training,
-            experiment.revision.warm_start,
-            self._task.start,
-            pixels_here(self._task.photos, self._task.source),
-            labels,
-            classes=len(self._task.photos.classes),
-            seed=experiment.seed,
-            fold=fold.number,
-            device="cuda" if experiment.resources.gpus else "cpu",
-        )
+        trainer = self._trainers(fold)
         self._fold = fold
-        identity = _identity(self._task, fold, learner.device_kind)
+        identity = _identity(self._task, fold, trainer.device_kind)
         start = Start(
-            start_key(identity, labels, fold.train), self._task.start, experiment.revision.warm_start == "cold"
+            start_key(identity, labels, fold.train),
+            self._task.start,
+            experiment.revision.warm_start == "cold",
+            self._task.frozen,
         )
-        self._origin = Origin(start.key, learner.device_kind, tuple(versions()))
+        self._origin = Origin(start.key, trainer.device_kind, tuple(versions()))
         self._cached = CachedLearner(
-            learner,
+            trainer,
             Archive(experiment.storage),
             start,
             trial["id"],
@@ -176,8 +151,3 @@ def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
             "versions": versions(),
         }
     )
-
-
-def start_digest(start: Weights) -> str:
-    """Digest of the starting weights, taken once for all trials."""
-    return array_digest(start)

@@ -16,8 +16,8 @@ Progress = Callable[[str, int, int], None]
 
 Pixels = NDArray[np.uint8]
 
-PixelsOf = Callable[[range], Sequence[Pixels | str]]
-"""Rows -> the pixels of each, [S, S, 3], or why its picture is no good."""
+RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
+"""Rows -> what is made of each photo, such as its pixels [S, S, 3], or why its picture is no good."""
 
 
 class Run(Protocol):
@@ -55,20 +55,24 @@ def no_digests(count: int) -> Pixels:
     return np.zeros((count, DIGEST), dtype=np.uint8)
 
 
+def chunks(count: int, size: int = _CHUNK) -> list[range]:
+    """All rows, ``size`` at a time."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def in_threads(
-    count: int,
-    work: PixelsOf,
-    take: Callable[[int, Pixels], None],
+    parts: Sequence[range],
+    work: RowsOf,
+    take: Callable[[int, NDArray[Any]], None],
     what: str,
     progress: Progress | None,
     threads: int | None = None,
 ) -> dict[int, str]:
-    """Do ``work(rows)`` for all rows, a few at a time, in threads, and ``take(row, one)`` what comes out.
+    """Do ``work(rows)`` for all parts, in threads, and ``take(row, one)`` what comes out.
 
     Returns row -> the cause where a picture is no good.
     """
     causes: dict[int, str] = {}
-    parts = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
 
     def do(rows: range) -> None:
         for row, one in zip(rows, work(rows), strict=True):
@@ -82,7 +86,7 @@ def in_threads(
         with quiet_pillow():
             for rows, _ in zip(parts, executor.map(do, parts), strict=True):
                 if progress is not None:
-                    progress(what, rows.stop, count)
+                    progress(what, rows.stop, parts[-1].stop)
     finally:
         executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
     return causes
@@ -136,6 +140,6 @@ def _each(function: Callable[[str], Pixels], sources: Sequence[str]) -> list[Pix
     return found
 
 
-def decoder(sources: Sequence[str], image_size: int, run: Run) -> PixelsOf:
+def decoder(sources: Sequence[str], image_size: int, run: Run) -> RowsOf:
     """What decodes the photos with these absolute paths or URIs. It raises Unreadable."""
     return lambda rows: run(decode_photos, sources[rows.start : rows.stop], image_size, PIL.__version__)

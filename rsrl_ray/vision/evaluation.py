@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray.vision import network as networks
@@ -20,14 +18,14 @@ EVALUATION_BATCH = 64
 Precision = Literal["bf16", "fp32"]
 
 
-class Inputs:
+class Normaliser:
     """Photos as a network takes them."""
 
     def __init__(self, device: torch.device) -> None:
         mean, std = torch.tensor([networks.IMAGENET_MEAN, networks.IMAGENET_STD], device=device)
         self._scale, self._shift = (1 / (255 * std))[:, None, None], (mean / std)[:, None, None]
 
-    def normalise(self, photos: Tensor) -> Tensor:
+    def __call__(self, photos: Tensor) -> Tensor:
         """[B, S, S, 3] uint8 on the device as [B, 3, S, S], normalised, channels last."""
         return photos.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
 
@@ -39,12 +37,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 def evaluate(
     model: nn.Module, inputs: Iterable[Tensor], device: torch.device, precision: Precision, threads: int
-) -> list[NDArray[np.float32]]:
-    """Logits [B, C] of every batch of inputs ([B, 3, S, S], on the device), in evaluation mode.
+) -> list[Tensor]:
+    """What the model makes of every batch of inputs ([B, ...], on the device), in evaluation mode, on the device.
 
     Equal batches give equal bits. Two equal photos of one batch need not: on some CPUs a vector kernel treats the rows
     of a batch differently.
     """
     with reproducible(threads), torch.inference_mode(), autocast(device, precision):
         model.eval()
-        return [cast(NDArray[np.float32], model(photos).cpu().numpy()) for photos in inputs]
+        return [cast(Tensor, model(batch)) for batch in inputs]

@@ -26,10 +26,11 @@ AUXILIARY = ("googlenet", "inception_v3")
 
 @dataclass(frozen=True)
 class Start:
-    """What round 1 starts from; random_layers : the modules, besides the head, that start random."""
+    """What round 1 starts from; random_layers : the modules, besides the ``head``, that start random."""
 
     weights: Weights
     random_layers: tuple[str, ...]
+    head: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def starting_weights(network: config.Network, classes: int, seed: Sequence[int])
     # Whole numbers are counters and look-up tables: nothing that starts random.
     drawn = [name for name, tensor in state.items() if name not in given and tensor.is_floating_point()]
     layers = dict.fromkeys(name.rpartition(".")[0] or name for name in drawn)
-    return Start(weights_of(model), tuple(layer for layer in layers if layer != head))
+    return Start(weights_of(model), tuple(layer for layer in layers if layer != head), head)
 
 
 def new_head(model: nn.Module, seed: Sequence[int]) -> Weights:
@@ -175,13 +176,12 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Copy ``weights`` into the model (``load_state_dict`` of MNASNet refuses what does not give a version)."""
+    """Copy ``weights``, all or some, into the model (MNASNet's ``load_state_dict`` refuses what gives no version)."""
     state = model.state_dict()
-    assert state.keys() == weights.keys(), sorted(state.keys() ^ weights.keys())
     with torch.no_grad():
-        for name, tensor in state.items():
-            assert tensor.shape == weights[name].shape, name
-            tensor.copy_(torch.tensor(weights[name]))
+        for name, array in weights.items():
+            assert state[name].shape == array.shape, name
+            state[name].copy_(torch.tensor(array))
 
 
 def conv1_of(model: nn.Module, weights: Weights) -> Conv1:

@@ -14,9 +14,10 @@ from rsrl_ray.vision.checks import PhotoProblems, judge
 from rsrl_ray.vision.decoding import (
     HERE,
     Pixels,
-    PixelsOf,
     Progress,
+    RowsOf,
     Run,
+    chunks,
     decoder,
     examine_photos,
     in_threads,
@@ -82,7 +83,7 @@ class PhotoSet:
         """Each photo's index into `classes`, [N]."""
         return np.searchsorted(self.classes, self.scores).astype(np.int64)
 
-    def pixels(self, pixels_of: PixelsOf | None = None) -> Pixels:
+    def pixels(self, pixels_of: RowsOf | None = None) -> Pixels:
         """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
 
         Where the file is not on this node, or is damaged, it is made first, of ``pixels_of`` (default: the photos
@@ -93,7 +94,7 @@ class PhotoSet:
         pixels = file.open() if record is not None and record.fingerprint == self.fingerprint else None
         return pixels if pixels is not None else self._made_here(file, pixels_of)
 
-    def _made_here(self, file: PixelFile, pixels_of: PixelsOf | None) -> Pixels:
+    def _made_here(self, file: PixelFile, pixels_of: RowsOf | None) -> Pixels:
         file.write(pixels_of or decoder(self.sources, self.image_size, HERE), expected=self.fingerprint)
         pixels = file.open()
         assert pixels is not None, file
@@ -125,7 +126,7 @@ def load_photos(
     def read(rows: range) -> list[Pixels | str]:
         return run(read_digests, table.sources[rows.start : rows.stop])
 
-    causes = in_threads(len(table.images), read, digests.__setitem__, "reading", progress, run.threads)
+    causes = in_threads(chunks(len(table.images)), read, digests.__setitem__, "reading", progress, run.threads)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
     sources = [table.sources[row] for row in readable]
     everything = PixelFile.of(digests[readable], image_size, cache)
@@ -185,7 +186,7 @@ def check_photos(source: str | Path, *, progress: Progress | None = None) -> Exa
     def examine(rows: range) -> list[Pixels | str]:
         return examine_photos(table.sources[rows.start : rows.stop])
 
-    causes = in_threads(len(table.images), examine, digests.__setitem__, "decoding", progress)
+    causes = in_threads(chunks(len(table.images)), examine, digests.__setitem__, "decoding", progress)
     verdict = judge(table, digests, causes)
     images = tuple(table.images[row] for row in verdict.rows)
     return Examination(images, table.scores[verdict.rows], verdict.problems, verdict.notes)

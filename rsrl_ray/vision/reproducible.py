@@ -71,12 +71,13 @@ def reproducible(threads: int) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def device_kind(device: torch.device) -> str:
+def device_kind(device: torch.device | str) -> str:
     """The GPU's model (``cuda-NVIDIA H200``) or the CPU's vector units (``cpu-AVX512-avx512_bf16``).
 
     Then what the environment changes of the arithmetic and `reproducible` cannot set, if anything
     (``cpu-AVX2-MKL_CBWR=COMPATIBLE``).
     """
+    device = torch.device(device)
     if device.type == "cuda":
         changed = _changed(_CUDA_VARIABLES)
         library = str(torch.backends.cuda.preferred_blas_library()).rpartition(".")[2]

@@ -15,7 +15,7 @@ from torch import Tensor
 from rsrl_ray import config
 from rsrl_ray.core.revision import Membership
 from rsrl_ray.vision import network as networks
-from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Inputs, Precision, evaluate
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.picture import decode_photo, quiet_pillow
 
@@ -58,7 +58,7 @@ class Scorer:
     def __init__(self, weights: Weights, settings: Settings) -> None:
         """A network that was trained on a GPU is put on one if there is one; else its logits differ in the last bits.
 
-        Like a `Learner`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
+        Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.settings = settings
@@ -66,28 +66,29 @@ class Scorer:
         network = config.Network(settings.backbone, "none", settings.image_size)
         with torch.random.fork_rng(devices=[]):
             model = networks.build(network, len(settings.scores))
+        assert model.state_dict().keys() == weights.keys()
         networks.load_weights(model, weights)
         self._model = model.to(memory_format=torch.channels_last).to(self._device)
-        self._inputs = Inputs(self._device)
+        self._normalise = Normaliser(self._device)
         self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
 
     def judge(self, photos: Sequence[Reader]) -> Judgement:
         """Read, decode and judge photos, a batch at a time.
 
-        The same photos in the same order give the same logits, bit for bit, as those of the `Learner` on the same kind
-        of device; in other company, or in another place among them, a photo's last digits may be others.
+        The same photos in the same order give the same logits, bit for bit, as those of the `NetworkTrainer` on the
+        same kind of device; in other company, or in another place among them, a photo's last digits may be others.
         """
         logits = np.full((len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
         errors = [""] * len(photos)
 
         def inputs() -> Iterator[Tensor]:
             for pixels in _in_batches(self._decoded(photos, errors)):
-                yield self._inputs.normalise(torch.from_numpy(np.stack(pixels)).to(self._device))
+                yield self._normalise(torch.from_numpy(np.stack(pixels)).to(self._device))
 
         with self._alone, quiet_pillow():
             found = evaluate(self._model, inputs(), self._device, self.settings.precision, self.settings.threads)
         if found:
-            logits[[not error for error in errors]] = np.concatenate(found)
+            logits[[not error for error in errors]] = torch.cat(found).cpu().numpy()
         return Judgement(logits, tuple(errors))
 
     def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:
@@ -114,7 +115,7 @@ def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[P
 
 
 def _in_batches(photos: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Cut as the learner's `batches` are: a single photo left over joins the last one."""
+    """Cut as `inputs.batches` does: a single photo left over joins the last one."""
     batch: list[Pixels] = []
     for photo in photos:
         batch.append(photo)

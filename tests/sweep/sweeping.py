@@ -38,7 +38,7 @@ KNOBS: dict[str, Any] = {
     "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
     "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
 }
-ROUND_2 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"}
+ROUND_2 = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"}
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
 Write = Callable[..., Path]

@@ -12,7 +12,7 @@ from sweep.test_claims import Here
 
 from rsrl_ray.store.archive import Archive, weights_checksum
 from rsrl_ray.sweep import cached_learner
-from rsrl_ray.sweep.cached_learner import CachedLearner, Start
+from rsrl_ray.sweep.cached_learner import CachedLearner, Start, Trainer
 from rsrl_ray.sweep.claims import Attempt, Claims
 from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.vision.network import Conv1
@@ -23,10 +23,11 @@ START = {"w": np.zeros(3, np.float32)}
 
 @dataclass
 class Toy:
-    """A learner that counts what it trains. ``drift`` is what this machine's weights have, and its logits lack."""
+    """A trainer that counts what it trains. ``drift`` is what this machine's weights have, and its logits lack."""
 
     drift: float = 0.0
     trained: list[int] = field(default_factory=list)
+    device_kind: str = "cpu"
 
     def fit(self, parent: Any, kept: Any, number: int) -> dict[str, Any]:
         self.trained.append(number)
@@ -41,9 +42,9 @@ class Toy:
 
 def made(root: Path, toy: Any = None, trial: str = "one", claim: Any = None, cold: bool = False) -> CachedLearner:
     holder = Holder(f"holder-{trial}", "experiment", trial)
-    learner: Any = Toy() if toy is None else toy
+    trainer: Trainer = Toy() if toy is None else toy
     claim = claim or Attempt(None, trial, "1")
-    return CachedLearner(learner, Archive(str(root)), Start("start", START, cold), trial, holder, claim)
+    return CachedLearner(trainer, Archive(str(root)), Start("start", START, cold), trial, holder, claim)
 
 
 def learnt(learner: CachedLearner, rounds: int) -> list[bool]:

@@ -39,10 +39,11 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.round_table import next_kept, predictions, round_metrics
 from rsrl_ray.rounds import run_rounds
-from rsrl_ray.sweep import launch
+from rsrl_ray.sweep.cached_learner import Trainer
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.sweep.trainable import Task
-from rsrl_ray.vision.learner import Learner
+from rsrl_ray.sweep.prepare import prepare
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.vision.network import Weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -50,7 +51,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 FOLDS = {"count": 2, "validation": 0.2}
 ONE_FOLD = {**FOLDS, "use": [0]}
 PARALLEL = {"cpus": 1}  # two trials at a time
-AT_ROUND_3 = {"rsrl_ray.vision.learner": "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 3)"}
+AT_ROUND_3 = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 3)"}
 
 
 def of_fold_0(tables: Tables) -> Tables:
@@ -66,26 +67,16 @@ def weights(file: Path) -> set[str]:
 def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """Every trial alone, in this process: no Ray, no archive, no MLflow, nothing is shared."""
     experiment = read_experiment(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
-    task = launch._prepare(experiment, Console(quiet=True), skip_bad=False, joined=False)
+    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
     return {(fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.schedules}
 
 
 def alone(task: Task, fold: Fold, schedule: str) -> Iterator[pd.DataFrame]:
     """``predictions.parquet`` of every round."""
     experiment, photos, revision = task.experiment, task.photos, task.experiment.revision
-    learner = Learner(
-        experiment.network,
-        experiment.training,
-        revision.warm_start,
-        task.start,
-        photos.pixels(),
-        photos.labels,
-        len(photos.classes),
-        experiment.seed,
-        fold.number,
-    )
+    trainer = task.trainers(task)(fold)
     steps = experiment.schedule(schedule)
-    for done in run_rounds(Onwards(learner, task.start), photos.labels, fold, steps, experiment.rounds, revision):
+    for done in run_rounds(Onwards(trainer, task.start), photos.labels, fold, steps, experiment.rounds, revision):
         kept, returned, logits = done.kept, done.returned, done.logits
         yield predictions(photos.images, photos.scores, fold, kept, returned, logits, revision.membership)
 
@@ -94,12 +85,12 @@ def alone(task: Task, fold: Fold, schedule: str) -> Iterator[pd.DataFrame]:
 class Onwards:
     """Trains every round from the weights of the last one."""
 
-    learner: Learner
+    trainer: Trainer
     weights: Weights
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-        self.weights = self.learner.fit(self.weights, kept, number)
-        return self.learner.logits(self.weights)
+        self.weights = self.trainer.fit(self.weights, kept, number)
+        return self.trainer.logits(self.weights)
 
 
 def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
@@ -123,8 +114,8 @@ def test_a_round_that_two_schedules_turn_out_to_share_is_trained_once(experiment
     knobs: dict[str, Any] = {"schedules": {"none": {1: 0.0}, "hair": {1: 0.000001}}, "folds": ONE_FOLD}
     file = experiment_file(resources=PARALLEL, rounds=3, **knobs)
     waits = f"pause = lambda seconds: (open({str(tmp_path / 'waits')!r}, 'w').close(), time.sleep(seconds))"
-    at_round_2 = "Learner.fit = gate(Learner.fit, lambda *learn: learn[-1] == 2)"
-    gate = Gate(tmp_path, {"rsrl_ray.vision.learner": at_round_2, "rsrl_ray.sweep.cached_learner": waits})
+    at_round_2 = "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"
+    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2, "rsrl_ray.sweep.cached_learner": waits})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, lambda: len(gate.waiting()) == 2 or (gate.waiting() and (tmp_path / "waits").exists()))
     assert len(gate.waiting()) == 1

@@ -1,30 +1,77 @@
 """What a trial says when it cannot go on."""
 
-from types import SimpleNamespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from rsrl_ray import config
+from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Origin
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure
+from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainable import RSRLTrial
-from rsrl_ray.vision.learner import OutOfMemory
+from rsrl_ray.vision.network import Conv1, Weights
+from rsrl_ray.vision.on_device import OutOfMemory
+from rsrl_ray.vision.photos import PhotoSet
+from rsrl_ray.vision.reproducible import versions
 
-ORIGIN = Origin("ab", "cpu-AVX2", ("2.15.0", "0.30.0"))
+FOLD = Fold(0, np.arange(4), np.arange(4, 5), np.arange(5, 6))
 
 
-def ended_by(error: Exception, gpus: float, batch_size: int) -> dict[str, object]:
+@dataclass
+class Broken:
+    """A trainer whose rounds raise an error, from the second on where ``first`` is good."""
+
+    error: Exception
+    device_kind: str = "cpu-AVX2"
+
+    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+        raise self.error
+
+    def logits(self, weights: Weights) -> NDArray[np.float32]:
+        raise AssertionError
+
+    def conv1(self, weights: Weights) -> Conv1 | None:
+        raise AssertionError
+
+
+def trial_of(task: Task) -> RSRLTrial:
+    class Trial(RSRLTrial):
+        def setup(self, config: dict[str, Any], task_: Task | None = None) -> None:
+            super().setup(config, task)
+
+    return Trial({"trial": {"fold": 0, "schedule": "firm", "id": "one"}})
+
+
+@pytest.fixture
+def failure(tmp_path: Path) -> Callable[..., Failure]:
     """The report of a trial whose next round raises ``error``."""
 
-    def rounds():  # type: ignore[no-untyped-def]
-        raise error
-        yield
+    def of(error: Exception, gpus: float = 0.0, batch_size: int = 32) -> Failure:
+        experiment = config.Experiment(
+            name="a",
+            photos="photos.csv",
+            schedules={"firm": {1: 0.9}},
+            storage=str(tmp_path),
+            training=config.Training(batch_size=batch_size),
+            revision=config.Revision(majority_classes=1),
+            resources=config.Resources(gpus=gpus),
+        )
+        photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
+        task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda fold: Broken(error))
+        found = Failure.from_result(trial_of(task).step())
+        assert found is not None
+        assert found.origin == Origin(found.origin.start_key, "cpu-AVX2", tuple(versions()))
+        assert len(found.origin.start_key) == 32
+        return found
 
-    trial = RSRLTrial.__new__(RSRLTrial)
-    resources, training = SimpleNamespace(gpus=gpus), SimpleNamespace(batch_size=batch_size)
-    trial._task = SimpleNamespace(experiment=SimpleNamespace(resources=resources, training=training))  # type: ignore
-    trial._rounds, trial._origin = rounds(), ORIGIN
-    return trial.step()
+    return of
 
 
 @pytest.mark.parametrize(
@@ -40,13 +87,13 @@ def ended_by(error: Exception, gpus: float, batch_size: int) -> dict[str, object
         (0.75, 1, "resources.gpus 1 (a larger share of a GPU; the results stay the same)"),
     ],
 )
-def test_a_full_gpu_says_what_to_change(gpus: float, batch_size: int, ways: str) -> None:
+def test_a_full_gpu_says_what_to_change(
+    failure: Callable[..., Failure], gpus: float, batch_size: int, ways: str
+) -> None:
     error = OutOfMemory("CUDA out of memory. Tried to allocate 2 GiB.")
     said = f"the GPU's memory is full (CUDA out of memory. Tried to allocate 2 GiB.); try {ways}"
-    assert Failure.from_result(ended_by(error, gpus, batch_size)) == Failure(said, ORIGIN)
+    assert failure(error, gpus, batch_size).reason == said
 
 
-def test_storage_that_refuses_ends_the_trial_with_its_words() -> None:
-    ended = ended_by(StorageError("storage: cannot write"), 0, 1)
-    assert Failure.from_result(ended) == Failure("storage: cannot write", ORIGIN)
-    assert ended["done"]
+def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..., Failure]) -> None:
+    assert failure(StorageError("storage: cannot write")).reason == "storage: cannot write"

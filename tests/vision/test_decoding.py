@@ -8,7 +8,16 @@ import PIL
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.decoding import HERE, decode_photos, decoder, digest, examine_photos, in_threads, read_digests
+from rsrl_ray.vision.decoding import (
+    HERE,
+    chunks,
+    decode_photos,
+    decoder,
+    digest,
+    examine_photos,
+    in_threads,
+    read_digests,
+)
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def test_threads_take_what_is_good_and_tell_their_progress():
     def work(rows):
         return ["odd" if row % 2 else np.full(1, row) for row in rows]
 
-    causes = in_threads(70, work, taken.__setitem__, "reading", lambda *what: told.append(what))
+    causes = in_threads(chunks(70), work, taken.__setitem__, "reading", lambda *what: told.append(what))
     assert causes == dict.fromkeys(range(1, 70, 2), "odd")
     assert taken == {row: np.full(1, row) for row in range(0, 70, 2)}
     assert told == [("reading", 32, 70), ("reading", 64, 70), ("reading", 70, 70)]
@@ -63,10 +72,10 @@ def test_as_many_threads_as_are_asked_for():
         both.wait()
         return [""] * len(rows)
 
-    in_threads(4 * 32, work, None, "reading", None, threads=2)
+    in_threads(chunks(4 * 32), work, None, "reading", None, threads=2)
     both = threading.Barrier(2, timeout=0.2)
     with pytest.raises(threading.BrokenBarrierError):
-        in_threads(4 * 32, work, None, "reading", None, threads=1)
+        in_threads(chunks(4 * 32), work, None, "reading", None, threads=1)
 
 
 def test_an_interrupt_does_not_wait_for_what_is_queued():
@@ -81,5 +90,5 @@ def test_an_interrupt_does_not_wait_for_what_is_queued():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        in_threads(20_000, work, None, "reading", interrupt)
+        in_threads(chunks(20_000), work, None, "reading", interrupt)
     assert len(done) < 10_000

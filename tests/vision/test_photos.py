@@ -1,5 +1,6 @@
 """From a table of real picture files to pixels: checked together, decoded once, left out on request."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -128,8 +129,7 @@ def test_on_another_node_the_photos_are_decoded_there(tmp_path, rows):
     (tmp_path / "cache").rmdir()
     there = pickle.loads(pickle.dumps(found))
     assert levels(there) == [10, 20, 30, 40, 50, 60]
-    record = there.pixels_path.with_suffix(".json")
-    record.write_text(record.read_text().replace(there.fingerprint, "1234"))
+    there = dataclasses.replace(there, fingerprint="1234")
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
         there.pixels()
     there.pixels_path.unlink()

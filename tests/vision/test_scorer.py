@@ -10,10 +10,11 @@ from PIL import Image
 
 from rsrl_ray import config
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Precision
-from rsrl_ray.vision.learner import Learner
 from rsrl_ray.vision.network import Weights, starting_weights
+from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.picture import decode_photo
 from rsrl_ray.vision.scorer import Scorer, Settings
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 SIZE = 32
 COUNT = 150  # two evaluation batches and a part of one
@@ -54,7 +55,8 @@ def judged(request: pytest.FixtureRequest, weights: Weights, photos: list[bytes]
 def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[bytes]) -> np.ndarray:
     pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
     labels = np.arange(len(photos), dtype=np.int64) % 3
-    learner = Learner(NETWORK, config.Training(precision=precision), "all", weights, pixels, labels, 3, 0, 0)
+    network = NetworkOnDevice(NETWORK, config.Training(precision=precision), 3, lambda: pixels)
+    learner = NetworkTrainer(Lesson(labels, weights, "all", 0, 0), network)
     return learner.logits(weights)
 
 

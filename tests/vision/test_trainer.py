@@ -8,11 +8,13 @@ from numpy.testing import assert_array_equal
 from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
-from rsrl_ray.vision import learner as module
+from rsrl_ray.vision import trainer as module
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
-from rsrl_ray.vision.learner import Learner, NotFinite, OutOfMemory, batches, windows
+from rsrl_ray.vision.inputs import batches, windows
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
+from rsrl_ray.vision.on_device import NetworkOnDevice, OutOfMemory
 from rsrl_ray.vision.reproducible import reproducible
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
 SIZE = 32
 COUNT = 70  # more than one evaluation batch, and a part of one
@@ -44,8 +46,13 @@ EVEN = np.arange(COUNT) % 2 == 0
 
 def learner(training=None, warm_start="all", photos=PHOTOS, seed=0, fold=0, network=None, start=START):
     training = training or config.Training(epochs=1)
-    network = network or small()
-    return Learner(network, training, warm_start, start, photos, LABELS, 3, seed, fold)
+    return NetworkTrainer(
+        Lesson(LABELS, start, warm_start, seed, fold), on_device(network or small(), training, photos)
+    )
+
+
+def on_device(network, training, photos, device="cpu"):
+    return NetworkOnDevice(network, training, 3, lambda: photos, device)
 
 
 def same(one, other):
@@ -62,9 +69,9 @@ def test_small_learns_from_few_photos(precision, seed):
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights
     training = config.Training(epochs=5, precision=precision)
-    trained = Learner(small(64), training, "all", start, photos[:240], labels[:240], 3, 0, 0)
+    trained = NetworkTrainer(Lesson(labels[:240], start, "all", 0, 0), on_device(small(64), training, photos[:240]))
     weights = trained.fit(start, np.ones(240, dtype=bool), 1)
-    judge = Learner(small(64), training, "all", start, photos[240:], labels[240:], 3, 0, 0)
+    judge = NetworkTrainer(Lesson(labels[240:], start, "all", 0, 0), on_device(small(64), training, photos[240:]))
     assert (judge.logits(weights).argmax(1) == labels[240:]).mean() > 0.9
     assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
 
@@ -176,7 +183,7 @@ def test_two_steps_are_sgd_on_the_normalised_photos():
     # a batch of all photos has but one order; no batch normalisation, which makes a thousand of a last digit
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
     one, model = learner(training), build(small(), 3).train()
-    for layer in [*one._model.modules(), *model.modules()]:
+    for layer in [*one._network.model.modules(), *model.modules()]:
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0.0
     weights = one.fit(START, EVEN, 1)
@@ -239,7 +246,7 @@ def test_batch_normalisation_never_sees_a_batch_of_one():
     one = learner(config.Training(epochs=1, batch_size=4), network=network, start=start)
     assert one.fit(start, nine, 1)["features.0.1.num_batches_tracked"] == 2
     with pytest.raises(ValueError, match=re.escape("training.batch_size: 1 is too few for mobilenet_v3_small")):
-        learner(config.Training(batch_size=1), network=network, start=start)
+        learner(config.Training(batch_size=1), network=network, start=start).fit(start, nine, 1)
     learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout does not mind
 
 
@@ -312,7 +319,7 @@ def test_version_1_of_the_arithmetic():
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
-    one = Learner(small(), training, "all", START, photos, labels, 3, seed=1, fold=2)
+    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2), on_device(small(), training, photos))
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
 
@@ -366,7 +373,8 @@ def test_a_gpu_gives_the_same_bits_again(backbone):
     photos, labels = stripes(COUNT, 96)
     start = starting_weights(network, 3, [0]).weights
     training = config.Training(epochs=2, augmentation=["crop", "flip"])
-    one, other = (Learner(network, training, "all", start, photos, labels, 3, 0, 0, "cuda") for _ in range(2))
+    lesson = Lesson(labels, start, "all", 0, 0)
+    one, other = (NetworkTrainer(lesson, on_device(network, training, photos, "cuda")) for _ in range(2))
     weights = one.fit(start, EVEN, 1)
     one.fit(weights, EVEN, 2)
     assert same(one.fit(start, EVEN, 1), weights)

@@ -1,0 +1,60 @@
+"""What all trials of a sweep share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ray.actor import ActorHandle
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.folds import Fold
+from rsrl_ray.sweep.cached_learner import Trainer
+from rsrl_ray.sweep.claims import Claims
+from rsrl_ray.sweep.photos import RowSource
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.photos import PhotoSet
+
+Trainers = Callable[[Fold], Trainer]
+"""The trainers of one process, which trains one trial after the other; made of the task."""
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """From where nodes copy the file of features with this ``name``, which tells the kind of device."""
+
+    name: str
+    rows: "ActorHandle[RowSource]"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a sweep share; Ray keeps one copy a node.
+
+    trainers : makes a process's `Trainers`. frozen : digest of the weights that are not trained, or empty.
+    trained_bytes : of the weights of a round.
+    source, features : where nodes get the decoded photos and the features, in a cluster.
+    claims : which trial makes which round now.
+    """
+
+    experiment: Experiment
+    photos: PhotoSet
+    folds: list[Fold]
+    start: Weights
+    start_digest: str
+    trainers: "Callable[[Task], Trainers]"
+    frozen: str = ""
+    trained_bytes: int = 0
+    source: "ActorHandle[RowSource] | None" = None
+    features: FeatureSource | None = None
+    claims: Claims | None = None
+
+    @property
+    def device(self) -> str:
+        """What trials train on: ``cpu`` or ``cuda``."""
+        return "cuda" if self.experiment.resources.gpus else "cpu"
+
+    @property
+    def gpu_share(self) -> float:
+        """Of one GPU that a trial has, 0 to 1."""
+        gpus = self.experiment.resources.gpus
+        assert gpus != "auto"  # the sweep has made a number of it
+        return min(1.0, gpus)

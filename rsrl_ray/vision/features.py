@@ -1,0 +1,116 @@
+"""What the frozen part of a network makes of every photo: made once, kept in a file beside the decoded photos."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rsrl_ray import config
+from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.decoding import Pixels
+from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH, Normaliser, evaluate
+from rsrl_ray.vision.frozen import cut
+from rsrl_ray.vision.inputs import batches, stored
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.on_device import memory_errors
+from rsrl_ray.vision.reproducible import device_kind, versions
+from rsrl_ray.vision.row_file import RowFile
+
+_FORMAT = 1  # part of every key: count up when the same photos and weights are to give another file
+
+
+class FeatureMaker:
+    """The frozen part of a network, on its device."""
+
+    def __init__(
+        self, network: config.Network, training: config.Training, classes: int, start: Weights, device: str
+    ) -> None:
+        """``start`` is what a sweep starts from, of the whole network.
+
+        Raises
+        ------
+        OutOfMemory
+            Where the GPU's memory is full; likewise `features`.
+        """
+        assert training.trainable != "all"
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self._training, self._device = training, torch.device(device)
+        with torch.random.fork_rng(devices=[]), memory_errors():
+            model = networks.build(network, classes)
+            networks.load_weights(model, start)
+            model = cut(model.to(memory_format=torch.channels_last), training.trainable).frozen
+            self._model, self._normalise = model.to(self._device), Normaliser(self._device)
+
+    @property
+    def kind(self) -> str:
+        """The kind of device that the bits of the features hold for."""
+        return device_kind(self._device)
+
+    def features(self, pixels: Pixels) -> NDArray[Any]:
+        """Of photos [K, S, S, 3], as `stored` has them; batches begin every 64 photos, as they do where one judges."""
+        device, training = self._device, self._training
+        inputs = (
+            self._normalise(torch.from_numpy(np.asarray(pixels[rows])).to(device))
+            for rows in batches(np.arange(len(pixels)), EVALUATION_BATCH)
+        )
+        with memory_errors():
+            found = evaluate(self._model, inputs, device, training.precision, training.threads)
+            return np.concatenate([stored(features) for features in found])
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Where the features of one set of photos lie on a node, one file for each kind of device.
+
+    photos : fingerprint of the decoded photos; frozen : digest of the frozen weights; count : N.
+    """
+
+    cache: Path
+    photos: str
+    frozen: str
+    count: int
+    network: config.Network
+    training: config.Training
+    device: str
+
+    def find(self, kind: str | None) -> RowFile | None:
+        """The whole file for this kind of device (None: any), every byte of which is read to see that it is whole."""
+        for path in sorted(self.cache.glob(f"{self._key}-{'*' if kind is None else _short(kind)}.npy")):
+            try:
+                record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+                file = self._file(path, tuple(record["shape"]), str(record["dtype"]))
+                if file.verified() is not None:
+                    return file
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    def file(self, kind: str, like: NDArray[Any]) -> RowFile:
+        """The file for this kind of device, there or not, of rows like those of ``like`` [K, ...]."""
+        return self._file(self.cache / f"{self._key}-{_short(kind)}.npy", like.shape[1:], like.dtype.str)
+
+    def _file(self, path: Path, shape: tuple[int, ...], dtype: str) -> RowFile:
+        return RowFile(path, self.count, shape, dtype, "features", "features of")
+
+    @property
+    def _key(self) -> str:
+        network, training = self.network, self.training
+        of_network = [network.backbone, network.image_size, training.trainable, training.precision, training.threads]
+        computed = [self.device, ARITHMETIC, EVALUATION_BATCH, versions(), _FORMAT]
+        return config.digest([self.photos, self.frozen, self.count, of_network, computed])
+
+
+def parts(count: int, groups: int) -> list[range]:
+    """All rows in about so many groups of whole batches."""
+    cuts = [int(batch[0]) for batch in batches(np.arange(count), EVALUATION_BATCH)]
+    starts = cuts[:: -(-len(cuts) // max(1, groups))]
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _short(kind: str) -> str:
+    return config.digest(kind)[:8]

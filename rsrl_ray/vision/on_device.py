@@ -1,0 +1,132 @@
+"""The part of a network that is trained, on its device, beside the rows that it learns from."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rsrl_ray import config
+from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.frozen import cut
+from rsrl_ray.vision.inputs import Features, Inputs, Photos, rows_on
+from rsrl_ray.vision.memory import gpu_memory, trial_memory
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.reproducible import device_kind
+
+# How CUDA and its libraries say that memory is full, where PyTorch's own allocator is not the one that was asked.
+_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED")
+
+
+class OutOfMemory(RuntimeError):
+    """The GPU's memory is full; the first line of what PyTorch says of it."""
+
+
+class NetworkOnDevice:
+    """A network, or its part that is trained, and the photos or features that are its inputs.
+
+    Both are made when they are first needed, and then serve all trials that a process trains one after the other: no
+    trial has to find room beside what the one before it has left.
+    """
+
+    def __init__(
+        self,
+        network: config.Network,
+        training: config.Training,
+        classes: int,
+        rows: Callable[[], NDArray[Any]],
+        device: str = "cpu",
+        share: float = 1.0,
+    ) -> None:
+        """Nothing is made yet, but the environment variable CUBLAS_WORKSPACE_CONFIG, which CUDA reads on its first use.
+
+        rows : gives the photos [N, S, S, 3], uint8, RGB, or where a part of the network is frozen its features; they
+        are read a batch at a time, so they may be memory-mapped. share : of the GPU's memory that all may take, 0 to 1.
+        """
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self.device, self.training = torch.device(device), training
+        self._network, self._classes, self._rows, self._share = network, classes, rows, share
+        self._holds: Weights | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of device that the bits of a round hold for."""
+        return device_kind(self.device)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """What is trained, with the layers' names of the whole network.
+
+        Raises
+        ------
+        ValueError
+            Where batch normalisation would have to normalise a batch of one photo.
+        """
+        training, network = self.training, self._network
+        with torch.random.fork_rng(devices=[]):
+            model = networks.build(network, self._classes)
+        if training.trainable != "all":
+            model = cut(model, training.trainable).trained
+        if training.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            raise ValueError(
+                f"training.batch_size: 1 is too few for {network.backbone}, which normalises over a batch; "
+                "give 2 or more"
+            )
+        return model.to(memory_format=torch.channels_last).to(self.device)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The rows as the model takes them."""
+        array, size = self._rows(), self._network.image_size
+        rows = rows_on(self.device, array, self._room())
+        if self.training.trainable != "all":
+            return Features(rows)
+        assert array.shape[1:] == (size, size, 3), array.shape
+        return Photos(rows, self.training.augmentation, self.device)
+
+    def _room(self) -> int:
+        """Bytes of the GPU's memory that the rows may take."""
+        if self.device.type == "cpu":
+            return 0
+        return int(self._share * gpu_memory()) - trial_memory(self._network, self.training, self._classes)
+
+    def load(self, weights: Weights) -> None:
+        """Put weights into the model, unless they are there; those of a whole network will do for a part of it."""
+        if self._holds is not weights:
+            self._holds = None
+            own = self.model.state_dict()
+            networks.load_weights(self.model, {name: weights[name] for name in own})
+            self._holds = weights
+
+    def change(self) -> nn.Module:
+        """The model, to be changed: from now on it holds nothing known."""
+        self._holds = None
+        return self.model
+
+    def weights(self) -> Weights | None:
+        """A copy of the model's weights, which it now holds; None where one is no finite number."""
+        state = self.model.state_dict().values()
+        if not bool(torch.stack([tensor.isfinite().all() for tensor in state]).all()):
+            return None
+        self._holds = networks.weights_of(self.model)
+        return self._holds
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Every way in which PyTorch and CUDA say that a GPU's memory is full as one error of ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, OutOfMemory) or not is_full(error):
+            raise
+        raise OutOfMemory(str(error).splitlines()[0]) from error
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Whether the error says that a GPU's memory is full."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _FULL)

@@ -1,0 +1,190 @@
+"""A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from rsrl_ray.store.files import write_whole
+from rsrl_ray.store.locks import locked
+from rsrl_ray.vision.decoding import DIGEST, Progress, RowsOf, Unreadable, chunks, digest, in_threads, no_digests
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How it went: the fingerprint of the rows, and row -> cause where a picture is no good."""
+
+    fingerprint: str
+    causes: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """``<name>.npy``, [count, *shape] of ``dtype``, beside ``<name>.json``, its `Record`.
+
+    what : is in it, in words. making : what is done with the photos for it, in words.
+    """
+
+    path: Path
+    count: int
+    shape: tuple[int, ...]
+    dtype: str
+    what: str
+    making: str
+
+    def record(self) -> Record | None:
+        """How it went; None where it has not been done or its record is damaged."""
+        try:
+            content = json.loads(self._json.read_text("utf-8"))
+            causes = {int(row): str(cause) for row, cause in content["problems"].items()}
+            return Record(str(content["fingerprint"]), causes)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def open(self) -> Array | None:
+        """The rows, a read-only memory map; None where they are not there, cut short or misshapen."""
+        header = self._header()
+        try:
+            with open(self.path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if file.read(len(header)) != header or size != len(header) + self._size:
+                    return None
+                return np.memmap(file, dtype=self.dtype, mode="r", offset=len(header), shape=self._whole)
+        except OSError:
+            return None
+
+    def write(
+        self,
+        rows_of: RowsOf,
+        progress: Progress | None = None,
+        expected: str | None = None,
+        threads: int | None = None,
+        parts: Sequence[range] | None = None,
+    ) -> Record:
+        """Make the file, unless another process has just made it.
+
+        rows_of : called in ``threads``, for each of ``parts``; where a picture is no good its row stays black.
+        expected : the fingerprint that must come out. Raises ValueError where it does not, where a picture
+        cannot be read and where the disk is full.
+        """
+        try:
+            with _alone(self.path) as part:
+                record = self.record()
+                if record is None or self.verified() is None:
+                    record = self._fill(part, rows_of, progress, threads, parts)
+                    _refuse_unexpected(record, expected)
+                    os.replace(part, self.path)
+                    self._write_record(record)
+        except Unreadable as error:
+            raise ValueError(
+                f"{error}; every machine of a sweep reads the photos, under the same paths or from a bucket"
+            ) from error
+        except OSError as error:
+            cause = error.strerror or error
+            raise ValueError(f"the {self.what} cannot be kept in {self.path.parent} ({cause})") from error
+        _refuse_unexpected(record, expected)
+        return record
+
+    def verified(self) -> Array | None:
+        """As `open`, but None too where the rows are not those that the record tells of; reads all of them."""
+        rows, record = self.open(), self.record()
+        if rows is None or record is None:
+            return None
+        digests = no_digests(self.count)
+        for row, content in enumerate(rows):
+            digests[row] = digest(_bytes(content))
+        return rows if self._fingerprint(digests) == record.fingerprint else None
+
+    def _fill(
+        self,
+        part: Path,
+        rows_of: RowsOf,
+        progress: Progress | None,
+        threads: int | None,
+        parts: Sequence[range] | None,
+    ) -> Record:
+        free = shutil.disk_usage(part.parent).free
+        if free < self._size:  # a full disk would kill the process in the middle of a memory map
+            raise ValueError(
+                f"the {self.what} need {self._size / 1e9:.1f} GB in {part.parent}, "
+                f"where {free / 1e9:.1f} GB are free; make room, or take a smaller image_size"
+            )
+        out = npy.open_memmap(part, mode="w+", dtype=self.dtype, shape=self._whole)
+        digests = no_digests(self.count)
+
+        def take(row: int, content: Array) -> None:
+            out[row] = content
+            digests[row] = digest(_bytes(out[row]))
+
+        causes = in_threads(parts or chunks(self.count), rows_of, take, self.making, progress, threads)
+        out.flush()
+        return Record(self._fingerprint(digests), causes)
+
+    def _fingerprint(self, digests: Array) -> str:
+        fingerprint = hashlib.blake2b(f"{self.shape[0]} ".encode(), digest_size=DIGEST)
+        fingerprint.update(digests.tobytes())
+        return fingerprint.hexdigest()
+
+    def _write_record(self, record: Record) -> None:
+        made = {"fingerprint": record.fingerprint, "problems": record.causes}
+        content = made | {"shape": self.shape, "dtype": self.dtype}
+        write_whole(self._json, json.dumps(content))
+
+    def _header(self) -> bytes:
+        header = io.BytesIO()
+        described = {"descr": self.dtype, "fortran_order": False, "shape": self._whole}
+        npy.write_array_header_1_0(header, described)
+        return header.getvalue()
+
+    @property
+    def _json(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def _whole(self) -> tuple[int, ...]:
+        return (self.count, *self.shape)
+
+    @property
+    def _size(self) -> int:
+        return math.prod(self._whole) * np.dtype(self.dtype).itemsize
+
+
+def _bytes(row: Array) -> memoryview:
+    return np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
+
+
+def _refuse_unexpected(record: Record, expected: str | None) -> None:
+    if expected is not None and record.fingerprint != expected:
+        raise ValueError(
+            "the photos come out with other pixels on this machine: the pictures were changed since, or "
+            f"Pillow differs (here {PIL.__version__})"
+        )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Let one process at a time make ``path``; gives the name to write to before the file is moved there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock"), wait=True) as unlocked:
+        # Some network file systems have no locks: all decode then, each to a file of its own.
+        part = path.with_suffix(".part" if unlocked is None else f".{uuid.uuid4().hex}.part")
+        part.unlink(missing_ok=True)  # left by a process that was killed
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
