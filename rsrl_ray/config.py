@@ -61,7 +61,7 @@ class Training:
     """One round of training: SGD on the cross-entropy of the kept photos."""
 
     trainable: Literal["all", "classifier", "head"] = "all"
-    """all; classifier: what follows the convolutions; head: the last layer. Photos pass the rest once, for all trials."""
+    """all; classifier: what follows the convolutions; head: the last layer. Photos pass the others once, for all."""
     epochs: Count = 5
     """Passes over the kept photos a round, 1 or more (the paper: 5)."""
     batch_size: Count = 32

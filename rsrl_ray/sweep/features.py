@@ -27,9 +27,8 @@ OTHERS_S = 60.0  # how long the first worker waits for the others
 class FeatureWorker:
     """An actor with the resources of a trial, which passes photos through the frozen layers."""
 
-    def __init__(self, task: "list[ray.ObjectRef[Task]]") -> None:
-        """``task`` in a list: of what lies in the object store by itself Ray warns that a restart may find it gone."""
-        self._task: Task = ray.get(task[0])
+    def __init__(self, task: Task) -> None:
+        self._task = task
 
     @cached_property
     def _maker(self) -> FeatureMaker:
@@ -55,30 +54,35 @@ class _Workers:
         experiment, shared = task.experiment, ray.put(task)
         actor: Any = ray.remote(FeatureWorker)
         wanted = {"num_cpus": experiment.resources.cpus, "num_gpus": float(experiment.resources.gpus)}
-        options = actor.options(**wanted, scheduling_strategy="SPREAD", max_restarts=2, max_task_retries=2)
-        self._all = [options.remote([shared]) for _ in range(_room(wanted["num_cpus"], wanted["num_gpus"]))]
+        options = actor.options(**wanted, scheduling_strategy="SPREAD")
+        self._all = [options.remote(shared) for _ in range(_room(wanted["num_cpus"], wanted["num_gpus"]))]
         kinds = {worker.kind.remote(): worker for worker in self._all}
         [first], _ = ray.wait(list(kinds))
         ready, _ = ray.wait(list(kinds), num_returns=len(kinds), timeout=OTHERS_S)
         self.kind: str = ray.get(first)
         self._free = queue.SimpleQueue[Any]()
         mine = [kinds[one] for one in ready if ray.get(one) == self.kind]
-        self.count = len(mine)
+        self.count, self._dead = len(mine), 0
         for worker in mine:
             self._free.put(worker)
 
     def features(self, rows: range) -> NDArray[Any]:
         """See `FeatureWorker.features`."""
         worker = self._free.get()
+        if worker is None:
+            self._free.put(None)  # for the next one that waits
+            raise ValueError("all workers that passed photos through the frozen layers have died; try again")
         try:
             found: NDArray[Any] = ray.get(worker.features.remote(rows))
+        except RayActorError:  # its node is gone, or its process: the others do its part
+            self._dead += 1
+            if self._dead == self.count:
+                self._free.put(None)
+            return self.features(rows)
         except RayTaskError as error:
-            raise error.cause from error
-        except RayActorError as error:
-            cause = str(error).splitlines()[0]
-            raise ValueError(f"a worker that passes photos through the frozen layers has died: {cause}") from error
-        finally:
             self._free.put(worker)
+            raise error.cause from None
+        self._free.put(worker)
         return found
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ def _made_by_all(task: Task, files: FeatureFiles, console: Console) -> RowFile:
     groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
     try:
         with photo_progress(console) as progress:
-            file = files.file(workers.kind, workers.features(groups[0]))
+            file = files.file(workers.kind, workers.features(range(1)))
             file.write(lambda rows: list(workers.features(rows)), progress, None, workers.count, groups)
     except OutOfMemory as error:
         raise ValueError(f"the GPU's memory is full ({error}); try a larger share of it by resources.gpus") from error

@@ -55,9 +55,9 @@ def no_digests(count: int) -> Pixels:
     return np.zeros((count, DIGEST), dtype=np.uint8)
 
 
-def chunks(count: int, size: int = _CHUNK) -> list[range]:
-    """All rows, ``size`` at a time."""
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+def chunks(count: int) -> list[range]:
+    """All rows, a few at a time."""
+    return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
 
 
 def in_threads(

@@ -133,7 +133,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
 def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, tmp_path: Path) -> None:
     photos = load_photos(photos_csv, 8, tmp_path)
     before = photos.pixels().copy()
-    source = shared_photos.pixel_source(photos)
+    source = shared_photos.row_source(photos.pixels)
     assert np.array_equal(ray.get(source.rows.remote(range(3, 9))), before[3:9])
     ray.kill(source)
     photos.pixels_path.unlink()

@@ -18,11 +18,13 @@ from rsrl_ray.config import recipe
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
-from rsrl_ray.sweep import launch, tracked
+from rsrl_ray.sweep import tracked
 from rsrl_ray.sweep.cluster import IN_ORDER, lost_nodes
+from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.retention import Retention
+from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking.find import find_results
 
@@ -86,7 +88,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     """The writer is held up while ten rounds come in, the trial crashes, replays them and goes on."""
     file = experiment_file(folds={"count": 2, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
     experiment, console = read_experiment(file, []), Console(file=io.StringIO())
-    task = launch._prepare(experiment, console, skip_bad=False, joined=False)
+    task = prepare(experiment, console, False, False, NetworkTrainers)
     trials = tracked.trials_of(task)
     tracker, open_sweep = tracked.open_tracker(task, "sweep", recipe(experiment), print)
     logged: list[list[int]] = []

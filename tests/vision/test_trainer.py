@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
+from rsrl_ray.vision import on_device as on_device_module
 from rsrl_ray.vision import trainer as module
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
 from rsrl_ray.vision.inputs import batches, windows
@@ -324,15 +325,64 @@ def test_version_1_of_the_arithmetic():
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
 
 
-def test_a_full_gpu_is_an_error_of_ours(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ...\nGPU 0 has"), "CUDA out of memory. Tried ..."),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "CUDA error: CUBLAS",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might"), "CUDA error: out of memory"),
+    ],
+)
+@pytest.mark.parametrize("where", ["cross_entropy", "evaluate", "build"])
+def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
     def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ...")
+        raise error
 
-    monkeypatch.setattr(module, "cross_entropy", full)
-    monkeypatch.setattr(module, "evaluate", full)
-    for compute in (lambda: learner().fit(START, EVEN, 1), lambda: learner().logits(START)):
-        with pytest.raises(OutOfMemory, match=r"^CUDA out of memory\. Tried to allocate 2 GiB\.$"):
-            compute()
+    monkeypatch.setattr(on_device_module.networks if where == "build" else module, where, full)
+    with pytest.raises(OutOfMemory, match="^" + re.escape(said)) as caught:
+        learner().logits(START) if where == "evaluate" else learner().fit(START, EVEN, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_error_stays_what_it_is(monkeypatch):
+    def wrong(*arguments):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(module, "cross_entropy", wrong)
+    with pytest.raises(RuntimeError, match="illegal memory access") as caught:
+        learner().fit(START, EVEN, 1)
+    assert caught.type is RuntimeError
+
+
+def test_weights_stay_where_they_are_from_round_to_round(monkeypatch):
+    loaded = []
+
+    def spy(model, weights, load=load_weights):
+        loaded.append(len(weights))
+        load(model, weights)
+
+    monkeypatch.setattr(on_device_module.networks, "load_weights", spy)
+    one = learner()
+    weights = one.fit(START, EVEN, 1)
+    logits = one.logits(weights)
+    again = one.fit(weights, EVEN, 2)
+    assert_array_equal(one.logits(again), learner().logits(again))
+    assert loaded == [len(START), len(START)]  # the second is the other learner's
+    assert_array_equal(one.logits(weights), logits)
+    assert same(one.fit(START, EVEN, 1), weights)
+
+
+def test_trials_of_one_process_share_a_network():
+    shared = on_device(small(), config.Training(epochs=1), PHOTOS)
+    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold), shared) for fold in (0, 1))
+    first = one.fit(START, EVEN, 1)
+    assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
+    assert_array_equal(one.logits(first), learner().logits(first))
+    assert same(one.fit(START, EVEN, 1), first)
 
 
 def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):

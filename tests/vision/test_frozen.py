@@ -1,0 +1,150 @@
+"""A network cut in two is the same network, bit for bit, and only its last part is trained."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from torch.nn.functional import softmax
+from vision.test_trainer import COUNT, EVEN, LABELS, PHOTOS, SIZE, START, same, small
+
+from rsrl_ray import config
+from rsrl_ray.vision.features import FeatureMaker
+from rsrl_ray.vision.frozen import cut, frozen_weights
+from rsrl_ray.vision.network import build, load_weights, starting_weights
+from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+
+HEAD = ["classifier.6.weight", "classifier.6.bias"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "trainable", "names", "shape"),
+    [
+        ("small", 64, "classifier", ["classifier.1", "classifier.4", "classifier.6"], (234,)),
+        ("small", 64, "head", ["classifier.6"], (400,)),
+        ("alexnet", 96, "classifier", ["classifier.1", "classifier.4", "classifier.6"], (9216,)),
+        ("squeezenet1_1", 64, "classifier", ["classifier.1"], (512, 3, 3)),
+        ("squeezenet1_1", 64, "head", ["classifier.1"], (512, 3, 3)),
+        ("resnet18", 64, "classifier", ["fc"], (512,)),
+        ("mobilenet_v3_small", 64, "classifier", ["classifier.0", "classifier.3"], (576,)),
+        ("mobilenet_v3_small", 64, "head", ["classifier.3"], (1024,)),
+        pytest.param(
+            "convnext_tiny", 64, "classifier", ["classifier.0", "classifier.2"], (768, 1, 1), marks=pytest.mark.slow
+        ),
+        pytest.param("vit_b_16", 224, "head", ["heads.head"], (768,), marks=pytest.mark.slow),
+        pytest.param("swin_t", 64, "head", ["head"], (768,), marks=pytest.mark.slow),
+    ],
+)
+def test_the_two_parts_are_the_network(backbone, size, trainable, names, shape):
+    model = build(config.Network(backbone, "none", size), 5).eval()
+    parts = cut(model, trainable)
+    pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = parts.frozen(pictures)
+        assert features.shape == (2, *shape)
+        assert torch.equal(parts.trained(features), model(pictures))
+    trained = parts.trained.state_dict()
+    assert list(trained) == [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
+    assert not trained.keys() & parts.frozen.state_dict().keys()
+    assert all(parts.trained.get_parameter(name) is model.get_parameter(name) for name in trained)
+
+
+def test_dropout_right_before_the_head_is_trained_with_it():
+    parts = cut(build(config.Network("mobilenet_v3_small", "none", 64), 5), "head")
+    kinds = [type(module).__name__ for module in parts.trained.modules()]
+    assert kinds.count("Dropout") == 1
+    features, train = torch.ones(4, 1024), parts.trained.train()
+    torch.manual_seed(0)
+    assert not torch.equal(train(features), train(features))
+
+
+def test_frozen_weights():
+    weights = dict.fromkeys(["features.0.weight", "classifier.1.bias", "classifier.6.weight", "classifier.61.bias"], 0)
+    assert list(frozen_weights(weights, "classifier.6", "head")) == [
+        "features.0.weight",
+        "classifier.1.bias",
+        "classifier.61.bias",
+    ]
+    assert list(frozen_weights(weights, "classifier.6", "classifier")) == ["features.0.weight"]
+
+
+def features_of(network, training, start, photos):
+    return FeatureMaker(network, training, 3, start, "cpu").features(photos)
+
+
+def trainer(training, network=None, start=START, photos=PHOTOS, labels=LABELS, warm_start="all"):
+    network = network or small()
+    on_device = NetworkOnDevice(network, training, 3, lambda: features_of(network, training, start, photos))
+    return NetworkTrainer(Lesson(labels, start, warm_start, 0, 0), on_device)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize(
+    ("backbone", "trainable"), [("small", "head"), ("small", "classifier"), ("squeezenet1_1", "head")]
+)
+def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(backbone, trainable, precision):
+    network = config.Network(backbone, "none", 64)
+    photos = np.random.default_rng(0).integers(0, 256, (COUNT, 64, 64, 3), dtype=np.uint8)
+    start = starting_weights(network, 3, [0]).weights
+    training = config.Training(epochs=1, trainable=trainable, precision=precision)
+    one = trainer(training, network, start, photos)
+    weights = one.fit(start, EVEN, 1)
+    assert 0 < len(weights) < len(start)
+    assert all(name.startswith("classifier.") for name in weights)
+    assert not any(np.array_equal(weights[name], start[name]) for name in weights)
+    whole = NetworkOnDevice(network, config.Training(precision=precision), 3, lambda: photos)
+    assert_array_equal(
+        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0), whole).logits(start | weights), one.logits(weights)
+    )
+    assert one.conv1(weights) is None
+
+
+def test_two_steps_of_the_head_are_sgd_on_its_inputs():
+    training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, precision="fp32", trainable="head")
+    weights = trainer(training).fit(START, EVEN, 1)
+    features = torch.from_numpy(features_of(small(), training, START, PHOTOS)[EVEN]).double()
+    weight, bias = (torch.from_numpy(START[name]).double() for name in HEAD)
+    moving = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    wanted = torch.nn.functional.one_hot(torch.from_numpy(LABELS[EVEN]), 3)
+    for _ in range(2):
+        error = (softmax(features @ weight.T + bias, 1) - wanted) / len(features)
+        for place, gradient in enumerate((error.T @ features + 1e-4 * weight, error.sum(0) + 1e-4 * bias)):
+            moving[place] = 0.9 * moving[place] + gradient
+        weight, bias = weight - 0.1 * moving[0], bias - 0.1 * moving[1]
+    np.testing.assert_allclose(weights[HEAD[0]], weight.numpy(), atol=1e-6)
+    np.testing.assert_allclose(weights[HEAD[1]], bias.numpy(), atol=1e-6)
+
+
+def test_a_frozen_round_is_a_pure_function_too():
+    training = config.Training(epochs=2, trainable="classifier")
+    one, fresh = trainer(training), trainer(training)
+    first = one.fit(START, EVEN, 4)
+    second = one.fit(first, ~EVEN, 5)
+    assert same(fresh.fit(first, ~EVEN, 5), second)
+    assert same(one.fit(START, EVEN, 4), first)
+    assert_array_equal(fresh.logits(second), one.logits(second))
+    assert not same(one.fit(START, EVEN, 5), first)  # dropout and order are drawn for the round
+
+
+@pytest.mark.parametrize("warm_start", ["head", "cold"])
+def test_warm_starts_of_a_frozen_network(warm_start):
+    still = config.Training(epochs=1, learning_rate=1e-60, trainable="classifier")
+    parent = {name: array + 1 for name, array in START.items() if name.startswith("classifier.")}
+    weights = trainer(still, warm_start=warm_start).fit(parent, EVEN, 2)
+    body = parent if warm_start == "head" else START
+    assert_array_equal(weights["classifier.1.weight"], body["classifier.1.weight"])
+    assert not np.array_equal(weights[HEAD[0]], body[HEAD[0]])
+
+
+def test_features_are_those_in_evaluation_mode_a_batch_of_64_at_a_time():
+    network = config.Network("small", "none", SIZE)
+    training = config.Training(trainable="head", precision="fp32")
+    features = features_of(network, training, START, PHOTOS)
+    model = build(network, 3).eval()
+    load_weights(model, START)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pictures = ((torch.from_numpy(PHOTOS) / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        wanted = model.classifier[:6](model.avgpool(model.features(pictures)).flatten(1))
+    np.testing.assert_allclose(features, wanted.numpy(), rtol=0, atol=1e-4)
+    assert_array_equal(features[:64], features_of(network, training, START, PHOTOS[:64]))
