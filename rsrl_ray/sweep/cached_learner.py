@@ -1,6 +1,7 @@
 """A learner that trains only what the archive does not hold."""
 
 import time
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
+from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.claims import Claim
 from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.vision.network import Conv1, Weights
@@ -50,6 +52,28 @@ class Start:
     frozen: str = ""
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """A round as it comes from the learner.
+
+    key, parent_key : its own and that of the round before, which for round 1 is the start's.
+    record : of the archive, or where it was made just now as it will be written, but for checksums.
+    weights : those to be written; None where the round was in the archive.
+    notes : what a reader should know.
+    """
+
+    key: str
+    parent_key: str
+    record: Record
+    weights: Weights | None
+    notes: list[str]
+
+    @property
+    def made(self) -> bool:
+        """Whether it was made just now."""
+        return self.weights is not None
+
+
 class CachedLearner:
     """`Learner` before which the archive is looked into.
 
@@ -57,55 +81,95 @@ class CachedLearner:
     Weights are read only where the next round has to be trained; those that were not kept are made again from the
     nearest ancestor that has them.
 
-    keys : of the start and of the rounds so far; record : the last round; made : whether it was made just now;
-    notes : what a reader should know, until somebody takes them.
+    What was trained is written by `keep`, which may run in another thread while the next round is trained. Until then
+    nobody else makes it.
+
+    learnt : the last round.
     """
 
     def __init__(
         self, trainer: Trainer, archive: Archive, start: Start, maker: str, holder: Holder, claim: Claim
     ) -> None:
         """``maker`` is the trial's id, ``holder`` is it as one who needs weights."""
-        self.keys = [start.key]
-        self.notes: list[str] = []
-        self.record: Record | None = None
-        self.made = False
+        self.learnt: Learnt | None = None
         self._trainer, self._archive, self._start = trainer, archive, start
         self._maker, self._holder, self._claim = maker, holder, claim
-        self._kept: list[NDArray[np.bool_]] = []
+        self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
+        self._notes: list[str] = []
         self._weights: Weights | None = start.weights
-        self._parent = ""  # checksum of the last round's weights; empty where the next starts from the start's
+        self._parent: Future[str] = _known("")  # checksum of the last round's weights; of the start's it is empty
+        self._checksums: dict[str, Future[str]] = {}  # of rounds that are not written yet
+        self._closed = False
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Network ``number``'s logits [N, C] for all photos, from the archive or by training on ``kept`` [N]."""
-        key = round_key(self.keys[-1], kept, number)
-        record = self._read(key)
-        while record is None and not self._claim.claim(key):
+        key = round_key(self._keys[-1], kept, number)
+        record, weights = self._read(key), None
+        while record is None and not self._claimed(key):
             pause(POLL_S)
             record = self._read(key)
-        self.made = False
         if record is None:
-            record = self._make(key, number, kept)
-        if not self.made:
-            self._weights = None
+            record, weights = self._make(key, number, kept)
+        self._weights = weights
+        if weights is None:
             self._hold(key)  # before anybody hears of it: from then on it may be the trial's newest or best
-        self.record = record
-        self._parent = "" if self._start.cold else record.weights
-        self.keys.append(key)
+            checksum = _known(record.weights)
+        else:
+            checksum = self._checksums[key] = Future()
+        self._parent = _known("") if self._start.cold else checksum
+        self.learnt = Learnt(key, self._keys[-1], record, weights, self._notes)
+        self._notes = []
+        self._keys.append(key)
         self._kept.append(kept)
         return record.logits
 
-    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
+    def keep(self, learnt: Learnt) -> Record:
+        """Write the round, in the order in which they were learnt; its record as the archive has it.
+
+        Raises `StorageError`, and then the learner is closed.
+        """
+        if learnt.weights is None:
+            return learnt.record
+        checksum = self._checksums[learnt.key]
+        try:
+            self._hold(learnt.key)  # first: no other sweep may delete them
+            written = self._archive.write(learnt.key, learnt.record, learnt.weights)
+        except BaseException as error:
+            checksum.set_exception(error)
+            self.close()
+            raise
+        checksum.set_result(written)
+        del self._checksums[learnt.key]
+        self._claim.release(learnt.key)
+        return replace(learnt.record, weights=written)
+
+    def close(self) -> None:
+        """Give up what is not written: others may make it."""
+        self._closed = True
+        for key in list(self._checksums):
+            self._claim.release(key)
+
+    def _claimed(self, key: str) -> bool:
+        granted = self._claim.claim(key)
+        if self._closed:
+            if granted:
+                self._claim.release(key)
+            raise StorageError("the trial has ended")
+        return granted
+
+    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> tuple[Record, Weights | None]:
         """Train the claimed round, unless it was made by another trial just before it was claimed."""
+        made: Weights | None = None
         try:
             record = self._read(key)
             if record is None:
-                record = self._train(key, number, kept)
-                self.made = True
-            return record
+                record, made = self._train(number, kept)
+            return record, made
         finally:
-            self._claim.release(key)
+            if made is None or self._closed:
+                self._claim.release(key)
 
-    def _train(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
+    def _train(self, number: int, kept: NDArray[np.bool_]) -> tuple[Record, Weights]:
         parent = self._parent_weights()
         began = time.monotonic()
         weights = self._trainer.fit(parent, kept, number)
@@ -118,12 +182,10 @@ class CachedLearner:
             maker=self._maker,
             created=time.time(),
             seconds=time.monotonic() - began,
-            parent=self._parent,
+            parent=self._parent.result(),
             frozen=self._start.frozen,
         )
-        self._hold(key)  # first: no other sweep may delete them
-        self._weights = weights
-        return replace(record, weights=self._archive.write(key, record, weights))
+        return record, weights
 
     def _hold(self, key: str) -> None:
         self._archive.hold(key, self._holder.id, self._holder.words)
@@ -135,14 +197,14 @@ class CachedLearner:
         except Damaged as damage:
             self._note(f"damaged in the archive, trained again: {damage}")
             return None
-        if record is not None and record.parent is not None and record.parent != self._parent:
+        if record is not None and record.parent is not None and record.parent != self._parent.result():
             self._note(f"round {record.number} in the archive was trained from other weights; trained again")
             return None
         return record
 
     def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+        if note not in self._notes:
+            self._notes.append(note)
 
     def _parent_weights(self) -> Weights:
         """The last round's weights: in memory, in the archive, or made again."""
@@ -153,7 +215,7 @@ class CachedLearner:
         done = len(self._kept)
         weights, number = self._start.weights, 0
         for candidate in range(done, 0, -1):
-            found = self._read_weights(self.keys[candidate])
+            found = self._read_weights(self._keys[candidate])
             if found is not None:
                 weights, number = found, candidate
                 break
@@ -175,7 +237,7 @@ class CachedLearner:
     def _verify(self, number: int, weights: Weights) -> None:
         """Raises ValueError where a round that was made again is not the one in the archive, bit by bit."""
         try:
-            record = self._archive.read(self.keys[number])
+            record = self._archive.read(self._keys[number])
         except Damaged as damage:
             self._note(f"damaged in the archive: {damage}")
             return
@@ -188,6 +250,12 @@ class CachedLearner:
                 "archive holds: the machine computes differently from the one that made it. Go on where it was made, "
                 "or delete the folder `rounds` in storage to train everything anew here"
             )
+
+
+def _known(checksum: str) -> "Future[str]":
+    future = Future[str]()
+    future.set_result(checksum)
+    return future
 
 
 def pause(seconds: float) -> None:

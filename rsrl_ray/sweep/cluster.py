@@ -14,11 +14,12 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services, utils, worker
 from ray.exceptions import AuthenticationError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Resources
 from rsrl_ray.terminal import cell, say
-from rsrl_ray.vision.memory import gpu_memory
+from rsrl_ray.vision.memory import Gpu, gpus
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
@@ -88,18 +89,31 @@ def lost_nodes() -> set[str]:
 def gpu_share(need: int, console: Console) -> float:
     """The share of a GPU for a trial that takes ``need`` bytes of its memory: 1 / 2 where two go onto it, and so on.
 
-    Asks one GPU of this Ray how large it is, and waits until there is one. The results do not depend on the share.
+    Asks the GPUs of all nodes how much memory they have free, of which the smallest decides, and waits until there is
+    one. The results do not depend on the share.
     """
-    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE)(gpu_memory)
-    with console.status("asking a GPU how much memory it has"):
-        memory = ray.get(look.remote())
-    trials = max(1, min(MOST_TRIALS, memory // need))
+    with console.status("asking the GPUs how much memory they have"):
+        found = _gpus()
+    least = min(found, key=lambda gpu: gpu.free)
+    trials = max(1, min(MOST_TRIALS, least.free // need))
+    of = "the GPU" if len(found) == 1 else f"the fullest or smallest of {len(found)} GPUs"
     say(
         console,
-        f"trials on a GPU of {memory / 1e9:.0f} GB: {trials}, since each takes up to {need / 1e9:.1f} GB and more than "
-        f"{MOST_TRIALS} are too many; resources.gpus sets another share",
+        f"trials on a GPU: {trials}, since each takes up to {need / 1e9:.1f} GB, {of}, {least.name}, has "
+        f"{least.free / 1e9:.1f} of {least.memory / 1e9:.1f} GB free, and more than {MOST_TRIALS} are too many; "
+        "resources.gpus sets another share",
     )
     return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
+
+
+def _gpus() -> list[Gpu]:
+    """Of all nodes that are there; of the first one that comes, where there is none yet."""
+    sees_all = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
+    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= A_LITTLE]  # type: ignore[no-untyped-call]
+    on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
+    found: list[list[Gpu]] = ray.get([one.remote() for one in on_each or [look]])
+    return [gpu for of_node in found for gpu in of_node]
 
 
 def _connect(joins: bool) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ray import tune
@@ -12,9 +13,9 @@ from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_table import predictions, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
-from rsrl_ray.store.archive import Archive, start_key
+from rsrl_ray.store.archive import Archive, Record, start_key
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.cached_learner import CachedLearner, Start
+from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
@@ -36,22 +37,38 @@ class RSRLTrial(tune.Trainable):
         """Called by Ray once an actor; ``config["trial"]`` names fold, schedule and the trial's id."""
         assert task is not None, "made by tune.with_parameters"
         self._task, self._trainers = task, task.trainers(task)
+        self._thread = ThreadPoolExecutor(1, "rounds")
+        self._coming: Future[tuple[RoundResult, Learnt]] = Future()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in this actor."""
+        """Take up another trial in this actor, once the one before it trains nothing any more."""
+        self._cached.close()
+        wait([self._coming])
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason."""
+        """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason.
+
+        The round after it is trained in a thread while this one is written to the archive and reported.
+        """
         try:
-            result = next(self._rounds)
+            result, learnt = self._coming.result()
+            if result.number < self._task.experiment.rounds:
+                self._coming = self._thread.submit(self._next)
+            record = self._cached.keep(learnt)
         except (NotFinite, ValueError, StorageError) as error:
             return Failure(str(error), self._origin).as_result()
         except OutOfMemory as error:
             return Failure(self._out_of_memory(error), self._origin).as_result()
-        return self._report(result).as_result()
+        return self._report(result, learnt, record).as_result()
+
+    def _next(self) -> tuple[RoundResult, Learnt]:
+        """Learn the next round."""
+        result, learnt = next(self._rounds), self._cached.learnt
+        assert learnt is not None
+        return result, learnt
 
     def _out_of_memory(self, error: OutOfMemory) -> str:
         share, batch = self._task.gpu_share, self._task.experiment.training.batch_size
@@ -90,10 +107,10 @@ class RSRLTrial(tune.Trainable):
             experiment.rounds,
             experiment.revision,
         )
+        self._coming = self._thread.submit(self._next)
 
-    def _report(self, result: RoundResult) -> Report:
-        experiment, photos, record = self._task.experiment, self._task.photos, self._cached.record
-        assert record is not None
+    def _report(self, result: RoundResult, learnt: Learnt, record: Record) -> Report:
+        experiment, photos = self._task.experiment, self._task.photos
         settings = experiment.revision
         table = predictions(
             photos.images,
@@ -104,7 +121,7 @@ class RSRLTrial(tune.Trainable):
             result.logits,
             settings.membership,
         )
-        notes, self._cached.notes = self._cached.notes, []
+        notes = list(learnt.notes)
         if result.revision is not None and result.thresholds is not None:
             majority = majority_classes(photos.labels[self._fold.train], settings.majority_classes)
             notes += revision_notes(result.revision, result.thresholds, photos.classes[majority].tolist())
@@ -117,12 +134,12 @@ class RSRLTrial(tune.Trainable):
         }
         return Report(
             number=result.number,
-            key=self._cached.keys[-1],
-            parent_key=self._cached.keys[-2],
+            key=learnt.key,
+            parent_key=learnt.parent_key,
             weights=record.weights,
             origin=self._origin,
             created=record.created,
-            made=self._cached.made,
+            made=learnt.made,
             metrics=metrics,
             note="; ".join(notes),
             last=result.number == experiment.rounds,

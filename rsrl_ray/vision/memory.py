@@ -1,4 +1,6 @@
-"""How much of a GPU's memory a trial takes, reckoned without a GPU, and how much a GPU has."""
+"""How much of a GPU's memory a trial takes, reckoned without a GPU, and how much GPUs have."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +8,7 @@ from torch import Tensor, nn
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
+from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.reproducible import reproducible
 
 PROCESS = 1_500_000_000  # bytes for CUDA itself, the kernels that are loaded, and the workspaces of cuBLAS and cuDNN
@@ -13,18 +16,39 @@ TRIED = 2  # photos that are run through to see; batch normalisation asks for mo
 
 
 def trial_memory(network: config.Network, training: config.Training, classes: int) -> int:
-    """Bytes that training and judging one network takes at most; photos stay in the machine's memory.
+    """Bytes that training and judging one network takes at most, photos aside: they lie there only where they fit.
 
     Weights, their gradients, momentum, and a copy for the autocast; what a batch leaves for the backward pass, and
-    three times the largest of it for what is being computed, all in float32; `PROCESS` for the process.
+    three times the largest of it for what is being computed, all in float32; `PROCESS` for the process. Where layers
+    are frozen, the part that is trained, or the passing of photos through the others, whichever takes more.
     """
-    model = networks.build(network, classes)
-    weights: int = sum(tensor.nbytes for tensor in model.state_dict().values())
+    model, pictures = networks.build(network, classes), torch.zeros(TRIED, 3, network.image_size, network.image_size)
     with reproducible(training.threads):
-        kept = _kept_for_backward(model.train(), network.image_size)
-    training_step = training.batch_size * (sum(kept) + 3 * max(kept))
-    judging = EVALUATION_BATCH * 3 * max(kept)
-    return PROCESS + 4 * weights + max(training_step, judging)
+        if training.trainable == "all":
+            return PROCESS + _training(model, pictures, training.batch_size)
+        parts = cut(model, training.trainable)
+        passing = _weights(parts.frozen) + EVALUATION_BATCH * 3 * max(_kept_for_backward(parts.frozen, pictures))
+        with torch.no_grad():
+            features = parts.frozen(pictures)
+        return PROCESS + max(passing, _training(parts.trained, features, training.batch_size))
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU, and the bytes of memory that it has and that are free."""
+
+    name: str
+    memory: int
+    free: int
+
+
+def gpus() -> list[Gpu]:
+    """Those that this process sees."""
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, memory = torch.cuda.mem_get_info(number)
+        found.append(Gpu(torch.cuda.get_device_name(number), memory, free))
+    return found
 
 
 def gpu_memory() -> int:
@@ -32,7 +56,17 @@ def gpu_memory() -> int:
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _kept_for_backward(model: nn.Module, size: int) -> list[int]:
+def _training(model: nn.Module, inputs: Tensor, batch_size: int) -> int:
+    kept = _kept_for_backward(model.train(), inputs)
+    step = batch_size * (sum(kept) + 3 * max(kept))
+    return 4 * _weights(model) + max(step, EVALUATION_BATCH * 3 * max(kept))
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+def _kept_for_backward(model: nn.Module, inputs: Tensor) -> list[int]:
     """Bytes a photo of every tensor that the forward pass keeps, weights aside; each counts once."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}  # holds them all, so that no address is given twice
@@ -42,5 +76,5 @@ def _kept_for_backward(model: nn.Module, size: int) -> list[int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(torch.zeros(TRIED, 3, size, size))
+        model(inputs)
     return [tensor.untyped_storage().nbytes() // TRIED for place, tensor in kept.items() if place not in own]

@@ -94,6 +94,26 @@ class NetworkOnDevice:
             return 0
         return int(self._share * gpu_memory()) - trial_memory(self._network, self.training, self._classes)
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """What is computed with the model and its inputs; both go where a GPU's memory is full, and are made anew.
+
+        Raises
+        ------
+        OutOfMemory
+            Where it is full.
+        """
+        try:
+            with memory_errors():
+                yield
+        except OutOfMemory:
+            self.__dict__.pop("model", None)
+            self.__dict__.pop("inputs", None)
+            self._holds = None
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise
+
     def load(self, weights: Weights) -> None:
         """Put weights into the model, unless they are there; those of a whole network will do for a part of it."""
         if self._holds is not weights:

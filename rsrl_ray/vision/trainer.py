@@ -16,7 +16,7 @@ from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.network import Conv1, Weights
-from rsrl_ray.vision.on_device import NetworkOnDevice, memory_errors
+from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
 
 # What a round draws random numbers for; each purpose has a stream of its own.
@@ -78,7 +78,7 @@ class NetworkTrainer:
         )
         numbers = self._global_numbers(self._stream(number, _DROPOUT))
         training = self._network.training
-        with memory_errors(), reproducible(training.threads), numbers:
+        with self._network.computing(), reproducible(training.threads), numbers:
             model = self._load_first(parent, number).train()
             optimizer = sgd(model, training)
             for _ in range(training.epochs):
@@ -101,7 +101,7 @@ class NetworkTrainer:
         """
         network = self._network
         device, training = network.device, network.training
-        with memory_errors():
+        with network.computing():
             network.load(weights)
             inputs = network.inputs.batches(batches(np.arange(len(self._labels)), EVALUATION_BATCH))
             found = evaluate(network.model, inputs, device, training.precision, training.threads)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from sweep.test_claims import Here
 
 from rsrl_ray.store.archive import Archive, weights_checksum
+from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import cached_learner
-from rsrl_ray.sweep.cached_learner import CachedLearner, Start, Trainer
+from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start, Trainer
 from rsrl_ray.sweep.claims import Attempt, Claims
 from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.vision.network import Conv1
@@ -47,13 +49,27 @@ def made(root: Path, toy: Any = None, trial: str = "one", claim: Any = None, col
     return CachedLearner(trainer, Archive(str(root)), Start("start", START, cold), trial, holder, claim)
 
 
-def learnt(learner: CachedLearner, rounds: int) -> list[bool]:
-    """Whether each of the rounds was made just now."""
+def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Learnt]:
+    """The rounds, each written before the next is learnt."""
     told = []
-    for number in range(1, rounds + 1):
+    for number in range(first, rounds + 1):
         learner.learn(number, ALL)
-        told.append(learner.made)
+        assert learner.learnt is not None
+        told.append(learner.learnt)
+        learner.keep(learner.learnt)
     return told
+
+
+def made_now(rounds: list[Learnt]) -> list[bool]:
+    return [learnt.made for learnt in rounds]
+
+
+def notes(rounds: list[Learnt]) -> list[str]:
+    return [note for learnt in rounds for note in learnt.notes]
+
+
+def keys(rounds: list[Learnt]) -> list[str]:
+    return [learnt.key for learnt in rounds]
 
 
 def manifest(root: Path, key: str) -> dict[str, Any]:
@@ -67,9 +83,9 @@ def drop(root: Path, key: str) -> None:
 
 
 def test_a_round_says_what_it_was_trained_from_and_who_holds_it(tmp_path: Path) -> None:
-    learner = made(tmp_path)
-    assert learnt(learner, 3) == [True, True, True]
-    rounds = [manifest(tmp_path, key) for key in learner.keys[1:]]
+    learnt_now = learnt(made(tmp_path), 3)
+    assert made_now(learnt_now) == [True, True, True]
+    rounds = [manifest(tmp_path, key) for key in keys(learnt_now)]
     assert [found["parent"] for found in rounds] == ["", *(found["checksums"]["weights"] for found in rounds[:2])]
     held = sorted(tmp_path.glob("rounds/*/*/held/*"))
     assert [path.name for path in held] == ["holder-one"] * 3
@@ -79,59 +95,53 @@ def test_a_round_says_what_it_was_trained_from_and_who_holds_it(tmp_path: Path) 
 def test_what_is_found_is_not_made(tmp_path: Path) -> None:
     learnt(made(tmp_path), 2)
     toy = Toy()
-    again = made(tmp_path, toy)
-    assert learnt(again, 3) == [False, False, True]
+    again = learnt(made(tmp_path, toy), 3)
+    assert made_now(again) == [False, False, True]
     assert toy.trained == [3]
-    assert again.notes == []
+    assert notes(again) == []
 
 
 def test_cold_rounds_are_trained_from_no_parent(tmp_path: Path) -> None:
-    learner = made(tmp_path, cold=True)
-    learnt(learner, 2)
-    assert manifest(tmp_path, learner.keys[2])["parent"] == ""
+    rounds = learnt(made(tmp_path, cold=True), 2)
+    assert manifest(tmp_path, rounds[1].key)["parent"] == ""
 
 
 def test_a_child_of_other_weights_is_trained_again(tmp_path: Path) -> None:
-    first = made(tmp_path)
-    learnt(first, 2)
-    folder = tmp_path / "rounds" / first.keys[1][:2] / first.keys[1]
+    first, second = keys(learnt(made(tmp_path), 2))
+    folder = tmp_path / "rounds" / first[:2] / first
     (folder / "manifest.json").write_text("{")  # and it is made again by another machine of the same kind
     toy = Toy(drift=1.0)
-    other = made(tmp_path, toy)
-    assert learnt(other, 2) == [True, True]
+    other = learnt(made(tmp_path, toy), 2)
+    assert made_now(other) == [True, True]
     assert toy.trained == [1, 2]
-    assert other.notes[-1] == "round 2 in the archive was trained from other weights; trained again"
-    parent = manifest(tmp_path, first.keys[1])["checksums"]["weights"]
-    assert manifest(tmp_path, first.keys[2])["parent"] == parent
+    assert notes(other)[-1] == "round 2 in the archive was trained from other weights; trained again"
+    assert manifest(tmp_path, second)["parent"] == manifest(tmp_path, first)["checksums"]["weights"]
 
 
 def test_a_child_that_does_not_say_what_it_was_trained_from_is_taken(tmp_path: Path) -> None:
     """As rounds do that were written before this was noted."""
-    first = made(tmp_path)
-    learnt(first, 2)
     archive = Archive(str(tmp_path))
-    for key in first.keys[1:]:
+    for key in keys(learnt(made(tmp_path), 2)):
         record, weights = archive.read(key), archive.read_weights(key)
         assert record is not None and weights is not None
         archive.write(key, cached_learner.replace(record, parent=None), weights)
-    again = made(tmp_path)
-    assert learnt(again, 3) == [False, False, True]
-    assert manifest(tmp_path, again.keys[3])["parent"] == manifest(tmp_path, again.keys[2])["checksums"]["weights"]
+    again = learnt(made(tmp_path), 3)
+    assert made_now(again) == [False, False, True]
+    parent = manifest(tmp_path, again[1].key)["checksums"]["weights"]
+    assert manifest(tmp_path, again[2].key)["parent"] == parent
 
 
 def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tmp_path: Path) -> None:
-    first = made(tmp_path)
-    learnt(first, 2)
-    for key in first.keys[1:]:
+    for key in keys(learnt(made(tmp_path), 2)):
         drop(tmp_path, key)
     toy = Toy()
-    again = made(tmp_path, toy)
-    assert learnt(again, 3) == [False, False, True]
+    again = learnt(made(tmp_path, toy), 3)
+    assert made_now(again) == [False, False, True]
     assert toy.trained == [1, 2, 3]
-    assert again.notes == ["rounds 1 to 2 made again, whose weights were not kept"]
+    assert notes(again) == ["rounds 1 to 2 made again, whose weights were not kept"]
     other = made(tmp_path, Toy(drift=1e-3))  # its logits are the same
-    assert learnt(other, 3) == [False, False, False]
-    drop(tmp_path, again.keys[3])
+    assert made_now(learnt(other, 3)) == [False, False, False]
+    drop(tmp_path, again[2].key)
     with pytest.raises(ValueError, match=r"^round 1, made again because its weights were not kept, came out"):
         other.learn(4, ALL)
 
@@ -149,14 +159,62 @@ def test_seconds_are_the_rounds_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return super().logits(weights)
 
     monkeypatch.setattr(cached_learner.time, "monotonic", lambda: now[0])
-    first = made(tmp_path, Slow())
-    learnt(first, 2)
-    for key in first.keys[1:]:
+    for key in keys(learnt(made(tmp_path, Slow()), 2)):
         drop(tmp_path, key)
-    again = made(tmp_path, Slow())
-    learnt(again, 3)
-    assert again.record is not None
-    assert again.record.seconds == 305  # not with those of rounds 1 and 2, made before it
+    again = learnt(made(tmp_path, Slow()), 3)
+    assert again[2].record.seconds == 305  # not with those of rounds 1 and 2, made before it
+
+
+def test_a_round_is_trained_before_the_last_one_is_written_and_waits_for_it_to_say_so(tmp_path: Path) -> None:
+    class Told(Toy):
+        def logits(self, weights: Any) -> Any:
+            trained.set()
+            return super().logits(weights)
+
+    trained = threading.Event()
+    learner = made(tmp_path, Told())
+    learner.learn(1, ALL)
+    first = learner.learnt
+    assert first is not None
+    trained.clear()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(learner.learn, 2, ALL)
+        assert trained.wait(30)
+        assert not list(tmp_path.glob("rounds/*/*/manifest.json"))
+        written = learner.keep(first)
+        coming.result(30)
+    assert learner.learnt is not None
+    assert learner.learnt.record.parent == written.weights == manifest(tmp_path, first.key)["checksums"]["weights"]
+
+
+def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, held = Local(), Held()
+    learner = made(tmp_path, held, claim=local.of("one"))
+    held.go_on.set()
+    learner.learn(1, ALL)
+    first = learner.learnt
+    assert first is not None
+    held.go_on.clear()
+    held.began.clear()
+
+    def full(*arguments: Any) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(Archive, "write", full)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(learner.learn, 2, ALL)
+        assert held.began.wait(30)
+        with pytest.raises(StorageError, match="no space"):
+            learner.keep(first)
+        held.go_on.set()
+        with pytest.raises(StorageError, match="no space"):
+            coming.result(30)
+    second = cached_learner.round_key(first.key, ALL, 2)
+    assert all(local.claims.claim(key, "another", "1") for key in (first.key, second))
+    with pytest.raises(StorageError, match="the trial has ended"):
+        learner.learn(3, ALL)
 
 
 class Local:
@@ -206,11 +264,11 @@ def test_a_round_that_another_trial_makes_is_waited_for(
 
     def makes() -> None:
         try:
-            first.learn(1, ALL)
+            learnt(first, 1)
         except ValueError:
             assert dies
 
-    makers = [threading.Thread(target=makes), threading.Thread(target=second.learn, args=(1, ALL))]
+    makers = [threading.Thread(target=makes), threading.Thread(target=learnt, args=(second, 1))]
     makers[0].start()
     assert held.began.wait(30)
     makers[1].start()
@@ -219,14 +277,15 @@ def test_a_round_that_another_trial_makes_is_waited_for(
     held.go_on.set()
     for maker in makers:
         maker.join(30)
-    assert (toy.trained, second.made) == (([1], True) if dies else ([], False))
-    assert second.record is not None and second.record.maker == ("hair" if dies else "none")
-    assert local.claims.claim(second.keys[1], "third", "1")  # nothing stays claimed
+    found = second.learnt
+    assert found is not None
+    assert (toy.trained, found.made) == (([1], True) if dies else ([], False))
+    assert found.record.maker == ("hair" if dies else "none")
+    assert local.claims.claim(found.key, "third", "1")  # nothing stays claimed
 
 
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
-    learner = made(tmp_path)
-    learnt(learner, 1)
-    weights = Archive(str(tmp_path)).read_weights(learner.keys[1])
+    (key,) = keys(learnt(made(tmp_path), 1))
+    weights = Archive(str(tmp_path)).read_weights(key)
     assert weights is not None
-    assert manifest(tmp_path, learner.keys[1])["checksums"]["weights"] == weights_checksum(weights)
+    assert manifest(tmp_path, key)["checksums"]["weights"] == weights_checksum(weights)

@@ -20,6 +20,7 @@ from rsrl_ray.sweep import cluster
 from rsrl_ray.sweep import photos as shared_photos
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.vision.decoding import decode_photos, read_digests
+from rsrl_ray.vision.memory import Gpu
 from rsrl_ray.vision.photos import load_photos
 
 pytestmark = pytest.mark.slow
@@ -44,10 +45,16 @@ def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., 
 )
 def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "A_LITTLE", 0)  # no GPU here: a task of this Ray tells of one
-    monkeypatch.setattr(cluster, "gpu_memory", lambda: int(memory))
-    console = Console(file=io.StringIO(), width=200)
+    found = [Gpu("NVIDIA H200", 150 * 10**9, 140 * 10**9), Gpu("Tesla T4", 30 * 10**9, int(memory))]
+    monkeypatch.setattr(cluster, "gpus", lambda: found)
+    console = Console(file=io.StringIO(), width=300)
     assert cluster.gpu_share(4_000_000_000, console) == share
-    assert f"trials on a GPU of {memory / 1e9:.0f} GB: {round(1 / share)}, since" in console.file.getvalue()  # type: ignore
+    assert isinstance(console.file, io.StringIO)
+    said = (
+        f"trials on a GPU: {round(1 / share)}, since each takes up to 4.0 GB, the fullest or smallest of 2 GPUs, "
+        f"Tesla T4, has {memory / 1e9:.1f} of 30.0 GB free, and more than 4 are too many"
+    )
+    assert said in console.file.getvalue()
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -26,6 +26,16 @@ def test_the_memory_of_the_small_network_number_by_number() -> None:
     assert trial_memory(SMALL, Training(batch_size=100), classes=5) == PROCESS + 4 * weights + step
 
 
+def test_a_frozen_network_takes_what_the_larger_of_its_parts_takes() -> None:
+    network, frozen = Network("alexnet", "none", 224), Training(trainable="head")
+    head = 4 * (4096 * 5 + 5) * 4 + 32 * 4 * 4096 * 4  # weights, gradients and so on; what the head is given
+    passing = 4 * (57_003_840 + 0) + EVALUATION_BATCH * 3 * 64 * 55 * 55 * 4  # weights; conv1's maps
+    assert passing > head
+    assert trial_memory(network, frozen, classes=5) == PROCESS + passing
+    whole = trial_memory(network, Training(), classes=5)
+    assert trial_memory(network, frozen, 5) < trial_memory(network, Training(trainable="classifier"), 5) < whole
+
+
 def test_judging_takes_the_most_where_batches_are_tiny() -> None:
     one, two = (trial_memory(SMALL, Training(batch_size=size), classes=5) for size in (1, 2))
     assert one == two < trial_memory(SMALL, Training(batch_size=64), classes=5)

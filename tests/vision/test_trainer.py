@@ -1,5 +1,7 @@
+import gc
 import os
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -346,6 +348,29 @@ def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
     with pytest.raises(OutOfMemory, match="^" + re.escape(said)) as caught:
         learner().logits(START) if where == "evaluate" else learner().fit(START, EVEN, 1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch):
+    shared = on_device(small(), config.Training(epochs=1), PHOTOS)
+    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold), shared) for fold in (0, 1))
+    one.fit(START, EVEN, 1)
+    before, built = weakref.ref(shared.model), []
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def build_anew(*arguments, build=build):
+        gc.collect()
+        built.append(before() is None)
+        return build(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "cross_entropy", full)
+        with pytest.raises(OutOfMemory):
+            one.fit(START, EVEN, 2)
+    monkeypatch.setattr(on_device_module.networks, "build", build_anew)
+    assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
+    assert built[0]
 
 
 def test_another_error_stays_what_it_is(monkeypatch):
