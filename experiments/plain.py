@@ -30,7 +30,7 @@ from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.rounds import run_rounds
-from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Inputs, autocast
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
 from rsrl_ray.vision.photos import load_photos
 from rsrl_ray.vision.table import read_table
@@ -155,7 +155,7 @@ def bare(experiment: Experiment) -> dict[str, list[float]]:
     pixels, labels, device = photos.pixels(), torch.from_numpy(photos.labels), torch.device("cpu")
     pictures = torch.empty(pixels.shape)  # [N, S, S, 3]: seen as [N, 3, S, S] its channels are last
     for rows in torch.arange(len(labels)).split(EVALUATION_BATCH):
-        pictures[rows] = Inputs(device).normalise(torch.from_numpy(pixels[rows.numpy()])).permute(0, 2, 3, 1)
+        pictures[rows] = Normaliser(device)(torch.from_numpy(pixels[rows.numpy()])).permute(0, 2, 3, 1)
     del pixels
     folds = experiment.folds
     train = torch.from_numpy(

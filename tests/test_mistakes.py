@@ -117,6 +117,11 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "unknown knob in a group": (knob(training={"epoch": 3}), SWEEP, "'training' does not accept option 'epoch'"),
     "unknown knob given": (None, [*SWEEP, "--rouds", "3"], "unrecognized arguments: --rouds"),
     "a word for a number": (None, [*SWEEP, "--rounds", "many"], "rounds: Not of type PositiveInt"),
+    "augmented features": (
+        knob(training={"trainable": "head", "augmentation": ["flip"]}),
+        SWEEP,
+        "training.augmentation: ['flip'] with trainable: head, for which every photo passes the frozen layers once",
+    ),
     "no rounds": (None, [*SWEEP, "--rounds", "0"], "0 does not conform to restriction v>0"),
     "a missing knob": (text_file("tiny.yaml", "name: x\nphotos: y"), SWEEP, "schedules"),
     "a name with a slash": (knob(name="a/b"), SWEEP, "a/b does not match"),
