@@ -16,6 +16,7 @@ from rsrl_ray.terminal import cell, say
 from rsrl_ray.vision.frozen import frozen_weights
 from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import Weights, starting_weights
+from rsrl_ray.vision.reproducible import lacks_bf16
 
 SMALL_NETWORK = 50e6  # bytes of trained weights up to which `archive: {weights: auto}` keeps every round's
 
@@ -38,6 +39,9 @@ def prepare(
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":
         say(console, f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+    if experiment.training.precision == "bf16" and not experiment.resources.gpus and lacks_bf16():
+        slow = "this machine's CPU has no units for bfloat16, so training.precision bf16 is many times slower than fp32"
+        say(console, cell("note: ", "yellow"), slow)
     trainable = experiment.training.trainable
     frozen = {} if trainable == "all" else frozen_weights(start.weights, start.head, trainable)
     return Task(

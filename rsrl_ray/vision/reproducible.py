@@ -41,6 +41,8 @@ _CUDA_VARIABLES = {
     "TORCH_CUDNN_V8_API_DISABLED": ("0",),
 }
 
+_BF16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
 
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
@@ -84,9 +86,20 @@ def device_kind(device: torch.device | str) -> str:
         if library not in ("Default", "Cublas") and torch.version.hip is None:
             changed.append(f"blas={library}")
         return "-".join([f"cuda-{torch.cuda.get_device_name(device)}", *changed])
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older PyTorch cannot tell
-    units = [unit for unit in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16") if found.get(unit)]
+    units = [unit for unit in _BF16_UNITS if _capabilities().get(unit)]
     return "-".join([device.type, torch.backends.cpu.get_cpu_capability(), *units, *_changed(_CPU_VARIABLES)])
+
+
+def lacks_bf16() -> bool:
+    """Whether this machine's CPU is known to have no units for bfloat16, which then takes longer than float32."""
+    found = _capabilities()
+    return bool(found) and not any(map(found.get, _BF16_UNITS))
+
+
+def _capabilities() -> dict[str, Any]:
+    """Of the CPU; empty where PyTorch is too old to tell."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
 
 
 def versions() -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from torch.nn.functional import softmax
-from vision.test_trainer import COUNT, EVEN, LABELS, PHOTOS, SIZE, START, same, small
+from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small
 
 from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
@@ -148,3 +148,26 @@ def test_features_are_those_in_evaluation_mode_a_batch_of_64_at_a_time():
         wanted = model.classifier[:6](model.avgpool(model.features(pictures)).flatten(1))
     np.testing.assert_allclose(features, wanted.numpy(), rtol=0, atol=1e-4)
     assert_array_equal(features[:64], features_of(network, training, START, PHOTOS[:64]))
+
+
+@NO_GPU
+@pytest.mark.parametrize("trainable", ["classifier", "head"])
+def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
+    network, training = small(), config.Training(epochs=2, trainable=trainable)
+    makers = [FeatureMaker(network, training, 3, START, "cuda") for _ in range(2)]
+    features = makers[0].features(PHOTOS)
+    assert_array_equal(makers[1].features(PHOTOS), features)
+    assert makers[0].kind == f"cuda-{torch.cuda.get_device_name()}"
+    one, other = (
+        NetworkTrainer(
+            Lesson(LABELS, START, "all", 0, 0), NetworkOnDevice(network, training, 3, lambda: features, "cuda", share)
+        )
+        for share in (1.0, 0.0)
+    )
+    weights = one.fit(START, EVEN, 1)
+    assert same(other.fit(START, EVEN, 1), weights)
+    assert_array_equal(one.logits(weights), other.logits(weights))
+    whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, "cuda")
+    assert_array_equal(
+        NetworkTrainer(Lesson(LABELS, START, "all", 0, 0), whole).logits(START | weights), one.logits(weights)
+    )

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from vision.test_trainer import NO_GPU
 
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
-from rsrl_ray.vision.memory import PROCESS, trial_memory
+from rsrl_ray.vision.memory import PROCESS, gpu_memory, gpus, trial_memory
 
 SMALL = Network("small", "none", 64)
 
@@ -47,3 +49,10 @@ def test_more_photos_and_larger_ones_take_more(backbone: str) -> None:
     of_32, of_64 = (trial_memory(network, Training(batch_size=size), 8) for size in (32, 64))
     larger = trial_memory(replace(network, image_size=192), Training(batch_size=64), 8)
     assert PROCESS < of_32 < of_64 < larger
+
+
+@NO_GPU
+def test_a_gpu_tells_how_much_it_has_and_how_much_is_free() -> None:
+    (first, *_) = gpus()
+    assert first.name == torch.cuda.get_device_name(0)
+    assert 0 < first.free < first.memory == gpu_memory()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rsrl_ray.vision import reproducible as module
-from rsrl_ray.vision.reproducible import device_kind, reproducible, versions
+from rsrl_ray.vision.reproducible import device_kind, lacks_bf16, reproducible, versions
 
 CPU = torch.device("cpu")
 
@@ -158,3 +158,17 @@ print(torch.backends.cuda.matmul.allow_tf32)
 
 def test_versions() -> None:
     assert versions()[0] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("found", "lacks"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, True),
+        ({"avx2": True, "avx512_bf16": True}, False),
+        ({"amx_bf16": True}, False),
+        ({}, False),  # not known
+    ],
+)
+def test_a_cpu_without_units_for_bfloat16(found, lacks, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert lacks_bf16() is lacks

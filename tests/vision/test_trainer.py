@@ -13,7 +13,7 @@ from rsrl_ray import config
 from rsrl_ray.vision import on_device as on_device_module
 from rsrl_ray.vision import trainer as module
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
-from rsrl_ray.vision.inputs import batches, windows
+from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, OutOfMemory
 from rsrl_ray.vision.reproducible import reproducible
@@ -441,7 +441,10 @@ def test_device_kind():
     assert learner().device_kind.startswith(f"cpu-{torch.backends.cpu.get_cpu_capability()}")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@NO_GPU
 @pytest.mark.parametrize("backbone", ["small", "alexnet", "resnet18", "squeezenet1_1"])
 def test_a_gpu_gives_the_same_bits_again(backbone):
     network = config.Network(backbone=backbone, weights="none", image_size=96)
@@ -456,3 +459,30 @@ def test_a_gpu_gives_the_same_bits_again(backbone):
     assert same(other.fit(start, EVEN, 1), weights)
     assert_array_equal(one.logits(weights), other.logits(weights))
     assert one.device_kind == f"cuda-{torch.cuda.get_device_name()}"
+
+
+@NO_GPU
+def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
+    training, lesson = config.Training(epochs=2, augmentation=["crop", "flip"]), Lesson(LABELS, START, "all", 0, 0)
+    fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=1.0)
+    streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=0.0)
+    weights = NetworkTrainer(lesson, fitting).fit(START, EVEN, 1)
+    assert same(NetworkTrainer(lesson, streamed).fit(START, EVEN, 1), weights)
+    kinds = [type(network.inputs._rows) for network in (fitting, streamed)]
+    assert kinds == [DeviceRows, PinnedRows]
+
+
+@NO_GPU
+def test_a_full_gpu_is_said_and_is_free_again():
+    network, training = config.Network(backbone="small", weights="none", image_size=SIZE), config.Training(epochs=1)
+    one = NetworkTrainer(Lesson(LABELS, START, "all", 0, 0), on_device(network, training, PHOTOS, "cuda"))
+    weights = one.fit(START, EVEN, 1)
+    all_but_a_little = torch.empty(torch.cuda.mem_get_info()[0] - 2**20, dtype=torch.uint8, device="cuda")
+    with pytest.raises(OutOfMemory):
+        NetworkTrainer(
+            Lesson(np.repeat(LABELS, 1000), START, "all", 0, 0),
+            on_device(network, config.Training(epochs=1, batch_size=10**6), np.repeat(PHOTOS, 1000, 0), "cuda"),
+        ).fit(START, np.repeat(EVEN, 1000), 1)
+    del all_but_a_little
+    torch.cuda.empty_cache()
+    assert same(one.fit(START, EVEN, 1), weights)
