@@ -6,7 +6,7 @@ from typing import Literal
 from torch import fx, nn
 
 from rsrl_ray.vision import network as networks
-from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead
+from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, QuickDropout
 from rsrl_ray.vision.network import Weights
 
 Trainable = Literal["classifier", "head"]
@@ -27,7 +27,11 @@ def cut(model: nn.Module, trainable: Trainable) -> Cut:
     """Cut a network before what is trained (see `trained_part`), and before a dropout right before that."""
     graph = _Tracer().trace(model.eval())
     place = _first_feature(model, graph, trained_part(networks.head_name(model), trainable))
-    return Cut(_up_to(model, graph, place), _from(model, graph, place))
+    trained = _from(model, graph, place)
+    for name, module in list(trained.named_modules()):
+        if isinstance(module, nn.Dropout):
+            trained.set_submodule(name, QuickDropout(module.p).train(module.training))
+    return Cut(_up_to(model, graph, place), trained)
 
 
 def trained_part(head: str, trainable: Trainable) -> str:

@@ -10,6 +10,7 @@ from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START
 from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
+from rsrl_ray.vision.layers import QuickDropout
 from rsrl_ray.vision.network import build, load_weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
@@ -52,10 +53,40 @@ def test_the_two_parts_are_the_network(backbone, size, trainable, names, shape):
 def test_dropout_right_before_the_head_is_trained_with_it():
     parts = cut(build(config.Network("mobilenet_v3_small", "none", 64), 5), "head")
     kinds = [type(module).__name__ for module in parts.trained.modules()]
-    assert kinds.count("Dropout") == 1
+    assert kinds.count("QuickDropout") == 1
     features, train = torch.ones(4, 1024), parts.trained.train()
     torch.manual_seed(0)
     assert not torch.equal(train(features), train(features))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.75])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quick_dropout_drops_a_share_and_keeps_the_mean(p, dtype):
+    dropout, ones = QuickDropout(p).train(), torch.ones(40, 9, 9, 31, dtype=dtype).permute(0, 3, 1, 2)
+    torch.manual_seed(0)
+    first, second = dropout(ones), dropout(ones)
+    assert (first.shape, first.stride(), first.dtype) == (ones.shape, ones.stride(), dtype)
+    near = 1e-5 if dtype == torch.float32 else 4e-3
+    for dropped in (first, second):
+        assert abs((dropped == 0).float().mean().item() - p) < 0.005
+        assert dropped.unique().tolist() == [0, pytest.approx(1 / (1 - p), rel=near)]
+    both = ((first == 0) & (second == 0)).float().mean().item()
+    assert abs(both - p * p) < 0.005  # each element by itself, each time anew
+    neighbours = ((first[..., 1:] == 0) & (first[..., :-1] == 0)).float().mean().item()
+    assert abs(neighbours - p * p) < 0.005
+    torch.manual_seed(0)
+    assert torch.equal(dropout(ones), first)
+
+
+def test_quick_dropout_at_its_ends():
+    ones = torch.ones(7)
+    assert torch.equal(QuickDropout(0.0).train()(ones), ones)
+    assert torch.equal(QuickDropout(1.0).train()(ones), 0 * ones)
+    assert torch.equal(QuickDropout(0.5).eval()(ones), ones)
+    weight = torch.ones(7, requires_grad=True)
+    dropped = QuickDropout(0.5).train()(weight)
+    dropped.sum().backward()
+    assert torch.equal(weight.grad, dropped.detach())
 
 
 def test_frozen_weights():
