@@ -142,21 +142,26 @@ class Archive:
         manifest, weights = self._manifest(key), self.read_weights(key)
         if manifest is None or weights is None or not manifest.get("frozen"):
             return weights
-        content = self._storage.read(_frozen(manifest["frozen"]))
-        if content is None:
-            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} is gone")
-        try:
-            frozen = dict(safetensors.numpy.load(content))
-        except safetensors.SafetensorError as error:
-            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} cannot be read: {error}") from error
-        if array_digest(frozen) != manifest["frozen"]:
-            raise Damaged(f"{self._storage.where(_frozen(manifest['frozen']))} is not what was written")
-        return frozen | weights
+        return self._read_frozen(manifest["frozen"]) | weights
 
     def write_frozen(self, frozen: str, weights: Arrays) -> None:
         """Keep weights that no round trains, under their digest (see `array_digest`), once for all rounds."""
-        if self._storage.read(_frozen(frozen)) is None:
+        try:
+            self._read_frozen(frozen)
+        except Damaged:
             self._storage.write(_frozen(frozen), _packed(weights))
+
+    def _read_frozen(self, frozen: str) -> dict[str, NDArray[Any]]:
+        content, where = self._storage.read(_frozen(frozen)), self._storage.where(_frozen(frozen))
+        if content is None:
+            raise Damaged(f"{where} is gone")
+        try:
+            weights = dict(safetensors.numpy.load(content))
+        except safetensors.SafetensorError as error:
+            raise Damaged(f"{where} cannot be read: {error}") from error
+        if array_digest(weights) != frozen:
+            raise Damaged(f"{where} is not what was written")
+        return weights
 
     def where(self, key: str) -> str:
         """The folder of the round under ``key``, in the storage."""

@@ -525,3 +525,51 @@ def test_an_array_digest_sees_name_type_shape_and_bytes_and_nothing_else() -> No
     assert len(set(digests)) == len(digests)
     assert array_digest({"a": np.asfortranarray(array)}) == digests[0]
     assert array_digest({"b": array, "a": array}) == digests[6]
+
+
+def test_frozen_weights_make_a_round_whole_and_are_written_once(tmp_path: Path) -> None:
+    archive, frozen = Archive(str(tmp_path)), {"conv": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    name = array_digest(frozen)
+    archive.write_frozen(name, frozen)
+    (file,) = (tmp_path / "frozen").iterdir()
+    before = file.stat().st_mtime_ns
+    archive.write_frozen(name, frozen)
+    assert file.stat().st_mtime_ns == before
+    head = {"head": np.ones(2, np.float32)}
+    record = Record(1, np.zeros((3, 2), np.float32), np.ones(3, bool), {}, "me", 1.0, 2.0, "", frozen=name)
+    archive.write("ab" * 16, record, head)
+    found = archive.read("ab" * 16)
+    assert found is not None and found.frozen == name and found.conv1 == {}
+    whole = archive.read_network("ab" * 16)
+    assert whole is not None and list(whole) == ["conv", "head"]
+    assert np.array_equal(whole["conv"], frozen["conv"]) and np.array_equal(whole["head"], head["head"])
+    assert list(archive.read_weights("ab" * 16) or {}) == ["head"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"x" * 100, "another"])
+def test_frozen_weights_that_are_gone_or_damaged_are_told_and_written_again(tmp_path: Path, content: Any) -> None:
+    archive, frozen = Archive(str(tmp_path)), {"conv": np.arange(6, dtype=np.float32)}
+    name = array_digest(frozen)
+    archive.write_frozen(name, frozen)
+    (file,) = (tmp_path / "frozen").iterdir()
+    whole = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(whole[:-1] + b"\x01" if content == "another" else content)
+    record = Record(1, np.zeros((3, 2), np.float32), np.ones(3, bool), {}, "me", 1.0, 2.0, "", frozen=name)
+    archive.write("ab" * 16, record, {"head": np.ones(2, np.float32)})
+    with pytest.raises(Damaged, match=f"frozen/{name}"):
+        archive.read_network("ab" * 16)
+    archive.write_frozen(name, frozen)
+    assert file.read_bytes() == whole
+    assert archive.read_network("ab" * 16) is not None
+
+
+def test_a_round_whose_weights_are_all_its_own_says_nothing_of_frozen_ones(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path))
+    record = Record(1, np.zeros((3, 2), np.float32), np.ones(3, bool), {}, "me", 1.0, 2.0, "")
+    archive.write("ab" * 16, record, {"w": np.ones(2, np.float32)})
+    assert "frozen" not in json.loads(next(tmp_path.glob("rounds/*/*/manifest.json")).read_text())
+    assert list(archive.read_network("ab" * 16) or {}) == ["w"]
+    assert archive.read_network("cd" * 16) is None
