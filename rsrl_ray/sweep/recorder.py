@@ -190,6 +190,8 @@ class Recorder(Callback):
     def _log(self, trial: tracking.Trial) -> None:
         """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
         waiting, chain = self._unlogged[trial.id], self._chains[trial.id]
+        if not waiting:  # logged together with an earlier one
+            return
         reports = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
         for report in reports:
             _follow(chain, report)
