@@ -26,6 +26,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": s
 
 IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's common.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
+OTHERS_S = 10.0  # how long the first node that answers waits for the others
 MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
@@ -94,6 +95,11 @@ def gpu_share(need: int, console: Console) -> float:
     """
     with console.status("asking the GPUs how much memory they have"):
         found = _gpus()
+    if not found:
+        raise ValueError(
+            "resources.gpus: auto, but PyTorch sees no GPU where Ray has some; install a PyTorch for these GPUs, or "
+            "train on the CPU, gpus 0"
+        )
     least = min(found, key=lambda gpu: gpu.free)
     trials = max(1, min(MOST_TRIALS, least.free // need))
     of = "the GPU" if len(found) == 1 else f"the fullest or smallest of {len(found)} GPUs"
@@ -112,7 +118,12 @@ def _gpus() -> list[Gpu]:
     look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= A_LITTLE]  # type: ignore[no-untyped-call]
     on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
-    found: list[list[Gpu]] = ray.get([one.remote() for one in on_each or [look]])
+    asked = [one.remote() for one in on_each or [look]]
+    ray.wait(asked)
+    answered, busy = ray.wait(asked, num_returns=len(asked), timeout=OTHERS_S)  # by others' trials
+    for one in busy:
+        ray.cancel(one)
+    found: list[list[Gpu]] = ray.get(answered)
     return [gpu for of_node in found for gpu in of_node]
 
 

@@ -1,13 +1,14 @@
 """The features of a sweep whose network is frozen in part: made once, by all nodes, and held once a node."""
 
+import contextlib
 import queue
+from collections import Counter
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from rsrl_ray.store.location import Location
@@ -15,80 +16,101 @@ from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
 from rsrl_ray.terminal import photo_progress
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
-from rsrl_ray.vision.on_device import OutOfMemory
+from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.reproducible import device_kind
 from rsrl_ray.vision.row_file import RowFile
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
-OTHERS_S = 60.0  # how long the first worker waits for the others
+OTHERS_S = 10.0  # how long the first worker that is ready waits for the others
+RESTARTS = 3  # of a worker whose process or node dies
 
 
 class FeatureWorker:
     """An actor with the resources of a trial, which passes photos through the frozen layers."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
-
-    @cached_property
-    def _maker(self) -> FeatureMaker:
-        return _maker(self._task)
-
-    @cached_property
-    def _pixels(self) -> NDArray[Any]:
-        return pixels_here(self._task.photos, self._task.source)
+    def __init__(self) -> None:
+        self._task: Task | None = None
 
     def kind(self) -> str:
-        """The kind of its device."""
-        return device_kind(self._task.device)
+        """The kind of its device; of a worker that was started again it may be another one."""
+        return device_kind("cuda" if ray.get_gpu_ids() else "cpu")
 
-    def features(self, rows: range) -> NDArray[Any]:
-        """Of these photos, [K, ...]."""
-        return self._maker.features(self._pixels[rows.start : rows.stop])
+    def features(self, shared: "list[ray.ObjectRef[Task]]", rows: range) -> tuple[str, NDArray[Any]]:
+        """The kind of device, and the features of these photos, [K, ...]."""
+        if self._task is None:  # not the constructor's: Ray would warn of what it has to keep for a restart
+            self._task = ray.get(shared[0])
+            self._maker, self._pixels = _maker(self._task), pixels_here(self._task.photos, self._task.source)
+        return self._maker.kind, self._maker.features(self._pixels[rows.start : rows.stop])
 
 
 class _Workers:
-    """All that have one kind of device and are ready; each does one part at a time."""
+    """Those with the most common kind of device; each does one part at a time."""
 
-    def __init__(self, task: Task) -> None:
-        experiment, shared = task.experiment, ray.put(task)
+    def __init__(self, task: Task, most: int) -> None:
+        resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
-        wanted = {"num_cpus": experiment.resources.cpus, "num_gpus": float(experiment.resources.gpus)}
-        options = actor.options(**wanted, scheduling_strategy="SPREAD")
-        self._all = [options.remote(shared) for _ in range(_room(wanted["num_cpus"], wanted["num_gpus"]))]
-        kinds = {worker.kind.remote(): worker for worker in self._all}
-        [first], _ = ray.wait(list(kinds))
-        ready, _ = ray.wait(list(kinds), num_returns=len(kinds), timeout=OTHERS_S)
-        self.kind: str = ray.get(first)
+        options = actor.options(
+            num_cpus=resources.cpus,
+            num_gpus=float(resources.gpus),
+            scheduling_strategy="SPREAD",
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
+        )
+        self._all = [options.remote() for _ in range(min(most, _room(resources.cpus, float(resources.gpus))))]
+        kinds = _ready(self._all)
+        self.kind = Counter(kinds.values()).most_common(1)[0][0]
         self._free = queue.SimpleQueue[Any]()
-        mine = [kinds[one] for one in ready if ray.get(one) == self.kind]
-        self.count, self._dead = len(mine), 0
-        for worker in mine:
-            self._free.put(worker)
+        self.count = self._left = sum(kind == self.kind for kind in kinds.values())
+        for worker, kind in kinds.items():
+            if kind == self.kind:
+                self._free.put(worker)
 
     def features(self, rows: range) -> NDArray[Any]:
-        """See `FeatureWorker.features`."""
+        """Of these photos, [K, ...], by the next worker that is free; what one that is lost had to do others do.
+
+        Raises
+        ------
+        ValueError
+            Where all are lost.
+        """
         worker = self._free.get()
         if worker is None:
             self._free.put(None)  # for the next one that waits
             raise ValueError("all workers that passed photos through the frozen layers have died; try again")
         try:
-            found: NDArray[Any] = ray.get(worker.features.remote(rows))
-        except RayActorError:  # its node is gone, or its process: the others do its part
-            self._dead += 1
-            if self._dead == self.count:
-                self._free.put(None)
-            return self.features(rows)
+            kind, found = ray.get(worker.features.remote(self._shared, rows))
         except RayTaskError as error:
             self._free.put(worker)
             raise error.cause from None
-        self._free.put(worker)
-        return found
+        except RayError:
+            kind = None
+        if kind == self.kind:
+            self._free.put(worker)
+            return found  # type: ignore[no-any-return]
+        self._left -= 1
+        if not self._left:
+            self._free.put(None)
+        return self.features(rows)
 
     def close(self) -> None:
         """Free what they have taken."""
         for worker in self._all:
             ray.kill(worker)
+
+
+def _ready(workers: list[Any]) -> dict[Any, str]:
+    """The kinds of device of those that are ready soon after the first one is."""
+    asked = {worker.kind.remote(): worker for worker in workers}
+    ray.wait(list(asked))
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHERS_S)
+    kinds = {}
+    for one in ready:
+        with contextlib.suppress(RayError):
+            kinds[asked[one]] = ray.get(one)
+    if not kinds:
+        raise ValueError("no worker started that passes photos through the frozen layers; try again")
+    return kinds
 
 
 def with_features(task: Task, console: Console, joined: bool) -> Task:
@@ -101,15 +123,19 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
     """
     files = _files(task)
     file = files.find(device_kind(task.device) if task.device == "cpu" else None) or _made_by_all(task, files, console)
-    return replace(task, features=FeatureSource(file.path.name, row_source(file.open)) if joined else None)
+    record = file.record()
+    assert record is not None, file
+    source = FeatureSource(file, record.fingerprint, row_source(file.open)) if joined else None
+    return replace(task, features=source)
 
 
 def _made_by_all(task: Task, files: FeatureFiles, console: Console) -> RowFile:
-    workers = _Workers(task)
+    workers = _Workers(task, most=len(parts(files.count, files.count)))
     groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
     try:
         with photo_progress(console) as progress:
-            file = files.file(workers.kind, workers.features(range(1)))
+            first = workers.features(range(1))
+            file = files.file(workers.kind, first.shape[1:], first.dtype.str)
             file.write(lambda rows: list(workers.features(rows)), progress, None, workers.count, groups)
     except OutOfMemory as error:
         raise ValueError(f"the GPU's memory is full ({error}); try a larger share of it by resources.gpus") from error
@@ -134,22 +160,22 @@ def features_here(task: Task) -> NDArray[Any]:
 def _copied(task: Task, files: FeatureFiles, kind: str) -> RowFile | None:
     if task.features is None:
         return None
-    source = task.features.rows
+    source = task.features
+    rows_of: Any = source.rows.rows
+    file = files.file(kind, source.file.shape, source.file.dtype)
+    if file.path.name != source.file.path.name:
+        return None
     try:
-        first: Any = ray.get(source.rows.remote(range(1)))
-        file = files.file(kind, first)
-        if file.path.name != task.features.name:
-            return None
-        file.write(lambda rows: list(ray.get(source.rows.remote(rows))))
-    except RayError:
+        file.write(lambda rows: list(ray.get(rows_of.remote(rows))), expected=source.fingerprint)
+    except (RayError, ValueError):
         return None
     return file
 
 
 def _made_here(task: Task, files: FeatureFiles) -> RowFile:
     maker, pixels = _maker(task), pixels_here(task.photos, task.source)
-    groups = parts(files.count, files.count // PART)
-    file = files.file(maker.kind, maker.features(pixels[:1]))
+    groups, first = parts(files.count, files.count // PART), maker.features(pixels[:1])
+    file = files.file(maker.kind, first.shape[1:], first.dtype.str)
     file.write(lambda rows: list(maker.features(pixels[rows.start : rows.stop])), threads=1, parts=groups)
     return file
 

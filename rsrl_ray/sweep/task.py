@@ -12,6 +12,7 @@ from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.photos import PhotoSet
+from rsrl_ray.vision.row_file import RowFile
 
 Trainers = Callable[[Fold], Trainer]
 """The trainers of one process, which trains one trial after the other; made of the task."""
@@ -19,9 +20,10 @@ Trainers = Callable[[Fold], Trainer]
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """From where nodes copy the file of features with this ``name``, which tells the kind of device."""
+    """From where nodes copy the driver's ``file`` of features, whose name tells the kind of device."""
 
-    name: str
+    file: RowFile
+    fingerprint: str
     rows: "ActorHandle[RowSource]"
 
 

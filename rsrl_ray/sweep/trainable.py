@@ -21,7 +21,7 @@ from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.evaluation import ARITHMETIC
-from rsrl_ray.vision.on_device import OutOfMemory
+from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.reproducible import versions
 from rsrl_ray.vision.trainer import NotFinite
 
@@ -38,7 +38,7 @@ class RSRLTrial(tune.Trainable):
         assert task is not None, "made by tune.with_parameters"
         self._task, self._trainers = task, task.trainers(task)
         self._thread = ThreadPoolExecutor(1, "rounds")
-        self._coming: Future[tuple[RoundResult, Learnt]] = Future()
+        self._coming = _nothing()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -59,10 +59,15 @@ class RSRLTrial(tune.Trainable):
                 self._coming = self._thread.submit(self._next)
             record = self._cached.keep(learnt)
         except (NotFinite, ValueError, StorageError) as error:
-            return Failure(str(error), self._origin).as_result()
+            reason = str(error)
         except OutOfMemory as error:
-            return Failure(self._out_of_memory(error), self._origin).as_result()
-        return self._report(result, learnt, record).as_result()
+            reason = self._out_of_memory(error)
+        else:
+            return self._report(result, learnt, record).as_result()
+        if self._coming.done():  # it holds the error, and that holds what was on the GPU
+            self._coming = _nothing()
+            free_memory()
+        return Failure(reason, self._origin).as_result()
 
     def _next(self) -> tuple[RoundResult, Learnt]:
         """Learn the next round."""
@@ -144,6 +149,13 @@ class RSRLTrial(tune.Trainable):
             note="; ".join(notes),
             last=result.number == experiment.rounds,
         )
+
+
+def _nothing() -> "Future[tuple[RoundResult, Learnt]]":
+    """No round, and none to wait for."""
+    future = Future[tuple[RoundResult, Learnt]]()
+    future.set_exception(RuntimeError("no round was begun"))
+    return future
 
 
 def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:

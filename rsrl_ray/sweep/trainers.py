@@ -16,6 +16,7 @@ class NetworkTrainers:
     """Makes the trainers of folds, which share one network on its device, since a process has one trial at a time."""
 
     def __init__(self, task: Task) -> None:
+        """Raises ValueError where this machine cannot have photos or features, which another one may."""
         experiment, classes = task.experiment, len(task.photos.classes)
 
         def rows() -> NDArray[Any]:
@@ -25,6 +26,7 @@ class NetworkTrainers:
         self._network = NetworkOnDevice(
             experiment.network, experiment.training, classes, rows, task.device, task.gpu_share
         )
+        self._network.make()
 
     def __call__(self, fold: Fold) -> NetworkTrainer:
         """The trainer of this fold."""

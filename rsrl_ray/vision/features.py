@@ -16,8 +16,8 @@ from rsrl_ray.vision.decoding import Pixels
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import batches, stored
+from rsrl_ray.vision.memory import memory_errors
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.on_device import memory_errors
 from rsrl_ray.vision.reproducible import device_kind, versions
 from rsrl_ray.vision.row_file import RowFile
 
@@ -86,23 +86,25 @@ class FeatureFiles:
                 file = self._file(path, tuple(record["shape"]), str(record["dtype"]))
                 if file.verified() is not None:
                     return file
+                path.with_suffix(".json").unlink(missing_ok=True)  # damaged, and so made again
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return None
 
-    def file(self, kind: str, like: NDArray[Any]) -> RowFile:
-        """The file for this kind of device, there or not, of rows like those of ``like`` [K, ...]."""
-        return self._file(self.cache / f"{self._key}-{_short(kind)}.npy", like.shape[1:], like.dtype.str)
+    def file(self, kind: str, shape: tuple[int, ...], dtype: str) -> RowFile:
+        """The file for this kind of device, there or not, of such rows."""
+        return self._file(self.cache / f"{self._key}-{_short(kind)}.npy", shape, dtype)
 
     def _file(self, path: Path, shape: tuple[int, ...], dtype: str) -> RowFile:
         return RowFile(path, self.count, shape, dtype, "features", "features of")
 
     @property
     def _key(self) -> str:
-        network, training = self.network, self.training
-        of_network = [network.backbone, network.image_size, training.trainable, training.precision, training.threads]
+        training, network = self.training, config.identifying(self.network, "network.")
+        del network["weights"]  # whatever file they came from
         computed = [self.device, ARITHMETIC, EVALUATION_BATCH, versions(), _FORMAT]
-        return config.digest([self.photos, self.frozen, self.count, of_network, computed])
+        how = [training.trainable, training.precision, training.threads, *computed]
+        return config.digest([self.photos, self.frozen, self.count, network, how])
 
 
 def parts(count: int, groups: int) -> list[range]:

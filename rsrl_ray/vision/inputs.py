@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsrl_ray.vision.evaluation import Normaliser
+from rsrl_ray.vision.memory import is_full
 
 Indices = NDArray[np.int64]
 Parts = Sequence[Indices]
@@ -65,9 +66,10 @@ class PinnedRows:
             if cuda:
                 copied[turn % 2].synchronize()
             np.take(self._array, rows, axis=0, out=buffer.numpy(), mode="clip")  # any other mode copies once more
-            yield buffer.to(self._device, non_blocking=True, copy=True)
+            there = buffer.to(self._device, non_blocking=True, copy=True)
             if cuda:
                 copied[turn % 2].record()
+            yield there
 
     def _buffer(self, count: int, pinned: bool) -> Tensor:
         like = torch.from_numpy(np.empty(0, dtype=self._array.dtype)).dtype
@@ -78,7 +80,14 @@ def rows_on(device: torch.device, array: NDArray[Any], room: int) -> Rows:
     """``array`` [N, ...] for this device, on whose memory its rows may take ``room`` bytes."""
     if device.type == "cpu":
         return HostRows(array)
-    return DeviceRows(array, device) if array.nbytes <= room else PinnedRows(array, device)
+    if array.nbytes > room:
+        return PinnedRows(array, device)
+    try:
+        return DeviceRows(array, device)
+    except RuntimeError as error:  # another process was faster
+        if not is_full(error):
+            raise
+        return PinnedRows(array, device)
 
 
 class Inputs(Protocol):

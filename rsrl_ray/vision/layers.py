@@ -36,6 +36,7 @@ class QuickDropout(nn.Dropout):
             return inputs
         if dropped == 2**16:
             return inputs * 0
+        assert inputs.is_contiguous() or inputs.is_contiguous(memory_format=torch.channels_last)
         words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device).random_(-(2**63), None)
         kept = words.view(torch.int16)[: inputs.numel()].ge_(dropped - 2**15)  # 1 or 0: bools are multiplied slowly
         mask = kept.to(inputs.dtype).mul_(2**16 / (2**16 - dropped))

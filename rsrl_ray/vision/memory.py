@@ -1,5 +1,8 @@
 """How much of a GPU's memory a trial takes, reckoned without a GPU, and how much GPUs have."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +16,43 @@ from rsrl_ray.vision.reproducible import reproducible
 
 PROCESS = 1_500_000_000  # bytes for CUDA itself, the kernels that are loaded, and the workspaces of cuBLAS and cuDNN
 TRIED = 2  # photos that are run through to see; batch normalisation asks for more than one
+HEADROOM = 0.1  # of what is left of a share, which photos leave free: cuDNN takes slower ways where it finds no room
+
+# How CUDA and its libraries say that memory is full, where PyTorch's own allocator is not the one that was asked.
+_FULL = (
+    "out of memory",
+    "_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
+    "_ALLOCATION_FAILED",  # cuDNN
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call finds no room for its own
+    "unable to find an engine to execute this computation",  # no workspace for a convolution
+)
+
+
+class OutOfMemory(RuntimeError):
+    """The GPU's memory is full; the first line of what PyTorch says of it."""
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Every way in which PyTorch and CUDA say that a GPU's memory is full as one error of ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, OutOfMemory) or not is_full(error):
+            raise
+        raise OutOfMemory(str(error).splitlines()[0]) from error
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Whether the error says that a GPU's memory is full."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _FULL)
+
+
+def free_memory() -> None:
+    """Give the GPU's memory that nothing uses any more back, to other processes too."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def trial_memory(network: config.Network, training: config.Training, classes: int) -> int:
@@ -51,9 +91,10 @@ def gpus() -> list[Gpu]:
     return found
 
 
-def gpu_memory() -> int:
-    """Bytes of memory of the first GPU that this process may use."""
-    return torch.cuda.get_device_properties(0).total_memory
+def gpu_room(share: float, need: int) -> int:
+    """Bytes of the first GPU's memory for photos, of a trial that has a ``share`` of it and ``need`` bytes else."""
+    free, memory = torch.cuda.mem_get_info(0)
+    return int((1 - HEADROOM) * (min(share * memory, free) - need))
 
 
 def _training(model: nn.Module, inputs: Tensor, batch_size: int) -> int:

@@ -1,8 +1,8 @@
 """The part of a network that is trained, on its device, beside the rows that it learns from."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -14,23 +14,16 @@ from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import Features, Inputs, Photos, rows_on
-from rsrl_ray.vision.memory import gpu_memory, trial_memory
+from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, trial_memory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.reproducible import device_kind
-
-# How CUDA and its libraries say that memory is full, where PyTorch's own allocator is not the one that was asked.
-_FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED")
-
-
-class OutOfMemory(RuntimeError):
-    """The GPU's memory is full; the first line of what PyTorch says of it."""
 
 
 class NetworkOnDevice:
     """A network, or its part that is trained, and the photos or features that are its inputs.
 
-    Both are made when they are first needed, and then serve all trials that a process trains one after the other: no
-    trial has to find room beside what the one before it has left.
+    Both are made once, and then serve all trials that a process trains one after the other: no trial has to find room
+    beside what the one before it has left.
     """
 
     def __init__(
@@ -51,6 +44,21 @@ class NetworkOnDevice:
         self.device, self.training = torch.device(device), training
         self._network, self._classes, self._rows, self._share = network, classes, rows, share
         self._holds: Weights | None = None
+
+    def make(self) -> None:
+        """Have inputs and model now, before anybody waits for a round.
+
+        What is wrong with the network, or a GPU that is full, is told where a round first needs it.
+
+        Raises
+        ------
+        ValueError
+            Where this machine cannot have the inputs.
+        """
+        with contextlib.suppress(OutOfMemory), self.computing():
+            with contextlib.suppress(ValueError):
+                _ = self.model
+            _ = self.inputs
 
     @property
     def kind(self) -> str:
@@ -92,9 +100,9 @@ class NetworkOnDevice:
         """Bytes of the GPU's memory that the rows may take."""
         if self.device.type == "cpu":
             return 0
-        return int(self._share * gpu_memory()) - trial_memory(self._network, self.training, self._classes)
+        return gpu_room(self._share, trial_memory(self._network, self.training, self._classes))
 
-    @contextmanager
+    @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
         """What is computed with the model and its inputs; both go where a GPU's memory is full, and are made anew.
 
@@ -110,8 +118,7 @@ class NetworkOnDevice:
             self.__dict__.pop("model", None)
             self.__dict__.pop("inputs", None)
             self._holds = None
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_memory()
             raise
 
     def load(self, weights: Weights) -> None:
@@ -134,19 +141,3 @@ class NetworkOnDevice:
             return None
         self._holds = networks.weights_of(self.model)
         return self._holds
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Every way in which PyTorch and CUDA say that a GPU's memory is full as one error of ours."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, OutOfMemory) or not is_full(error):
-            raise
-        raise OutOfMemory(str(error).splitlines()[0]) from error
-
-
-def is_full(error: RuntimeError) -> bool:
-    """Whether the error says that a GPU's memory is full."""
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _FULL)

@@ -85,7 +85,7 @@ class RowFile:
         try:
             with _alone(self.path) as part:
                 record = self.record()
-                if record is None or self.verified() is None:
+                if record is None or self.open() is None:
                     record = self._fill(part, rows_of, progress, threads, parts)
                     _refuse_unexpected(record, expected)
                     os.replace(part, self.path)

@@ -97,6 +97,27 @@ def test_features_that_are_gone_or_damaged_are_made_again_with_the_same_bits(
     assert_same_bits(tables(file), reference)
 
 
+def test_a_worker_that_dies_while_it_makes_features_is_started_again(
+    experiment_file: Write, reference: Tables, tmp_path: Path
+) -> None:
+    file = experiment_file(**FROZEN)
+    dies = f"""
+class FeatureWorker(FeatureWorker):
+    def features(self, shared, rows):
+        if len(rows) > 1 and not os.path.exists({str(tmp_path / "died")!r}):
+            open({str(tmp_path / "died")!r}, "w").close()
+            os.kill(os.getpid(), 9)
+        return super().features(shared, rows)
+"""
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.features": dies})
+    gate.open()
+    driver = start_driver(file, **gate.environment)
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    assert (tmp_path / "died").exists()
+    assert_same_bits(tables(file), reference)
+
+
 OTHER_NODE = {
     "rsrl_ray.vision.features": ONCE["rsrl_ray.vision.features"] + "EVALUATION_BATCH = 4\n",
     "rsrl_ray.sweep.features": """
@@ -104,12 +125,20 @@ if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     FeatureFiles = lambda cache, *rest, made=FeatureFiles: made(type(cache)(os.environ["RSRL_OTHER"]), *rest)
 """,
 }
+OTHER_KIND = """
+def device_kind(device, inner=device_kind):
+    return inner(device) + ("-other" if "RSRL_OTHER" in os.environ else "")
+"""
 
 
-def test_all_nodes_make_the_features_and_each_holds_them(experiment_file: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other_kind", [False, True])
+def test_all_nodes_make_the_features_and_each_holds_its_own(
+    experiment_file: Write, tmp_path: Path, other_kind: bool
+) -> None:
+    """Where the other node has another kind of device, one of the two makes them for both, and the other for itself."""
     file, other = experiment_file(**FROZEN | {"resources": {"cpus": 1}, "folds": {"count": 2}}), tmp_path / "other"
-    log = f"LOG = {str(tmp_path / 'passed')!r}\n"
-    gate = Gate(tmp_path, {module: log + text for module, text in OTHER_NODE.items()})
+    log, kind = f"LOG = {str(tmp_path / 'passed')!r}\n", OTHER_KIND if other_kind else ""
+    gate = Gate(tmp_path, {module: log + text + kind for module, text in OTHER_NODE.items()})
     gate.open()
     with nodes_of_this_machine(gate, num_cpus=1) as nodes:
         nodes.add_node(num_cpus=1, env_vars={"RSRL_OTHER": str(other)})
@@ -117,9 +146,14 @@ def test_all_nodes_make_the_features_and_each_holds_them(experiment_file: Write,
         printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 0, printed
     here, there = passed(tmp_path / "passed"), passed(tmp_path / "passedthere")
-    assert here + there == 1 + 58 and min(here, there) >= 4
-    (held,), (copied,) = (folder.glob("*.npy") for folder in (tmp_path / "results" / "features", other))
-    assert held.name == copied.name and held.read_bytes() == copied.read_bytes()
+    mine, its = (sorted(folder.glob("*.npy")) for folder in (tmp_path / "results" / "features", other))
+    assert len(its) == 1
+    assert {file.read_bytes() for file in mine} == {its[0].read_bytes()}
+    if other_kind:
+        assert 58 + 1 in (here, there) and its[0].name not in {file.name for file in mine[:1]}
+    else:
+        assert here + there == 1 + 58 and min(here, there) >= 4
+        assert mine[0].name == its[0].name
 
 
 @pytest.fixture(scope="module")

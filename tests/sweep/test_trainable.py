@@ -1,5 +1,6 @@
 """What a trial says when it cannot go on."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +17,31 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainable import RSRLTrial
+from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Conv1, Weights
-from rsrl_ray.vision.on_device import OutOfMemory
 from rsrl_ray.vision.photos import PhotoSet
 from rsrl_ray.vision.reproducible import versions
 
+
+class Large:
+    """What a round makes."""
+
+
+LARGE: list[weakref.ref[Large]] = []
 FOLD = Fold(0, np.arange(4), np.arange(4, 5), np.arange(5, 6))
 
 
 @dataclass
 class Broken:
-    """A trainer whose rounds raise an error, from the second on where ``first`` is good."""
+    """A trainer whose rounds raise an error, while something large lies on the GPU."""
 
     error: Exception
     device_kind: str = "cpu-AVX2"
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
-        raise self.error
+        large = Large()
+        LARGE.append(weakref.ref(large))
+        raise type(self.error)(str(self.error))  # a new one, whose frames nobody else holds
 
     def logits(self, weights: Weights) -> NDArray[np.float32]:
         raise AssertionError
@@ -65,8 +74,12 @@ def failure(tmp_path: Path) -> Callable[..., Failure]:
         )
         photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
         task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda fold: Broken(error))
-        found = Failure.from_result(trial_of(task).step())
+        trial = trial_of(task)
+        found = Failure.from_result(trial.step())
         assert found is not None
+        assert LARGE.pop()() is None  # nothing holds it any more
+        assert trial.reset_config({"trial": {"fold": 0, "schedule": "firm", "id": "two"}})
+        assert Failure.from_result(trial.step()) == found
         assert found.origin == Origin(found.origin.start_key, "cpu-AVX2", tuple(versions()))
         assert len(found.origin.start_key) == 32
         return found

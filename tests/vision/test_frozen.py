@@ -5,9 +5,10 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from torch.nn.functional import softmax
-from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small
+from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small, stripes
 
 from rsrl_ray import config
+from rsrl_ray.vision.evaluation import ARITHMETIC
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
 from rsrl_ray.vision.layers import QuickDropout
@@ -15,6 +16,11 @@ from rsrl_ray.vision.network import build, load_weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
+PINNED = [
+    [-0.011736, -0.090099, -0.038463],
+    [0.202182, -0.117025, -0.271763],
+    [0.158833, -0.134021, -0.136762],
+]
 HEAD = ["classifier.6.weight", "classifier.6.bias"]
 
 
@@ -202,3 +208,15 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
     assert_array_equal(
         NetworkTrainer(Lesson(LABELS, START, "all", 0, 0), whole).logits(START | weights), one.logits(weights)
     )
+
+
+def test_version_1_of_the_arithmetic_of_frozen_rounds():
+    """Whoever changes it (dropout, the cut, what is stored of features) counts `ARITHMETIC` up."""
+    assert ARITHMETIC == 1
+    photos, labels = stripes(40, SIZE, seed=3)
+    training = config.Training(epochs=10, batch_size=8, precision="fp32", trainable="classifier")
+    features = features_of(small(), training, START, photos)
+    network = NetworkOnDevice(small(), training, 3, lambda: features)
+    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2), network)
+    logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
+    np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)

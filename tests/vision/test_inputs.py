@@ -5,6 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from rsrl_ray.vision import inputs
 from rsrl_ray.vision.inputs import DeviceRows, Features, HostRows, PinnedRows, batches, rows_on, stored
 
 CPU = torch.device("cpu")
@@ -25,6 +26,19 @@ def test_rows_lie_on_a_gpu_where_they_fit():
     assert isinstance(rows_on(CPU, ARRAY, 0), HostRows)
     assert isinstance(rows_on(torch.device("meta"), ARRAY, ARRAY.nbytes), DeviceRows)
     assert isinstance(rows_on(torch.device("meta"), ARRAY, ARRAY.nbytes - 1), PinnedRows)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_where_another_process_has_filled_the_gpu_rows_stay_beside_it(monkeypatch, full):
+    def refuse(array, device):
+        raise torch.OutOfMemoryError("CUDA out of memory.") if full else RuntimeError("an illegal memory access")
+
+    monkeypatch.setattr(inputs, "DeviceRows", refuse)
+    if full:
+        assert isinstance(rows_on(torch.device("meta"), ARRAY, ARRAY.nbytes), PinnedRows)
+    else:
+        with pytest.raises(RuntimeError, match="illegal"):
+            rows_on(torch.device("meta"), ARRAY, ARRAY.nbytes)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -6,7 +6,7 @@ from vision.test_trainer import NO_GPU
 
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
-from rsrl_ray.vision.memory import PROCESS, gpu_memory, gpus, trial_memory
+from rsrl_ray.vision.memory import PROCESS, gpu_room, gpus, trial_memory
 
 SMALL = Network("small", "none", 64)
 
@@ -51,8 +51,17 @@ def test_more_photos_and_larger_ones_take_more(backbone: str) -> None:
     assert PROCESS < of_32 < of_64 < larger
 
 
+def test_photos_have_what_a_share_or_what_is_free_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (20_000, 80_000))
+    assert gpu_room(0.2, 6_000) == 9_000  # 9 tenths of what the share leaves
+    assert gpu_room(0.5, 10_000) == 9_000  # 40,000 would be its share, but others have taken of it
+    assert gpu_room(0.1, 10_000) < 0
+
+
 @NO_GPU
 def test_a_gpu_tells_how_much_it_has_and_how_much_is_free() -> None:
     (first, *_) = gpus()
     assert first.name == torch.cuda.get_device_name(0)
-    assert 0 < first.free < first.memory == gpu_memory()
+    assert 0 < first.free < first.memory
+    assert 0 < gpu_room(1.0, 0) <= first.free < first.memory
+    assert gpu_room(0.5, first.memory) < 0

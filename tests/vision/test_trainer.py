@@ -14,8 +14,9 @@ from rsrl_ray.vision import on_device as on_device_module
 from rsrl_ray.vision import trainer as module
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
 from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
+from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice, OutOfMemory
+from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
@@ -335,7 +336,10 @@ def test_version_1_of_the_arithmetic():
             RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
             "CUDA error: CUBLAS",
         ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cu"), "CUDA error: CUBLAS"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "cuDNN error: CUDNN"),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "GET was unable"),
         (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might"), "CUDA error: out of memory"),
     ],
 )
@@ -371,6 +375,20 @@ def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatc
     monkeypatch.setattr(on_device_module.networks, "build", build_anew)
     assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
     assert built[0]
+
+
+def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_network_in_the_round():
+    def gone():
+        raise ValueError("the photos are gone")
+
+    with pytest.raises(ValueError, match="the photos are gone"):
+        NetworkOnDevice(small(), config.Training(), 3, gone).make()
+    network = config.Network(backbone="mobilenet_v3_small", weights="none", image_size=SIZE)
+    wrong = NetworkOnDevice(network, config.Training(batch_size=1), 3, lambda: PHOTOS)
+    wrong.make()
+    start = starting_weights(network, 3, [1]).weights
+    with pytest.raises(ValueError, match="too few for mobilenet_v3_small"):
+        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0), wrong).fit(start, EVEN, 1)
 
 
 def test_another_error_stays_what_it_is(monkeypatch):
