@@ -38,10 +38,27 @@ KNOBS: dict[str, Any] = {
     "training": {"epochs": 10, "batch_size": 16, "learning_rate": 0.001, "head_factor": 1, "precision": "fp32"},
     "schedules": {"firm": {1: 0.99}, "none": {1: 0.0}},  # share round 1: three rounds in all
 }
-ROUND_2 = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"}
 
 Tables = dict[tuple[int, str], list[pd.DataFrame]]
 Write = Callable[..., Path]
+
+
+def in_round(number: int) -> dict[str, str]:
+    """Code for a `Gate` at which trials wait in this round: those before it are written and reported."""
+    before = f"lambda trial: trial._iteration == {number - 1}"
+    return {
+        "rsrl_ray.sweep.trainable": f"RSRLTrial.step = gate(RSRLTrial.step, {before})",
+        "rsrl_ray.vision.trainer": f"""
+def fit(trainer, parent, kept, number, inner=NetworkTrainer.fit):
+    while number == {number} and os.path.isdir(GATE):
+        time.sleep(0.02)
+    return inner(trainer, parent, kept, number)
+
+
+NetworkTrainer.fit = fit
+""",
+    }
+
 
 SITE = """\
 import importlib.machinery, itertools, os, sys, time

@@ -60,7 +60,7 @@ def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, mon
 @pytest.mark.usefixtures("ray_session")
 def test_gpus_that_pytorch_does_not_see_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "A_LITTLE", 0)
-    monkeypatch.setattr(cluster, "gpus", list)
+    monkeypatch.setattr(cluster, "gpus", lambda: [])
     with pytest.raises(ValueError, match=r"^resources\.gpus: auto, but PyTorch sees no GPU where Ray has some"):
         cluster.gpu_share(4_000_000_000, Console(quiet=True))
 

@@ -12,13 +12,13 @@ import psutil
 import pytest
 from sweep.sweeping import (
     KNOBS,
-    ROUND_2,
     Gate,
     Left,
     Write,
     at_first_result,
     bits,
     entries,
+    in_round,
     start_driver,
     states,
     statuses,
@@ -214,7 +214,7 @@ def test_disk_refuses_mid_sweep_and_is_mended(
 
 def test_clock_set_back_an_hour_mid_sweep(experiment_file: Write, tmp_path: Path, undisturbed: Left) -> None:
     clock = "now = time.time; time.time = lambda: now() - (0 if os.path.isdir(GATE) else 3600)"
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, {"rsrl_ray.store.archive": clock} | ROUND_2)
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, {"rsrl_ray.store.archive": clock} | in_round(2))
     driver = start_driver(file, **gate.environment)
     wait_for(driver, gate.waiting)
     gate.open()

@@ -150,7 +150,8 @@ def test_all_nodes_make_the_features_and_each_holds_its_own(
     assert len(its) == 1
     assert {file.read_bytes() for file in mine} == {its[0].read_bytes()}
     if other_kind:
-        assert 58 + 1 in (here, there) and its[0].name not in {file.name for file in mine[:1]}
+        assert (here, there) == (58 + 1, 58 + 1)
+        assert len({file.name for file in mine} | {its[0].name}) == 2
     else:
         assert here + there == 1 + 58 and min(here, there) >= 4
         assert mine[0].name == its[0].name

@@ -25,6 +25,7 @@ from sweep.sweeping import (
     bits,
     children,
     entries,
+    in_round,
     lives,
     start_driver,
     states,
@@ -51,7 +52,6 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 FOLDS = {"count": 2, "validation": 0.2}
 ONE_FOLD = {**FOLDS, "use": [0]}
 PARALLEL = {"cpus": 1}  # two trials at a time
-AT_ROUND_3 = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 3)"}
 
 
 def of_fold_0(tables: Tables) -> Tables:
@@ -205,7 +205,7 @@ def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write)
 
 def test_workers_that_die_or_hang_mid_round(experiment_file: Write, reference: Tables, tmp_path: Path) -> None:
     file = experiment_file(resources=PARALLEL, folds=ONE_FOLD)
-    gate = Gate(tmp_path, {"rsrl_ray.sweep.watchdog": "LEAST_S = 5.0", **AT_ROUND_3})
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.watchdog": "LEAST_S = 5.0", **in_round(3)})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, lambda: len(gate.waiting()) == 2)
     dies, hangs = gate.waiting()
@@ -236,7 +236,7 @@ def test_driver_ended_mid_round_by_any_signal_then_the_same_command(
     experiment_file: Write, reference: Tables, tmp_path: Path
 ) -> None:
     file = experiment_file(resources=PARALLEL, folds=ONE_FOLD)
-    gate, scratch = Gate(tmp_path, AT_ROUND_3), tmp_path / "scratch"
+    gate, scratch = Gate(tmp_path, in_round(3)), tmp_path / "scratch"
     scratch.mkdir()
     environment = gate.environment | {"TMPDIR": str(scratch)}
     before: dict[str, int] = {}

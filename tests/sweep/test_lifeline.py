@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 from sweep.nodes import nodes_of_this_machine, process
-from sweep.sweeping import KNOBS, ROUND_2, Gate, Left, Write, entries, start_driver, statuses, swept, wait_for
+from sweep.sweeping import KNOBS, Gate, Left, Write, entries, in_round, start_driver, statuses, swept, wait_for
 
 from rsrl_ray.experiment_file import read_experiment
 
@@ -43,7 +43,7 @@ def test_a_raylet_killed_a_node_removed_and_one_added(
 def test_head_lost_then_the_same_command_with_a_new_one(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
     with nodes_of_this_machine(gate, num_cpus=2) as nodes:
         address = nodes.address
         driver = start_driver(file, RAY_ADDRESS=address, RAY_gcs_rpc_server_reconnect_timeout_s="12")
@@ -70,7 +70,7 @@ def test_head_lost_then_the_same_command_with_a_new_one(
 
 def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp_path: Path, undisturbed: Left) -> None:
     """As by Slurm: Ray and its workers are gone before the driver can stop them, and may take it along."""
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
     driver = start_driver(file, forked=False, **gate.environment)
     wait_for(driver, gate.waiting)
     for one in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
@@ -89,7 +89,7 @@ def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp
 
 
 def test_a_driver_whose_own_raylet_dies_says_so_at_once(experiment_file: Write, tmp_path: Path) -> None:
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, ROUND_2)
+    file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
     driver = start_driver(file, forked=False, RAY_gcs_rpc_server_reconnect_timeout_s="600", **gate.environment)
     wait_for(driver, gate.waiting)
     (raylet,) = [one for one in psutil.Process(driver.pid).children() if one.name() == "raylet"]
