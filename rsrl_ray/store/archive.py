@@ -140,9 +140,8 @@ class Archive:
     def read_network(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The round's weights with those that are frozen, or None where they were not kept. Raises `Damaged`."""
         manifest, weights = self._manifest(key), self.read_weights(key)
-        if manifest is None or weights is None or not manifest.get("frozen"):
-            return weights
-        return self._read_frozen(manifest["frozen"]) | weights
+        frozen = manifest.get("frozen") if manifest is not None else None
+        return weights if weights is None or not frozen else self._read_frozen(frozen) | weights
 
     def write_frozen(self, frozen: str, weights: Arrays) -> None:
         """Keep weights that no round trains, under their digest (see `array_digest`), once for all rounds."""

@@ -3,7 +3,6 @@
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +11,10 @@ from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.claims import Claim
 from rsrl_ray.sweep.retention import Holder
-from rsrl_ray.vision.network import Conv1, Weights
+from rsrl_ray.sweep.task import Trainer
+from rsrl_ray.vision.network import Weights
 
 POLL_S = 0.25  # between two looks whether another trial has made a round
-
-
-class Trainer(Protocol):
-    """What a trial needs of a network: rounds as pure functions, with the same bits on one kind of device."""
-
-    @property
-    def device_kind(self) -> str:
-        """The kind of device that the bits hold for."""
-        ...
-
-    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
-        """Train round ``number`` on the kept photos ([N]) from the weights of the round before; what is trained."""
-        ...
-
-    def logits(self, weights: Weights) -> NDArray[np.float32]:
-        """Logits [N, C] of all photos."""
-        ...
-
-    def conv1(self, weights: Weights) -> Conv1 | None:
-        """The first convolution; None where it is the same in all rounds."""
-        ...
 
 
 @dataclass(frozen=True)

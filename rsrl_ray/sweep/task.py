@@ -2,17 +2,41 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.sweep.cached_learner import Trainer
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
-from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.photos import PhotoSet
 from rsrl_ray.vision.row_file import RowFile
+
+
+class Trainer(Protocol):
+    """What a trial needs of a network: rounds as pure functions, with the same bits on one kind of device."""
+
+    @property
+    def device_kind(self) -> str:
+        """The kind of device that the bits hold for."""
+        ...
+
+    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+        """Train round ``number`` on the kept photos ([N]) from the weights of the round before; what is trained."""
+        ...
+
+    def logits(self, weights: Weights) -> NDArray[np.float32]:
+        """Logits [N, C] of all photos."""
+        ...
+
+    def conv1(self, weights: Weights) -> Conv1 | None:
+        """The first convolution; None where it is the same in all rounds."""
+        ...
+
 
 Trainers = Callable[[Fold], Trainer]
 """The trainers of one process, which trains one trial after the other; made of the task."""

@@ -58,29 +58,29 @@ def _file(root: Path, part: str, key: str = KEY) -> Path:
     return root / "rounds" / key[:2] / key / part
 
 
-def _same_bits(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
+def assert_same_bits(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
         assert found[name].tobytes() == array.tobytes(), name
 
 
-def _same_record(found: Record | None, expected: Record = RECORD) -> None:
+def assert_same_record(found: Record | None, expected: Record = RECORD) -> None:
     assert found is not None
-    _same_bits(
+    assert_same_bits(
         {"logits": found.logits, "kept": found.kept, **found.conv1},
         {"logits": expected.logits, "kept": expected.kept, **expected.conv1},
     )
-    times = (expected.number, expected.maker, expected.created, expected.seconds, expected.parent)
-    assert (found.number, found.maker, found.created, found.seconds, found.parent) == times
+    notes = (expected.number, expected.maker, expected.created, expected.seconds, expected.parent, expected.frozen)
+    assert (found.number, found.maker, found.created, found.seconds, found.parent, found.frozen) == notes
 
 
 # What is written
 
 
 def test_a_round_comes_back_bit_for_bit(archive: Archive) -> None:
-    _same_record(archive.read(KEY))
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_record(archive.read(KEY))
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
 def test_the_files_of_a_round(archive: Archive, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_arrays_come_back_whatever_their_order_in_memory(
     # A channels_last layer's weights are such an array.
     weights = {"conv": change(np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5))}
     archive.write(KEY, RECORD, weights)
-    _same_bits(archive.read_weights(KEY) or {}, weights)
+    assert_same_bits(archive.read_weights(KEY) or {}, weights)
 
 
 def test_logits_come_back_whatever_their_order_in_memory(archive: Archive) -> None:
@@ -123,8 +123,8 @@ def test_a_round_that_was_never_written_is_none(tmp_path: Path) -> None:
 def test_rounds_do_not_touch_each_other(archive: Archive) -> None:
     other = Record(4, RECORD.logits + 1, RECORD.kept, RECORD.conv1, "other", 1.0, 2.0)
     archive.write("ab12ce", other, {"w": np.zeros(1)})
-    _same_record(archive.read(KEY))
-    _same_record(archive.read("ab12ce"), other)
+    assert_same_record(archive.read(KEY))
+    assert_same_record(archive.read("ab12ce"), other)
 
 
 def test_without_its_manifest_a_round_does_not_exist(archive: Archive, tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_without_its_manifest_a_round_does_not_exist(archive: Archive, tmp_path:
 
 
 def test_a_directory_and_its_uri_are_the_same_archive(archive: Archive, tmp_path: Path) -> None:
-    _same_record(Archive(f"file://{tmp_path}/").read(KEY))
-    _same_record(Archive(f"{tmp_path}/").read(KEY))
+    assert_same_record(Archive(f"file://{tmp_path}/").read(KEY))
+    assert_same_record(Archive(f"{tmp_path}/").read(KEY))
 
 
 # Weights that were not kept
@@ -145,7 +145,7 @@ def test_dropped_weights_leave_the_record(archive: Archive, tmp_path: Path) -> N
     archive.drop_weights(KEY)
     assert not _file(tmp_path, "weights.safetensors").exists()
     assert archive.read_weights(KEY) is None
-    _same_record(archive.read(KEY))
+    assert_same_record(archive.read(KEY))
 
 
 def test_dropping_what_is_not_there_is_no_error(archive: Archive) -> None:
@@ -158,7 +158,7 @@ def test_dropping_what_is_not_there_is_no_error(archive: Archive) -> None:
 def test_dropped_weights_can_be_written_again(archive: Archive) -> None:
     archive.drop_weights(KEY)
     archive.write(KEY, RECORD, WEIGHTS)
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
 def held(root: Path, key: str = KEY) -> list[str]:
@@ -174,11 +174,11 @@ def test_weights_stay_until_everyone_who_holds_them_has_let_them_go(archive: Arc
     archive.release(KEY, "somebody")
     archive.release(KEY, "one")
     assert held(tmp_path) == ["other"]
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
     archive.release(KEY, "one", "other")
     archive.release(KEY, "one", "other")
     assert (held(tmp_path), archive.read_weights(KEY)) == ([], None)
-    _same_record(archive.read(KEY))
+    assert_same_record(archive.read(KEY))
 
 
 def test_a_round_may_be_held_before_it_is_written(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_round_may_be_held_before_it_is_written(tmp_path: Path) -> None:
     archive.hold(KEY, "one", {})
     archive.write(KEY, RECORD, WEIGHTS)
     archive.drop_weights(KEY)
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
 def test_weights_of_a_round_that_is_not_whole_yet_stay(archive: Archive, tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ def test_a_round_of_before_reads_as_it_was_and_keeps_its_weights(tmp_path: Path)
     manifest = json.loads(_file(tmp_path, "manifest.json").read_text())
     assert manifest.keys() == {"number", "maker", "created", "seconds", "checksums", "digest"}
     assert manifest["digest"] == "fd5c976da7482e3c134484514105c94f"
-    _same_record(archive.read(KEY), before)
+    assert_same_record(archive.read(KEY), before)
     archive.release(KEY, "one")
     archive.drop_weights(KEY)
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
 def test_the_checksum_of_weights_is_known_from_writing_from_reading_and_from_the_weights(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_record_that_is_gone_is_found(archive: Archive, tmp_path: Path) -> Non
     path.unlink()
     with pytest.raises(Damaged, match=re.escape(f"{path} is gone")):
         archive.read(KEY)
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
 def test_a_truncated_manifest_is_found(archive: Archive, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_no_flipped_bit_of_a_manifest_passes_for_another_round(archive: Archive,
             found = archive.read(KEY)
         except Damaged:
             continue
-        _same_record(found)  # a flip among the blanks, say
+        assert_same_record(found)  # a flip among the blanks, say
 
 
 @pytest.mark.parametrize("content", ["null", "3", "[]", "{}", '{"number": 3}', '{"number": 3, "checksums": null}'])
@@ -301,7 +301,7 @@ def test_a_damaged_round_is_whole_again_once_rewritten(archive: Archive, tmp_pat
     _file(tmp_path, "record.safetensors").write_bytes(b"noise")
     _file(tmp_path, "manifest.json").write_text("{")
     archive.write(KEY, RECORD, WEIGHTS)
-    _same_record(archive.read(KEY))
+    assert_same_record(archive.read(KEY))
 
 
 # Writers
@@ -349,7 +349,7 @@ def test_what_a_killed_writer_left_is_cleaned_and_what_another_writes_now_is_not
         fresh.name,
         another_programs.name,
     ]
-    _same_record(archive.read(KEY))
+    assert_same_record(archive.read(KEY))
 
 
 def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,8 +376,8 @@ def test_writers_of_the_same_round_do_not_disturb_each_other_or_a_reader(tmp_pat
     def read() -> int:
         reader, times = Archive(str(tmp_path)), 0
         while not done.is_set():
-            _same_record(reader.read(KEY))
-            _same_bits(reader.read_weights(KEY) or {}, weights)
+            assert_same_record(reader.read(KEY))
+            assert_same_bits(reader.read_weights(KEY) or {}, weights)
             times += 1
         return times
 
@@ -421,8 +421,8 @@ def test_a_file_system_without_rename(tmp_path: Path, monkeypatch: pytest.Monkey
     archive = Archive("s3://bucket/results")
     assert archive.read(KEY) is None
     archive.write(KEY, RECORD, WEIGHTS)
-    _same_record(archive.read(KEY))
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_record(archive.read(KEY))
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
     found = bucket.get_file_info(fs.FileSelector(base, recursive=True))
     assert sorted(info.base_name for info in found if info.type == fs.FileType.File) == [
         "manifest.json",
@@ -431,11 +431,11 @@ def test_a_file_system_without_rename(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
     archive.hold(KEY, "one", {})
     archive.drop_weights(KEY)
-    _same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
+    assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
     archive.release(KEY, "one")
     archive.drop_weights(KEY)
     assert archive.read_weights(KEY) is None
-    _same_record(archive.read(KEY))
+    assert_same_record(archive.read(KEY))
 
 
 # Keys

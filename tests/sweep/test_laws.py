@@ -40,10 +40,9 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.round_table import next_kept, predictions, round_metrics
 from rsrl_ray.rounds import run_rounds
-from rsrl_ray.sweep.cached_learner import Trainer
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.sweep.prepare import prepare
-from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.vision.network import Weights
 
