@@ -84,16 +84,19 @@ def _demo(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
     parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
     folder = parser.parse_args(words).folder
-    from rsrl_ray import demo
-    from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.sweep.launch import run_sweep
+    from rsrl_ray.sweep.ahead import started_ahead
     from rsrl_ray.terminal import make_console
-    from rsrl_ray.tracking.find import find_results
 
     console = make_console()
-    file = demo.prepare(folder)
-    experiment = read_experiment(file)
-    outcome = run_sweep(experiment, console)
+    with started_ahead(console):
+        from rsrl_ray import demo
+        from rsrl_ray.experiment_file import read_experiment
+        from rsrl_ray.sweep.launch import run_sweep
+        from rsrl_ray.tracking.find import find_results
+
+        file = demo.prepare(folder)
+        experiment = read_experiment(file)
+        outcome = run_sweep(experiment, console)
     if outcome.failed or outcome.stopped:
         return _ended(file, experiment, outcome, console)
     found = find_results(experiment)
@@ -134,11 +137,15 @@ def _sweep(words: list[str]) -> int:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
-    from rsrl_ray.sweep.launch import run_sweep
+    from rsrl_ray.sweep.ahead import started_ahead
     from rsrl_ray.terminal import make_console
 
     console = make_console()
-    return _ended(file, experiment, run_sweep(experiment, console, knobs.skip_bad, knobs.take_over), console)
+    with started_ahead(console):
+        from rsrl_ray.sweep.launch import run_sweep
+
+        outcome = run_sweep(experiment, console, knobs.skip_bad, knobs.take_over)
+    return _ended(file, experiment, outcome, console)
 
 
 def _show(words: list[str]) -> int:

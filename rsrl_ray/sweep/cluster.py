@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
@@ -14,20 +13,16 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services, utils, worker
 from ray.exceptions import AuthenticationError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Resources
 from rsrl_ray.terminal import cell, say
-from rsrl_ray.vision.memory import Gpu, gpus
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's common.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
-OTHERS_S = 10.0  # how long the first node that answers waits for the others
-MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
 @contextlib.contextmanager
@@ -51,12 +46,8 @@ def joined_cluster(console: Console) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def quiet_ray(resources: Resources, console: Console) -> Iterator[None]:
-    """The Ray this process is connected to, else a new one.
-
-    Raises ValueError where it does not start, and where it cannot grow and is too small for a trial of these
-    ``resources``.
-    """
+def quiet_ray(console: Console) -> Iterator[None]:
+    """The Ray this process is connected to, else a new one; raises ValueError where it does not start."""
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process a core, none with the trials' variables
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -68,7 +59,6 @@ def quiet_ray(resources: Resources, console: Console) -> Iterator[None]:
         with console.status("starting Ray"):
             _connect(joins=False)
     try:
-        _check_room(resources, _joined(), console)
         yield
     finally:
         if began:
@@ -85,46 +75,6 @@ def lost_nodes() -> set[str]:
     """The nodes that this Ray has lost so far; not those that have ended in good order, as an autoscaler ends them."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {node["NodeID"] for node in nodes if not node["Alive"] and node["DeathReason"] not in IN_ORDER}
-
-
-def gpu_share(need: int, console: Console) -> float:
-    """The share of a GPU for a trial that takes ``need`` bytes of its memory: 1 / 2 where two go onto it, and so on.
-
-    Asks the GPUs of all nodes how much memory they have free, of which the smallest decides, and waits until there is
-    one. The results do not depend on the share.
-    """
-    with console.status("asking the GPUs how much memory they have"):
-        found = _gpus()
-    if not found:
-        raise ValueError(
-            "resources.gpus: auto, but PyTorch sees no GPU where Ray has some; install a PyTorch for these GPUs, or "
-            "train on the CPU, gpus 0"
-        )
-    least = min(found, key=lambda gpu: gpu.free)
-    trials = max(1, min(MOST_TRIALS, least.free // need))
-    of = "the GPU" if len(found) == 1 else f"the fullest or smallest of {len(found)} GPUs"
-    say(
-        console,
-        f"trials on a GPU: {trials}, since each takes up to {need / 1e9:.1f} GB, {of}, {least.name}, has "
-        f"{least.free / 1e9:.1f} of {least.memory / 1e9:.1f} GB free, and more than {MOST_TRIALS} are too many; "
-        "resources.gpus sets another share",
-    )
-    return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
-
-
-def _gpus() -> list[Gpu]:
-    """Of all nodes that are there; of the first one that comes, where there is none yet."""
-    sees_all = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
-    look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= A_LITTLE]  # type: ignore[no-untyped-call]
-    on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
-    asked = [one.remote() for one in on_each or [look]]
-    ray.wait(asked)
-    answered, busy = ray.wait(asked, num_returns=len(asked), timeout=OTHERS_S)  # by others' trials
-    for one in busy:
-        ray.cancel(one)
-    found: list[list[Gpu]] = ray.get(answered)
-    return [gpu for of_node in found for gpu in of_node]
 
 
 def _connect(joins: bool) -> None:
@@ -218,14 +168,14 @@ def _holds_sockets(folder: str) -> bool:
     return True
 
 
-def _check_room(resources: Resources, joined: bool, console: Console) -> None:
-    """A trial that no node can hold waits for one in a cluster, and would wait for ever on one machine."""
+def check_room(resources: Resources, console: Console) -> None:
+    """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
     auto = resources.gpus == "auto"
     wanted = {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if any(all(node.get(name, 0.0) >= share for name, share in wanted.items()) for node in nodes):
         return
-    if joined:
+    if _joined():
         gpus = "some of a GPU" if auto else f"{wanted['GPU']:g} GPUs"
         waits = (
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "

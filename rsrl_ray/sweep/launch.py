@@ -17,7 +17,7 @@ from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.claims import Claims
-from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
+from rsrl_ray.sweep.cluster import check_room, joined_cluster, quiet_ray
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.prepare import complete, keeps_all, prepare
 from rsrl_ray.sweep.progress import Progress
@@ -76,9 +76,9 @@ def run_sweep(
         tracker, open_sweep = open_tracker(task, sweep, knobs, warn, take_over)
         chains = {key: chain(key.fold, experiment.schedule(key.schedule), experiment.rounds) for key in trials}
         retention = Retention(sweep, chains, keeps_all(task))
-        with _killed_at_failure(tracker), quiet_ray(experiment.resources, console), _scratch() as scratch:
+        with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch:
             claims = Claims()
-            task = replace(complete(task, console, joined), claims=claims)
+            task = replace(task, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
@@ -93,7 +93,8 @@ def run_sweep(
 
             try:
                 with lifeline(leave):
-                    left = trials
+                    check_room(experiment.resources, console)
+                    task, left = complete(task, console, joined), trials
                     while left:
                         scheduler = SharingScheduler({key: chains[key] for key in left})
                         _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)

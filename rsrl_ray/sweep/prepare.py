@@ -8,8 +8,8 @@ from rich.console import Console
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.store.archive import Archive, array_digest
-from rsrl_ray.sweep.cluster import gpu_share
 from rsrl_ray.sweep.features import with_features
+from rsrl_ray.sweep.gpus import gpu_share
 from rsrl_ray.sweep.photos import describe_folds, load, row_source
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.terminal import cell, say

@@ -14,9 +14,9 @@ from rich.console import Console
 from sweep.nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
-from rsrl_ray.config import Resources, recipe
+from rsrl_ray.config import recipe
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import cluster
+from rsrl_ray.sweep import cluster, gpus
 from rsrl_ray.sweep import photos as shared_photos
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.vision.decoding import decode_photos, read_digests
@@ -44,11 +44,11 @@ def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., 
     ("memory", "share"), [(24e9, 0.25), (16e9, 0.25), (13e9, 0.3333), (8e9, 0.5), (4.1e9, 1.0), (2e9, 1.0)]
 )
 def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "A_LITTLE", 0)  # no GPU here: a task of this Ray tells of one
+    monkeypatch.setattr(gpus, "A_LITTLE", 0)  # no GPU here: a task of this Ray tells of one
     found = [Gpu("NVIDIA H200", 150 * 10**9, 140 * 10**9), Gpu("Tesla T4", 30 * 10**9, int(memory))]
-    monkeypatch.setattr(cluster, "gpus", lambda: found)
+    monkeypatch.setattr(gpus, "gpus", lambda: found)
     console = Console(file=io.StringIO(), width=300)
-    assert cluster.gpu_share(4_000_000_000, console) == share
+    assert gpus.gpu_share(4_000_000_000, console) == share
     assert isinstance(console.file, io.StringIO)
     said = (
         f"trials on a GPU: {round(1 / share)}, since each takes up to 4.0 GB, the fullest or smallest of 2 GPUs, "
@@ -59,10 +59,10 @@ def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, mon
 
 @pytest.mark.usefixtures("ray_session")
 def test_gpus_that_pytorch_does_not_see_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "A_LITTLE", 0)
-    monkeypatch.setattr(cluster, "gpus", lambda: [])
+    monkeypatch.setattr(gpus, "A_LITTLE", 0)
+    monkeypatch.setattr(gpus, "gpus", lambda: [])
     with pytest.raises(ValueError, match=r"^resources\.gpus: auto, but PyTorch sees no GPU where Ray has some"):
-        cluster.gpu_share(4_000_000_000, Console(quiet=True))
+        gpus.gpu_share(4_000_000_000, Console(quiet=True))
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -80,7 +80,7 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     said = "^Ray did not start: The current node timed out .* the same command tries again$"
-    with pytest.raises(ValueError, match=said), cluster.quiet_ray(Resources(), Console(quiet=True)):
+    with pytest.raises(ValueError, match=said), cluster.quiet_ray(Console(quiet=True)):
         pass
 
 

@@ -1,0 +1,66 @@
+"""Ray starts beside the imports, where there is something to import."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rsrl_ray.sweep import ahead
+
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def slow_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> threading.Barrier:
+    """A module in the place of PyTorch, whose import waits at a barrier for somebody else."""
+    (tmp_path / "slow_to_import.py").write_text("from rsrl_ray.sweep import ahead\nahead.meet.wait(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "slow_to_import", raising=False)
+    monkeypatch.setattr(ahead, "SLOW", ("slow_to_import",))
+    barrier = threading.Barrier(2)
+    monkeypatch.setattr(ahead, "meet", barrier, raising=False)
+    return barrier
+
+
+def test_ray_starts_while_the_imports_go_on(slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = []
+
+    @contextlib.contextmanager
+    def ray(console: Console) -> Iterator[None]:
+        slow_module.wait(PATIENCE_S)  # broken, and raises, where the import has not begun or is waited for first
+        happened.append("started")
+        yield
+        happened.append("stopped")
+
+    monkeypatch.setattr(ahead, "quiet_ray", ray)
+    with ahead.started_ahead(Console(quiet=True)):
+        happened.append("body")
+        assert "imports" not in [thread.name for thread in threading.enumerate()]
+    assert happened == ["started", "body", "stopped"]
+    with ahead.started_ahead(Console(quiet=True)):  # all is imported now: Ray is left to whoever needs it
+        happened.append("body")
+    assert happened == ["started", "body", "stopped", "body"]
+
+
+def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
+    slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(console: Console) -> contextlib.AbstractContextManager[None]:
+        slow_module.wait(PATIENCE_S)
+        raise ValueError("Ray did not start")
+
+    monkeypatch.setattr(ahead, "quiet_ray", fails)
+    with pytest.raises(ValueError, match=r"^Ray did not start$"), ahead.started_ahead(Console(quiet=True)):
+        pass
+    assert "imports" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_package_that_cannot_be_imported_is_left_to_whoever_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "SLOW", ("no_such_package",))
+    monkeypatch.setattr(ahead, "quiet_ray", lambda console: contextlib.nullcontext())
+    with ahead.started_ahead(Console(quiet=True)):
+        pass
