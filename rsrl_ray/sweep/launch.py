@@ -57,8 +57,8 @@ def run_sweep(
     trainers : what trains in the place of networks, in each worker.
 
     A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
-    checked before Ray starts. A finished round is never trained again while the archive holds it, so the same call
-    resumes.
+    checked before Ray starts, unless it runs already (`rsrl_ray.sweep.ahead`). A finished round is never trained again
+    while the archive holds it, so the same call resumes.
 
     Raises
     ------

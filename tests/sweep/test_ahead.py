@@ -60,7 +60,15 @@ def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
 
 
 def test_a_package_that_cannot_be_imported_is_left_to_whoever_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[object] = []
+
+    def ray(console: Console) -> contextlib.AbstractContextManager[None]:
+        happened.append("started")
+        return contextlib.nullcontext()
+
     monkeypatch.setattr(ahead, "SLOW", ("no_such_package",))
-    monkeypatch.setattr(ahead, "quiet_ray", lambda console: contextlib.nullcontext())
+    monkeypatch.setattr(ahead, "quiet_ray", ray)
+    monkeypatch.setattr(threading, "excepthook", happened.append)  # a thread's traceback would be seen here
     with ahead.started_ahead(Console(quiet=True)):
-        pass
+        happened.append("body")
+    assert happened == ["started", "body"]
