@@ -137,11 +137,11 @@ def _sweep(words: list[str]) -> int:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
-    from rsrl_ray.sweep.ahead import started_ahead
+    from rsrl_ray.sweep.ahead import sound, started_ahead
     from rsrl_ray.terminal import make_console
 
     console = make_console()
-    with started_ahead(console):
+    with started_ahead(console, wanted=sound(experiment)):
         from rsrl_ray.sweep.launch import run_sweep
 
         outcome = run_sweep(experiment, console, knobs.skip_bad, knobs.take_over)

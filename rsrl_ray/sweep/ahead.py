@@ -2,24 +2,42 @@
 
 import contextlib
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
 
 from rich.console import Console
 
+from rsrl_ray.config import Experiment
 from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
+from rsrl_ray.vision.table import URI, read_table
 
 SLOW = ("torch", "torchvision", "mlflow")  # to import; Ray's start imports none of them
+LOOKED_AT = 100  # photos: more would keep the first round waiting where files lie on a network
+
+
+def sound(experiment: Experiment) -> bool:
+    """Whether a first look finds the experiment's files; else Ray is better started after all checks.
+
+    Raises ValueError where the table of photos cannot be read.
+    """
+    table = read_table(experiment.photos)
+    weights = experiment.network.weights
+    files = [source for source in table.sources[:LOOKED_AT] if not URI.match(source)]
+    files += [] if weights in ("imagenet", "none") else [weights]
+    return not (table.faults or table.problems) and all(map(os.path.isfile, files))
 
 
 @contextlib.contextmanager
-def started_ahead(console: Console) -> Iterator[None]:
+def started_ahead(console: Console, wanted: bool = True) -> Iterator[None]:
     """While the body runs Ray is there, if there was still something to import beside its start.
+
+    wanted : False leaves Ray to whoever needs it.
 
     Raises ValueError where Ray does not start, or the cluster of this machine cannot be joined.
     """
-    if all(name in sys.modules for name in SLOW):
+    if not wanted or all(name in sys.modules for name in SLOW):
         yield
         return
     imports = threading.Thread(target=_import, name="imports")

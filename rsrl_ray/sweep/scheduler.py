@@ -2,9 +2,10 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import ray
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -30,6 +31,13 @@ def trial_key(trial: Trial) -> TrialKey:
     return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["schedule"])
 
 
+def slots(trial: Trial) -> int:
+    """How many trials such as this one the Ray can run at once."""
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    need: dict[str, float] = trial.placement_group_factory.required_resources  # type: ignore[attr-defined]
+    return min((int(there.get(name, 0) // amount) for name, amount in need.items() if amount), default=1)
+
+
 class SharingScheduler(FIFOScheduler):
     """First in, first out, but a trial waits while another live trial is about to make its next round.
 
@@ -39,11 +47,15 @@ class SharingScheduler(FIFOScheduler):
 
     Ray asks several times a result, so a waiting trial is looked at again only when the round it waits for is made,
     or is claimed no more.
+
+    slots : how many trials such as this one can run at once.
     """
 
-    def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]]) -> None:
+    def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]], slots: Callable[[Trial], int] = slots) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._chains = chains
+        self._slots_for = slots
+        self._slots = 1
         self._done: set[Prefix] = set()
         self._claims: Counter[Prefix] = Counter()
         self._claimed: set[str] = set()
@@ -71,7 +83,8 @@ class SharingScheduler(FIFOScheduler):
         return self.CONTINUE
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
-        """Its claims are void."""
+        """Its claims are void, and the process it leaves behind waits for a trial."""
+        self._slots = self._slots_for(trial)
         self._release(trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -83,7 +96,11 @@ class SharingScheduler(FIFOScheduler):
         self._release(trial)
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """The first waiting trial that may start; else the first that already asks for resources."""
+        """The first waiting trial that may start; else the one that a free process, if there is one, goes to.
+
+        Ray gives a process that a trial has left to the trial that stands here, and ends the one that is being started
+        for it, which takes seconds: so a trial whose own process is being started is passed over.
+        """
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
         while self._turn and len(pending) < PENDING_AT_ONCE:
@@ -94,7 +111,9 @@ class SharingScheduler(FIFOScheduler):
             elif trial.status == Trial.PAUSED:
                 self._claim(trial)
                 return trial
-        return pending[0] if pending else None
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        starting = max(0, self._slots - running - 1)  # one is free
+        return next(iter(pending[starting:] or pending), None)
 
     def _queue(self, trial: Trial) -> None:
         heapq.heappush(self._turn, (self._place[trial.trial_id], trial))

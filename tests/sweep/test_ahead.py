@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rsrl_ray.config import Experiment, Network
 from rsrl_ray.sweep import ahead
 
 PATIENCE_S = 60
@@ -44,6 +45,38 @@ def test_ray_starts_while_the_imports_go_on(slow_module: threading.Barrier, monk
     with ahead.started_ahead(Console(quiet=True)):  # all is imported now: Ray is left to whoever needs it
         happened.append("body")
     assert happened == ["started", "body", "stopped", "body"]
+
+
+def test_ray_is_not_started_where_it_is_not_wanted(
+    slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "quiet_ray", None)
+    with ahead.started_ahead(Console(quiet=True), wanted=False):
+        assert "slow_to_import" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "right"),
+    [
+        ("a.jpg,1\ns3://bucket/b.jpg,2\n", "none", True),
+        ("a.jpg,1\n", "imagenet", True),
+        ("a.jpg,1\n", "a.jpg", True),
+        ("a.jpg,1\n", "gone.pt", False),
+        ("a.jpg,1\ngone.jpg,2\n", "none", False),
+        ("a.jpg,high\n", "none", False),
+    ],
+)
+def test_a_first_look_finds_what_is_missing(tmp_path: Path, rows: str, weights: str, right: bool) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "photos.csv").write_text("image,score\n" + rows)
+    weights = weights if weights in ("none", "imagenet") else str(tmp_path / weights)
+    photos = str(tmp_path / "photos.csv")
+    assert ahead.sound(Experiment("mine", photos, {"none": {1: 0.0}}, network=Network(weights=weights))) is right
+
+
+def test_a_first_look_tells_of_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.csv: cannot be read \(No such file or directory\)$"):
+        ahead.sound(Experiment("mine", str(tmp_path / "gone.csv"), {"none": {1: 0.0}}))
 
 
 def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(

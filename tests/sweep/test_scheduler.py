@@ -3,22 +3,29 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, chain
+from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, chain, slots
 
 STEPS = {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}
 CHAINS = {(fold, name): chain(fold, make_schedule(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
+
+
+def one(trial: Trial) -> int:
+    """A machine that runs one trial at a time."""
+    return 1
 
 
 @dataclass
 class Tune:
     """The scheduler's side of Ray Tune: trials with a status."""
 
-    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(CHAINS))
+    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(CHAINS, one))
     trials: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def get_trials(self) -> list[Any]:
@@ -110,13 +117,37 @@ def test_a_trial_that_gave_up_has_made_no_round(tune: Tune) -> None:
 
 def test_only_some_trials_ask_for_resources_at_a_time() -> None:
     many = PENDING_AT_ONCE + 3
-    scheduler = SharingScheduler({(fold, "none"): ((fold,),) for fold in range(many)})
+    scheduler = SharingScheduler({(fold, "none"): ((fold,),) for fold in range(many)}, one)
     tune = Tune(scheduler)
     for fold in range(many):
         tune.add(fold, "none")
     for _ in range(many):
         scheduler.choose_trial_to_run(tune).status = Trial.PENDING  # type: ignore
     assert sum(trial.status == Trial.PENDING for trial in tune.get_trials()) == PENDING_AT_ONCE
+
+
+def test_a_free_process_goes_to_a_trial_whose_own_is_not_being_started() -> None:
+    """Two run at once: one has ended, and Ray is starting a process for the first of those that ask."""
+    tune = Tune(SharingScheduler({(fold, "none"): ((fold,),) for fold in range(4)}, lambda trial: 2))
+    ended, starting, asks, waits = [tune.add(fold, "none") for fold in range(4)]
+    assert tune.start() == "0-none"
+    for trial in (starting, asks, waits):
+        assert tune.scheduler.choose_trial_to_run(tune) is trial  # type: ignore[arg-type]
+        trial.status = Trial.PENDING
+    ended.status = Trial.TERMINATED
+    tune.scheduler.on_trial_complete(tune, ended, {})  # type: ignore[arg-type]
+    assert tune.start() == "2-none"
+    assert tune.scheduler.choose_trial_to_run(tune) is starting  # type: ignore[arg-type]  # both places are taken
+    starting.status = Trial.RUNNING
+    asks.status = Trial.TERMINATED
+    tune.scheduler.on_trial_complete(tune, asks, {})  # type: ignore[arg-type]
+    assert tune.start() == "3-none"
+
+
+def test_slots_are_what_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0, "memory": 1e9})
+    needs = PlacementGroupFactory([{"CPU": 2, "GPU": 0.3}])
+    assert slots(SimpleNamespace(placement_group_factory=needs)) == 6  # type: ignore[arg-type]
 
 
 GRID = {
@@ -130,7 +161,7 @@ GRID = {
 @given(st.lists(st.tuples(st.sampled_from(["start", "report", "end", "crash"]), st.integers(0, 99)), max_size=80))
 def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple[str, int]]) -> None:
     """Trials start, report, end and are put back in any order; the choice is checked against the rule itself."""
-    tune = Tune(SharingScheduler(GRID))
+    tune = Tune(SharingScheduler(GRID, one))
     for fold, name in GRID:
         tune.add(fold, name)
     rounds, done = dict.fromkeys(GRID, 0), set[Prefix]()
@@ -171,7 +202,7 @@ def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple
 def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_time: int, in_a_row: int) -> None:
     steps = {"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}}
     chains = {(fold, name): chain(fold, make_schedule(steps[name]), 30) for name in steps for fold in range(5)}
-    tune, made, done = Tune(SharingScheduler(chains)), set[Prefix](), dict.fromkeys(chains, 0)
+    tune, made, done = Tune(SharingScheduler(chains, one)), set[Prefix](), dict.fromkeys(chains, 0)
     for fold, name in chains:
         tune.add(fold, name)
     running: list[tuple[int, str]] = []
