@@ -184,7 +184,7 @@ def memory(bench: Bench, turn: int) -> Figure:
     """PSS of the trials' processes by that of as many bare loops, where these had the decoded photos once together."""
     folds = list(range(min(bench.width, bench.given.folds)))
     knobs = ("--folds.use", str(folds), *NONE, "--rounds", "2")
-    own = swept(bench.file(f"memory-{turn}"), *knobs, looked_at="ray::")
+    own = swept(bench.file(f"memory-{turn}"), *knobs, looked_at="ray::ResourceTrainable")  # not Ray's agents
     files = [bench.file(f"memory-bare-{turn}-{fold}") for fold in folds]
     bare = run(*([*BARE, str(file), *knobs] for file in files), looked_at="plain.py bare")
     pixels = int(own.rounds["judged"].iloc[0]) * bench.given.image_size**2 * 3
