@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rsrl_ray.core.schedule import Schedule, make_schedule
@@ -30,6 +31,9 @@ else:  # jsonargparse checks these while it reads files and command lines
     Name = restricted_string_type("Name", "^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
+NAMED_WEIGHTS = ("imagenet", "none")  # of `Network.weights`: these are no files
+
+
 @dataclass(frozen=True)
 class Folds:
     """Cross-validation."""
@@ -54,6 +58,11 @@ class Network:
     """`imagenet` (torchvision's download), `none` (random), or a file: .pt, .pth or .safetensors."""
     image_size: Count = 224
     """Height and width in pixels that photos are warped to (AlexNet: 224)."""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of weights, where one is named."""
+        return None if self.weights in NAMED_WEIGHTS else Path(self.weights)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from rsrl_ray.config import Experiment, check
+from rsrl_ray.config import NAMED_WEIGHTS, Experiment, check
 from rsrl_ray.store.location import Location, sqlite_uri
 
 T = TypeVar("T")
 
-NAMES = {"network.weights": ("imagenet", "none"), "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
+NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
 
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:

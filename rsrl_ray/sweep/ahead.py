@@ -23,9 +23,9 @@ def sound(experiment: Experiment) -> bool:
     Raises ValueError where the table of photos cannot be read.
     """
     table = read_table(experiment.photos)
-    weights = experiment.network.weights
+    weights = experiment.network.weights_file
     files = [source for source in table.sources[:LOOKED_AT] if not URI.match(source)]
-    files += [] if weights in ("imagenet", "none") else [weights]
+    files += [] if weights is None else [str(weights)]
     return not (table.faults or table.problems) and all(map(os.path.isfile, files))
 
 

@@ -7,11 +7,11 @@ import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pandas as pd
 
-from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import DEVICE, FOLDS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
@@ -87,8 +87,8 @@ def photos_digest(photos: Iterable[Photo]) -> str:
 
 def weights_digest(experiment: Experiment) -> str:
     """Digest of the file of weights that an experiment starts from; "" where it names none, or it is not here."""
-    file = Path(experiment.network.weights)
-    if experiment.network.weights in ("imagenet", "none") or not file.is_file():
+    file = experiment.network.weights_file
+    if file is None or not file.is_file():
         return ""
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -157,7 +157,7 @@ def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
     digests = sweep.tags.get(WEIGHTS, ""), weights_digest(experiment)
     if all(digests):
         same = digests[0] == digests[1]
-    elif "imagenet" in (before, now) or "none" in (before, now):
+    elif {before, now} & set(NAMED_WEIGHTS):
         same = before == now
     else:  # the file is not here, or the sweep is older than the digest
         same = PurePosixPath(before).name == PurePosixPath(now).name

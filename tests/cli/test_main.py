@@ -1,12 +1,16 @@
+import contextlib
 import dataclasses
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
+from rsrl_ray.sweep import ahead
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -50,6 +54,26 @@ def test_commands_that_need_a_file_say_so_in_their_help(capsys: pytest.CaptureFi
     for command in ("show", "ui"):
         assert cli.main([command, "--help"]) == 0
         assert f"rsrl {command} EXPERIMENT.yaml" in capsys.readouterr().out
+
+
+def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, asked = tmp_path / "mine.yaml", []
+    file.write_text("{name: mine, photos: photos.csv, schedules: {none: {1: 0.0}}, network: {weights: none}}")
+
+    def started(console: Console, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        asked.append(wanted)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(ahead, "started_ahead", started)
+    assert cli.main(["sweep", str(file)]) == 2
+    assert "photos.csv: cannot be read" in capsys.readouterr().err
+    assert asked == []
+    (tmp_path / "photos.csv").write_text("image,score\ngone.jpg,1\n")
+    assert cli.main(["sweep", str(file)]) == 2
+    assert "line 2, gone.jpg: missing" in capsys.readouterr().err
+    assert asked == [False]
 
 
 def test_ctrl_c_before_the_sweep_is_one_line(
