@@ -1,16 +1,11 @@
 """Self-revision of the training set: which photos the next network is trained on (section III, eqs. 1 to 3)."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
-Membership = Literal["sigmoid", "centred", "softmax"]
-FLOOR = 5  # photos of a class that stay at the least, however small `min_kept` makes the share
+from rsrl_ray.core.rules.rule import Mask, Rule, Seen, least_kept
 
 
 @dataclass(frozen=True)
@@ -18,34 +13,13 @@ class Revision:
     """What one revision decided.
 
     kept : [n] bool, True for the training photos that the next network is trained on.
-    guarded : places m (0 = the largest class) whose K_m would have left fewer photos than the guard keeps.
-    counts : for each majority class, largest first, how many photos it has and how many of them are dropped.
+    guarded : classes of which the rule would have left fewer photos than the guard keeps, ascending.
+    counts : for each class, [C], how many photos it has and how many of them are dropped.
     """
 
-    kept: NDArray[np.bool_]
+    kept: Mask
     guarded: tuple[int, ...]
     counts: tuple[tuple[int, int], ...]
-
-
-def likelihood(logits: NDArray[np.floating], membership: Membership = "sigmoid") -> NDArray[np.float64]:
-    """Likelihood f of every class for every photo, [N, C] in 0 to 1, from the outputs of 'fc', [N, C].
-
-    ``sigmoid`` is the paper's sigmoidal fuzzy membership, slope 1 and centre 0, of each output by itself.
-    A network trained with softmax fixes its logits only up to a shift per photo; ``centred`` takes the
-    photo's mean logit away first, ``softmax`` makes the classes share 1. The likelihoods of training
-    photos are in-sample by design: the network that judges a photo was trained on it, or on its kin.
-    """
-    outputs = np.ascontiguousarray(logits, dtype=np.float64)  # sums depend on the order in memory
-    if membership == "softmax":
-        return np.asarray(softmax(outputs, axis=1))
-    if membership == "centred":
-        outputs = outputs - outputs.mean(axis=1, keepdims=True)
-    return np.asarray(expit(outputs))
-
-
-def self_confidence(likelihoods: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Each photo's likelihood at its own label, [N], from likelihoods [N, C] and labels [N]."""
-    return likelihoods[np.arange(len(labels)), labels]
 
 
 def majority_classes(labels: NDArray[np.int64], count: int = 3) -> NDArray[np.int64]:
@@ -54,33 +28,24 @@ def majority_classes(labels: NDArray[np.int64], count: int = 3) -> NDArray[np.in
     return np.argsort(-sizes, kind="stable")[:count]
 
 
-def revise(
-    confidence: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    majority: NDArray[np.int64],
-    thresholds: Sequence[float],
-    min_kept: float = 0.01,
-) -> Revision:
-    """Drop from the m-th largest class the photos whose self-confidence is below K_m (eqs. 1 to 3).
+def revise(rule: Rule, seen: Seen) -> Revision:
+    """Drop what the rule drops, but never a whole class.
 
-    Always judges the ORIGINAL training set, so a photo that was dropped can come back. Where a K would leave
-    a class with less than the share ``min_kept`` of its photos, or fewer than 5, the most likely ones up to that
-    number stay (ties: the earlier photo) and the class is reported as guarded.
-
-    confidence, labels : [n], over the original training set; majority, thresholds : [M].
+    Always judges the ORIGINAL training set, so a photo that was dropped can come back. Where a class would be left
+    with less than the share ``min_kept`` of its photos, or fewer than 5, the most likely ones of the dropped stay too,
+    up to that number (ties: the earlier photo), and the class is reported as guarded.
     """
-    assert len(majority) == len(thresholds)
-    assert np.isfinite(confidence).all()
-    kept = np.ones(len(labels), dtype=bool)
-    guarded, counts = [], []
-    for place, threshold in enumerate(thresholds):
-        members = np.flatnonzero(labels == majority[place])
-        stays = ~(confidence[members] < threshold)
-        floor = min(len(members), max(FLOOR, math.ceil(min_kept * len(members) - 1e-9)))
-        if stays.sum() < floor:
-            guarded.append(place)
-            stays = np.zeros(len(members), dtype=bool)
-            stays[np.argsort(-confidence[members], kind="stable")[:floor]] = True
-        kept[members] = stays
-        counts.append((len(members), int((~stays).sum())))
+    assert np.isfinite(seen.last).all()
+    drops = rule.drops(seen)
+    assert drops.dtype == bool
+    assert drops.shape == seen.labels.shape
+    kept, guarded, counts = ~drops, [], []
+    for label in range(seen.last.shape[1]):
+        members = seen.members(label)
+        missing = least_kept(len(members), seen.min_kept) - int(kept[members].sum())
+        if missing > 0:
+            guarded.append(label)
+            gone = members[~kept[members]]
+            kept[gone[np.argsort(-seen.confidence[gone], kind="stable")[:missing]]] = True
+        counts.append((len(members), int((~kept[members]).sum())))
     return Revision(kept, tuple(guarded), tuple(counts))

@@ -40,14 +40,14 @@ def make_schedule(steps: Mapping[int, float | Sequence[float]], majority_classes
     Raises
     ------
     ValueError
-        Where there is no step, a revision is below 1, a K lies outside 0 to 1, or their number is not M.
+        Where there is no step, a revision is no whole number or below 1, a K is no number or lies outside 0 to 1, or
+        their number is not M.
     """
     if not steps:
         raise ValueError("a schedule needs at least one step, such as {1: 0.9}")
     checked = []
-    for revision in sorted(steps):
-        values = steps[revision]
-        row = tuple(map(float, values)) if isinstance(values, Sequence) else (float(values),) * majority_classes
+    for revision in _revisions(steps):
+        row = _row(revision, steps[revision], majority_classes)
         if revision < 1:
             raise ValueError(f"revision {revision}: revisions are counted from 1")
         if len(row) != majority_classes:
@@ -59,3 +59,19 @@ def make_schedule(steps: Mapping[int, float | Sequence[float]], majority_classes
             raise ValueError(f"revision {revision}: K must lie between 0 and 1, not {list(row)}")
         checked.append((revision, row))
     return Schedule(tuple(checked))
+
+
+def _revisions(steps: Mapping[int, object]) -> list[int]:
+    """Ascending. A method's steps come as the file has them: nobody has checked their types."""
+    for revision in steps:
+        if isinstance(revision, bool) or not isinstance(revision, int):
+            raise ValueError(f"revision {revision!r}: revisions are whole numbers, counted from 1")
+    return sorted(steps)
+
+
+def _row(revision: int, values: object, majority_classes: int) -> Thresholds:
+    row = values if isinstance(values, list | tuple) else [values] * majority_classes
+    for k in row:
+        if isinstance(k, bool) or not isinstance(k, int | float):
+            raise ValueError(f"revision {revision}: K must be a number, or a list of {majority_classes}, not {k!r}")
+    return tuple(map(float, row))

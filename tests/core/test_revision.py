@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from core.rules.judged import confident, judged, places
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rsrl_ray.core.revision import Membership, Revision, likelihood, majority_classes, revise, self_confidence
-
-MEMBERSHIPS: tuple[Membership, ...] = ("sigmoid", "centred", "softmax")
+from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.rules.lowest_loss import LowestLoss
+from rsrl_ray.core.rules.rule import Mask, Rule, Seen
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
 
 # Eight photos of class 1, seven of class 0, two of the minority class 2.
 LABELS = np.array([1] * 8 + [0] * 7 + [2] * 2)
@@ -23,47 +26,23 @@ MAJORITY = np.array([1, 0])
 
 
 def _dropped(revision: Revision) -> list[int]:
-    return np.flatnonzero(~revision.kept).tolist()
+    return places(~revision.kept)
 
 
-# likelihood
+def _revise(
+    confidence: ArrayLike,
+    labels: ArrayLike,
+    majority: NDArray[np.int64],
+    thresholds: list[float],
+    min_kept: float = 0.01,
+) -> Revision:
+    rule = Thresholds(make_schedule({1: thresholds}, len(thresholds)))
+    return revise(rule, confident(labels, confidence, majority=majority, min_kept=min_kept))
 
 
-def test_sigmoid_of_each_output_by_itself() -> None:
-    logits = np.array([[np.log(9), 0.0, -np.log(9)], [np.log(3), np.log(3), np.log(3)]])
-    np.testing.assert_allclose(likelihood(logits), [[0.9, 0.5, 0.1], [0.75, 0.75, 0.75]], rtol=1e-15)
-
-
-def test_centred_takes_the_mean_of_each_photo_away() -> None:
-    logits = np.array([[5 + np.log(9), 5.0, 5 - np.log(9)], [-100.0, -100.0, -100.0]])
-    np.testing.assert_allclose(likelihood(logits, "centred"), [[0.9, 0.5, 0.1], [0.5, 0.5, 0.5]], rtol=1e-14)
-
-
-def test_softmax_makes_the_classes_share_one() -> None:
-    logits = np.log([[1.0, 2.0, 5.0], [4.0, 4.0, 8.0]]) + np.array([[0.0], [300.0]])
-    expected = [[1 / 8, 2 / 8, 5 / 8], [1 / 4, 1 / 4, 1 / 2]]
-    np.testing.assert_allclose(likelihood(logits, "softmax"), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("membership", MEMBERSHIPS)
-def test_large_outputs_neither_overflow_nor_lose_float64(membership: Membership) -> None:
-    found = likelihood(np.array([[3000.0, -3000.0]], dtype=np.float32), membership)
-    assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, [[1.0, 0.0]])
-
-
-@pytest.mark.parametrize("membership", MEMBERSHIPS)
-def test_bits_depend_neither_on_memory_order_nor_on_the_other_photos(membership: Membership) -> None:
-    # A table read back holds its columns one by one, a network's outputs come row by row, a fold is a part of them.
-    logits = (np.random.default_rng(0).normal(size=(500, 9)) * 4).astype(np.float32)
-    expected = likelihood(logits, membership)
-    np.testing.assert_array_equal(likelihood(np.asfortranarray(logits), membership), expected)
-    np.testing.assert_array_equal(likelihood(logits[3::7], membership), expected[3::7])
-
-
-def test_self_confidence_is_the_likelihood_at_the_own_label() -> None:
-    likelihoods = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])
-    assert self_confidence(likelihoods, np.array([2, 0, 1])).tolist() == [0.3, 0.4, 0.8]
+def _counts(revision: Revision, majority: NDArray[np.int64] = MAJORITY) -> list[tuple[int, int]]:
+    """Of the majority classes, largest first."""
+    return [revision.counts[label] for label in majority]
 
 
 # majority classes
@@ -83,36 +62,36 @@ def test_of_equally_large_classes_the_lower_comes_first() -> None:
 
 
 def test_photos_below_their_threshold_are_dropped_and_equal_ones_stay() -> None:
-    revision = revise(CONFIDENCE, LABELS, MAJORITY, [0.5, 0.94])
+    revision = _revise(CONFIDENCE, LABELS, MAJORITY, [0.5, 0.94])
     assert _dropped(revision) == [0, 3, 8, 12]
-    assert revision.counts == ((8, 2), (7, 2))
+    assert _counts(revision) == [(8, 2), (7, 2)]
     assert revision.guarded == ()
 
 
 def test_each_threshold_belongs_to_its_place_not_to_its_class() -> None:
-    assert _dropped(revise(CONFIDENCE, LABELS, np.array([0, 1]), [0.94, 0.5])) == [0, 3, 8, 12]
-    assert _dropped(revise(CONFIDENCE, LABELS, np.array([1, 0]), [0.0, 0.3])) == [12]
+    assert _dropped(_revise(CONFIDENCE, LABELS, np.array([0, 1]), [0.94, 0.5])) == [0, 3, 8, 12]
+    assert _dropped(_revise(CONFIDENCE, LABELS, np.array([1, 0]), [0.0, 0.3])) == [12]
 
 
 def test_the_guard_keeps_the_most_likely_five() -> None:
-    revision = revise(CONFIDENCE, LABELS, MAJORITY, [0.5, 0.95])  # K2 alone would leave four
+    revision = _revise(CONFIDENCE, LABELS, MAJORITY, [0.5, 0.95])  # K2 alone would leave four
     assert _dropped(revision) == [0, 3, 8, 12]
-    assert revision.guarded == (1,)
-    assert revision.counts == ((8, 2), (7, 2))
+    assert revision.guarded == (0,)
+    assert _counts(revision) == [(8, 2), (7, 2)]
 
 
 def test_of_equally_likely_photos_the_guard_keeps_the_earlier() -> None:
     confidence = np.array([0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.2])
-    revision = revise(confidence, np.zeros(7, dtype=np.int64), np.array([0]), [0.9])
+    revision = _revise(confidence, np.zeros(7, dtype=np.int64), np.array([0]), [0.9])
     assert _dropped(revision) == [5, 6]
     assert revision.guarded == (0,)
 
 
 def test_a_class_of_fewer_than_five_stays_whole() -> None:
-    revision = revise(np.full(3, 0.1), np.zeros(3, dtype=np.int64), np.array([0]), [0.9])
+    revision = _revise(np.full(3, 0.1), np.zeros(3, dtype=np.int64), np.array([0]), [0.9])
     assert revision.kept.all()
     assert revision.guarded == (0,)
-    assert revision.counts == ((3, 0),)
+    assert _counts(revision, np.array([0])) == [(3, 0)]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +100,7 @@ def test_a_class_of_fewer_than_five_stays_whole() -> None:
 )
 def test_the_guards_share(photos: int, min_kept: float, stay: int) -> None:
     confidence = np.linspace(0.0, 0.5, photos)
-    revision = revise(confidence, np.zeros(photos, dtype=np.int64), np.array([0]), [1.0], min_kept)
+    revision = _revise(confidence, np.zeros(photos, dtype=np.int64), np.array([0]), [1.0], min_kept)
     assert revision.guarded == (0,)
     assert np.flatnonzero(revision.kept).tolist() == list(range(photos - stay, photos))
 
@@ -129,22 +108,58 @@ def test_the_guards_share(photos: int, min_kept: float, stay: int) -> None:
 @pytest.mark.parametrize(("photos", "min_kept", "stay"), [(100, 0.1, 10), (100, 0.07, 7), (300, 0.07, 21)])
 def test_exactly_the_guards_share_is_enough(photos: int, min_kept: float, stay: int) -> None:
     confidence = np.where(np.arange(photos) < stay, 0.9, 0.1)
-    revision = revise(confidence, np.zeros(photos, dtype=np.int64), np.array([0]), [0.5], min_kept)
+    revision = _revise(confidence, np.zeros(photos, dtype=np.int64), np.array([0]), [0.5], min_kept)
     assert revision.guarded == ()
-    assert revision.counts == ((photos, photos - stay),)
+    assert _counts(revision, np.array([0])) == [(photos, photos - stay)]
 
 
 def test_a_majority_class_without_training_photos_is_passed_over() -> None:
-    revision = revise(np.full(6, 0.1), np.zeros(6, dtype=np.int64), np.array([0, 1]), [0.5, 0.5])
-    assert revision.counts == ((6, 1), (0, 0))
+    revision = _revise(np.full(6, 0.1), np.zeros(6, dtype=np.int64), np.array([0, 1]), [0.5, 0.5])
+    assert _counts(revision, np.array([0, 1])) == [(6, 1), (0, 0)]
     assert revision.guarded == (0,)
 
 
 def test_inputs_are_left_alone() -> None:
-    confidence, labels = CONFIDENCE.copy(), LABELS.copy()
-    revise(confidence, labels, MAJORITY, [0.5, 0.95])
-    np.testing.assert_array_equal(confidence, CONFIDENCE)
-    np.testing.assert_array_equal(labels, LABELS)
+    rule = Thresholds(make_schedule({1: [0.5, 0.95]}, 2))
+    seen = confident(LABELS, CONFIDENCE, majority=MAJORITY)
+    before = seen.last.copy()
+    revise(rule, seen)
+    np.testing.assert_array_equal(seen.last, before)
+    np.testing.assert_array_equal(seen.labels, LABELS)
+    assert seen.kept.all()
+
+
+# other rules
+
+
+class _Named(Rule):
+    """Drops the photos that it is given."""
+
+    def __init__(self, *photos: int) -> None:
+        self._photos = photos
+
+    def drops(self, seen: Seen) -> Mask:
+        return np.isin(np.arange(len(seen.labels)), self._photos)
+
+
+def test_the_guard_keeps_the_most_likely_of_those_that_a_rule_drops() -> None:
+    confidence = [0.5, 0.1, 0.2, 0.2, 0.9, 0.2, 0.3]
+    revision = revise(_Named(1, 2, 3, 4, 5), confident([0] * 7, confidence))
+    assert _dropped(revision) == [1, 5]  # 4, 2 and 3 stay, though the rule would rather keep 6
+    assert revision.guarded == (0,)
+    assert revision.counts[0] == (7, 2)
+
+
+def test_the_guard_is_of_all_classes() -> None:
+    revision = revise(LowestLoss(0), judged([0] * 8 + [1] * 6 + [2] * 3, np.zeros((17, 4)), majority=np.array([0])))
+    assert _dropped(revision) == [5, 6, 7, 13]
+    assert revision.guarded == (0, 1, 2)
+    assert revision.counts == ((8, 3), (6, 1), (3, 0), (0, 0))
+
+
+def test_what_the_last_network_was_trained_on_stays_dropped_only_if_it_is_dropped_again() -> None:
+    seen = confident([0] * 8, [0.9] * 8, kept=np.arange(8) < 5)
+    assert revise(_Named(0), seen).kept.tolist() == [False, *[True] * 7]
 
 
 # laws
@@ -161,16 +176,19 @@ def test_laws(photos: tuple[NDArray[np.int64], NDArray[np.float64]], low: float,
     labels, confidence = photos
     low, high = sorted((low, high))
     majority = majority_classes(labels, 3)
-    at_low = revise(confidence, labels, majority, [low] * 3, min_kept)
-    at_high = revise(confidence, labels, majority, [high] * 3, min_kept)
+    at_low = _revise(confidence, labels, majority, [low] * 3, min_kept)
+    at_high = _revise(confidence, labels, majority, [high] * 3, min_kept)
     assert at_low.kept[~np.isin(labels, majority)].all()  # the minority classes stay whole
     assert not (at_high.kept & ~at_low.kept).any()  # a higher K keeps no photo that a lower one drops
-    assert revise(confidence, labels, majority, [0.0] * 3, min_kept).kept.all()
-    for place, cls in enumerate(majority):
+    assert _revise(confidence, labels, majority, [0.0] * 3, min_kept).kept.all()
+    for cls in majority:
         members = labels == cls
-        size, dropped = at_high.counts[place]
+        size, dropped = at_high.counts[cls] if cls < 5 else (0, 0)
         assert (size, dropped) == (members.sum(), (members & ~at_high.kept).sum())
         assert size - dropped >= max(min(size, 5), min_kept * size)
         # Where the guard was not needed, it changed nothing.
-        if place not in at_high.guarded:
+        if cls not in at_high.guarded:
             np.testing.assert_array_equal(at_high.kept[members], confidence[members] >= high)
+        else:  # where it was, the most likely stay, and of equal ones the earlier
+            likely = sorted(np.flatnonzero(members), key=lambda photo: -confidence[photo])
+            assert sorted(likely[: size - dropped]) == places(at_high.kept & members)

@@ -61,3 +61,21 @@ def test_a_wrong_schedule_is_refused(steps: dict[int, float | list[float]], mess
 def test_in_words() -> None:
     schedule = make_schedule({1: 0.9, 3: [0.95, 1, 0.5]})
     assert str(schedule) == "from revision 1: 0.9, 0.9, 0.9; from revision 3: 0.95, 1.0, 0.5"
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ({"1": 0.9}, "revision '1': revisions are whole numbers"),
+        ({1: 0.9, "later": 0.95}, "revision 'later': revisions are whole numbers"),
+        ({1.0: 0.9}, r"revision 1\.0: revisions are whole numbers"),
+        ({True: 0.9}, "revision True: revisions are whole numbers"),
+        ({1: None}, "revision 1: K must be a number, or a list of 3, not None"),
+        ({1: "0.9"}, "revision 1: K must be a number, or a list of 3, not '0.9'"),
+        ({1: [0.9, 0.9, None]}, "revision 1: K must be a number, or a list of 3, not None"),
+        ({1: {2: 0.9}}, r"revision 1: K must be a number, or a list of 3, not \{2: 0\.9\}"),
+    ],
+)
+def test_steps_whose_types_nobody_has_checked(steps: dict[int, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_schedule(steps)

@@ -1,0 +1,49 @@
+"""Of each majority class the same share is dropped, whatever scale the likelihoods have."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen, lowest, share_of
+from rsrl_ray.core.value import as_text, check_choice, check_share
+
+LIKELIHOODS = ("last", "mean")
+
+
+@dataclass(frozen=True)
+class Quantile(Rule):
+    """Drops the floor(q n_c) photos of each majority class that have the lowest self-confidence.
+
+    likelihood : self-confidence in the ``last`` round, or its ``mean`` over all rounds so far.
+    """
+
+    quantile: float
+    likelihood: str = "last"
+
+    def __post_init__(self) -> None:
+        check_share("quantile", self.quantile)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"quantile {as_text(self.quantile)} of the {self.likelihood} likelihood"
+
+    @property
+    def looks_back(self) -> int | None:
+        """See `Rule`."""
+        return None if self.likelihood == "mean" else 1
+
+    def drops(self, seen: Seen) -> Mask:
+        """See `Rule`."""
+        confidence, drops = seen.confidence, np.zeros(len(seen.labels), dtype=bool)
+        if self.likelihood == "mean":
+            confidence = np.mean([seen.confidence_in(logits) for logits in seen.logits], axis=0)
+        for label in seen.majority:
+            members = seen.members(label)
+            drops[members[lowest(confidence[members], share_of(self.quantile, len(members)))]] = True
+        return drops
+
+    def at(self, revision: int) -> Hashable:
+        """See `Rule`."""
+        return self if self.quantile else KEEPS

@@ -1,0 +1,23 @@
+"""All rules by the word that names them in an experiment file."""
+
+from collections.abc import Callable
+
+from rsrl_ray.core.rules.disagreement import Disagreement
+from rsrl_ray.core.rules.imposters import Imposters
+from rsrl_ray.core.rules.lowest_loss import LowestLoss
+from rsrl_ray.core.rules.margin import Margin
+from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.random_share import RandomShare
+from rsrl_ray.core.rules.rule import Rule
+from rsrl_ray.core.rules.thresholds import Thresholds
+
+RULES: dict[str, Callable[..., Rule]] = {
+    "thresholds": Thresholds,
+    "random": RandomShare,
+    "quantile": Quantile,
+    "margin": Margin,
+    "disagreement": Disagreement,
+    "imposters": Imposters,
+    "lowest_loss": LowestLoss,
+}
+"""A rule is made of its part of the file by `rsrl_ray.core.value.make`; one that keeps all is `Keep`."""
