@@ -1,20 +1,21 @@
 """One round of training: a pure function of the parent's weights, the kept photos and the round's number."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
+from rsrl_ray.core.passes import passes
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
@@ -32,13 +33,17 @@ class Lesson:
     """What is learnt from the photos of one fold.
 
     labels : [N], 0 to C - 1. start : the whole network's weights, what ``cold`` starts every round from.
+    size : how many photos there are to train on, before any is dropped.
     """
 
     labels: NDArray[np.int64]
     start: Weights
-    warm_start: Literal["all", "head", "cold"]
+    warm_start: config.WarmStart
     seed: int
     fold: int
+    size: int
+    loss: Loss = CROSS_ENTROPY
+    sampling: config.Sampling = "shuffled"
 
 
 class NetworkTrainer:
@@ -81,9 +86,9 @@ class NetworkTrainer:
         with self._network.computing(), reproducible(training.threads), numbers:
             model = self._load_first(parent, number).train()
             optimizer = sgd(model, training)
-            for _ in range(training.epochs):
-                order = photos[torch.randperm(len(photos), generator=shuffle).numpy()]
-                if not self._epoch(model, order, optimizer, augmentation).isfinite():
+            loss = self._loss(photos, number)
+            for order in self._epochs(photos, shuffle):
+                if not self._epoch(model, order, optimizer, augmentation, loss).isfinite():
                     raise self._diverged(f"round {number}: the loss")
             optimizer.zero_grad()  # gives their memory back
             weights = self._network.weights()
@@ -124,8 +129,27 @@ class NetworkTrainer:
             networks.load_weights(model, networks.new_head(model, [lesson.seed, lesson.fold, number, _HEAD]))
         return model
 
+    def _loss(self, photos: Indices, number: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of a batch's logits and labels, in a round that trains on these photos."""
+        classes = int(self._labels.max()) + 1
+        counts = torch.from_numpy(np.bincount(self._labels[photos], minlength=classes).astype(np.float64))
+        counts = counts.to(self._network.device)
+        return lambda logits, labels: self._lesson.loss(logits, labels, counts, number)
+
+    def _epochs(self, photos: Indices, shuffle: torch.Generator) -> Iterator[Indices]:
+        """The photos of each pass, in the order in which they are trained on."""
+        training, lesson = self._network.training, self._lesson
+        equal_steps = training.steps == "all"
+        for count in passes(len(photos), lesson.size, training.batch_size, training.epochs, equal_steps):
+            yield drawn(photos, self._labels, lesson.sampling, shuffle)[:count]
+
     def _epoch(
-        self, model: nn.Module, order: Indices, optimizer: torch.optim.Optimizer, augmentation: torch.Generator
+        self,
+        model: nn.Module,
+        order: Indices,
+        optimizer: torch.optim.Optimizer,
+        augmentation: torch.Generator,
+        loss_of: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         """One pass; the sum of the losses stays on the device, so that no step has to wait for it."""
         device, training = self._network.device, self._network.training
@@ -134,7 +158,7 @@ class NetworkTrainer:
         inputs = self._network.inputs.batches(parts, augmentation)
         for batch, labels in zip(inputs, DeviceRows(self._labels, device).batches(parts), strict=True):
             with autocast(device, training.precision):
-                loss = cross_entropy(model(batch), labels)
+                loss = loss_of(model(batch), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -160,6 +184,21 @@ class NetworkTrainer:
             f"{training.learning_rate * training.head_factor:g}): try training.learning_rate "
             f"{training.learning_rate / 10:g}{hint}"
         )
+
+
+def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator: torch.Generator) -> Indices:
+    """As many of the photos [n] in random order: each once, or drawn n times, every class as likely as any other.
+
+    labels : [N], of all photos.
+    """
+    if sampling == "shuffled":
+        places = torch.randperm(len(photos), generator=generator)
+    else:
+        _, place, sizes = np.unique(labels[photos], return_inverse=True, return_counts=True)
+        weights = torch.from_numpy(1 / sizes[place])
+        places = torch.multinomial(weights, len(photos), replacement=True, generator=generator)
+    order: Indices = photos[places.numpy()]
+    return order
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rsrl_ray.core.folds import Kind, make_folds
+from rsrl_ray.core.folds import Fold, Kind, make_folds
 
 PAPER = np.repeat(np.arange(8), [93, 697, 1488, 512, 186, 113, 9, 2])
 KINDS: tuple[Kind, ...] = ("stratified", "random")
@@ -27,10 +27,11 @@ def _classes(labels: NDArray[np.int64], count: int = 8) -> list[int]:
     kind=st.sampled_from(KINDS),
     validation=st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5]),
     seed=st.integers(0, 2**31),
+    repeats=st.integers(1, 3),
 )
-def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int) -> None:
-    folds = make_folds(labels, count, kind, validation, seed)
-    assert [fold.number for fold in folds] == list(range(count))
+def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int, repeats: int) -> None:
+    folds = make_folds(labels, count, kind, validation, seed, repeats)
+    assert [fold.number for fold in folds] == list(range(repeats * count))
     for fold in folds:  # disjoint, ascending, and together all photos
         parts = [fold.train, fold.validation, fold.test]
         assert all((np.diff(part) > 0).all() for part in parts)
@@ -39,12 +40,14 @@ def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: flo
         rest = np.concatenate([fold.train, fold.validation])
         assert set(labels[fold.train]) == set(labels[rest])
         assert len(fold.validation) <= len(rest) * validation
-    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(len(labels)))
-    sizes = [len(fold.test) for fold in folds]
-    assert max(sizes) - min(sizes) <= 1
-    if kind == "stratified":
-        by_class = np.array([_classes(labels[fold.test], 5) for fold in folds])
-        assert (np.ptp(by_class, axis=0) <= 1).all()
+    for first in range(0, len(folds), count):
+        repeat = folds[first : first + count]
+        assert sorted(np.concatenate([fold.test for fold in repeat]).tolist()) == list(range(len(labels)))
+        sizes = [len(fold.test) for fold in repeat]
+        assert max(sizes) - min(sizes) <= 1
+        if kind == "stratified":
+            by_class = np.array([_classes(labels[fold.test], 5) for fold in repeat])
+            assert (np.ptp(by_class, axis=0) <= 1).all()
 
 
 def test_the_papers_sizes() -> None:
@@ -54,7 +57,7 @@ def test_the_papers_sizes() -> None:
 
 def test_stratified_shares_of_every_class() -> None:
     labels = _shuffled(PAPER)
-    folds = make_folds(labels, 5, "stratified", 0.1, 0)
+    folds = make_folds(labels, 5, "stratified", 0.1, 0, repeats=5)
     for fold in folds:
         test, held = _classes(labels[fold.test]), _classes(labels[fold.validation])
         assert all(size // 5 <= n <= -(-size // 5) for size, n in zip(_classes(PAPER), test, strict=True))
@@ -63,7 +66,9 @@ def test_stratified_shares_of_every_class() -> None:
         # One photo less where the last training photo of the rarest class was drawn.
         assert sum(held) == 248 or (sum(held) == 247 and held[7] == 0)
     # A class of two photos is in two of the five test sets, and in the training photos of every fold.
-    assert sorted(_classes(labels[fold.test])[7] for fold in folds) == [0, 0, 0, 1, 1]
+    for first in range(0, 25, 5):
+        tested = [_classes(labels[fold.test])[7] for fold in folds[first : first + 5]]
+        assert sorted(tested) == [0, 0, 0, 1, 1]
     assert all(_classes(labels[fold.train])[7] >= 1 for fold in folds)
 
 
@@ -120,20 +125,52 @@ def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
         np.testing.assert_array_equal(np.union1d(with_.train, with_.validation), without.train)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_repeats_leave_the_first_as_they_are(kind: Kind) -> None:
+    labels = _shuffled(PAPER)
+    once, often = make_folds(labels, 5, kind, 0.1, 4), make_folds(labels, 5, kind, 0.1, 4, repeats=3)
+    for a, b in zip(once, often[:5], strict=True):
+        assert (a.number, _parts(a)) == (b.number, _parts(b))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", [0, 1, 2**40])
+def test_no_two_folds_are_the_same(kind: Kind, seed: int) -> None:
+    folds = make_folds(_shuffled(PAPER), 5, kind, 0.1, seed, repeats=5)
+    for part in ("train", "validation", "test"):
+        assert len({getattr(fold, part).tobytes() for fold in folds}) == 25
+    # As many photos as chance has it are tested in the same place of two repeats: 124 of 620, with sd 9 at most.
+    shared = [len(np.intersect1d(a.test, b.test)) for a in folds for b in folds if a.number // 5 < b.number // 5]
+    assert all(80 < photos < 170 for photos in shared)
+    # Held out by two folds: about 20 of 248.
+    held = [len(np.intersect1d(a.validation, b.validation)) for a in folds for b in folds if a.number < b.number]
+    assert max(held) < 60
+
+
 def test_the_draw_does_not_change_unnoticed() -> None:
     # Every archived round hangs on these indices: a change here makes all users train everything again.
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2])
-    assert _validation_and_test(labels, "stratified") == [
+    assert _validation_and_test(labels, "stratified", 2) == [
         ([6, 10], [0, 2, 3, 5]),
         ([7, 9], [1, 4, 8, 11]),
         ([2, 5], [6, 7, 9, 10]),
+        ([9, 11], [0, 1, 6, 7]),
+        ([7, 9], [2, 4, 5, 10]),
+        ([2, 5], [3, 8, 9, 11]),
     ]
-    assert _validation_and_test(labels, "random") == [
+    assert _validation_and_test(labels, "random", 2) == [
         ([3, 5], [0, 1, 10, 11]),
         ([4, 6], [3, 5, 7, 8]),
         ([3, 11], [2, 4, 6, 9]),
+        ([9, 11], [1, 5, 7, 8]),
+        ([2, 9], [0, 3, 6, 10]),
+        ([5, 6], [2, 4, 9, 11]),
     ]
 
 
-def _validation_and_test(labels: NDArray[np.int64], kind: Kind) -> list[tuple[list[int], list[int]]]:
-    return [(fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, 3, kind, 0.25, 0)]
+def _validation_and_test(labels: NDArray[np.int64], kind: Kind, repeats: int) -> list[tuple[list[int], list[int]]]:
+    return [(fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, 3, kind, 0.25, 0, repeats)]
+
+
+def _parts(fold: Fold) -> list[list[int]]:
+    return [fold.train.tolist(), fold.validation.tolist(), fold.test.tolist()]

@@ -51,7 +51,7 @@ EVEN = np.arange(COUNT) % 2 == 0
 def learner(training=None, warm_start="all", photos=PHOTOS, seed=0, fold=0, network=None, start=START):
     training = training or config.Training(epochs=1)
     return NetworkTrainer(
-        Lesson(LABELS, start, warm_start, seed, fold), on_device(network or small(), training, photos)
+        Lesson(LABELS, start, warm_start, seed, fold, len(LABELS)), on_device(network or small(), training, photos)
     )
 
 
@@ -73,9 +73,11 @@ def test_small_learns_from_few_photos(precision, seed):
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights
     training = config.Training(epochs=5, precision=precision)
-    trained = NetworkTrainer(Lesson(labels[:240], start, "all", 0, 0), on_device(small(64), training, photos[:240]))
+    trained = NetworkTrainer(
+        Lesson(labels[:240], start, "all", 0, 0, 240), on_device(small(64), training, photos[:240])
+    )
     weights = trained.fit(start, np.ones(240, dtype=bool), 1)
-    judge = NetworkTrainer(Lesson(labels[240:], start, "all", 0, 0), on_device(small(64), training, photos[240:]))
+    judge = NetworkTrainer(Lesson(labels[240:], start, "all", 0, 0, 60), on_device(small(64), training, photos[240:]))
     assert (judge.logits(weights).argmax(1) == labels[240:]).mean() > 0.9
     assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
 
@@ -323,7 +325,9 @@ def test_version_1_of_the_arithmetic():
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
-    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2), on_device(small(), training, photos))
+    one = NetworkTrainer(
+        Lesson(labels, START, "all", seed=1, fold=2, size=len(labels)), on_device(small(), training, photos)
+    )
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
 
@@ -348,7 +352,8 @@ def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
     def full(*arguments):
         raise error
 
-    monkeypatch.setattr(on_device_module.networks if where == "build" else module, where, full)
+    places = {"cross_entropy": torch.nn.functional, "evaluate": module, "build": on_device_module.networks}
+    monkeypatch.setattr(places[where], where, full)
     with pytest.raises(OutOfMemory, match="^" + re.escape(said)) as caught:
         learner().logits(START) if where == "evaluate" else learner().fit(START, EVEN, 1)
     assert "\n" not in str(caught.value)
@@ -356,7 +361,7 @@ def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
 
 def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch):
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
     one.fit(START, EVEN, 1)
     before, built = weakref.ref(shared.model), []
 
@@ -369,7 +374,7 @@ def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatc
         return build(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "cross_entropy", full)
+        patch.setattr(torch.nn.functional, "cross_entropy", full)
         with pytest.raises(OutOfMemory):
             one.fit(START, EVEN, 2)
     monkeypatch.setattr(on_device_module.networks, "build", build_anew)
@@ -388,14 +393,14 @@ def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_netw
     wrong.make()
     start = starting_weights(network, 3, [1]).weights
     with pytest.raises(ValueError, match="too few for mobilenet_v3_small"):
-        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0), wrong).fit(start, EVEN, 1)
+        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0, len(LABELS)), wrong).fit(start, EVEN, 1)
 
 
 def test_another_error_stays_what_it_is(monkeypatch):
     def wrong(*arguments):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(module, "cross_entropy", wrong)
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", wrong)
     with pytest.raises(RuntimeError, match="illegal memory access") as caught:
         learner().fit(START, EVEN, 1)
     assert caught.type is RuntimeError
@@ -421,7 +426,7 @@ def test_weights_stay_where_they_are_from_round_to_round(monkeypatch):
 
 def test_trials_of_one_process_share_a_network():
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
     first = one.fit(START, EVEN, 1)
     assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
     assert_array_equal(one.logits(first), learner().logits(first))
@@ -435,7 +440,7 @@ def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):
         seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
         return cross_entropy(*arguments)
 
-    monkeypatch.setattr(module, "cross_entropy", spy)
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", spy)
     threads = torch.get_num_threads()
     wanted = 3 - min(threads, 2)
     torch.manual_seed(1)
@@ -469,7 +474,7 @@ def test_a_gpu_gives_the_same_bits_again(backbone):
     photos, labels = stripes(COUNT, 96)
     start = starting_weights(network, 3, [0]).weights
     training = config.Training(epochs=2, augmentation=["crop", "flip"])
-    lesson = Lesson(labels, start, "all", 0, 0)
+    lesson = Lesson(labels, start, "all", 0, 0, len(labels))
     one, other = (NetworkTrainer(lesson, on_device(network, training, photos, "cuda")) for _ in range(2))
     weights = one.fit(start, EVEN, 1)
     one.fit(weights, EVEN, 2)
@@ -481,7 +486,10 @@ def test_a_gpu_gives_the_same_bits_again(backbone):
 
 @NO_GPU
 def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
-    training, lesson = config.Training(epochs=2, augmentation=["crop", "flip"]), Lesson(LABELS, START, "all", 0, 0)
+    training, lesson = (
+        config.Training(epochs=2, augmentation=["crop", "flip"]),
+        Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
+    )
     fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=1.0)
     streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=0.0)
     weights = NetworkTrainer(lesson, fitting).fit(START, EVEN, 1)
@@ -493,12 +501,12 @@ def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
 @NO_GPU
 def test_a_full_gpu_is_said_and_is_free_again():
     network, training = config.Network(backbone="small", weights="none", image_size=SIZE), config.Training(epochs=1)
-    one = NetworkTrainer(Lesson(LABELS, START, "all", 0, 0), on_device(network, training, PHOTOS, "cuda"))
+    one = NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), on_device(network, training, PHOTOS, "cuda"))
     weights = one.fit(START, EVEN, 1)
     all_but_a_little = torch.empty(torch.cuda.mem_get_info()[0] - 2**20, dtype=torch.uint8, device="cuda")
     with pytest.raises(OutOfMemory):
         NetworkTrainer(
-            Lesson(np.repeat(LABELS, 1000), START, "all", 0, 0),
+            Lesson(np.repeat(LABELS, 1000), START, "all", 0, 0, 1000 * len(LABELS)),
             on_device(network, config.Training(epochs=1, batch_size=10**6), np.repeat(PHOTOS, 1000, 0), "cuda"),
         ).fit(START, np.repeat(EVEN, 1000), 1)
     del all_but_a_little

@@ -1,0 +1,209 @@
+"""Losses made for imbalance: what a step minimises in the place of the cross-entropy; one value each.
+
+Each takes a batch's logits [B, C] and labels [B], and how many photos of each class the round trains on, [C]; pi are
+their shares. A class without any is masked: it takes no part in the softmax, and no weight. All is computed in
+float32.
+
+Torch is not imported here: a file's losses are checked before anything is loaded.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rsrl_ray.core.value import as_text, check_count, check_number, check_share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEARLY_0 = 1e-9  # below gamma 1 the slope of x^gamma is infinite at 0, where a photo is learnt for good
+MASKED = -1e9  # a logit that adds nothing to a softmax, and is finite: infinity times 0 is not 0
+
+
+class Loss(Protocol):
+    """A frozen value that prints itself for people."""
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """The loss of a batch, a number; counts [C], float64: photos of each class that round ``number`` trains on."""
+        ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The paper's, without a knob: what runs where no loss is named."""
+
+    def __str__(self) -> str:
+        """For people."""
+        return "cross-entropy"
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """See `Loss`; as torch computes it, over all classes."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits, labels)
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Cross-entropy of z + tau ln pi, against soft targets where scores that are near each other are alike.
+
+    balanced : tau; 0 is the plain softmax, 1 the balanced one. ordinal : sigma of the targets
+    T(c) ~ exp(-(c - y)^2 / 2 sigma^2) pi_c^tau, in classes; 0 gives hard targets.
+
+    References
+    ----------
+    J. Ren et al., Balanced meta-softmax for long-tailed visual recognition, NeurIPS 2020 (eq. 3).
+    A. K. Menon et al., Long-tail learning via logit adjustment, ICLR 2021 (eq. 10).
+    """
+
+    balanced: float
+    ordinal: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("balanced", self.balanced, 0)
+        check_number("ordinal", self.ordinal, 0)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"balanced {as_text(self.balanced)}" + (f", ordinal {as_text(self.ordinal)}" if self.ordinal else "")
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """See `Loss`."""
+        prior = (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float()
+        found = _masked(logits + prior, counts).log_softmax(dim=1)
+        if not self.ordinal:
+            return -_own(found, labels).mean()
+        near = -((_from_label(labels, counts) / self.ordinal) ** 2) / 2 + prior
+        return -(_masked(near, counts).softmax(dim=1) * found).sum(dim=1).mean()
+
+
+@dataclass(frozen=True)
+class Focal:
+    """-(1 - p_y)^gamma ln p_y; focal : gamma, 0 is the cross-entropy.
+
+    References
+    ----------
+    T.-Y. Lin et al., Focal loss for dense object detection, ICCV 2017 (eq. 4, without alpha).
+    """
+
+    focal: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_number("focal", self.focal, 0)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"focal {as_text(self.focal)}"
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """See `Loss`."""
+        own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
+        missed = (-own.expm1()).clamp(min=NEARLY_0)
+        return -(missed**self.focal * own).mean()
+
+
+@dataclass(frozen=True)
+class EffectiveNumber:
+    """Cross-entropy weighted by (1 - beta) / (1 - beta^n_c), whose mean over the classes is 1.
+
+    effective_number : beta.
+
+    References
+    ----------
+    Y. Cui et al., Class-balanced loss based on effective number of samples, CVPR 2019 (eq. 3).
+    """
+
+    effective_number: float = 0.999
+
+    def __post_init__(self) -> None:
+        _check_beta("effective_number", self.effective_number)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"weights by effective number, beta {as_text(self.effective_number)}"
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """See `Loss`."""
+        own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
+        return _weighted(own, labels, counts, self.effective_number)
+
+
+@dataclass(frozen=True)
+class Ldam:
+    """LDAM-DRW: a margin of ldam (min n / n_c)^(1/4) is taken from the label's logit; weights come in late rounds.
+
+    ldam : the margin of the smallest class, in logits. drw : the round from which losses are weighted by the effective
+    number with ``beta``; 0 never. The last layer is linear, not of normalised weights, so that logits need no scale.
+
+    References
+    ----------
+    K. Cao et al., Learning imbalanced datasets with label-distribution-aware margin loss, NeurIPS 2019 (eq. 13,
+    algorithm 1).
+    """
+
+    ldam: float = 0.5
+    drw: int = 0
+    beta: float = 0.9999
+
+    def __post_init__(self) -> None:
+        check_number("ldam", self.ldam, 0)
+        if isinstance(self.drw, bool) or self.drw != 0:
+            check_count("drw", self.drw, "0 for never, or a whole number")
+        _check_beta("beta", self.beta)
+
+    def __str__(self) -> str:
+        """For people."""
+        late = f", weighted from round {self.drw} (beta {as_text(self.beta)})" if self.drw else ""
+        return f"LDAM {as_text(self.ldam)}{late}"
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+        """See `Loss`."""
+        smallest = counts.masked_fill(counts == 0, math.inf).min()
+        margins = (self.ldam * (smallest / counts.clamp(min=1)) ** 0.25).float()
+        moved = logits - (_from_label(labels, counts) == 0) * margins
+        own = _own(_masked(moved, counts).log_softmax(dim=1), labels)
+        if self.drw and number >= self.drw:
+            return _weighted(own, labels, counts, self.beta)
+        return -own.mean()
+
+
+CROSS_ENTROPY = CrossEntropy()
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "balanced": Balanced,
+    "focal": Focal,
+    "effective_number": EffectiveNumber,
+    "ldam": Ldam,
+}
+"""All losses but the cross-entropy by the word that names them in an experiment file."""
+
+
+def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
+    return logits.float().masked_fill(counts == 0, MASKED)
+
+
+def _from_label(labels: "Tensor", counts: "Tensor") -> "Tensor":
+    """[B, C], how many classes each class lies above a photo's label."""
+    from torch import arange
+
+    return (arange(len(counts), device=counts.device) - labels[:, None]).double()
+
+
+def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
+    """[B], each photo's at its label."""
+    return values.gather(1, labels[:, None])[:, 0]
+
+
+def _weighted(own: "Tensor", labels: "Tensor", counts: "Tensor", beta: float) -> "Tensor":
+    """As torch's cross-entropy has it: the mean of a batch is that of its weights too."""
+    there = counts > 0
+    weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * there
+    weights = (weights / weights.sum() * there.sum()).float()[labels]
+    return -(weights * own).sum() / weights.sum()
+
+
+def _check_beta(name: str, value: object) -> None:
+    check_share(name, value)
+    if value == 1:
+        raise ValueError(f"{name}: 1; give a share below 1")

@@ -1,0 +1,49 @@
+"""In which order a pass trains on its photos."""
+
+import numpy as np
+import pytest
+import torch
+
+from rsrl_ray.vision.trainer import drawn
+
+LABELS = np.repeat([0, 1, 2, 0], [60, 30, 6, 4])
+PHOTOS = np.flatnonzero(np.arange(100) % 10 != 5)  # 90 of 100
+
+
+def _drawn(sampling: str, seed: int = 0, photos: np.ndarray = PHOTOS) -> np.ndarray:
+    return drawn(photos, LABELS, sampling, torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+
+
+def test_shuffled_every_photo_comes_once_in_the_order_that_it_always_had() -> None:
+    expected = PHOTOS[torch.randperm(90, generator=torch.Generator().manual_seed(3)).numpy()]
+    np.testing.assert_array_equal(_drawn("shuffled", 3), expected)
+    assert sorted(_drawn("shuffled", 3)) == PHOTOS.tolist()
+
+
+def test_class_balanced_every_class_comes_equally_often() -> None:
+    taken = np.concatenate([_drawn("class_balanced", seed) for seed in range(100)])
+    assert np.isin(taken, PHOTOS).all()
+    # A third of 9,000 each, give or take 45; within a class every photo as often: the five of class 2 600 times each.
+    counts = np.bincount(LABELS[taken], minlength=3)
+    assert np.all(abs(counts - 3000) < 180)
+    of_class_2 = np.bincount(taken, minlength=100)[(LABELS == 2) & np.isin(np.arange(100), PHOTOS)]
+    assert len(of_class_2) == 5
+    assert np.all(abs(of_class_2 - 600) < 100)
+    of_class_0 = np.bincount(taken, minlength=100)[(LABELS == 0) & np.isin(np.arange(100), PHOTOS)]
+    assert np.all(abs(of_class_0 - 3000 / len(of_class_0)) < 35)
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "class_balanced"])
+def test_as_many_come_as_there_are_and_the_generator_alone_decides(sampling: str) -> None:
+    assert len(_drawn(sampling)) == 90
+    np.testing.assert_array_equal(_drawn(sampling), _drawn(sampling))
+    assert (_drawn(sampling) != _drawn(sampling, 1)).any()
+    generator = torch.Generator().manual_seed(0)
+    passes = [drawn(PHOTOS, LABELS, sampling, generator) for _ in range(2)]  # type: ignore[arg-type]
+    assert (passes[0] != passes[1]).any()
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "class_balanced"])
+def test_a_single_class_and_a_single_photo(sampling: str) -> None:
+    assert np.isin(_drawn(sampling, photos=np.arange(60)), np.arange(60)).all()
+    assert _drawn(sampling, photos=np.array([95])).tolist() == [95]
