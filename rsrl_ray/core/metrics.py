@@ -1,9 +1,12 @@
-"""Precision, recall and F-measure from confusion matrices (section V.B, eqs. 6 and 7)."""
+"""Measures from confusion matrices: precision, recall, F (section V.B, eqs. 6 and 7), and those of ordered scores."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+LARGE = 50  # photos that a class of `large_classes` has at least
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,32 @@ class ClassScores:
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OrdinalScores:
+    """How near predictions are to their labels, from a confusion matrix and the classes' scores.
+
+    quadratic_kappa : Cohen's kappa with weights (score - predicted)^2: 1 where all are right, 0 as by chance. By the
+    scores' values; scikit-learn's is by place, which is the same where neighbouring scores are equally far apart.
+    mae : mean |score - predicted| over the photos, in units of the score.
+    macro_mae : mean over the classes that have photos of the class's own mean, in units of the score.
+    spearman : rank correlation of score and prediction, tied photos having their mean rank.
+
+    Kappa is 0 where all labels and predictions are of one class, and the correlation where all labels or all
+    predictions are (each 0 / 0), which a tracking server takes, unlike nan. In an empty split, both are 0 and the
+    errors nan, since an error of 0 would be the best.
+
+    References
+    ----------
+    J. Cohen, Weighted kappa, Psychological Bulletin 70 (1968), 213-220.
+    S. Baccianella, A. Esuli and F. Sebastiani, Evaluation measures for ordinal regression, ISDA 2009 (macro MAE).
+    """
+
+    quadratic_kappa: float
+    mae: float
+    macro_mae: float
+    spearman: float
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -35,6 +64,22 @@ def macro_f1(confusion: NDArray[np.int64]) -> float:
     scores = class_scores(confusion)
     present = scores.support > 0
     return float(scores.f1[present].mean()) if present.any() else 0.0
+
+
+def large_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+    """The classes with `LARGE` photos or more, [C] bool; given all photos' labels, [N], the same for every fold."""
+    return np.bincount(labels, minlength=classes) >= LARGE
+
+
+def macro_f1_of(confusion: NDArray[np.int64], members: NDArray[np.bool_]) -> float:
+    """Mean F over the ``members``, [C] bool, that have photos in this split; nan where none has.
+
+    With `large_classes` it is ``macro_f1_50``, which a rare class's few photos cannot move. Precision counts the photos
+    of all classes.
+    """
+    scores = class_scores(confusion)
+    among = members & (scores.support > 0)
+    return float(scores.f1[among].mean()) if among.any() else math.nan
 
 
 def total_f1(confusion: NDArray[np.int64]) -> float:
@@ -60,9 +105,42 @@ def accuracy(confusion: NDArray[np.int64]) -> float:
     return float(np.trace(confusion) / total) if total else 0.0
 
 
+def ordinal_scores(confusion: NDArray[np.int64], scores: NDArray[np.int64]) -> OrdinalScores:
+    """Kappa, errors and rank correlation of a confusion matrix [C, C]; scores : [C], the classes', ascending."""
+    distance = np.abs(np.subtract.outer(scores, scores)).astype(np.float64)
+    support, errors = confusion.sum(axis=1), (distance * confusion).sum(axis=1)
+    present, total = support > 0, support.sum()
+    return OrdinalScores(
+        quadratic_kappa=_kappa(confusion, distance**2),
+        mae=float(errors.sum() / total) if total else math.nan,
+        macro_mae=float((errors[present] / support[present]).mean()) if total else math.nan,
+        spearman=_spearman(confusion),
+    )
+
+
 def sharing_rate(labels: NDArray[np.int64], majority: NDArray[np.int64]) -> float:
     """Share of the photos that belongs to the majority classes: 87 % before and 83 % after RSRL in the paper."""
     return float(np.isin(labels, majority).mean()) if len(labels) else 0.0
+
+
+def _kappa(confusion: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """1 - observed / expected disagreement, the latter with labels and predictions independent; 0 where 0 / 0."""
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    observed, by_chance = float((weights * confusion).sum() * support.sum()), float(support @ weights @ predicted)
+    return 1 - observed / by_chance if by_chance else 0.0
+
+
+def _spearman(confusion: NDArray[np.int64]) -> float:
+    """Pearson's correlation of the mean ranks of rows and columns; 0 where either has a single class."""
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    row, column = _centred_ranks(support), _centred_ranks(predicted)
+    spread = math.sqrt((support @ row**2) * (predicted @ column**2))  # so that rho of equal ranks is 1 exactly
+    return float(row @ confusion @ column) / spread if spread else 0.0
+
+
+def _centred_ranks(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean rank of each class's photos, [C], less that of all photos."""
+    return np.asarray(np.cumsum(counts) - (counts + counts.sum()) / 2)
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Rule = Literal["validation", "validation_mean", "last", "oracle"]
-RULES: tuple[Rule, ...] = ("validation", "validation_mean", "last", "oracle")
+Criterion = Literal["validation", "validation_mean", "last", "oracle"]
+CRITERIA: tuple[Criterion, ...] = ("validation", "validation_mean", "last", "oracle")
 Curve = NDArray[np.float64]
 VALIDATION, TEST = "validation_macro_f1", "test_macro_f1"  # names of the metrics, in MLflow too
 
@@ -40,14 +40,14 @@ def chosen_round(curves: Mapping[str, Curve], rounds: int, first: int = 1) -> in
     return best_round(choosing_curve({name: curve[first - 1 : rounds] for name, curve in curves.items()})) + first - 1
 
 
-def usable_rules(validation: Sequence[Curve]) -> tuple[Rule, ...]:
-    """The rules that can choose for trials with these validation curves: a nan leaves only ``last`` and ``oracle``."""
-    return ("last", "oracle") if any(np.isnan(curve).any() for curve in validation) else RULES
+def usable_criteria(validation: Sequence[Curve]) -> tuple[Criterion, ...]:
+    """The criteria that can choose where these are the validation curves: a nan leaves ``last`` and ``oracle``."""
+    return ("last", "oracle") if any(np.isnan(curve).any() for curve in validation) else CRITERIA
 
 
-def default_rule(validation: Sequence[Curve]) -> Rule:
+def default_criterion(validation: Sequence[Curve]) -> Criterion:
     """``validation``, or ``oracle`` where validation photos are missing; whoever shows it says which."""
-    return "validation" if "validation" in usable_rules(validation) else "oracle"
+    return "validation" if "validation" in usable_criteria(validation) else "oracle"
 
 
 def best_round(curve: Curve) -> int:
@@ -68,8 +68,8 @@ def best_round(curve: Curve) -> int:
     return int(np.argmax(curve)) + 1
 
 
-def choose_rounds(rule: Rule, validation: Sequence[Curve], test: Sequence[Curve]) -> list[int]:
-    """The round that ``rule`` chooses in each fold.
+def choose_rounds(criterion: Criterion, validation: Sequence[Curve], test: Sequence[Curve]) -> list[int]:
+    """The round that ``criterion`` chooses in each fold.
 
     - ``validation``: per fold, the best on its validation photos.
     - ``validation_mean``: one for all folds, the best on the mean of the validation curves. Folds that hold more
@@ -84,13 +84,13 @@ def choose_rounds(rule: Rule, validation: Sequence[Curve], test: Sequence[Curve]
     Raises
     ------
     ValueError
-        Where a fold has no round, or the rule needs a value that is nan.
+        Where a fold has no round, or the criterion needs a value that is nan.
     """
-    if rule == "last":
+    if criterion == "last":
         return [best_round(np.arange(len(curve), dtype=np.float64)) for curve in test]
-    if rule == "oracle":
+    if criterion == "oracle":
         return [best_round(curve) for curve in test]
-    if rule == "validation":
+    if criterion == "validation":
         return [best_round(curve) for curve in validation]
     shared = min((len(curve) for curve in validation), default=0)
     mean = np.mean([curve[:shared] for curve in validation], axis=0)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from rsrl_ray.core.selection import (
-    RULES,
+    CRITERIA,
     best_round,
     choose_rounds,
     chosen_round,
     curve_of,
-    default_rule,
-    usable_rules,
+    default_criterion,
+    usable_criteria,
 )
 
 # Two folds of three and four rounds. The mean validation curve over the three that both hold is 0.3, 0.4, 0.35.
@@ -57,17 +57,17 @@ def test_a_curve_from_values_by_round() -> None:
     np.testing.assert_array_equal(curve_of({1: 0.5, 3: 0.2, 4: 0.9}, 3), [0.5, NAN, 0.2])
 
 
-def test_rules_that_can_choose() -> None:
-    assert (usable_rules(VALIDATION), default_rule(VALIDATION)) == (RULES, "validation")
+def test_criteria_that_can_choose() -> None:
+    assert (usable_criteria(VALIDATION), default_criterion(VALIDATION)) == (CRITERIA, "validation")
     missing = [VALIDATION[0], np.array([0.1, NAN])]
-    assert (usable_rules(missing), default_rule(missing)) == (("last", "oracle"), "oracle")
+    assert (usable_criteria(missing), default_criterion(missing)) == (("last", "oracle"), "oracle")
 
 
 @pytest.mark.parametrize(
-    ("rule", "rounds"), [("validation", [1, 4]), ("validation_mean", [2, 2]), ("last", [3, 4]), ("oracle", [3, 1])]
+    ("criterion", "rounds"), [("validation", [1, 4]), ("validation_mean", [2, 2]), ("last", [3, 4]), ("oracle", [3, 1])]
 )
-def test_rules_by_hand(rule: str, rounds: list[int]) -> None:
-    assert choose_rounds(rule, VALIDATION, TEST) == rounds  # type: ignore[arg-type]
+def test_criteria_by_hand(criterion: str, rounds: list[int]) -> None:
+    assert choose_rounds(criterion, VALIDATION, TEST) == rounds  # type: ignore[arg-type]
 
 
 def test_ties_of_the_mean_curve_go_to_the_earlier_round() -> None:
@@ -75,7 +75,7 @@ def test_ties_of_the_mean_curve_go_to_the_earlier_round() -> None:
     assert choose_rounds("validation_mean", curves, curves) == [1, 1]
 
 
-def test_without_validation_photos_only_the_rules_that_do_without_choose() -> None:
+def test_without_validation_photos_only_the_criteria_that_do_without_choose() -> None:
     missing = [np.full(3, math.nan), np.array([0.1, 0.2, math.nan, 0.4])]
     assert choose_rounds("last", missing, TEST) == [3, 4]
     assert choose_rounds("oracle", missing, TEST) == [3, 1]

@@ -1,12 +1,13 @@
-"""Statistics against scipy, published numbers and by hand."""
+"""Statistics against scipy, baycomp, published numbers and by hand."""
 
 import math
 
+import baycomp
 import numpy as np
 import pytest
 from scipy import stats
 
-from rsrl_ray.core.statistics import corrected_resampled_t, holm, mean, sd
+from rsrl_ray.core.statistics import Posterior, corrected_resampled_t, correlated_t, detectable, holm, mean, sd
 
 NAN = math.nan
 
@@ -72,6 +73,90 @@ def test_fewer_than_two_folds_have_a_difference_at_most(differences: list[float]
     np.testing.assert_equal(
         [result.difference, result.sd, result.t, result.p, result.low, result.high], [difference, *[NAN] * 5]
     )
+
+
+def _regions(posterior: Posterior) -> list[float]:
+    return [posterior.worse, posterior.equivalent, posterior.better]
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(2, 1), (5, 1), (10, 1), (5, 5), (10, 10)])
+@pytest.mark.parametrize("rope", [0.001, 0.01, 0.1])
+@pytest.mark.parametrize("shift", [-0.03, 0.0, 0.005, 0.2])
+def test_correlated_t_is_baycomps(folds: int, repeats: int, rope: float, shift: float) -> None:
+    one, other = np.random.default_rng([folds, repeats]).normal(0.3, 0.02, size=(2, folds * repeats))
+    other = other + shift
+    # baycomp's differences are those of its second argument to its first, its rho is 1 / folds: all else is trained on.
+    found = correlated_t(other - one, ratio=1 / (folds - 1), rope=rope)
+    np.testing.assert_allclose(_regions(found), baycomp.two_on_single(one, other, rope, repeats), atol=1e-12)
+    assert sum(_regions(found)) == pytest.approx(1, abs=1e-12)
+
+
+def test_correlated_t_by_hand() -> None:
+    found = correlated_t(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), ratio=1 / 4, rope=1.0)
+    # As in the corrected t: mean 3, scale sqrt((1/5 + 1/4) * 2.5) = sqrt(1.125); -1 is 4 below it, and 1 is 2 below.
+    assert (found.difference, found.df) == (3.0, 4)
+    assert found.scale == pytest.approx(math.sqrt(1.125))
+    # The t with 4 degrees of freedom: F(t) = 1/2 + 3/8 * x * (1 - x^2 / 12), x = 2 t / sqrt(4 + t^2) (sign and all).
+    cdf = [0.5 + 3 / 8 * x * (1 - x * x / 12) for x in (2 * t / math.sqrt(4 + t * t) for t in (-3.771236, -1.885618))]
+    np.testing.assert_allclose(_regions(found), [cdf[0], cdf[1] - cdf[0], 1 - cdf[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.2 / 0.72, 0.25])
+def test_correlated_t_agrees_with_the_corrected_t(ratio: float) -> None:
+    differences = np.random.default_rng(3).normal(0.01, 0.02, size=25)
+    found, test = correlated_t(differences, ratio, rope=0), corrected_resampled_t(differences, ratio)
+    np.testing.assert_allclose(_regions(found), [test.p / 2, 0, 1 - test.p / 2], atol=1e-12)  # 0: no -1e-17 either
+    assert found.equivalent >= 0
+    interval = stats.t(found.df, found.difference, found.scale).interval(0.95)
+    np.testing.assert_allclose(interval, [test.low, test.high])
+
+
+def test_the_other_way_round_worse_is_better() -> None:
+    differences = np.random.default_rng(4).normal(0.01, 0.02, size=5)
+    there, back = correlated_t(differences, 0.25, 0.005), correlated_t(-differences, 0.25, 0.005)
+    np.testing.assert_allclose(_regions(there), _regions(back)[::-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("difference", "regions"),
+    [(-0.02, [1, 0, 0]), (-0.009, [0, 1, 0]), (0.0, [0, 1, 0]), (0.009, [0, 1, 0]), (0.02, [0, 0, 1])],
+)
+def test_equal_differences_are_in_one_region(difference: float, regions: list[float]) -> None:
+    found = correlated_t(np.full(5, difference), ratio=0.25)  # .01 where no rope is given
+    assert (found.scale, _regions(found)) == (0.0, regions)
+
+
+@pytest.mark.parametrize(("differences", "difference"), [([0.5], 0.5), ([], NAN)])
+def test_fewer_than_two_folds_have_no_posterior(differences: list[float], difference: float) -> None:
+    found = correlated_t(np.array(differences), ratio=0.25)
+    np.testing.assert_equal([found.difference, found.scale, *_regions(found)], [difference, *[NAN] * 4])
+    assert found.df == len(differences) - 1
+
+
+@pytest.mark.parametrize(
+    ("folds", "ratio", "expected"),
+    [
+        # t(.975, 1) = 12.706205, t(.975, 4) = 2.776445, t(.975, 24) = 2.063899 (tables)
+        (2, 1.0, 12.706205 * math.sqrt(3 / 2)),
+        (5, 0.0, 2.776445 / math.sqrt(5)),
+        (5, 1 / 4, 2.776445 * math.sqrt(9 / 20)),
+        (25, 1 / 4, 2.063899 * math.sqrt(29 / 100)),
+    ],
+)
+def test_detectable_by_hand(folds: int, ratio: float, expected: float) -> None:
+    assert detectable(folds, ratio) == pytest.approx(expected, rel=1e-6)
+
+
+def test_detectable_with_a_validation_share_of_a_tenth() -> None:
+    assert [round(detectable(folds, 0.2 / 0.72), 2) for folds in (5, 25)] == [1.92, 1.16]
+    assert all(math.isnan(detectable(folds, 0.25)) for folds in (0, 1))
+    assert 0.98 < detectable(100_000, 0.25) < 0.9801  # repeats alone bring it no further
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_detectable_is_half_an_interval_in_sd(confidence: float) -> None:
+    test = corrected_resampled_t(np.random.default_rng(5).normal(size=10), 0.2, confidence)
+    assert (test.high - test.low) / 2 == pytest.approx(detectable(10, 0.2, confidence) * test.sd)
 
 
 @pytest.mark.parametrize(
