@@ -29,6 +29,7 @@ from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import method_of
 from rsrl_ray.rounds import run_rounds
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
@@ -109,18 +110,18 @@ def network(experiment: Experiment, classes: int) -> nn.Module:
 
 
 def trial(config: dict[str, Any]) -> None:
-    """One fold and schedule as a function trainable: after each round the test photos' macro F and a checkpoint."""
+    """One fold and method as a function trainable: after each round the test photos' macro F and a checkpoint."""
     from ray import tune
 
     experiment: Experiment = config["experiment"]
     torch.set_num_threads(experiment.training.threads)
     table, asked = read_table(experiment.photos), experiment.folds
     classes, labels = np.unique(table.scores, return_inverse=True)
-    fold = make_folds(labels, asked.count, asked.kind, asked.validation, experiment.seed)[config["fold"]]
+    fold = make_folds(labels, asked.count, asked.kind, asked.validation, experiment.seed, asked.repeats)[config["fold"]]
     photos = Photos(table.sources, labels, experiment.network.image_size)
     learner = PlainLearner(network(experiment, len(classes)), photos, experiment.training, config["frozen"])
-    schedule = experiment.schedule(config["schedule"])
-    for done in run_rounds(learner, labels, fold, schedule, experiment.rounds, experiment.revision):
+    rule = method_of(experiment, config["method"]).rule
+    for done in run_rounds(learner, labels, fold, rule, experiment.rounds, experiment.revision, experiment.seed):
         predicted = done.logits.argmax(axis=1)
         score = macro_f1(confusion_matrix(labels[fold.test], predicted[fold.test], len(classes)))
         with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +137,7 @@ def sweep(experiment: Experiment, frozen: bool) -> dict[str, float]:
         "experiment": experiment,
         "frozen": frozen,
         "fold": tune.grid_search(experiment.fold_numbers()),
-        "schedule": tune.grid_search(list(experiment.schedules)),
+        "method": tune.grid_search(list(experiment.schedules)),
     }
     trainable = tune.with_resources(trial, {"cpu": experiment.resources.cpus})
     run = tune.RunConfig(name="plain", storage_path=experiment.storage, verbose=0)

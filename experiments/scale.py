@@ -92,7 +92,7 @@ def toys(notes: Path) -> Callable[[Task], Trainers]:
 
     def of_process(task: Task) -> Trainers:
         operations = counted_storage()
-        return lambda fold: ToyTrainer(task, operations, notes)
+        return lambda fold, learning: ToyTrainer(task, operations, notes)
 
     return of_process
 

@@ -32,6 +32,8 @@ else:  # jsonargparse checks these while it reads files and command lines
 
 
 NAMED_WEIGHTS = ("imagenet", "none")  # of `Network.weights`: these are no files
+WarmStart = Literal["all", "head", "cold"]
+Sampling = Literal["shuffled", "class_balanced"]  # of a method
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Folds:
 
     count: Count = 5
     """Number of folds, 2 or more (the paper: 5)."""
+    repeats: Count = 1
+    """How often photos are dealt to that many folds anew; fold 0 of the second deal has the number ``count``."""
     kind: Literal["stratified", "random"] = "stratified"
     """How photos are dealt to folds: by class, or the paper's plain random draw."""
     validation: HalfShare = 0.1
     """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0 chooses on the test photos."""
     use: list[Natural] | None = None
-    """Numbers of the folds to run, from 0; all of them where null."""
+    """Numbers of the folds to run, from 0 to count x repeats less 1; all of them where null."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Training:
     """CPU threads a trial computes with, 1 or more; part of a round's identity, since the bits depend on it."""
     augmentation: list[Literal["flip", "crop"]] = field(default_factory=list)
     """flip: mirrored at random; crop: shifted at random by up to an eighth of the size. None by default."""
+    steps: Literal["kept", "all"] = "kept"
+    """kept: epochs over what is kept, so who drops trains less (the paper); all: as many steps as if all were kept."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,20 @@ class Revision:
     """How many of the largest classes are revised, 1 or more (the paper: 3)."""
     min_kept: Share = 0.01
     """Share of a class, 0 to 1, that always stays (5 photos at least), whatever K says."""
-    warm_start: Literal["all", "head", "cold"] = "all"
+    warm_start: WarmStart = "all"
     """all: from the last network; head: likewise, with a new last layer; cold: from the pretrained network."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Wrong labels on purpose, in training and validation photos, never in test photos; who drops them is told."""
+
+    share: Share = 0.0
+    """Share of the labels of each class concerned, 0 to 1, that is made wrong; 0: labels as they are."""
+    kind: Literal["shift", "invade"] = "shift"
+    """shift: by one among the largest classes; invade: photos of the other classes get the nearest of these."""
+    seed: Natural = 0
+    """Seed of the draw, 0 or more."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +152,17 @@ class Experiment:
     """Name of the experiment in MLflow and of its folder in storage: letters, digits, `.`, `_` and `-`."""
     photos: str
     """The photos: .csv or .parquet (image, score), AVA.txt, or a folder per score; relative to the experiment file."""
-    schedules: dict[str, Steps]
-    """Trials by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
+    schedules: dict[str, Steps] = field(default_factory=dict)
+    """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Methods by name that are no schedules, each {revise, loss, predict, sampling, warm_start}: see the README."""
     storage: str = "results"
     """Where archive and results go: a directory (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
     revision: Revision = field(default_factory=Revision)
+    noise: Noise = field(default_factory=Noise)
     rounds: Count = 30
     """Rounds a trial, 1 or more; round 1 trains on all training photos (the paper: 30)."""
     seed: Natural = 0
@@ -155,17 +176,14 @@ class Experiment:
         """The named schedule, one threshold for each majority class."""
         return make_schedule(self.schedules[name], self.revision.majority_classes)
 
-    def drops_photos(self, schedule: str) -> bool:
-        """Whether any threshold of the named schedule is above 0."""
-        return any(any(thresholds) for _, thresholds in self.schedule(schedule).steps)
-
-    def main_schedule(self) -> str:
-        """The first schedule that drops photos; where none does, the first."""
-        return next(filter(self.drops_photos, self.schedules), next(iter(self.schedules)))
+    def method_names(self) -> tuple[str, ...]:
+        """Of schedules and of the other methods, in the file's order."""
+        return (*self.schedules, *self.methods)
 
     def fold_numbers(self) -> list[int]:
         """The folds that are run, ascending."""
-        return list(range(self.folds.count)) if self.folds.use is None else sorted(set(self.folds.use))
+        all_folds = range(self.folds.count * self.folds.repeats)
+        return list(all_folds) if self.folds.use is None else sorted(set(self.folds.use))
 
     def as_dict(self) -> dict[str, Any]:
         """Nested dict of every knob, as it would stand in the experiment file."""
@@ -173,7 +191,7 @@ class Experiment:
 
 
 # What may change in an experiment file without making its finished trials other trials.
-EXTENSIBLE = ("name", "photos", "storage", "rounds", "schedules", "resources", "archive", "mlflow")
+EXTENSIBLE = ("name", "photos", "storage", "rounds", "schedules", "methods", "resources", "archive", "mlflow")
 
 
 # The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob
@@ -196,7 +214,10 @@ ALWAYS = frozenset(
 def recipe(experiment: Experiment) -> dict[str, Any]:
     """The knobs that decide what a trial of given fold and schedule computes, flat: ``{"training.epochs": 5}``."""
     rest = {knob: value for knob, value in identifying(experiment).items() if knob not in EXTENSIBLE}
-    rest["folds"].pop("use", None)
+    for knob in ("use", "repeats"):
+        rest["folds"].pop(knob, None)
+    if not experiment.noise.share:  # its kind and seed do nothing
+        rest.pop("noise", None)
     rest["resources.device"] = "cuda" if experiment.resources.gpus else "cpu"
     return flat(rest)
 
@@ -248,17 +269,21 @@ def check(experiment: Experiment) -> None:
     wrong = []
     if experiment.folds.count < 2:
         wrong.append("folds.count: 1 leaves no photos to train on; give 2 or more")
-    outside = [n for n in experiment.folds.use or [] if n >= experiment.folds.count]
+    many = experiment.folds.count * experiment.folds.repeats
+    outside = [n for n in experiment.folds.use or [] if n >= many]
     if outside:
-        wrong.append(f"folds.use: {outside} with {experiment.folds.count} folds; they are numbered from 0")
+        wrong.append(f"folds.use: {outside} with {many} folds; they are numbered from 0")
     if experiment.folds.use == []:
         wrong.append("folds.use: an empty list runs nothing; leave it out to run every fold")
-    if not experiment.schedules:
-        wrong.append("schedules: none given; name at least one, such as {none: {1: 0.0}}")
-    for name in experiment.schedules:
+    if not experiment.method_names():
+        wrong.append("schedules: none given, and no methods; name at least one, such as {none: {1: 0.0}}")
+    wrong += [
+        f"methods.{name}: a schedule has that name" for name in experiment.methods if name in experiment.schedules
+    ]
+    for name in experiment.method_names():
         if not isinstance(name, str) or not name:
-            wrong.append(f"schedules: {name!r} is no name")
-            continue
+            wrong.append(f"{'schedules' if name in experiment.schedules else 'methods'}: {name!r} is no name")
+    for name in experiment.schedules:
         try:
             experiment.schedule(name)
         except ValueError as error:

@@ -68,6 +68,8 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
 
 def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
     """The checked experiment that a namespace of `parse` stands for."""
+    from rsrl_ray.method import methods_of  # and NumPy with it, which help does not wait for
+
     try:
         built = vars(parser.instantiate(knobs))
     except (ArgumentError, TypeError) as error:  # a whole group given as something else, such as `training: 3`
@@ -75,6 +77,7 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
     values = {field.name: built[field.name] for field in dataclasses.fields(Experiment)}
     experiment = _plain(Experiment(**values))
     check(experiment)
+    methods_of(experiment)
     return experiment
 
 

@@ -1,6 +1,8 @@
 """One round as a table of photos, from which every metric and the next kept mask follow."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,47 +11,58 @@ from numpy.typing import NDArray
 from rsrl_ray import config
 from rsrl_ray.core import metrics
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.revision import Membership, Revision, likelihood, majority_classes, self_confidence
-from rsrl_ray.core.schedule import Thresholds
+from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
+from rsrl_ray.core.prediction import Decision, Held, Prediction, averaged
+from rsrl_ray.core.revision import Revision, majority_classes
+from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.rounds import revise_round
 
 SPLITS = ("train", "validation", "test")
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a round trained on, and what it makes of all photos.
+
+    kept, returned : [N], as `rsrl_ray.rounds.RoundResult` has them. logits : [N, C], C the number of distinct scores.
+    predicted : [N] class indices, by a prediction that is not the largest logit; None where it is.
+    """
+
+    kept: NDArray[np.bool_]
+    returned: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    predicted: NDArray[np.integer] | None = None
+
+
 def predictions(
-    images: Sequence[str],
-    scores: NDArray[np.int64],
-    fold: Fold,
-    kept: NDArray[np.bool_],
-    returned: NDArray[np.bool_],
-    logits: NDArray[np.float32],
-    membership: Membership,
+    images: Sequence[str], scores: NDArray[np.int64], fold: Fold, judged: Judged, membership: Membership
 ) -> pd.DataFrame:
     """``predictions.parquet``: one row per photo.
 
     Columns: image, split (train | validation | test), score, predicted (score), kept and returned (training photos;
     missing for the others), self_confidence, and logit_<score> (float32) for every class.
 
-    images, scores, kept, returned : [N]; logits : [N, C], C the number of distinct scores.
+    images, scores : [N].
     """
     classes, labels = np.unique(scores, return_inverse=True)
     split = np.empty(len(scores), dtype=np.int64)
     for position, part in enumerate((fold.train, fold.validation, fold.test)):
         split[part] = position
     train = pd.Series(split == 0)
-    confidence = self_confidence(likelihood(logits, membership), labels)
+    confidence = self_confidence(likelihood(judged.logits, membership), labels)
+    predicted = judged.logits.argmax(axis=1) if judged.predicted is None else judged.predicted
     table = pd.DataFrame(
         {
             "image": list(images),
             "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
             "score": scores,
-            "predicted": classes[logits.argmax(axis=1)],
-            "kept": pd.Series(kept).astype("boolean").where(train),
-            "returned": pd.Series(returned).astype("boolean").where(train),
+            "predicted": classes[predicted],
+            "kept": pd.Series(judged.kept).astype("boolean").where(train),
+            "returned": pd.Series(judged.returned).astype("boolean").where(train),
             "self_confidence": confidence,
         }
     )
-    outputs = pd.DataFrame(logits, columns=[f"logit_{score}" for score in classes])
+    outputs = pd.DataFrame(judged.logits, columns=[f"logit_{score}" for score in classes])
     return pd.concat([table, outputs], axis=1)
 
 
@@ -89,6 +102,10 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     ``train_accuracy`` is over the kept photos, those the network was trained on; ``majority_share`` is the share of
     kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
     Without validation photos there is no ``validation_macro_f1``.
+
+    ``test_macro_f1_50`` is the mean F over the classes with 50 photos or more by true score, in all splits together;
+    there is none where no such class has test photos. Of ordered scores: quadratic kappa, the mean absolute error over
+    photos and over classes, Spearman's rho, see `rsrl_ray.core.metrics.OrdinalScores`.
     """
     test, scores = confusion(table, "test"), table["score"].to_numpy()
     train = int((table["split"] == "train").sum())
@@ -108,19 +125,48 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     }
     if (table["split"] == "validation").any():
         values["validation_macro_f1"] = metrics.macro_f1(confusion(table, "validation"))
+    values |= _large_class_f1(table, test) | _ordinal_scores(table, test)
     f1 = metrics.class_scores(test).f1
     return values | {f"f1_{score}": float(f) for score, f in zip(np.unique(table["score"]), f1, strict=True)}
 
 
-def next_kept(table: pd.DataFrame, thresholds: Thresholds, settings: config.Revision) -> NDArray[np.bool_]:
-    """The next round's kept mask, [N] bool, from this round's table alone."""
+def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> dict[str, float]:
+    """Macro F of the test photos over the large classes, if any has test photos."""
+    scores = table["score"].to_numpy()
+    true = table["true_score"].to_numpy() if "true_score" in table else scores
+    classes = np.unique(scores)
+    value = metrics.macro_f1_of(test, metrics.large_classes(np.searchsorted(classes, true), len(classes)))
+    return {} if math.isnan(value) else {"test_macro_f1_50": value}
+
+
+def _ordinal_scores(table: pd.DataFrame, test: NDArray[np.int64]) -> dict[str, float]:
+    """Measures of ordered scores; those that are nan, in an empty split, are left out."""
+    found = vars(metrics.ordinal_scores(test, np.unique(table["score"])))
+    return {f"test_{name}": value for name, value in found.items() if not math.isnan(value)}
+
+
+def next_kept(
+    tables: Sequence[pd.DataFrame], rule: Rule, settings: config.Revision, seed: int, fold: int
+) -> NDArray[np.bool_]:
+    """The next round's kept mask, [N] bool, from the tables of a trial's rounds 1, 2, ... alone."""
+    table = tables[-1]
     _, labels = np.unique(table["score"], return_inverse=True)
     train = (table["split"] == "train").to_numpy()
-    majority = majority_classes(labels[train], settings.majority_classes)
-    revision = revise_round(logits(table)[train], labels[train], majority, thresholds, settings)
+    back = tables[-rule.looks_back :] if rule.looks_back else tables
+    before, found = table["kept"].to_numpy(dtype=bool, na_value=False), [logits(each)[train] for each in back]
+    revision = revise_round(rule, len(tables), found, before[train], labels[train], settings, (seed, fold))
     kept = np.zeros(len(table), dtype=bool)
     kept[train] = revision.kept
     return kept
+
+
+def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decision:
+    """What a prediction learns after the rounds that it averages, whose tables these are, oldest first."""
+    table = tables[-1]
+    classes, labels = np.unique(table["score"], return_inverse=True)
+    train, held = ((table["split"] == split).to_numpy() for split in SPLITS[:2])
+    seen = Held(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
+    return prediction.learn(averaged([logits(each) for each in tables]), seen)
 
 
 def logits(table: pd.DataFrame) -> NDArray[np.float32]:
@@ -129,19 +175,27 @@ def logits(table: pd.DataFrame) -> NDArray[np.float32]:
     return np.ascontiguousarray(columns, dtype=np.float32)
 
 
-def revision_notes(revision: Revision, thresholds: Thresholds, majority_scores: Sequence[int]) -> list[str]:
-    """What a reader should know of a revision: a guarded class, more than half of a class gone, or nearly nothing.
+def revision_notes(
+    revision: Revision, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
+) -> list[str]:
+    """What a reader should know of revision ``number``: a guarded class, most of a class gone, or nearly nothing.
 
     K on softmax-trained logits is fragile both ways: the same K can drop almost all of a class or almost none.
+
+    scores : [C], of the classes. majority : [M] classes, largest first.
     """
     notes = []
-    for score, threshold, (size, dropped) in zip(majority_scores, thresholds, revision.counts, strict=True):
+    others = np.setdiff1d(np.arange(len(scores)), majority)
+    for place, label in enumerate((*majority, *others)):
+        size, dropped = revision.counts[label]
         if dropped > size / 2:
-            notes.append(f"K = {threshold:g} drops {dropped:,} of {size:,} photos of score {score}")
-    if revision.guarded:
-        notes.append(f"the guard (min_kept) kept some of score {_listed(majority_scores, revision.guarded)}")
-    size, dropped = (sum(column) for column in zip(*revision.counts, strict=True))
-    if any(thresholds) and dropped < size / 100:
+            what = rule.says(number, min(place, len(majority) - 1))
+            notes.append(f"{what} drops {dropped:,} of {size:,} photos of score {scores[label]}")
+    guarded = [str(scores[label]) for label in (*majority, *others) if label in revision.guarded]
+    if guarded:
+        notes.append(f"the guard (min_kept) kept some of score {', '.join(guarded)}")
+    size, dropped = (sum(revision.counts[label][part] for label in majority) for part in (0, 1))
+    if rule.at(number) != KEEPS and dropped < size / 100:
         notes.append(f"nearly nothing dropped: {dropped:,} of {size:,} photos of the largest classes")
     return notes
 
@@ -149,7 +203,3 @@ def revision_notes(revision: Revision, thresholds: Thresholds, majority_scores: 
 def _majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
     classes, labels = np.unique(table["score"], return_inverse=True)
     return classes[majority_classes(labels[table["split"] == "train"], count)]
-
-
-def _listed(scores: Sequence[int], places: Sequence[int]) -> str:
-    return ", ".join(str(scores[place]) for place in places)

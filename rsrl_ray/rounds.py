@@ -1,6 +1,7 @@
 """The method on one page: repetitive self-revised learning as a generator of rounds (section III)."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.revision import Revision, likelihood, majority_classes, revise, self_confidence
-from rsrl_ray.core.schedule import Schedule, Thresholds
+from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.rules.rule import Rule, Seen
 
 
 class Learner(Protocol):
@@ -29,7 +30,7 @@ class RoundResult:
     kept : [N] bool, the photos it was trained on; False for validation and test photos.
     returned : [N] bool, kept now and dropped for the round before.
     logits : [N, C], of all photos.
-    revision, thresholds : what made ``kept`` from the network before; None in round 1.
+    revision : what made ``kept`` from the network before; None in round 1.
     """
 
     number: int
@@ -37,46 +38,51 @@ class RoundResult:
     returned: NDArray[np.bool_]
     logits: NDArray[np.float32]
     revision: Revision | None
-    thresholds: Thresholds | None
 
 
 def run_rounds(
     learner: Learner,
     labels: NDArray[np.int64],
     fold: Fold,
-    schedule: Schedule,
+    rule: Rule,
     rounds: int,
     settings: config.Revision,
+    seed: int = 0,
 ) -> Iterator[RoundResult]:
-    """Yield the rounds 1 to ``rounds`` of one fold and schedule.
+    """Yield the rounds 1 to ``rounds`` of one fold and rule.
 
-    Every revision judges all of the fold's original training photos by the network just trained.
-    The majority classes are those of the fold's training set and stay the same throughout.
+    Every revision judges all of the fold's original training photos by the network just trained, or by the last ones,
+    where the rule looks back at more than one. The majority classes are those of the fold's training set and stay the
+    same throughout.
 
-    labels : [N] class indices.
+    labels : [N] class indices. seed : of the random numbers that a rule may draw; they depend on fold and round too.
     """
-    majority = majority_classes(labels[fold.train], settings.majority_classes)
     kept = np.zeros(len(labels), dtype=bool)
     kept[fold.train] = True
-    returned = np.zeros_like(kept)
-    revision, thresholds = None, None
+    returned, revision = np.zeros_like(kept), None
+    history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     for number in range(1, rounds + 1):
         logits = learner.learn(number, kept)
-        yield RoundResult(number, kept, returned, logits, revision, thresholds)
-        thresholds = schedule.thresholds(number)
-        revision = revise_round(logits[fold.train], labels[fold.train], majority, thresholds, settings)
+        yield RoundResult(number, kept, returned, logits, revision)
+        history.append(logits[fold.train])
+        revision = revise_round(
+            rule, number, history, kept[fold.train], labels[fold.train], settings, (seed, fold.number)
+        )
         before, kept = kept, np.zeros_like(kept)
         kept[fold.train] = revision.kept
         returned = kept & ~before
 
 
 def revise_round(
-    logits: NDArray[np.float32],
+    rule: Rule,
+    number: int,
+    logits: Sequence[NDArray[np.float32]],
+    kept: NDArray[np.bool_],
     labels: NDArray[np.int64],
-    majority: NDArray[np.int64],
-    thresholds: Thresholds,
     settings: config.Revision,
+    stream: tuple[int, ...],
 ) -> Revision:
-    """The revision that a network's logits [n, C] of the n original training photos lead to."""
-    confidence = self_confidence(likelihood(logits, settings.membership), labels)
-    return revise(confidence, labels, majority, thresholds, settings.min_kept)
+    """Revision ``number``; its arguments are those of `Seen`, of the original training photos."""
+    majority = majority_classes(labels, settings.majority_classes)
+    seen = Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept, stream)
+    return revise(rule, seen)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
+from rsrl_ray.core.statistics import sd
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.store.location import redacted
 from rsrl_ray.vision.photos import Examination
@@ -100,14 +101,30 @@ def examination(found: Examination, source: str | Path) -> Group:
 def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
     table = Table(box=None, pad_edge=False, title=cell(experiment.name), title_justify="left")
-    for column in ("fold", "schedule", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
-        left = column in ("schedule", "state")
-        table.add_column(column, justify="left" if left else "right", no_wrap=not left)
-    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    for column in ("fold", "method", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
+        left = column in ("method", "state")
+        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
     for key in expected:
         state = states.get(key)
         cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
-        table.add_row(str(key.fold), cell(key.schedule), *cells)
+        table.add_row(str(key.fold), cell(key.method), *cells)
+    return table
+
+
+def methods(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> Table:
+    """Every method of the file over its folds: macro F on test photos at the best round, mean and sd (ddof 1)."""
+    table = Table(box=None, pad_edge=False, title="Mean over the folds, each at its best round", title_justify="left")
+    for column in ("method", "folds", "finished", "macro F (test)", "sd"):
+        table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
+    folds = len(experiment.fold_numbers())
+    for name in experiment.method_names():
+        own = [state for key, state in states.items() if key.method == name and state.run.rounds]
+        values = np.array([state.curves[TEST][best_round(choosing_curve(state.curves)) - 1] for state in own])
+        finished = sum(state.run.status == "FINISHED" for state in own)
+        mean = f"{values.mean():.3f}" if len(own) else ""
+        spread = f"{sd(values):.3f}" if len(own) > 1 else ""
+        table.add_row(cell(name), f"{len(own)}/{folds}", str(finished), mean, spread)
     return table
 
 
@@ -130,13 +147,13 @@ def _cells(state: "TrialState", rounds: int) -> list[str]:
 def highlights(rows: pd.DataFrame) -> Table:
     """The maps of `rsrl highlight`; correlations are so near 1 that their distance from it is shown."""
     table = Table(box=None, pad_edge=False)
-    for column in ("photo", "fold", "schedule", "rounds", "J", "1 - correlation", "agreement", "remark"):
+    for column in ("photo", "fold", "method", "rounds", "J", "1 - correlation", "agreement", "remark"):
         numeric = column in ("fold", "J", "1 - correlation", "agreement")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows.to_dict("records"):
         numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
         agreement = f"{row['agreement']:.2f}" if pd.notna(row["agreement"]) else ""
-        place = (str(row["photo"]), str(row["fold"]), str(row["schedule"]), f"{row['round']} - {row['against']}")
+        place = (str(row["photo"]), str(row["fold"]), str(row["method"]), f"{row['round']} - {row['against']}")
         table.add_row(*map(cell, place), *numbers, agreement, cell(row["reason"]))
     return table
 

@@ -45,12 +45,12 @@ def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[
     assert (found.is_own, found.differs) == (True, ())
     assert list(found.trials) == [TrialKey(0, "firm"), TrialKey(0, "none")]
     for key, state in found.states().items():
-        np.testing.assert_allclose(state.curves["validation_macro_f1"], VALIDATION[key.schedule], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(state.curves["validation_macro_f1"], VALIDATION[key.method], rtol=0, atol=1e-15)
     assert cli.main(["show", str(project / "before.yaml")]) == 0
     assert "round 2: 0.333 (0.210)" in capsys.readouterr().out
     assert cli.main(["analyze", str(project / "before.yaml"), "--out", str(project / "out")]) == 0
     summary = pd.read_csv(project / "out" / "summary.csv")
-    row = summary[(summary["schedule"] == "firm") & (summary["rule"] == "validation")].iloc[0]
+    row = summary[(summary["method"] == "firm") & (summary["criterion"] == "validation")].iloc[0]
     assert (row["round_mean"], row["macro_f1_mean"], row["train_size_mean"]) == (2, 0.210323, 20)
     assert (project / "out" / "highlights.csv").exists()
     with sqlite3.connect(project / "results" / "mlflow.db") as database:  # reading has not touched it
@@ -86,6 +86,10 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     assert again.sweep.id == found.sweep.id
     assert {key: run.id for key, run in again.trials.items()} == {key: run.id for key, run in found.trials.items()}
     assert {run.tags["rsrl.device"] for run in again.trials.values()} == {DEVICE}
+    assert {(run.tags["method"], run.params["method"]) for run in again.trials.values()} == {
+        ("firm", "firm"),
+        ("none", "none"),
+    }
     assert statuses(read_experiment(file)) == ["FINISHED"] * 3
 
 

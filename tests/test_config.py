@@ -16,6 +16,7 @@ from rsrl_ray.config import (
     Experiment,
     Folds,
     Network,
+    Noise,
     Resources,
     Revision,
     Training,
@@ -45,7 +46,7 @@ archive: {weights: needed}          # or all: every round's
 mlflow: null                        # a tracking URI; by default a SQLite file in storage
 """  # noqa: E501
 SHORT = "name: small\nphotos: photos.csv\nschedules: {none: {1: 0.0}}\n"
-KNOBS = (Experiment, Folds, Network, Training, Revision, Resources, Archive)
+KNOBS = (Experiment, Folds, Network, Training, Revision, Noise, Resources, Archive)
 
 
 def _parser() -> ArgumentParser:
@@ -115,6 +116,7 @@ def test_whole_numbers_may_stand_for_decimal_ones(tmp_path: Path) -> None:
     ("knob", "values"),
     [
         ("folds.count", ["0", "2.5", "many"]),
+        ("folds.repeats", ["0", "1.5"]),
         ("folds.kind", ["grouped"]),
         ("folds.validation", ["-0.1", "0.6"]),
         ("folds.use", ["[-1]", "0", "[a]"]),
@@ -128,10 +130,14 @@ def test_whole_numbers_may_stand_for_decimal_ones(tmp_path: Path) -> None:
         ("training.precision", ["fp16"]),
         ("training.threads", ["0"]),
         ("training.augmentation", ["flip", "[rotate]"]),
+        ("training.steps", ["some", "5"]),
         ("revision.membership", ["tanh"]),
         ("revision.majority_classes", ["0"]),
         ("revision.min_kept", ["-0.01", "1.5"]),
         ("revision.warm_start", ["body"]),
+        ("noise.share", ["-0.1", "1.5", "much"]),
+        ("noise.kind", ["swap"]),
+        ("noise.seed", ["-1"]),
         ("resources.cpus", ["0"]),
         ("resources.gpus", ["-1"]),
         ("archive.weights", ["none"]),
@@ -139,6 +145,7 @@ def test_whole_numbers_may_stand_for_decimal_ones(tmp_path: Path) -> None:
         ("seed", ["-1"]),
         ("name", ["a/b", ".hidden", "''", "two words"]),
         ("schedules", ["[0.9]", "{a: 0.9}", "{a: {1: high}}", "{a: {first: 0.9}}", "{a: {1: true}}"]),
+        ("methods", ["[a]", "3", "{a: 3}", "{a: [quantile]}", "{a: null}"]),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_the_knob_named(tmp_path: Path, knob: str, values: list[str]) -> None:
@@ -155,7 +162,7 @@ def test_a_value_out_of_range_is_refused_and_the_knob_named(tmp_path: Path, knob
     [
         (SHORT + "epochs: 5\n", "Option 'epochs' is not accepted"),
         (SHORT + "training: {epoch: 5}\n", "Group 'training' does not accept option 'epoch'"),
-        ("name: small\nphotos: photos.csv\n", "the following arguments are required: schedules"),
+        ("name: small\nschedules: {none: {1: 0.0}}\n", "the following arguments are required: photos"),
     ],
 )
 def test_an_unknown_or_missing_knob_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -216,6 +223,8 @@ def test_no_dataclass_of_knobs_is_forgotten_here() -> None:
         _experiment(resources=Resources(gpus=0.25)),
         _experiment(resources=Resources(gpus=2.0)),
         _experiment(schedules={"late": {100: 1.0}, "v1.0_a-b": {1: 1}}),
+        _experiment(folds=Folds(count=2, repeats=3, use=[5])),
+        _experiment(schedules={}, methods={"plain": {}}),
     ],
 )
 def test_sound_experiments_pass(experiment: Experiment) -> None:
@@ -228,7 +237,10 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
         ({"folds": Folds(count=1)}, "folds.count: 1 leaves no photos to train on; give 2 or more"),
         ({"folds": Folds(count=3, use=[0, 3, 7])}, "folds.use: [3, 7] with 3 folds; they are numbered from 0"),
         ({"folds": Folds(use=[])}, "folds.use: an empty list runs nothing; leave it out to run every fold"),
-        ({"schedules": {}}, "schedules: none given; name at least one, such as {none: {1: 0.0}}"),
+        ({"folds": Folds(count=3, repeats=2, use=[5, 6])}, "folds.use: [6] with 6 folds; they are numbered from 0"),
+        ({"schedules": {}}, "schedules: none given, and no methods; name at least one, such as {none: {1: 0.0}}"),
+        ({"methods": {"none": {}}}, "methods.none: a schedule has that name"),
+        ({"methods": {"": {}}}, "methods: '' is no name"),
         ({"schedules": {"a": {}}}, "schedules.a: a schedule needs at least one step, such as {1: 0.9}"),
         ({"schedules": {"a": {0: 0.9}}}, "schedules.a: revision 0: revisions are counted from 1"),
         ({"schedules": {"a": {1: 9.0}}}, "schedules.a: revision 1: K must lie between 0 and 1, not [9.0, 9.0, 9.0]"),
@@ -263,6 +275,7 @@ def test_a_schedule_has_a_name_that_can_be_shown_and_found_again(name: Any) -> N
 
 
 def test_folds_that_are_run() -> None:
+    assert _experiment(folds=Folds(count=3, repeats=2)).fold_numbers() == [0, 1, 2, 3, 4, 5]
     assert _experiment(folds=Folds(count=3)).fold_numbers() == [0, 1, 2]
     assert _experiment(folds=Folds(count=5, use=[4, 1, 4])).fold_numbers() == [1, 4]
 
@@ -301,7 +314,9 @@ def test_the_recipe_by_hand() -> None:
         {"storage": "s3://bucket/results"},
         {"rounds": 31},
         {"schedules": {"none": {1: 0.0}, "paper": {1: 0.9}}},
+        {"methods": {"balanced": {"loss": {"balanced": 1.0}}}},
         {"folds": Folds(use=[0])},
+        {"folds": Folds(repeats=2)},
         {"resources": Resources(cpus=4.0)},
         {"archive": Archive(weights="all")},
         {"mlflow": "http://localhost:5000"},
@@ -333,7 +348,13 @@ def test_the_recipe_leaves_the_experiment_alone() -> None:
     experiment = _experiment(folds=Folds(use=[0]))
     recipe(experiment)
     assert experiment.folds.use == [0]
-    assert experiment.as_dict()["folds"] == {"count": 5, "kind": "stratified", "validation": 0.1, "use": [0]}
+    assert experiment.as_dict()["folds"] == {
+        "count": 5,
+        "repeats": 1,
+        "kind": "stratified",
+        "validation": 0.1,
+        "use": [0],
+    }
 
 
 def test_flat() -> None:
@@ -345,15 +366,3 @@ def test_a_digest_sees_the_content_and_not_the_order_of_its_keys() -> None:
     assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})
     # 128 bits of BLAKE2b of the JSON text `{"a": 1}`, as `b2sum -l 128` gives them.
     assert digest({"a": 1}) == "6903fb303cd60ccb0a2b9c2592fa773b"
-
-
-@pytest.mark.parametrize(
-    ("schedules", "main"),
-    [
-        ({"none": {1: 0.0}, "firm": {1: 0.5}, "strict": {1: 0.9}}, "firm"),
-        ({"late": {1: 0.0, 5: [0.0, 0.0, 0.1]}, "firm": {1: 0.5}}, "late"),
-        ({"none": {1: 0.0}, "again": {1: [0.0, 0.0, 0.0]}}, "none"),
-    ],
-)
-def test_the_main_schedule_is_the_first_that_drops_photos(schedules: dict[str, Any], main: str) -> None:
-    assert Experiment("x", "photos.csv", schedules).main_schedule() == main

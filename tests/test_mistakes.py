@@ -45,6 +45,11 @@ def knob(**changes: Any) -> Callable[[Place], None]:
     return change
 
 
+def method(**knobs: Any) -> Callable[[Place], None]:
+    """The experiment file with a method beside its schedule."""
+    return knob(methods={"a": knobs})
+
+
 def network(**changes: Any) -> Callable[[Place], None]:
     return knob(network={"backbone": "small", "weights": "none", "image_size": 32} | changes)
 
@@ -129,9 +134,48 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "two K for three classes": (knob(schedules={"a": {1: [0.1, 0.2]}}), SWEEP, "2 thresholds [0.1, 0.2] for 3 maj"),
     "revision 0": (knob(schedules={"a": {0: 0.5}}), SWEEP, "revision 0: revisions are counted from 1"),
     "a schedule without steps": (knob(schedules={"a": {}}), SWEEP, "schedules.a: a schedule needs at least one step"),
-    "no schedules": (knob(schedules={}), SWEEP, "schedules: none given"),
+    "neither schedules nor methods": (knob(schedules={}), SWEEP, "schedules: none given, and no methods"),
+    "an unknown rule": (method(revise={"quantil": 0.2}), SWEEP, "methods.a: no rule in quantil; there are thresholds,"),
+    "two rules": (
+        method(revise={"quantile": 0.2, "margin": 0}),
+        SWEEP,
+        "methods.a: margin and quantile are each a rule",
+    ),
+    "a knob of a rule misspelt": (
+        method(revise={"quantile": 0.2, "likelyhood": "mean"}),
+        SWEEP,
+        "methods.a: likelyhood: no knob of quantile; do you mean likelihood?",
+    ),
+    "a share of 2": (method(revise={"quantile": 2}), SWEEP, "methods.a: quantile: 2; give a share, 0 to 1"),
+    "a number for a rule": (method(revise=3), SWEEP, "methods.a: revise: 3; give knobs, such as {quantile: 0.2}"),
+    "a schedule and a method of one name": (
+        knob(methods={"none": {"revise": {"quantile": 0.2}}}),
+        SWEEP,
+        "methods.none: a schedule has that name",
+    ),
+    "a prediction that has nothing to learn from": (
+        knob(folds={"count": 2, "validation": 0}, methods={"a": {"predict": {"decision": "expected_f"}}}),
+        SWEEP,
+        "methods.a: predict: expected-F decision learns from validation photos, and folds.validation is 0",
+    ),
+    "unknown sampling": (method(sampling="odd"), SWEEP, "methods.a: sampling: 'odd'; give one of shuffled, class_bal"),
+    "one K for a rule of thresholds": (
+        method(revise={"thresholds": 0.9}),
+        SWEEP,
+        "methods.a: thresholds: 0.9; give steps, such as {1: 0.9}",
+    ),
+    "a word for a revision": (
+        method(revise={"thresholds": {"a": 0.9}}),
+        SWEEP,
+        "methods.a: revision 'a': revisions are whole numbers, counted from 1",
+    ),
     "one fold": (knob(folds={"count": 1}), SWEEP, "folds.count: 1 leaves no photos to train on"),
     "a fold that is not there": (knob(folds={"count": 2, "use": [2]}), SWEEP, "folds.use: [2] with 2 folds"),
+    "a fold beyond the last repeat": (
+        knob(folds={"count": 2, "repeats": 2, "use": [3, 4]}),
+        SWEEP,
+        "folds.use: [4] with 4 folds; they are numbered from 0",
+    ),
     "too much validation": (knob(folds={"validation": 0.7}), SWEEP, "0.7 does not conform to restriction"),
     "unknown precision": (knob(training={"precision": "fp8"}), SWEEP, "fp8"),
     "more majority classes than classes": (
@@ -200,6 +244,7 @@ def test_mistake(
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
+    assert len(said.splitlines()) == 1 or not message.startswith("methods.")
     assert not list(place.glob("results/rounds/*"))  # nothing was trained
 
 

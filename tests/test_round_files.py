@@ -8,7 +8,7 @@ from PIL import Image
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.round_files import CELL, confusion_picture, write_round
-from rsrl_ray.round_table import predictions
+from rsrl_ray.round_table import Judged, predictions
 
 COUNTS = np.array([[9, 1, 0], [0, 0, 0], [0, 0, 100]])
 
@@ -42,7 +42,9 @@ def test_a_long_title_is_not_cut_off() -> None:
 def test_a_round_leaves_four_files(tmp_path: Path) -> None:
     scores, ones = np.array([2, 3, 3, 4]), np.ones(4, bool)
     fold = Fold(0, np.array([0, 1]), np.array([2]), np.array([3]))
-    table = predictions(["a", "b", "c", "d"], scores, fold, ones, ~ones, np.eye(4, 3, dtype=np.float32), "sigmoid")
+    table = predictions(
+        ["a", "b", "c", "d"], scores, fold, Judged(ones, ~ones, np.eye(4, 3, dtype=np.float32)), "sigmoid"
+    )
     write_round(tmp_path, table, {"weight": np.ones((1, 3, 2, 2), np.float32)}, "none, fold 0, round 1")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "classes.csv",

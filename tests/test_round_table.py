@@ -6,13 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
 from rsrl_ray import config
 from rsrl_ray import round_table as rounds_table
 from rsrl_ray.core.folds import Fold, make_folds
-from rsrl_ray.core.revision import Membership, Revision, likelihood, self_confidence
-from rsrl_ray.core.schedule import Schedule, make_schedule
+from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
+from rsrl_ray.core.revision import Revision
+from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.random_share import RandomShare
+from rsrl_ray.core.rules.rule import Rule
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.round_table import Judged
 from rsrl_ray.rounds import RoundResult, run_rounds
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
@@ -33,10 +40,11 @@ LOGITS = np.array(
     ],
     dtype=np.float32,
 )
+HALF = Thresholds(make_schedule({1: 0.5}))
 
 
 def _table() -> pd.DataFrame:
-    return rounds_table.predictions(IMAGES, SCORES, FOLD, KEPT, RETURNED, LOGITS, "sigmoid")
+    return rounds_table.predictions(IMAGES, SCORES, FOLD, Judged(KEPT, RETURNED, LOGITS), "sigmoid")
 
 
 def test_one_row_a_photo_by_hand() -> None:
@@ -95,6 +103,10 @@ def test_metrics_by_hand() -> None:
             "test_all_class_macro_f1": 1 / 6,
             "test_weighted_f1": 1 / 3,
             "test_accuracy": 1 / 2,
+            "test_quadratic_kappa": 0.0,  # all are 3
+            "test_mae": 1 / 2,
+            "test_macro_mae": 1 / 2,
+            "test_spearman": 0.0,
             "validation_macro_f1": 0.0,
             "train_accuracy": 2 / 3,  # of the three kept photos
             "train_size": 3.0,
@@ -112,10 +124,25 @@ def test_metrics_by_hand() -> None:
     )
 
 
+def test_large_classes_are_counted_by_true_scores() -> None:
+    """60 photos of each of the scores 2 and 1, of which eleven 2s are labelled 1: 49 are labelled 2."""
+    true = np.repeat([2, 1], 60)
+    labelled = np.where((np.arange(120) >= 49) & (np.arange(120) < 60), 1, true)
+    fold = Fold(0, np.arange(20, 120), np.array([], dtype=np.int64), np.arange(20))
+    kept = np.arange(120) >= 20
+    logits = np.eye(2, dtype=np.float32)[np.where(np.arange(120) < 15, 1, 0)]  # 15 of the 20 test photos as 2
+    judged = Judged(kept, kept & False, logits)
+    table = rounds_table.predictions([f"{n}.jpg" for n in range(120)], labelled, fold, judged, "sigmoid")
+    noisy = table.assign(true_score=true)
+    assert rounds_table.round_metrics(noisy, 1)["test_macro_f1_50"] == pytest.approx(2 * 0.75 / 1.75)
+    assert "test_macro_f1_50" not in rounds_table.round_metrics(table, 1)
+    assert "test_macro_f1_50" not in rounds_table.round_metrics(noisy[::2], 1)
+
+
 def test_without_validation_photos_there_is_no_validation_metric() -> None:
     fold = Fold(0, np.array([0, 1, 4, 5, 6]), np.array([], dtype=np.int64), np.array([2, 3]))
     kept = np.isin(np.arange(7), fold.train)
-    table = rounds_table.predictions(IMAGES, SCORES, fold, kept, ~kept, LOGITS, "sigmoid")
+    table = rounds_table.predictions(IMAGES, SCORES, fold, Judged(kept, ~kept, LOGITS), "sigmoid")
     assert "validation_macro_f1" not in rounds_table.round_metrics(table, majority=1)
     assert rounds_table.class_table(table)["support"].tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
 
@@ -126,11 +153,13 @@ def test_a_score_without_training_photos_is_no_obstacle() -> None:
     fold = Fold(0, np.arange(8), np.array([], dtype=np.int64), np.array([8, 9]))
     kept = np.arange(10) < 8
     logits = np.eye(3, dtype=np.float32)[np.searchsorted([2, 3, 9], scores)]
-    table = rounds_table.predictions([f"{n}.jpg" for n in range(10)], scores, fold, kept, ~kept, logits, "sigmoid")
+    table = rounds_table.predictions(
+        [f"{n}.jpg" for n in range(10)], scores, fold, Judged(kept, ~kept, logits), "sigmoid"
+    )
     settings = config.Revision(majority_classes=3)
     found = rounds_table.round_metrics(table, settings.majority_classes)
     assert (found["majority_share"], found["train_accuracy"]) == (1.0, 1.0)
-    assert rounds_table.next_kept(table, (0.5, 0.5, 0.5), settings).tolist() == kept.tolist()
+    assert rounds_table.next_kept([table], HALF, settings, 0, 0).tolist() == kept.tolist()
 
 
 # From the file alone
@@ -155,6 +184,7 @@ SCORE_OF = np.array([1, 2, 3, 4, 5, 6, 8, 9, 10])  # nine classes, and no photo 
 ALL_LABELS = np.random.default_rng(5).permutation(np.repeat(np.arange(9), -(-SHARES // 5)))
 THRESHOLDS = [0.9, 0.8, 0.7]
 ROUNDS = 5
+HALF_AT_RANDOM = Thresholds(make_schedule({1: 0.5}), "random")
 SETTINGS = {
     "sigmoid": config.Revision(),
     "centred": config.Revision(membership="centred"),
@@ -163,13 +193,14 @@ SETTINGS = {
 }
 
 
-def _schedule(settings: config.Revision) -> Schedule:
-    return make_schedule({1: THRESHOLDS[: settings.majority_classes], 3: 0.95}, settings.majority_classes)
+def _schedule(settings: config.Revision) -> Rule:
+    steps = {1: THRESHOLDS[: settings.majority_classes], 3: 0.95}
+    return Thresholds(make_schedule(steps, settings.majority_classes))
 
 
-def _rounds(settings: config.Revision, fold: Fold) -> list[RoundResult]:
+def _rounds(settings: config.Revision, fold: Fold, rule: Rule | None = None, seed: int = 0) -> list[RoundResult]:
     learner = RandomLearner(ALL_LABELS, 9)
-    return list(run_rounds(learner, ALL_LABELS, fold, _schedule(settings), ROUNDS, settings))
+    return list(run_rounds(learner, ALL_LABELS, fold, rule or _schedule(settings), ROUNDS, settings, seed))
 
 
 def _read_back(
@@ -177,9 +208,8 @@ def _read_back(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A round's table as it was made, and as it is read from its Parquet file."""
     names = [f"{photo:04d}.jpg" for photo in range(len(ALL_LABELS))]
-    table = rounds_table.predictions(
-        names, SCORE_OF[ALL_LABELS], fold, result.kept, result.returned, result.logits, membership
-    )
+    judged = Judged(result.kept, result.returned, result.logits)
+    table = rounds_table.predictions(names, SCORE_OF[ALL_LABELS], fold, judged, membership)
     table.to_parquet(path, index=False)
     return table, pd.read_parquet(path)
 
@@ -190,6 +220,7 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
     settings = SETTINGS[name]
     fold = make_folds(ALL_LABELS, 5, kind, 0.1, 0)[1]  # type: ignore[arg-type]
     results = _rounds(settings, fold)
+    tables: list[pd.DataFrame] = []
     for result, following in zip(results, [*results[1:], None], strict=True):
         made, read = _read_back(result, fold, settings.membership, tmp_path / "predictions.parquet")
         pd.testing.assert_frame_equal(read, made, check_exact=True)
@@ -200,13 +231,25 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
         labels = np.unique(read["score"], return_inverse=True)[1]
         confidence = self_confidence(likelihood(rounds_table.logits(read), settings.membership), labels)
         np.testing.assert_array_equal(confidence, read["self_confidence"])
+        tables.append(read)
         if following is not None:
-            kept = rounds_table.next_kept(read, _schedule(settings).thresholds(result.number), settings)
+            kept = rounds_table.next_kept(tables, _schedule(settings), settings, 0, fold.number)
             np.testing.assert_array_equal(kept, following.kept)
     # The test would prove nothing if nothing had been dropped or nothing had come back.
     assert all(0 < np.count_nonzero(result.kept) < len(fold.train) for result in results[1:])
     assert any(result.returned.any() for result in results)
     assert any(result.revision.guarded for result in results if result.revision) or "guarded" not in name
+
+
+@pytest.mark.parametrize("rule", [Quantile(0.2, "mean"), RandomShare(0.3), HALF_AT_RANDOM], ids=str)
+def test_so_are_rules_that_look_back_or_draw(rule: Rule, tmp_path: Path) -> None:
+    settings, fold = config.Revision(), make_folds(ALL_LABELS, 5, "stratified", 0.1, 0)[1]
+    results = _rounds(settings, fold, rule, seed=7)
+    read = [_read_back(result, fold, "sigmoid", tmp_path / "predictions.parquet")[1] for result in results]
+    for number in range(1, ROUNDS):
+        kept = rounds_table.next_kept(read[:number], rule, settings, 7, fold.number)
+        np.testing.assert_array_equal(kept, results[number].kept)
+    assert len({result.kept.tobytes() for result in results}) == ROUNDS
 
 
 def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:
@@ -234,6 +277,15 @@ def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:
                 "test_all_class_macro_f1": _f1(scores[test], predicted[test], "macro", SCORE_OF),
                 "test_weighted_f1": _f1(scores[test], predicted[test], "weighted", SCORE_OF),
                 "test_total_f1": per_class.sum(),
+                "test_macro_f1_50": _f1(scores[test], predicted[test], "macro", np.array([2, 3, 4])),
+                "test_quadratic_kappa": cohen_kappa_score(
+                    scores[test], predicted[test], labels=np.arange(1, 11), weights="quadratic"
+                ),
+                "test_mae": mean_absolute_error(scores[test], predicted[test]),
+                "test_macro_mae": np.mean(
+                    [np.abs(score - predicted[test][scores[test] == score]).mean() for score in np.unique(scores[test])]
+                ),
+                "test_spearman": spearmanr(scores[test], predicted[test]).statistic,
                 "validation_macro_f1": _f1(
                     scores[validation], predicted[validation], "macro", np.unique(scores[validation])
                 ),
@@ -253,8 +305,13 @@ def _f1(scores: NDArray[np.int64], predicted: NDArray[np.int64], average: str, a
 def _notes(
     counts: tuple[tuple[int, int], ...], thresholds: tuple[float, ...], guarded: tuple[int, ...] = ()
 ) -> list[str]:
-    revision = Revision(np.ones(1, dtype=bool), guarded, counts)
-    return rounds_table.revision_notes(revision, thresholds, [4, 3, 5])
+    """Of the scores 4, 3 and 5, the largest first; places of them are guarded."""
+    largest = np.array([1, 0, 2])
+    by_class = dict(zip(largest.tolist(), counts, strict=True))
+    classes = tuple(sorted(int(largest[place]) for place in guarded))
+    revision = Revision(np.ones(1, dtype=bool), classes, (by_class[0], by_class[1], by_class[2]))
+    rule = Thresholds(make_schedule({1: list(thresholds)}))
+    return rounds_table.revision_notes(revision, rule, 1, np.array([3, 4, 5]), largest)
 
 
 def test_a_revision_that_drops_more_than_half_of_a_class_is_noted() -> None:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import RoundResult, run_rounds
 
@@ -46,8 +48,8 @@ def _run(
     labels: NDArray[np.int64] = LABELS,
 ) -> tuple[list[RoundResult], TableLearner]:
     learner = TableLearner(tables)
-    schedule = make_schedule(steps, settings.majority_classes)
-    return list(run_rounds(learner, labels, fold, schedule, len(tables), settings)), learner
+    rule = Thresholds(make_schedule(steps, settings.majority_classes))
+    return list(run_rounds(learner, labels, fold, rule, len(tables), settings)), learner
 
 
 def _without(*photos: int) -> list[int]:
@@ -71,10 +73,9 @@ def test_results_carry_the_logits_and_what_led_to_the_kept_mask() -> None:
     (first, second), _ = _run(tables, {1: 0.5})
     assert first.logits is tables[0]
     assert second.logits is tables[1]
-    assert (first.revision, first.thresholds) == (None, None)
-    assert second.thresholds == (0.5,)
+    assert first.revision is None
     assert second.revision is not None
-    assert second.revision.counts == ((7, 2),)
+    assert second.revision.counts == ((7, 2), (6, 0), (0, 0))
     assert second.revision.guarded == ()
 
 
@@ -123,8 +124,12 @@ def test_the_guards_share_is_the_settings() -> None:
 
 
 def test_revision_r_uses_network_r_and_makes_the_training_set_of_network_r_plus_1() -> None:
-    results, _ = _run([_logits()] * 5, {1: 0.9, 3: 0.95})
-    assert [result.thresholds for result in results] == [None, (0.9,), (0.9,), (0.95,), (0.95,)]
+    tables = [_logits() for _ in range(5)]
+    for number, table in enumerate(tables):
+        table[:9, 0] = np.log(99)
+        table[number, 0] = np.log(12)  # the photo's likelihood is 0.92
+    results, _ = _run(tables, {1: 0.9, 3: 0.95})
+    assert [_photos(result.kept) for result in results] == [TRAIN, TRAIN, TRAIN, _without(2), _without(3)]
 
 
 def test_without_dropping_every_round_trains_on_all_training_photos() -> None:
@@ -162,9 +167,48 @@ def test_the_membership_decides_what_a_logit_is_worth(membership: str, dropped: 
     assert _photos(results[1].kept) == _without(*dropped)
 
 
+@dataclass(frozen=True)
+class Watcher(Rule):
+    """Drops the first photo, and remembers what it saw."""
+
+    back: int | None
+    seen: list[Seen] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "watcher"
+
+    @property
+    def looks_back(self) -> int | None:
+        return self.back
+
+    def drops(self, seen: Seen) -> NDArray[np.bool_]:
+        self.seen.append(seen)
+        return np.arange(len(seen.labels)) == 0
+
+
+@pytest.mark.parametrize(
+    ("back", "rounds"), [(1, [[0], [1], [2]]), (2, [[0], [0, 1], [1, 2]]), (None, [[0], [0, 1], [0, 1, 2]])]
+)
+def test_a_rule_sees_the_training_photos_in_the_rounds_that_it_looks_back_at(
+    back: int | None, rounds: list[list[int]]
+) -> None:
+    tables, rule = [_logits(0), _logits(1), _logits(2), _logits(3)], Watcher(back)
+    settings = config.Revision(majority_classes=2, membership="centred", min_kept=0.3)
+    fold = Fold(4, FOLD.train, FOLD.validation, FOLD.test)
+    list(run_rounds(TableLearner(tables), LABELS, fold, rule, 4, settings, seed=7))
+    assert [seen.revision for seen in rule.seen][:3] == [1, 2, 3]
+    for seen, numbers in zip(rule.seen, rounds, strict=False):
+        assert len(seen.logits) == len(numbers)
+        for logits, number in zip(seen.logits, numbers, strict=True):
+            np.testing.assert_array_equal(logits, tables[number][FOLD.train])
+        assert seen.labels.tolist() == LABELS[FOLD.train].tolist()
+        assert (seen.majority.tolist(), seen.membership, seen.min_kept, seen.stream) == ([0, 1], "centred", 0.3, (7, 4))
+    assert [TRAIN[0] not in FOLD.train[seen.kept] for seen in rule.seen][:3] == [False, True, True]
+
+
 def test_rounds_are_made_one_at_a_time() -> None:
     learner = TableLearner([_logits(0), _logits(), _logits()])
-    rounds = run_rounds(learner, LABELS, FOLD, make_schedule({1: 0.5}, 1), 3, LARGEST)
+    rounds = run_rounds(learner, LABELS, FOLD, Thresholds(make_schedule({1: 0.5}, 1)), 3, LARGEST)
     assert learner.trained == []
     next(rounds)
     assert [number for number, _ in learner.trained] == [1]

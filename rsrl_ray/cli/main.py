@@ -24,7 +24,7 @@ USAGE = """\
 rsrl COMMAND [...]
 
 Repetitive self-revised learning (RSRL): an image classifier on badly imbalanced photos, trained again and again on
-the photos of the largest classes that it finds like their label; swept over folds and threshold schedules on Ray.
+the photos of the largest classes that it finds like their label; swept over folds and methods on Ray.
 
 commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
@@ -35,7 +35,7 @@ commands:
   server STORAGE [--port 5000]         MLflow's server as a service, its database in storage: for a cluster's head
   analyze EXPERIMENT.yaml [--out DIR]  tables and figures of a sweep, also of one that still runs
   highlight EXPERIMENT.yaml [PHOTO...] where the first convolution changed between two rounds, on photos
-  register EXPERIMENT.yaml             the chosen network of a schedule into MLflow's model registry
+  register EXPERIMENT.yaml             the chosen network of a method into MLflow's model registry
   score PHOTO|FOLDER... [--model NAME] scores of photos by a registered network
 
 `rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file.
@@ -101,7 +101,7 @@ def _demo(words: list[str]) -> int:
         return _ended(file, experiment, outcome, console)
     found = find_results(experiment)
     tables = {key: found.results.predictions(run) for key, run in found.trials.items()}
-    console.print(demo.summary(tables, folder))
+    console.print(demo.summary(tables))
     return _ended(file, experiment, outcome, console)
 
 
@@ -164,6 +164,8 @@ def _show(words: list[str]) -> int:
     states = found.states()
     console = terminal.make_console()
     console.print(terminal.trials(experiment, states))
+    if len(experiment.fold_numbers()) > 1:
+        console.print(terminal.methods(experiment, states))
     notes = [f"note: {sentence}" for sentence in found.differs]
     if any(VALIDATION in state.run.metrics for state in states.values()):
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
@@ -235,13 +237,19 @@ def _analyze(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl analyze", description="Tables and figures of a sweep; nothing is trained.")
     parser.add_argument("experiment", type=Path, help="the experiment file")
     parser.add_argument("--out", type=Path, help="where (default: analysis/NAME in storage)")
-    parser.add_argument("--baseline", default="none", help="schedule that others are compared with (default: none)")
+    parser.add_argument("--baseline", default="none", help="method that others are compared with (default: none)")
+    parser.add_argument(
+        "--rope",
+        type=float,
+        default=0.01,
+        help="a difference up to this, in units of the measure, is taken for none (default: %(default)s)",
+    )
     arguments = parser.parse_args(words)
     from rsrl_ray.analysis.report import analyze
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.terminal import make_console
 
-    analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, make_console())
+    analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, arguments.rope, make_console())
     return 0
 
 

@@ -10,12 +10,12 @@ def highlight(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "rsrl highlight",
         description="Highlight maps: the least correlated map of the first convolution, one round less another, and "
-        "beside it the null control: the same of a schedule that drops nothing.",
+        "beside it the null control: the same of a method that drops nothing.",
     )
     parser.add_argument("experiment", type=Path, help="the experiment file")
     parser.add_argument("photos", nargs="*", help="names in the table, paths or URIs (default: the fold's test photos)")
     parser.add_argument("--fold", type=int, help="fold of the networks (default: the first)")
-    parser.add_argument("--schedule", help="schedule of the networks (default: the first that drops photos)")
+    parser.add_argument("--method", "--schedule", help="method of the networks (default: the first that drops photos)")
     parser.add_argument("--round", type=int, help="round I (default: the best on validation photos, from 2 on)")
     parser.add_argument("--against", type=int, help="the earlier round I - k (default: the one before)")
     parser.add_argument("--top", type=int, help="only so many photos, those of the highest self-confidence")
@@ -37,7 +37,7 @@ def highlight(words: list[str]) -> int:
         top=asked.top,
         score=asked.score,
         fold=asked.fold,
-        schedule=asked.schedule,
+        method=asked.method,
         number=asked.round,
         against=asked.against,
         after_relu=asked.after_relu,
@@ -56,14 +56,14 @@ def highlight(words: list[str]) -> int:
 
 
 def register(words: list[str]) -> int:
-    """`rsrl register`: the chosen network of a schedule into MLflow's model registry."""
+    """`rsrl register`: the chosen network of a method into MLflow's model registry."""
     parser = argparse.ArgumentParser(
         "rsrl register",
-        description="Register the chosen network of a schedule in MLflow's model registry, for `rsrl score` and "
+        description="Register the chosen network of a method in MLflow's model registry, for `rsrl score` and "
         "`mlflow models serve`. The round is chosen as in `rsrl analyze`, on validation photos.",
     )
     parser.add_argument("experiment", type=Path, help="the experiment file")
-    parser.add_argument("--schedule", help="schedule of the network (default: the first that drops photos)")
+    parser.add_argument("--method", "--schedule", help="method of the network (default: the first that drops photos)")
     parser.add_argument("--fold", type=int, help="fold of the network (default: the best on its validation photos)")
     parser.add_argument("--name", help="name of the registered model (default: the experiment's)")
     asked = parser.parse_args(words)
@@ -75,7 +75,7 @@ def register(words: list[str]) -> int:
 
     experiment, console = read_experiment(asked.experiment), make_console()
     with console.status("registering the network"):
-        made = registry.register(experiment, asked.schedule, asked.fold, asked.name)
+        made = registry.register(experiment, asked.method, asked.fold, asked.name)
     before = "" if made.new else ", registered before"
     place = f"--experiment {pasted(asked.experiment)}" + ("" if asked.name is None else f" --model {pasted(made.name)}")
     store = f"MLFLOW_TRACKING_URI={pasted(Location(mlflow_uri(experiment)))}"

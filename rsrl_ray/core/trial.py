@@ -14,14 +14,14 @@ STATES = {
 
 
 class TrialKey(NamedTuple):
-    """A trial of a sweep: one schedule on one fold."""
+    """A trial of a sweep: one method on one fold."""
 
     fold: int
-    schedule: str
+    method: str
 
     def __str__(self) -> str:
         """As messages name it."""
-        return f"fold {self.fold}, {self.schedule}"
+        return f"fold {self.fold}, {self.method}"
 
 
 class Link(NamedTuple):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error says that there are no locks here
 
 
@@ -60,14 +62,16 @@ def is_alive(name: str) -> bool:
 
 
 def is_here(name: str) -> bool:
-    """Whether a process runs on this machine, by its name."""
+    """Whether a process runs on this machine, by its name; one that has ended and that nobody has waited for does not.
+
+    In a container whose first process waits for no others, a process that was killed stays in the table for ever.
+    """
     host, _, number = name.rpartition(":")
     if host != socket.gethostname() or not number.isdigit():
         return False
     try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
+        return psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True

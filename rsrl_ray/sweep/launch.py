@@ -13,6 +13,7 @@ from rich.console import Console
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.storage import probe_storage
@@ -74,8 +75,9 @@ def run_sweep(
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
         tracker, open_sweep = open_tracker(task, sweep, knobs, warn, take_over)
-        chains = {key: chain(key.fold, experiment.schedule(key.schedule), experiment.rounds) for key in trials}
-        retention = Retention(sweep, chains, keeps_all(task))
+        methods = methods_of(experiment)
+        chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
+        retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
         with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch:
             claims = Claims()
             task = replace(task, claims=claims)
@@ -141,7 +143,7 @@ def _fit(
 ) -> None:
     """Run the trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder."""
     resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
-    points = [{"fold": fold, "schedule": name, "id": trial.id} for (fold, name), trial in trials.items()]
+    points = [{"fold": fold, "method": name, "id": trial.id} for (fold, name), trial in trials.items()]
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
         param_space={"trial": tune.grid_search(points)},

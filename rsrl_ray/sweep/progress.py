@@ -145,17 +145,17 @@ class Progress(Callback):
 
     def _table(self) -> Table:
         table = Table(title_justify="left", box=None, pad_edge=False)
-        for column in ("fold", "schedule", "state", "round", "macro F", "kept photos", "time left"):
-            table.add_column(column, justify="left" if column in ("schedule", "state") else "right")
+        for column in ("fold", "method", "state", "round", "macro F", "kept photos", "time left"):
+            table.add_column(column, justify="left" if column in ("method", "state") else "right")
         rows = list(self._rows.items())
         room = max(self._console.height - 6, 5)
         if len(rows) > room:  # those that run come first, the others are counted
             rows.sort(key=lambda pair: list(STYLES).index(pair[1].state))
-        for (fold, schedule), row in rows[:room]:
+        for (fold, method), row in rows[:room]:
             state = cell(row.state, STYLES[row.state])
             table.add_row(
                 str(fold),
-                cell(schedule),
+                cell(method),
                 state,
                 f"{row.round}/{self._rounds}",
                 _macro(row.report),

@@ -14,7 +14,7 @@ from rsrl_ray.config import digest
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import predictions
+from rsrl_ray.round_table import Judged
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.report import Failure, Report
@@ -203,15 +203,13 @@ class Recorder(Callback):
             waiting.popleft()
 
     def _round(self, trial: tracking.Trial, report: Report) -> tracking.Round:
-        photos = self._task.photos
         record, before = self._record(trial, report.key), self._before(trial, report)
         fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
         title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
 
         def write(folder: Path) -> None:
-            membership, returned = self._task.experiment.revision.membership, record.kept & ~before
-            table = predictions(photos.images, photos.scores, fold, record.kept, returned, record.logits, membership)
-            write_round(folder, table, record.conv1, title)
+            judged = Judged(record.kept, record.kept & ~before, record.logits, report.predicted)
+            write_round(folder, self._task.table(fold, judged), record.conv1, title)
 
         self._previous[trial.id] = (report.key, record)
         return tracking.Round(report.number, report.metrics, report.note, report.link, report.created, write)

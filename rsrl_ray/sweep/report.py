@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ray.tune.result import DONE
 
 from rsrl_ray.core.selection import choosing_metric
@@ -21,6 +23,7 @@ class Report:
     created : Unix time at which it was made. made : whether that was just now, and not found in the archive.
     metrics : all that MLflow is told, by name. note : what a reader should know of it, or empty.
     last : whether it is the trial's last.
+    predicted : [N] class indices; None where they are those of the largest logits.
     """
 
     number: int
@@ -33,6 +36,7 @@ class Report:
     metrics: Mapping[str, float]
     note: str
     last: bool
+    predicted: NDArray[np.int16] | None = None
 
     @property
     def link(self) -> Link:
@@ -62,6 +66,7 @@ class Report:
             "created": self.created,
             "made": self.made,
             "note": self.note,
+            "predicted": self.predicted,
             DONE: self.last,
         }
 
@@ -79,6 +84,7 @@ class Report:
             metrics={name: result[name] for name in result[_METRICS]},
             note=result["note"],
             last=result[DONE],
+            predicted=result["predicted"],
         )
 
 

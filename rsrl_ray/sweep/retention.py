@@ -1,6 +1,6 @@
 """Whose weights must stay: who needs those of a round, and who needs them no more.
 
-The storage's other sweeps, whatever their names, schedules and `archive`, note in the archive what they need, just as
+The storage's other sweeps, whatever their names, methods and `archive`, note in the archive what they need, just as
 this one does (`Archive.hold`). Weights are deleted once nobody holds them.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rsrl_ray.config import digest
+from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.scheduler import Prefix
@@ -49,30 +50,40 @@ class Changes:
     release: frozenset[Need] = frozenset()
 
 
+_Chain = tuple[TrialKey, str]  # a trial and the start of its chain of rounds
+
+
 class Retention:
     """Tells which weights the trials of a sweep need, as their rounds come in.
 
-    A trial needs those of its newest round, to go on from when rounds are added, and of its best, as its model. A
-    trial that others who share its rounds have overtaken goes on from there: that the sweep needs for it, which is one
-    need for however many trials wait. Needs are counted as rounds come in: to ask a thousand trials at each result
-    takes over 10 ms. A trial that was started again on another kind of device has a second chain of rounds, and needs
-    newest and best of each.
+    A trial needs those of its newest round, to go on from when rounds are added, and of its best, as its model; where
+    its method averages rounds, it needs all those that the best and the next round are averaged with. A trial that
+    others who share its rounds have overtaken goes on from there: that the sweep needs for it, which is one need for
+    however many trials wait. Needs are counted as rounds come in: to ask a thousand trials at each result takes over
+    10 ms. A trial that was started again on another kind of device has a second chain of rounds, and needs the like of
+    each.
 
     With ``keep_all`` the sweep needs every round, for ever.
     """
 
-    def __init__(self, sweep: str, chains: Mapping[TrialKey, tuple[Prefix, ...]], keep_all: bool = False) -> None:
-        """``sweep`` is its id."""
+    def __init__(
+        self,
+        sweep: str,
+        chains: Mapping[TrialKey, tuple[Prefix, ...]],
+        keep_all: bool = False,
+        predictions: Mapping[TrialKey, Prediction] | None = None,
+    ) -> None:
+        """``sweep`` is its id. predictions : of the trials; the largest logit where it is None."""
         self.sweep, self.keep_all = sweep, keep_all
-        self._chains = chains
+        self._chains, self._predictions = chains, predictions or {}
         self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)
         for trial, rounds in chains.items():
             for prefix in rounds:
                 self._sharers[prefix].append(trial)
-        # All by trial and start of the chain.
-        self._newest: dict[tuple[TrialKey, str], tuple[int, Need]] = {}
-        self._ahead: dict[tuple[TrialKey, str], tuple[int, Need]] = {}  # others have made this one for it
-        self._best: dict[tuple[TrialKey, str], tuple[float, Need]] = {}
+        self._rounds: defaultdict[_Chain, dict[int, Need]] = defaultdict(dict)
+        self._best: dict[_Chain, tuple[float, int]] = {}
+        self._own: dict[_Chain, set[Need]] = {}
+        self._ahead: dict[_Chain, dict[int, Need]] = {}  # rounds that others have made for it
         self._needs: Counter[Need] = Counter()
         self._told: dict[Need, bool] = {}  # whether its holding or its release was told last
 
@@ -85,15 +96,12 @@ class Retention:
         if self.keep_all:
             self._needs[shared] = 1
             return self._tell({shared}, own)
-        changed = {own, shared}
-        number, before = self._newest.get(chain, (0, None))
-        if report.number >= number:
-            self._newest[chain] = report.number, own
-            changed |= self._moved(before, own)
-        value, before = self._best.get(chain, (report.value, None))
-        if before is None or report.value > value:
-            self._best[chain] = report.value, own
-            changed |= self._moved(before, own)
+        self._rounds[chain][report.number] = own
+        if chain not in self._best or report.value > self._best[chain][0]:
+            self._best[chain] = report.value, report.number
+        before, wanted = self._own.get(chain, set()), self._wanted(chain)
+        self._own[chain] = wanted
+        changed = {own, shared} | self._moved(before, wanted)
         for sharer in self._sharers[self._chains[trial][report.number - 1]]:
             changed |= self._overtaken((sharer, report.origin.start_key), report.number, shared)
         return self._tell(changed, own)
@@ -102,25 +110,33 @@ class Retention:
         """Whether it is still there."""
         return self._needs[need] > 0
 
-    def _overtaken(self, chain: tuple[TrialKey, str], number: int, shared: Need) -> set[Need]:
-        """Round ``number`` of the chain is made, perhaps by another trial; the needs that have changed."""
-        newest, _ = self._newest.get(chain, (0, None))
-        reached, before = self._ahead.get(chain, (0, None))
-        if newest >= reached and before is not None:  # it has caught up
-            del self._ahead[chain]
-            return self._moved(before, None)
-        if number <= max(newest, reached):
-            return set()
-        self._ahead[chain] = number, shared
-        return self._moved(before, shared)
+    def _wanted(self, chain: _Chain) -> set[Need]:
+        """What a trial needs itself."""
+        rounds, newest, (_, best) = self._rounds[chain], max(self._rounds[chain]), self._best[chain]
+        prediction = self._prediction(chain)
+        wanted = {newest, *prediction.rounds(best), *prediction.rounds(newest + 1)}
+        return {need for number, need in rounds.items() if number in wanted}
 
-    def _moved(self, before: Need | None, now: Need | None) -> set[Need]:
-        """One need goes from ``before`` to ``now``, if any; those that have changed."""
-        if now is not None:
-            self._needs[now] += 1
-        if before is not None:
-            self._needs[before] -= 1
-        return {need for need in (before, now) if need is not None}
+    def _overtaken(self, chain: _Chain, number: int, shared: Need) -> set[Need]:
+        """Round ``number`` of the chain is made, perhaps by another trial; the needs that have changed.
+
+        What was made for a trial that averages is needed whole: it is not known yet which of its rounds is its best.
+        """
+        newest, before = max(self._rounds[chain], default=0), self._ahead.get(chain, {})
+        ahead = {place: need for place, need in {**before, number: shared}.items() if place > newest}
+        if ahead and not self._prediction(chain).averages:
+            ahead = {max(ahead): ahead[max(ahead)]}
+        self._ahead[chain] = ahead
+        return self._moved(set(before.values()), set(ahead.values()))
+
+    def _prediction(self, chain: _Chain) -> Prediction:
+        return self._predictions.get(chain[0], LARGEST_LOGIT)
+
+    def _moved(self, before: set[Need], now: set[Need]) -> set[Need]:
+        """One who had the needs ``before`` has those of ``now``; those that have changed."""
+        self._needs.update(now - before)
+        self._needs.subtract(before - now)
+        return before ^ now
 
     def _tell(self, changed: set[Need], own: Need) -> Changes:
         hold = {need for need in changed if self._needs[need] and not self._told.get(need)}

@@ -10,25 +10,26 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from rsrl_ray.core.schedule import Schedule
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import Method
 
-Prefix = tuple[Any, ...]  # (fold, thresholds of revision 1, 2, ...): names a round before it is trained
+Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
 PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
 
 
-def chain(fold: int, schedule: Schedule, rounds: int) -> tuple[Prefix, ...]:
-    """The rounds 1 to ``rounds`` of a trial, each named by its fold and the thresholds that lead to it.
+def chain(fold: int, method: Method, rounds: int) -> tuple[Prefix, ...]:
+    """The rounds 1 to ``rounds`` of a trial, each named by its fold and by what leads to it.
 
-    Trials with equal thresholds so far make the same rounds, so rounds with equal names are equal.
+    Methods that train alike, and whose rules have done the same so far, make the same rounds, so rounds with equal
+    names are equal. How a method predicts is not part of it.
     """
-    thresholds = tuple(schedule.thresholds(revision) for revision in range(1, rounds))
-    return tuple((fold, *thresholds[:number]) for number in range(rounds))
+    done = tuple(method.rule.at(revision) for revision in range(1, rounds))
+    return tuple((fold, method.learning, *done[:number]) for number in range(rounds))
 
 
 def trial_key(trial: Trial) -> TrialKey:
     """The name of a Tune trial."""
-    return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["schedule"])
+    return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["method"])
 
 
 def slots(trial: Trial) -> int:

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.noise import flipped
+from rsrl_ray.method import Learning
+from rsrl_ray.round_table import Judged, predictions
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
@@ -38,7 +43,7 @@ class Trainer(Protocol):
         ...
 
 
-Trainers = Callable[[Fold], Trainer]
+Trainers = Callable[[Fold, Learning], Trainer]
 """The trainers of one process, which trains one trial after the other; made of the task."""
 
 
@@ -72,6 +77,31 @@ class Task:
     source: "ActorHandle[RowSource] | None" = None
     features: FeatureSource | None = None
     claims: Claims | None = None
+
+    @cached_property
+    def noisy_scores(self) -> NDArray[np.int64]:
+        """The photos' scores with `config.Noise`, [N]."""
+        noise, photos = self.experiment.noise, self.photos
+        if not noise.share:
+            return photos.scores
+        majority = self.experiment.revision.majority_classes
+        return photos.classes[flipped(photos.labels, noise.share, noise.kind, majority, noise.seed)]
+
+    def scores_in(self, fold: Fold) -> NDArray[np.int64]:
+        """The photos' scores as a fold has them, [N]: those of test photos are the true ones."""
+        scores = self.noisy_scores.copy()
+        scores[fold.test] = self.photos.scores[fold.test]
+        return scores
+
+    def labels_in(self, fold: Fold) -> NDArray[np.int64]:
+        """Likewise, as class indices [N]; every class is there."""
+        return np.searchsorted(self.photos.classes, self.scores_in(fold)).astype(np.int64)
+
+    def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
+        """A round's table of photos, see `rsrl_ray.round_table.predictions`; with noise, ``true_score`` beside it."""
+        membership = self.experiment.revision.membership
+        table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
+        return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table
 
     @property
     def device(self) -> str:

@@ -6,6 +6,7 @@ import yaml
 
 from rsrl_ray.config import digest, recipe
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
@@ -24,19 +25,18 @@ def sweep_id(task: Task) -> str:
 
 
 def trials_of(task: Task) -> dict[TrialKey, tracking.Trial]:
-    """Fold by schedule; the folds of a schedule first, since they share nothing and need not wait."""
+    """Fold by method; the folds of a method first, since they share nothing and need not wait."""
     experiment, sweep = task.experiment, sweep_id(task)
     fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
     trials = {}
-    for name in experiment.schedules:
-        schedule = experiment.schedule(name)
+    for name, method in methods_of(experiment).items():
         tags = {
-            "thresholds": str(schedule),
+            **method.params,
             "network": experiment.network.backbone,
             "data_fingerprint": fingerprint,
         }
         for fold in experiment.fold_numbers():
-            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, "steps": schedule.steps})
+            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, **method.identity})
             key = TrialKey(fold, name)
             trials[key] = tracking.Trial(identity, key, tags)
     return trials
@@ -79,7 +79,7 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.Swe
     }
     if photos.left_out:
         files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
-    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and schedule."
+    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method."
     pairs = zip(photos.images, photos.scores.tolist(), strict=True)
     return tracking.SweepRun(
         sweep, knobs, note, files, {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}

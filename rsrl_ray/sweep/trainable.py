@@ -9,9 +9,12 @@ from ray import tune
 
 from rsrl_ray.config import ALWAYS, identifying
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.passes import passes
+from rsrl_ray.core.prediction import Predictor
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
-from rsrl_ray.round_table import predictions, revision_notes, round_metrics
+from rsrl_ray.method import Learning, method_of
+from rsrl_ray.round_table import Judged, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
 from rsrl_ray.store.archive import Archive, Record, start_key
 from rsrl_ray.store.storage import StorageError
@@ -27,14 +30,14 @@ from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLTrial(tune.Trainable):
-    """One fold x schedule; every step is a round.
+    """One fold x method; every step is a round.
 
     It keeps no checkpoints: a trial that starts again, anywhere, replays its finished rounds from the
     archive in milliseconds and trains on from there.
     """
 
     def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, schedule and the trial's id."""
+        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id."""
         assert task is not None, "made by tune.with_parameters"
         self._task, self._trainers = task, task.trainers(task)
         self._thread = ThreadPoolExecutor(1, "rounds")
@@ -69,6 +72,13 @@ class RSRLTrial(tune.Trainable):
             free_memory()
         return Failure(reason, self._origin).as_result()
 
+    def _seen(self, result: RoundResult) -> int:
+        """Photos that the trial has trained on so far, each as often as it was seen."""
+        training, whole = self._task.experiment.training, len(self._fold.train)
+        kept = int(result.kept.sum())
+        self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps == "all"))
+        return self._photos_seen
+
     def _next(self) -> tuple[RoundResult, Learnt]:
         """Learn the next round."""
         result, learnt = next(self._rounds), self._cached.learnt
@@ -85,14 +95,16 @@ class RSRLTrial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]
         fold = next(fold for fold in self._task.folds if fold.number == trial["fold"])
-        labels = self._task.photos.labels
-        trainer = self._trainers(fold)
-        self._fold = fold
-        identity = _identity(self._task, fold, trainer.device_kind)
+        labels, method = self._task.labels_in(fold), method_of(experiment, trial["method"])
+        trainer = self._trainers(fold, method.learning)
+        self._fold, self._method = fold, method
+        self._photos_seen = 0
+        self._predictor = Predictor(method.prediction, labels, fold)
+        identity = _identity(self._task, fold, method.learning, trainer.device_kind)
         start = Start(
             start_key(identity, labels, fold.train),
             self._task.start,
-            experiment.revision.warm_start == "cold",
+            method.learning.warm_start == "cold",
             self._task.frozen,
         )
         self._origin = Origin(start.key, trainer.device_kind, tuple(versions()))
@@ -101,40 +113,35 @@ class RSRLTrial(tune.Trainable):
             Archive(experiment.storage),
             start,
             trial["id"],
-            trial_holder(experiment.name, TrialKey(fold.number, trial["schedule"]), trial["id"]),
+            trial_holder(experiment.name, TrialKey(fold.number, trial["method"]), trial["id"]),
             Attempt(self._task.claims, trial["id"], uuid.uuid4().hex),
         )
         self._rounds: Iterator[RoundResult] = run_rounds(
             self._cached,
             labels,
             fold,
-            experiment.schedule(trial["schedule"]),
+            method.rule,
             experiment.rounds,
             experiment.revision,
+            experiment.seed,
         )
         self._coming = self._thread.submit(self._next)
 
     def _report(self, result: RoundResult, learnt: Learnt, record: Record) -> Report:
-        experiment, photos = self._task.experiment, self._task.photos
-        settings = experiment.revision
-        table = predictions(
-            photos.images,
-            photos.scores,
-            self._fold,
-            result.kept,
-            result.returned,
-            result.logits,
-            settings.membership,
-        )
+        experiment, settings = self._task.experiment, self._task.experiment.revision
+        predicted = self._predictor(result.logits)
+        table = self._task.table(self._fold, Judged(result.kept, result.returned, result.logits, predicted))
         notes = list(learnt.notes)
-        if result.revision is not None and result.thresholds is not None:
-            majority = majority_classes(photos.labels[self._fold.train], settings.majority_classes)
-            notes += revision_notes(result.revision, result.thresholds, photos.classes[majority].tolist())
+        if result.revision is not None:
+            majority = majority_classes(self._task.labels_in(self._fold)[self._fold.train], settings.majority_classes)
+            classes = self._task.photos.classes
+            notes += revision_notes(result.revision, self._method.rule, result.number - 1, classes, majority)
         maker = self.config["trial"]["id"]
         metrics = round_metrics(table, settings.majority_classes) | {
             "seconds": record.seconds,
             "reused": float(record.maker != maker),
             "epochs_so_far": float(result.number * experiment.training.epochs),
+            "photos_seen": float(self._seen(result)),
             "guarded": float(result.revision is not None and bool(result.revision.guarded)),
         }
         return Report(
@@ -148,6 +155,7 @@ class RSRLTrial(tune.Trainable):
             metrics=metrics,
             note="; ".join(notes),
             last=result.number == experiment.rounds,
+            predicted=predicted,
         )
 
 
@@ -158,7 +166,7 @@ def _nothing() -> "Future[tuple[RoundResult, Learnt]]":
     return future
 
 
-def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
+def _identity(task: Task, fold: Fold, learning: Learning, device_kind: str) -> dict[str, Any]:
     """All that the bits of a fold's rounds depend on, besides labels and indices (design, section 2)."""
     experiment = task.experiment
     arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
@@ -167,13 +175,14 @@ def _identity(task: Task, fold: Fold, device_kind: str) -> dict[str, Any]:
     return (
         arithmetic
         | ({"network": later} if later else {})
+        | learning.identity
         | {
             "photos": task.photos.fingerprint,
             "start": task.start_digest,
             "backbone": experiment.network.backbone,
             "image_size": experiment.network.image_size,
             "training": identifying(experiment.training, "training."),
-            "warm_start": experiment.revision.warm_start,
+            "warm_start": learning.warm_start,
             "seed": experiment.seed,
             "fold": fold.number,
             "device": device_kind,

@@ -5,6 +5,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.method import Learning
 from rsrl_ray.sweep.features import features_here
 from rsrl_ray.sweep.photos import pixels_here
 from rsrl_ray.sweep.task import Task
@@ -28,8 +29,19 @@ class NetworkTrainers:
         )
         self._network.make()
 
-    def __call__(self, fold: Fold) -> NetworkTrainer:
+    def __call__(self, fold: Fold, learning: Learning) -> NetworkTrainer:
         """The trainer of this fold."""
         task = self._task
-        warm_start, seed = task.experiment.revision.warm_start, task.experiment.seed
-        return NetworkTrainer(Lesson(task.photos.labels, task.start, warm_start, seed, fold.number), self._network)
+        return NetworkTrainer(
+            Lesson(
+                labels=task.labels_in(fold),
+                start=task.start,
+                warm_start=learning.warm_start,
+                seed=task.experiment.seed,
+                fold=fold.number,
+                loss=learning.loss,
+                sampling=learning.sampling,
+                size=len(fold.train),
+            ),
+            self._network,
+        )

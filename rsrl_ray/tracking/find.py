@@ -5,7 +5,7 @@ By recipe, starting weights, the table of photos and thresholds; every command t
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -14,6 +14,7 @@ import pandas as pd
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import Method, methods_of
 from rsrl_ray.tracking.names import DEVICE, FOLDS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 from rsrl_ray.vision.table import read_table
@@ -32,7 +33,7 @@ class TrialState:
 
 @dataclass(frozen=True)
 class Found:
-    """A file's results: the sweep's parent run and the trials that were begun, schedule by schedule as in the file.
+    """A file's results: the sweep's parent run and the trials that were begun, method by method as in the file.
 
     A trial's rounds are cut to those that the file asks for. differs : sentences on what is not as the file has it.
     is_own : whether the sweep is the file's own, and not an older one with another recipe, weights or photos.
@@ -106,30 +107,33 @@ def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
 
 def _found(results: Results, sweep: TrackedRun, experiment: Experiment, differs: list[str], is_own: bool) -> Found:
     runs = results.trial_runs(sweep)
-    own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, experiment)}
-    expected = [TrialKey(fold, name) for name in experiment.schedules for fold in experiment.fold_numbers()]
+    methods = methods_of(experiment)
+    own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, methods)}
+    expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
     trials = {key: own[key] for key in expected if key in own}
-    differs = [*differs, *_other_thresholds(runs, trials, experiment), *_other_machines(trials)]
+    differs = [*differs, *_other_methods(runs, trials, methods), *_other_machines(trials)]
     return Found(results, sweep, trials, tuple(differs), is_own)
 
 
-def _is_asked(run: TrackedRun, experiment: Experiment) -> bool:
-    """A schedule of this name may have had other thresholds before."""
-    known = run.schedule in experiment.schedules
-    return known and run.params.get("thresholds") == str(experiment.schedule(run.schedule))
+def _is_asked(run: TrackedRun, methods: Mapping[str, Method]) -> bool:
+    """A method of this name may have been another one before."""
+    return run.method in methods and methods[run.method].params.items() <= run.params.items()
 
 
-def _other_thresholds(runs: list[TrackedRun], trials: dict[TrialKey, TrackedRun], experiment: Experiment) -> list[str]:
-    """A sentence for every schedule that was swept with other thresholds only."""
-    begun = {key.schedule for key in trials}
-    lacking = set(experiment.schedules) - begun
+def _other_methods(
+    runs: list[TrackedRun], trials: dict[TrialKey, TrackedRun], methods: Mapping[str, Method]
+) -> list[str]:
+    """A sentence for every method that was swept only as another one: with other thresholds, or another loss."""
+    lacking = methods.keys() - {key.method for key in trials}
     taken_up = sorted(runs, key=lambda run: int(run.tags.get(OPENED, 0)))
-    before = {run.schedule: run for run in taken_up if run.schedule in lacking}
-    return [
-        f"Schedule {name} was swept with other thresholds ({run.params.get('thresholds')}; the file has "
-        f"{experiment.schedule(name)}): those are other trials."
-        for name, run in before.items()
-    ]
+    before = {run.method: run for run in taken_up if run.method in lacking}
+    sentences = []
+    for name, run in before.items():
+        now = methods[name].params
+        was, names = ({part: other.get(part, "") for part in now} for other in (run.params, now))
+        changed = [f"{part} was {was[part] or 'another'}, is {names[part]}" for part in now if was[part] != names[part]]
+        sentences.append(f"Method {name} was swept otherwise ({'; '.join(changed)}): those are other trials.")
+    return sentences
 
 
 def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:

@@ -18,6 +18,8 @@ DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were 
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive
 
+METHOD, SCHEDULE = "method", "schedule"  # of a trial's run: its method; what versions up to 0.1 called it
+
 FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
 LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
 

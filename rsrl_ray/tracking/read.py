@@ -3,7 +3,8 @@
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,28 +19,30 @@ from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.locks import is_alive
 from rsrl_ray.store.storage import artifact_place
-from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking.names import DRIVER, LOGGED, METHOD, REASON, SCHEDULE, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
+_AT_ONCE = 100  # runs in one question to a database
+_MOST = 10**9  # values of a metric in its answer: all of them
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run to read from: a sweep's parent run (``fold`` -1, no schedule), or one trial's.
+    """A run to read from: a sweep's parent run (``fold`` -1, no method), or one trial's.
 
     status : FINISHED, RUNNING, INTERRUPTED (its process is known to be gone), FAILED or KILLED; reason : why it failed.
     rounds : how many rounds of the trial are wholly logged. metrics : the names of its metrics.
-    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, schedule and tags.
+    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, method and tags.
     artifacts : URI, where they lie now.
     """
 
     id: str
     fold: int
-    schedule: str
+    method: str
     status: str
     reason: str
     rounds: int
@@ -51,7 +54,7 @@ class TrackedRun:
     @property
     def key(self) -> TrialKey:
         """The trial that it is of."""
-        return TrialKey(self.fold, self.schedule)
+        return TrialKey(self.fold, self.method)
 
 
 def artifacts_root(experiment: Experiment) -> str | None:
@@ -122,6 +125,21 @@ class Results:
         points = self._client.get_metric_history(run.id, metric)
         return {point.step: point.value for point in points if point.step <= run.rounds}
 
+    @_reading
+    def histories(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, dict[int, float]]:
+        """`history` of several runs that have the metric, by run id; a database is asked once for many of them."""
+        store = self._client._tracking_client.store
+        if not hasattr(store, "get_metric_history_bulk"):  # a tracking server's client
+            return {run.id: self.history(run, metric) for run in runs}
+        found: dict[str, dict[int, float]] = {run.id: {} for run in runs}
+        rounds = {run.id: run.rounds for run in runs}
+        for first in range(0, len(runs), _AT_ONCE):
+            ids = [run.id for run in runs[first : first + _AT_ONCE]]
+            for point in store.get_metric_history_bulk(ids, metric, _MOST):
+                if point.step <= rounds[point.run_id]:
+                    found[point.run_id][point.step] = point.value
+        return found
+
     def curve(self, run: TrackedRun, metric: str) -> Curve:
         """A metric of the rounds 1 to R, [R]; nan where a round has none."""
         return curve_of(self.history(run, metric) if metric in run.metrics else {}, run.rounds)
@@ -133,9 +151,11 @@ class Results:
 
     @_reading
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
-        """What ``read`` makes of a local copy of the run's artifact at ``path``."""
+        """What ``read`` makes of the run's artifact at ``path``, which it must not change."""
         where = f"{run.artifacts}/{path}"
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder, asked(self.uri, f"{where} cannot be read"):
+        is_here = where.startswith("file:")  # it is read where it lies
+        copies = nullcontext() if is_here else tempfile.TemporaryDirectory(prefix="rsrl-")
+        with copies as folder, asked(self.uri, f"{where} cannot be read"):
             try:
                 copy = mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=folder, tracking_uri=self.uri)
                 return read(Path(copy))
@@ -175,7 +195,7 @@ class Results:
         return TrackedRun(
             id=run.info.run_id,
             fold=int(tags.get("fold", -1)),
-            schedule=tags.get("schedule", ""),
+            method=tags.get(METHOD, tags.get(SCHEDULE, "")),
             status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
             reason=tags.get(REASON, ""),
             rounds=int(tags.get(LOGGED, 0)),

@@ -22,6 +22,7 @@ from rsrl_ray.tracking.names import (
     DRIVER,
     EXPERIMENT,
     LOGGED,
+    METHOD,
     OPENED,
     REASON,
     SWEEP,
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial to log: ``id`` is the same for the same fold, schedule, recipe and data."""
+    """A trial to log: ``id`` is the same for the same fold, method, recipe and data."""
 
     id: str
     key: TrialKey
@@ -49,7 +50,12 @@ class Trial:
     @property
     def name(self) -> str:
         """Name of the run in MLflow's UI."""
-        return f"{self.key.schedule}, fold {self.key.fold}"
+        return f"{self.key.method}, fold {self.key.fold}"
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Its place among the trials, as its run says it."""
+        return {"fold": str(self.key.fold), METHOD: self.key.method}
 
 
 @dataclass(frozen=True)
@@ -241,19 +247,19 @@ class Tracker:
         if own is None:
             own = self._new_child(trial, runs, origin)
         chain = Chain.of(own)
-        tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **trial.tags}
+        said = trial.place | dict(trial.tags)
+        tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **said}
         if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
             chain = replace(chain, start=origin.start_key)
             tags |= origin_tags(origin)
-        self._client.log_batch(own.info.run_id, tags=_tags(tags))
+        new = {name: value for name, value in said.items() if name not in own.data.params}
+        self._client.log_batch(own.info.run_id, params=_params(new), tags=_tags(tags))
         self._client.update_run(own.info.run_id, status="RUNNING")
         return _Child(own.info.run_id, run_place(own, self._artifacts), own.info.status, chain)
 
     def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
         name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
-        place = {"fold": str(trial.key.fold), "schedule": trial.key.schedule}
-        run = self._client.create_run(self._experiment, tags={TRIAL: trial.id, MLFLOW_RUN_NAME: name, **place})
-        self._client.log_batch(run.info.run_id, params=_params({**place, **trial.tags}))
+        run = self._client.create_run(self._experiment, tags={TRIAL: trial.id, MLFLOW_RUN_NAME: name, **trial.place})
         if others:
             self._say(
                 f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "

@@ -1,5 +1,6 @@
 """The rows of `rsrl show`."""
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -46,3 +47,23 @@ def test_a_round_that_is_being_logged_is_not_there_yet() -> None:
     row = shown(4, 1, validation_macro_f1=VALIDATED, test_macro_f1=TESTED, train_size=SIZES)
     assert row == "0 none running 1/4 0.500 (0.100) 2,000 round 1: 0.500 (0.100)"
     assert shown(4, 0) == "0 none running 0/4"
+
+
+def test_methods_are_summed_up_over_their_folds() -> None:
+    experiment = Experiment("tiny", "photos.csv", {"none": {1: 0.0}, "firm": {1: 0.9}, "mild": {1: 0.5}}, rounds=2)
+    states = {}
+    for fold, method, status, test in (
+        (0, "none", "FINISHED", [0.1, 0.3]),
+        (1, "none", "RUNNING", [0.5, 0.2]),
+        (0, "firm", "FAILED", [0.25]),
+    ):
+        run = TrackedRun("run", fold, method, status, "", len(test), (TEST,), {}, {}, "")
+        states[run.key] = TrialState(run, {TEST: np.array(test)})
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(terminal.methods(experiment, states))
+    assert [line.split() for line in captured.get().splitlines()[2:]] == [
+        ["none", "2/5", "1", "0.400", "0.141"],  # .3 and .5, each its best
+        ["firm", "1/5", "0", "0.250"],
+        ["mild", "0/5", "0"],
+    ]

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from rsrl_ray.core.revision import revise
+from rsrl_ray.core.rules.rule import Seen
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.store import storage as storage_module
 from rsrl_ray.store.archive import Archive, Damaged, Record, array_digest, round_key, start_key, weights_checksum
 from rsrl_ray.store.storage import StorageError
@@ -468,9 +471,10 @@ def test_a_round_key_is_the_digest_of_parent_kept_mask_and_number() -> None:
 
 
 def test_schedules_that_kept_the_same_photos_share_a_key() -> None:
-    confidence = np.array([0.1, 0.2, 0.8, 0.85, 0.9, 0.95, 0.99])
-    labels, majority = np.zeros(7, dtype=np.int64), np.array([0])
-    low, high, higher = (revise(confidence, labels, majority, [k]).kept for k in (0.3, 0.7, 0.81))
+    confidence = np.array([[0.1], [0.2], [0.8], [0.85], [0.9], [0.95], [0.99]])
+    logits = np.log(confidence / (1 - confidence)).astype(np.float32)
+    seen = Seen(1, [logits], np.ones(7, dtype=bool), np.zeros(7, dtype=np.int64), np.array([0]))
+    low, high, higher = (revise(Thresholds(make_schedule({1: k}, 1)), seen).kept for k in (0.3, 0.7, 0.81))
     start = start_key(IDENTITY, LABELS, TRAIN)
     assert round_key(start, low, 2) == round_key(start, high, 2)
     assert round_key(start, low, 2) == round_key(start, higher, 2)  # by the guard

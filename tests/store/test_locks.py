@@ -30,6 +30,14 @@ def test_another_process_that_holds_it_is_named_and_a_dead_one_does_not_count(tm
         assert (tmp_path / "lock").read_text() == process()
 
 
+def test_a_process_that_has_ended_and_that_nobody_waits_for_does_not_live() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still in the table
+    os.kill(ended.pid, 0)
+    assert not is_alive(f"{socket.gethostname()}:{ended.pid}")
+    ended.wait()
+
+
 @pytest.mark.parametrize("cause", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO])
 def test_a_file_system_without_locks_is_told_and_no_refusal(
     cause: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

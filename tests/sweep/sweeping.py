@@ -233,8 +233,8 @@ def tables(file: Path) -> Tables:
 
 
 def states(file: Path) -> dict[str, TrackedRun]:
-    """The file's trials by schedule, where it has one fold."""
-    return {key.schedule: run for key, run in find_results(read_experiment(file)).trials.items()}
+    """The file's trials by method, where it has one fold."""
+    return {key.method: run for key, run in find_results(read_experiment(file)).trials.items()}
 
 
 def assert_same_bits(first: Tables, second: Tables) -> None:

@@ -50,7 +50,7 @@ PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
         "before the runs are ended",
         "rsrl_ray.tracking.write",
-        "Tracker.end_trial = gate(Tracker.end_trial, lambda tracker, trial, *ended: trial.key.schedule == 'none')",
+        "Tracker.end_trial = gate(Tracker.end_trial, lambda tracker, trial, *ended: trial.key.method == 'none')",
         3,
         ["FINISHED", "RUNNING", "RUNNING"],
     ),

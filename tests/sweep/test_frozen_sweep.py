@@ -51,7 +51,9 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_se
     swept(file, "--schedules={other: {1: 0.2}}", "--rounds=1")
     experiment = read_experiment(file)
     task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
-    return {(fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.schedules}
+    return {
+        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
+    }
 
 
 def passed(log: Path) -> int:

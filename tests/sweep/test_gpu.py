@@ -25,6 +25,6 @@ def test_trials_that_share_a_gpu_leave_the_same_bits(experiment_file: Callable[.
     experiment = read_experiment(file)
     task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
     rounds = {
-        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.schedules
+        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }
     assert_same_bits(tables(file), rounds)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,14 @@ import pytest
 from rsrl_ray import config
 from rsrl_ray.config import Experiment, digest, identifying, recipe
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import method_of
+from rsrl_ray.round_table import Judged
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep import tracked, trainable
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.vision.photos import PhotoSet
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))
@@ -20,7 +27,11 @@ FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))
 
 def task(**knobs: Any) -> Any:
     """A sweep of six photos."""
-    experiment = Experiment(name="a", photos="photos.csv", schedules={"firm": {1: 0.9, 3: 0.95}}, **knobs)
+    schedules = knobs.pop("schedules", {"firm": {1: 0.9, 3: 0.95}})
+    return swept(Experiment(name="a", photos="photos.csv", schedules=schedules, **knobs))
+
+
+def swept(experiment: Experiment) -> Any:
     photos = SimpleNamespace(fingerprint="8f00", scores=np.array([2, 3, 4, 3, 2, 4]))
     return SimpleNamespace(experiment=experiment, photos=photos, start_digest="07aa", folds=[FOLD])
 
@@ -28,8 +39,14 @@ def task(**knobs: Any) -> Any:
 def names(task: Any) -> list[str]:
     """Of the recipe, the sweep, the trial, the data, and of what the fold's rounds start from."""
     trial = tracked.trials_of(task)[1, "firm"]
-    first = start_key(trainable._identity(task, FOLD, "cpu-AVX2"), LABELS, FOLD.train)
+    first = started(task, "firm")
     return [digest(recipe(task.experiment)), tracked.sweep_id(task), trial.id, trial.tags["data_fingerprint"], first]
+
+
+def started(sweep: Any, name: str, device: str = "cpu-AVX2") -> str:
+    """Key of what the rounds of a method start from."""
+    learning = method_of(sweep.experiment, name).learning
+    return start_key(trainable._identity(sweep, FOLD, learning, device), LABELS, FOLD.train)
 
 
 TODAY = [
@@ -41,7 +58,8 @@ TODAY = [
 ]
 
 
-SINCE = {"training.trainable"}  # knobs that came later: only where they are not at their defaults
+# knobs that came later: only where they are not at their defaults
+SINCE = {"training.trainable", "training.steps", "folds.repeats", "noise.share", "noise.kind", "noise.seed"}
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +116,8 @@ class Later(Experiment):
 
 
 def later(**knobs: Any) -> Any:
-    changed = task(**{name: knobs.pop(name) for name in ("network", "training", "revision") if name in knobs})
+    groups = ("network", "training", "revision", "noise")
+    changed = task(**{name: knobs.pop(name) for name in groups if name in knobs})
     values = {knob.name: getattr(changed.experiment, knob.name) for knob in dataclasses.fields(Experiment)}
     changed.experiment = Later(**values, **knobs)
     return changed
@@ -107,6 +126,7 @@ def later(**knobs: Any) -> Any:
 def test_a_later_knob_at_its_default_changes_no_name() -> None:
     assert names(later(network=Network(), training=Training(), revision=Revision())) == TODAY
     assert names(later()) == TODAY
+    assert names(later(noise=config.Noise(kind="invade", seed=3))) == TODAY  # of no labels
 
 
 @pytest.mark.parametrize(
@@ -115,7 +135,9 @@ def test_a_later_knob_at_its_default_changes_no_name() -> None:
         ({"training": Training(smoothing=0.2)}, 1),
         ({"training": Training(stages=[1])}, 1),
         ({"training": Training(trainable="head")}, 1),
+        ({"training": Training(steps="all")}, 1),
         ({"network": Network(stride=2)}, 1),
+        ({"noise": config.Noise(share=0.2)}, 2),  # the labels that a round starts from are others, see below
         ({"revision": Revision(patience=1)}, 2),  # it does not change what a round computes
         ({"bench": Bench(4)}, 2),
         ({"rule": "keep"}, 2),
@@ -138,3 +160,119 @@ def test_another_version_of_the_arithmetic_is_another_round_and_the_same_sweep(m
     now = names(task())
     assert now[:4] == TODAY[:4]
     assert now[4] != TODAY[4]
+
+
+# A file of every kind of knob there was before methods came, and its names as that code had them.
+BEFORE = """\
+name: a
+photos: photos.csv
+folds: {count: 3, kind: random, validation: 0.2, use: [1]}
+network: {backbone: resnet18, weights: none, image_size: 96}
+training: {trainable: classifier, epochs: 2, learning_rate: 0.01, precision: fp32, threads: 2}
+revision: {membership: centred, majority_classes: 2, min_kept: 0.05, warm_start: cold}
+rounds: 7
+seed: 4
+resources: {gpus: 0.5}
+schedules: {paper: {1: 0.9, 3: [0.95, 0.9]}, none: {1: 0}}
+"""
+AT_DEFAULT = ["--folds.repeats=1", "--training.steps=kept", "--noise.share=0", "--noise.kind=shift", "--methods={}"]
+MORE = ["--folds.repeats=2", "--methods={balanced: {loss: {balanced: 1.0}}, half: {predict: {average: half}}}"]
+
+
+@pytest.mark.parametrize("knobs", [[], AT_DEFAULT, MORE], ids=["before", "at default", "more"])
+def test_names_of_a_file_with_schedules_are_those_of_the_code_before_methods(knobs: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(BEFORE)
+    sweep = swept(read_experiment(tmp_path / "a.yaml", knobs))
+    trials = tracked.trials_of(sweep)
+    assert digest(recipe(sweep.experiment)) == "7d7f974102a7dd9dd9467c87fb4ffcf0"
+    assert tracked.sweep_id(sweep) == "3ef390ce0d718948cb5914a7f2eb2857"
+    assert trials[1, "paper"].id == "40a595fd2527432108d18205f15e513b"
+    assert trials[1, "none"].id == "c935957e2ab70da86e77d481bfdcc071"
+    assert trials[1, "paper"].tags == {
+        "thresholds": "from revision 1: 0.9, 0.9; from revision 3: 0.95, 0.9",
+        "network": "resnet18",
+        "data_fingerprint": "730b48c0e591834e319e08c07873ce50",
+    }
+    for name in ("paper", "none"):
+        assert started(sweep, name, "cuda-A100") == "cdd1df9b5e2fb3b78863ba5852497d15"
+
+
+# Methods
+
+
+def called(method: dict[str, Any]) -> tuple[str, Any]:
+    """The id of its trial, and what is tracked of it."""
+    trial = tracked.trials_of(task(schedules={}, methods={"a": method}))[0, "a"]
+    return trial.id, trial.tags
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"revise": {"quantile": 1}}, {"revise": {"quantile": 1.0, "likelihood": "last"}}),
+        ({"revise": {"margin": 0}}, {"revise": {"margin": 0.0}}),
+        ({"revise": {"thresholds": {1: 1}}}, {"revise": {"thresholds": {1: [1.0, 1, 1]}, "pick": "least_likely"}}),
+        ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0}}),
+        ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
+        ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
+        ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
+    ],
+)
+def test_the_same_method_in_other_words_has_the_same_name(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert called(one) == called(other)
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"revise": {"quantile": 0.2}},
+    {"revise": {"quantile": 0.3}},
+    {"revise": {"quantile": 0.2, "likelihood": "mean"}},
+    {"revise": {"quantile": 0.1234567}},
+    {"revise": {"quantile": 0.1234568}},
+    {"revise": {"random": 0.2}},
+    {"revise": {"thresholds": {1: 0.9, 3: 0.95}}},
+    {"revise": {"thresholds": {1: 0.9, 3: 0.95}, "pick": "random"}},
+    {"revise": {"disagreement": 2}},
+    {"revise": {"disagreement": 2, "start": 2}},
+    {"loss": {"balanced": 1.0}},
+    {"loss": {"balanced": 1.0, "ordinal": 0.5}},
+    {"loss": {"focal": 1.0}},
+    {"sampling": "class_balanced"},
+    {"warm_start": "cold"},
+    {"predict": {"average": 2}},
+    {"predict": {"average": "half"}},
+    {"predict": {"logit_adjustment": 1.0}},
+    {"predict": {"decision": "expected_f"}},
+]
+
+
+def test_other_methods_have_other_names_and_other_tags() -> None:
+    names = [called(method) for method in DIFFERENT]
+    assert len({name for name, _ in names}) == len(names)
+    assert len({tuple(tags.items()) for _, tags in names}) == len(names)
+
+
+def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_method() -> None:
+    methods = {str(number): method for number, method in enumerate(DIFFERENT)}
+    sweep = task(methods=methods)
+    keys = [started(sweep, name) for name in methods]
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4
+    assert len(set(keys)) == 1 + 5
+
+
+def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tmp_path: Path) -> None:
+    scores = np.repeat([2, 3, 4], 20)
+    names = tuple(f"{number}.png" for number in range(60))
+    photos = PhotoSet(names, scores, "8f", names, tmp_path, (), (), 8)
+    fold = Fold(0, np.arange(0, 60, 3), np.arange(1, 60, 3), np.arange(2, 60, 3))
+    for share in (0.0, 0.25):
+        experiment = dataclasses.replace(task().experiment, noise=config.Noise(share))
+        sweep = Task(experiment, photos, [fold], {}, "07aa", NetworkTrainers)
+        wrong = sweep.labels_in(fold) != photos.labels
+        assert (wrong.any(), wrong[fold.test].any()) == (share > 0, False)
+        assert (np.unique(scores)[sweep.labels_in(fold)] == sweep.scores_in(fold)).all()
+        assert (sweep.noisy_scores != scores).sum() == share * 60
+        everything = np.ones(60, dtype=bool)
+        table = sweep.table(fold, Judged(everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
+        assert ("true_score" in table) == (share > 0)
+        assert (table["score"] != table.get("true_score", scores)).tolist() == wrong.tolist()

@@ -36,9 +36,13 @@ from sweep.sweeping import (
 )
 
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.prediction import Predictor
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.round_table import next_kept, predictions, round_metrics
+from rsrl_ray.method import method_of
+from rsrl_ray.round_table import Judged, next_kept, round_metrics
 from rsrl_ray.rounds import run_rounds
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.sweep.prepare import prepare
@@ -67,17 +71,19 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tab
     """Every trial alone, in this process: no Ray, no archive, no MLflow, nothing is shared."""
     experiment = read_experiment(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
     task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
-    return {(fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.schedules}
+    return {
+        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
+    }
 
 
-def alone(task: Task, fold: Fold, schedule: str) -> Iterator[pd.DataFrame]:
+def alone(task: Task, fold: Fold, name: str) -> Iterator[pd.DataFrame]:
     """``predictions.parquet`` of every round."""
-    experiment, photos, revision = task.experiment, task.photos, task.experiment.revision
-    trainer = task.trainers(task)(fold)
-    steps = experiment.schedule(schedule)
-    for done in run_rounds(Onwards(trainer, task.start), photos.labels, fold, steps, experiment.rounds, revision):
-        kept, returned, logits = done.kept, done.returned, done.logits
-        yield predictions(photos.images, photos.scores, fold, kept, returned, logits, revision.membership)
+    experiment, method = task.experiment, method_of(task.experiment, name)
+    learner = Onwards(task.trainers(task)(fold, method.learning), task.start)
+    labels, rounds, settings = task.labels_in(fold), experiment.rounds, experiment.revision
+    predictor = Predictor(method.prediction, labels, fold)
+    for done in run_rounds(learner, labels, fold, method.rule, rounds, settings, experiment.seed):
+        yield task.table(fold, Judged(done.kept, done.returned, done.logits, predictor(done.logits)))
 
 
 @dataclass
@@ -282,10 +288,10 @@ def test_another_kind_of_device_has_runs_of_its_own(experiment_file: Write) -> N
     second = states(file)["firm"]
     assert (second.rounds, second.id != first.id) == (4, True)
     assert {key: entries(file)[key] for key in before} == before and len(entries(file)) == 2 + 4
-    settings = read_experiment(file).revision
+    settings, rule = read_experiment(file).revision, Thresholds(make_schedule({1: 0.5}))
     chain = tables(file)[0, "firm"]
     for earlier, later in itertools.pairwise(chain):  # each kept mask follows from the logits before it
-        kept = next_kept(earlier, (0.5, 0.5, 0.5), settings)
+        kept = next_kept([earlier], rule, settings, 0, 0)
         assert (later["kept"].to_numpy(dtype=bool, na_value=False) == kept).all()
     swept(file)  # back on the first kind: its own run goes on
     third = states(file)["firm"]

@@ -1,9 +1,11 @@
 """What a sweep says while it runs, where there is no terminal."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from rsrl_ray.core.trial import Origin, TrialKey
@@ -20,7 +22,7 @@ METRICS = {
 def said(*results: dict[str, Any]) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     progress = Progress(console, [TrialKey(0, "firm")], 30)
-    trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}})
+    trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}})
     for result in results:
         progress.on_trial_result(0, [], trial, result)
     assert isinstance(console.file, io.StringIO)
@@ -50,4 +52,7 @@ def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
     result = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
     assert Report.from_result(result) == given
     assert Failure.from_result(result) is None
+    predicted = np.array([2, 0, 1], dtype=np.int16)
+    told = Report.from_result(replace(given, predicted=predicted).as_result()).predicted
+    assert (told is predicted, Report.from_result(result).predicted) == (True, None)
     assert (given.value, given.seconds, result["validation_macro_f1"], result["done"]) == (0.5, 160.0, 0.5, True)

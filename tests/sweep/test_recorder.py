@@ -103,7 +103,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     writing = Recorder(task, tracker, open_sweep, trials, Retention("sweep", {}, keep_all=True))
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
-    trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
+    trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
     for number in [*range(1, 11), *range(1, 13)]:
         reported = result(archive, photos, number)
         writing.on_trial_result(0, [], trial, reported)  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def test_a_trial_that_crashes_each_time_runs_three_times_whatever_nodes_ended_be
 
     def crash() -> bool:
         """Whether the trial is started again."""
-        trial = SimpleNamespace(config={"trial": {"fold": 0, "schedule": "firm"}}, max_failures=-1)
+        trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
         recorder.on_trial_recover(0, [], trial)  # type: ignore[arg-type]
         return trial.max_failures != 0
 

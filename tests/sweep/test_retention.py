@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rsrl_ray.core.prediction import Prediction
+from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.method import Method
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.report import Report
@@ -24,8 +27,12 @@ FIRM, LATER = TrialKey(0, "firm"), TrialKey(0, "later")
 STEPS: dict[str, Any] = {"firm": {1: 0.5}, "later": {1: 0.5, 2: 0.6}}  # share rounds 1 and 2
 
 
+def thresholds(steps: Mapping[int, float], **more: Any) -> Method:
+    return Method(Thresholds(make_schedule(steps)), **more)
+
+
 def chains(rounds: int, *names: str) -> dict[TrialKey, tuple[Prefix, ...]]:
-    return {TrialKey(0, name): chain(0, make_schedule(STEPS[name]), rounds) for name in names}
+    return {TrialKey(0, name): chain(0, thresholds(STEPS[name]), rounds) for name in names}
 
 
 def report(number: int, key: str, value: float, made: bool = True, start: str = "start") -> Report:
@@ -52,7 +59,7 @@ class Sweep:
         )
 
     def id(self, trial: TrialKey) -> str:
-        return f"recipe-{trial.schedule}"  # trials of one recipe are the same trials, whatever the file is called
+        return f"recipe-{trial.method}"  # trials of one recipe are the same trials, whatever the file is called
 
     def done(self, trial: TrialKey, number: int, key: str, value: float, later: bool = False, **more: Any) -> None:
         """A trial has made the round, or found it; ``later``: the background is behind."""
@@ -119,7 +126,29 @@ def test_equal_values_keep_the_earlier_round(archive: Archive, tmp_path: Path) -
 
 def swept(sweep: Sweep, rounds: int, trial: TrialKey = FIRM, best: int = 0) -> None:
     for number in range(1, rounds + 1):
-        sweep.done(trial, number, f"{trial.schedule}{number}", 1.0 if number == best else number / 100)
+        sweep.done(trial, number, f"{trial.method}{number}", 1.0 if number == best else number / 100)
+
+
+def test_a_method_that_averages_keeps_what_its_best_and_its_next_round_are_averaged_with(
+    archive: Archive, tmp_path: Path
+) -> None:
+    halves = {FIRM: Prediction(average="half")}
+    sweep = Sweep(archive, Retention("id", chains(8, "firm"), predictions=halves))
+    swept(sweep, 6, best=4)
+    assert kept(tmp_path) == {"firm3", "firm4", "firm5", "firm6"}  # 3 and 4; of round 7, which takes 4 to 7
+    sweep.done(FIRM, 7, "firm7", 2.0)
+    assert kept(tmp_path) == {"firm4", "firm5", "firm6", "firm7"}
+
+
+def test_rounds_that_others_make_for_a_method_that_averages_wait_for_it(archive: Archive, tmp_path: Path) -> None:
+    half = TrialKey(0, "half")
+    both = {**chains(4, "firm"), half: chains(4, "firm")[FIRM]}
+    sweep = Sweep(archive, Retention("id", both, predictions={half: Prediction(average="half")}))
+    swept(sweep, 4, best=4)
+    assert kept(tmp_path) == {"firm1", "firm2", "firm3", "firm4"}
+    for number, value in enumerate([0.9, 0.1, 0.1, 0.1], 1):
+        sweep.done(half, number, f"firm{number}", value)
+    assert kept(tmp_path) == {"firm1", "firm3", "firm4"}  # its best; of round 5, which takes 3 to 5
 
 
 def test_rounds_that_are_found_are_held_before_the_driver_hears_of_them(archive: Archive, tmp_path: Path) -> None:
@@ -147,7 +176,7 @@ def test_a_file_that_asks_for_less_later_keeps_what_it_asked_for_before(archive:
     assert kept(tmp_path) == {"firm1", "firm2", "firm3", "firm8"}
 
 
-def test_a_schedule_that_is_removed_keeps_its_newest_and_its_best(archive: Archive, tmp_path: Path) -> None:
+def test_a_method_that_is_removed_keeps_its_newest_and_its_best(archive: Archive, tmp_path: Path) -> None:
     both = Sweep(archive, Retention("recipe", chains(4, "firm", "later")))
     swept(both, 4, best=2)
     for number, key in enumerate(["firm1", "firm2", "later3", "later4"], start=1):
@@ -220,7 +249,7 @@ def test_markers_say_to_people_who_it_is(archive: Archive, tmp_path: Path) -> No
 
 
 def test_a_round_that_many_share_is_told_once() -> None:
-    steps = {TrialKey(0, f"late{k}"): chain(0, make_schedule({1: 0.5, 4: k / 10}), 5) for k in range(5)}
+    steps = {TrialKey(0, f"late{k}"): chain(0, thresholds({1: 0.5, 4: k / 10}), 5) for k in range(5)}
     retention, told = Retention("id", steps), list[tuple[list[str], list[str]]]()
     for trial in steps:
         for number in (1, 2, 3, 4):
@@ -234,7 +263,7 @@ def test_a_round_that_many_share_is_told_once() -> None:
 
 
 GRID: dict[TrialKey, tuple[Prefix, ...]] = {
-    TrialKey(fold, f"{first}-{second}"): chain(fold, make_schedule({1: first, 3: second}), 5)
+    TrialKey(fold, f"{first}-{second}"): chain(fold, thresholds({1: first, 3: second}), 5)
     for fold in (0, 1)
     for first in (0.5, 0.6)
     for second in (0.7, 0.8)

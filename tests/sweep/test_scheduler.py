@@ -9,11 +9,23 @@ from hypothesis import strategies as st
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
+from rsrl_ray.core.prediction import Prediction
+from rsrl_ray.core.rules.keep import Keep
+from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.method import Learning, Method
 from rsrl_ray.sweep.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, chain, slots
+from rsrl_ray.vision.losses import Balanced
 
 STEPS = {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}
-CHAINS = {(fold, name): chain(fold, make_schedule(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
+
+
+def method(steps: dict[int, Any]) -> Method:
+    return Method(Thresholds(make_schedule(steps)), is_schedule=True)
+
+
+CHAINS = {(fold, name): chain(fold, method(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
 
 
 def one(trial: Trial) -> int:
@@ -31,12 +43,12 @@ class Tune:
     def get_trials(self) -> list[Any]:
         return list(self.trials.values())
 
-    def add(self, fold: int, schedule: str) -> Any:
-        config = {"trial": {"fold": fold, "schedule": schedule}}
+    def add(self, fold: int, name: str) -> Any:
+        config = {"trial": {"fold": fold, "method": name}}
         trial = SimpleNamespace(
-            trial_id=f"{fold}-{schedule}", config=config, status=Trial.PENDING, init_local_path=lambda: None
+            trial_id=f"{fold}-{name}", config=config, status=Trial.PENDING, init_local_path=lambda: None
         )
-        self.trials[fold, schedule] = trial
+        self.trials[fold, name] = trial
         self.scheduler.on_trial_add(self, trial)  # type: ignore[arg-type]
         return trial
 
@@ -48,8 +60,8 @@ class Tune:
         trial.status = Trial.RUNNING
         return trial.trial_id
 
-    def report(self, fold: int, schedule: str, number: int) -> None:
-        self.scheduler.on_trial_result(self, self.trials[fold, schedule], {"round": number})  # type: ignore[arg-type]
+    def report(self, fold: int, name: str, number: int) -> None:
+        self.scheduler.on_trial_result(self, self.trials[fold, name], {"round": number})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -61,10 +73,24 @@ def tune() -> Tune:
 
 
 def test_chain_names_rounds_by_the_thresholds_that_lead_to_them() -> None:
-    half, more = (0.5, 0.5, 0.5), (0.6, 0.6, 0.6)
-    assert CHAINS[0, "later"] == ((0,), (0, half), (0, half, half), (0, half, half, more))
+    half, more = ((Thresholds, "least_likely", k, k, k) for k in (0.5, 0.6))
+    first = (0, Learning())
+    assert CHAINS[0, "later"] == (first, (*first, half), (*first, half, half), (*first, half, half, more))
     assert CHAINS[0, "firm"][:3] == CHAINS[0, "later"][:3]
     assert CHAINS[0, "firm"][3] != CHAINS[0, "later"][3]
+
+
+def test_methods_have_the_names_of_rounds_that_they_train_alike() -> None:
+    half = Thresholds(make_schedule({1: 0.5}))
+    firm, none = CHAINS[0, "firm"], CHAINS[0, "none"]
+    assert chain(0, Method(half, prediction=Prediction("half")), 4) == firm
+    assert chain(0, Method(Keep()), 4) == none == chain(0, Method(Quantile(0.0)), 4)
+    assert chain(0, Method(Thresholds(make_schedule({3: 0.5}))), 4)[:3] == none[:3]
+    assert chain(0, Method(Quantile(0.2)), 4)[0] == none[0]
+    parted = [Method(Quantile(0.2)), Method(Quantile(0.3)), Method(Quantile(0.2, "mean")), Method(Keep())]
+    assert len({chain(0, method, 4)[1] for method in parted}) == 4
+    others = [Learning(Balanced(1.0)), Learning(sampling="class_balanced"), Learning(warm_start="cold"), Learning()]
+    assert len({chain(0, Method(Keep(), learning), 4)[0] for learning in others}) == 4
 
 
 def test_new_trials_hold_nothing(tune: Tune) -> None:
@@ -151,7 +177,7 @@ def test_slots_are_what_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyP
 
 
 GRID = {
-    (fold, f"{first}-{second}"): chain(fold, make_schedule({1: first, 3: second}), 5)
+    (fold, f"{first}-{second}"): chain(fold, method({1: first, 3: second}), 5)
     for first in (0.5, 0.6)
     for second in (0.7, 0.8)
     for fold in (0, 1)
@@ -201,7 +227,7 @@ def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple
 @pytest.mark.parametrize(("at_a_time", "in_a_row"), [(1, 440), (2, 234), (8, 59), (15, 30), (64, 30)])
 def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_time: int, in_a_row: int) -> None:
     steps = {"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}}
-    chains = {(fold, name): chain(fold, make_schedule(steps[name]), 30) for name in steps for fold in range(5)}
+    chains = {(fold, name): chain(fold, method(steps[name]), 30) for name in steps for fold in range(5)}
     tune, made, done = Tune(SharingScheduler(chains, one)), set[Prefix](), dict.fromkeys(chains, 0)
     for fold, name in chains:
         tune.add(fold, name)
@@ -218,8 +244,8 @@ def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_
 
     def start() -> None:
         while len(running) < at_a_time and (name := tune.start()) is not None:
-            fold, _, schedule = name.partition("-")
-            running.append(key := (int(fold), schedule))
+            fold, _, rest = name.partition("-")
+            running.append(key := (int(fold), rest))
             while key in running and chains[key][done[key]] in made:  # from the archive: no time
                 report(key)
 

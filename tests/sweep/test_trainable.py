@@ -55,7 +55,7 @@ def trial_of(task: Task) -> RSRLTrial:
         def setup(self, config: dict[str, Any], task_: Task | None = None) -> None:
             super().setup(config, task)
 
-    return Trial({"trial": {"fold": 0, "schedule": "firm", "id": "one"}})
+    return Trial({"trial": {"fold": 0, "method": "firm", "id": "one"}})
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def failure(tmp_path: Path) -> Callable[..., Failure]:
             resources=config.Resources(gpus=gpus),
         )
         photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
-        task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda fold: Broken(error))
+        task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Broken(error))
         trial = trial_of(task)
         found = Failure.from_result(trial.step())
         assert found is not None
         assert LARGE.pop()() is None  # nothing holds it any more
-        assert trial.reset_config({"trial": {"fold": 0, "schedule": "firm", "id": "two"}})
+        assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
         assert Failure.from_result(trial.step()) == found
         assert found.origin == Origin(found.origin.start_key, "cpu-AVX2", tuple(versions()))
         assert len(found.origin.start_key) == 32

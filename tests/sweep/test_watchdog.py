@@ -15,7 +15,7 @@ from rsrl_ray.sweep.watchdog import Watchdog
 
 
 def trial(fold: int) -> Any:
-    config = {"trial": {"fold": fold, "schedule": "none"}}
+    config = {"trial": {"fold": fold, "method": "none"}}
     state = SimpleNamespace(ray_actor=f"actor {fold}")
     return SimpleNamespace(trial_id=str(fold), status=Trial.RUNNING, config=config, temporary_state=state)
 

@@ -17,6 +17,7 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import methods_of
 from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -48,9 +49,8 @@ def sweep(
     files = {"folds.csv": f"image,score,fold_0\n{rows}"} | ({"left_out.txt": left_out} if left_out else {})
     tags = {} if old else {"rsrl.photos": photos_digest(photos), "rsrl.weights": weights_digest(experiment)}
     tracker.open_sweep(SweepRun(name, recipe(experiment), "", files, tags))
-    for schedule in experiment.schedules:
-        thresholds = str(experiment.schedule(schedule))
-        trial = Trial(f"{name} {schedule} {thresholds}", TrialKey(0, schedule), {"thresholds": thresholds})
+    for method, asked in methods_of(experiment).items():
+        trial = Trial(f"{name} {method} {asked}", TrialKey(0, method), asked.params)
         keys = [Link(f"{trial.id} {origin.device} {number}") for number in range(1, rounds + 1)]
         logged = tracker.take_up(trial, keys, origin)
         done = [
@@ -66,8 +66,8 @@ def sweep(
 
 
 def seen(found: Found) -> tuple[str, dict[str, int], bool, int]:
-    """The sweep that was found, rounds by schedule, whether it is the file's own, how many sentences it takes."""
-    rounds = {key.schedule: run.rounds for key, run in found.trials.items()}
+    """The sweep that was found, rounds by method, whether it is the file's own, how many sentences it takes."""
+    rounds = {key.method: run.rounds for key, run in found.trials.items()}
     return found.sweep.tags["rsrl.sweep"], rounds, found.is_own, len(found.differs)
 
 
@@ -163,7 +163,8 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     assert cli.main(["show", str(half), "--schedules", "{firm: {1: 0.7}}"]) == 0  # edited, not swept yet
     printed = " ".join(capsys.readouterr().out.split())
     assert "waiting" in printed and "0.03" not in printed
-    assert "Schedule firm was swept with other thresholds (from revision 1: 0.5, 0.5, 0.5; the file has" in printed
+    was, now = "from revision 1: 0.5, 0.5, 0.5", "from revision 1: 0.7, 0.7, 0.7"
+    assert f"Method firm was swept otherwise (thresholds was {was}, is {now}): those are other trials." in printed
 
 
 def test_another_recipe_is_said_and_a_knob_that_the_file_no_longer_has_counts(file: Write) -> None:

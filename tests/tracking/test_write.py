@@ -1,6 +1,7 @@
 """Writing a sweep into a real SQLite store."""
 
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., 
     parent, child = found["sweep"], found["paper, fold 0"]
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    names = ("fold", "schedule", "network", "data_fingerprint", "rsrl.device", "rsrl.versions", "rsrl.opened")
+    names = ("fold", "method", "network", "data_fingerprint", "rsrl.device", "rsrl.versions", "rsrl.opened")
     assert [child.data.tags[name] for name in names] == ["0", "paper", "small", "f00d", HERE.device, "torch 2.8.0", "1"]
     assert child.data.tags["note.round_02"] == "K = 0.9 drops 9 of 10"
     assert keys(child) == ["key1", "key2"]
@@ -108,6 +109,23 @@ def test_logging_twice_stores_once_also_from_a_new_process(opened: Callable[...,
     assert len(found) == 2
     points = MlflowClient(uri).get_metric_history(found["paper, fold 0"].info.run_id, "train_size")
     assert len(points) == 1
+
+
+def test_a_run_that_called_its_method_a_schedule_goes_on_and_says_both(
+    opened: Callable[..., Tracker], uri: str, tmp_path: Path
+) -> None:
+    """As runs of versions up to 0.1 do."""
+    log(opened(), 1)
+    old = runs(uri)["paper, fold 0"].info.run_id
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        for table in ("tags", "params"):
+            renamed = database.execute(f"UPDATE {table} SET key = 'schedule' WHERE key = 'method'")
+            assert renamed.rowcount == 1
+    log(opened(), 1, 2)
+    run = runs(uri)["paper, fold 0"]
+    assert (run.info.run_id, keys(run), len(all_runs(uri))) == (old, ["key1", "key2"], 2)
+    for said in (run.data.tags, run.data.params):
+        assert (said["method"], said["schedule"]) == ("paper", "paper")
 
 
 @pytest.mark.parametrize(("first", "then"), [((1, 2, 3), (1, 2, 3, 4)), ((1, 2, 3, 4), (1,)), ((1,), (1, 2, 3))])

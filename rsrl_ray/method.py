@@ -1,0 +1,186 @@
+"""A method is a value: what the next network is trained on, what a step minimises, how logits become classes."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from rsrl_ray.config import Experiment, Sampling, WarmStart
+from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
+from rsrl_ray.core.rules.keep import Keep
+from rsrl_ray.core.rules.rule import KEEPS, Rule
+from rsrl_ray.core.rules.table import RULES
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.core.value import build, check_choice, make
+from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
+
+WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """A method as it stands in an experiment file: each part is optional, and without any it is equal training.
+
+    revise : which photos are dropped, a rule and its knobs, such as ``{quantile: 0.2, likelihood: mean}``.
+    loss : what a step minimises, a loss and its knobs, such as ``{balanced: 0.5, ordinal: 1.0}``.
+    predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws every class as often as
+    any other, photos again and again. warm_start : as ``revision.warm_start``, for this method alone.
+    """
+
+    revise: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    predict: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Sampling = "shuffled"
+    warm_start: WarmStart | None = None
+
+    def __post_init__(self) -> None:
+        for part, example in EXAMPLES.items():
+            if not isinstance(getattr(self, part), Mapping):
+                raise ValueError(f"{part}: {getattr(self, part)!r}; give knobs, such as {example}")
+        check_choice("sampling", self.sampling, SAMPLINGS)
+        if self.warm_start is not None:
+            check_choice("warm_start", self.warm_start, WARM_STARTS)
+
+
+EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How rounds are trained: of a method, all that their bits depend on besides the photos that its rule keeps."""
+
+    loss: Loss = CROSS_ENTROPY
+    sampling: Sampling = "shuffled"
+    warm_start: WarmStart = "all"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What enters the keys of rounds, besides the warm start, which always has: nothing where all is as usual."""
+        loss = {} if self.loss == CROSS_ENTROPY else {"loss": _known(self.loss)}
+        return loss | ({} if self.sampling == "shuffled" else {"sampling": self.sampling})
+
+    def __str__(self) -> str:
+        """For people: what is not as usual."""
+        parts = [
+            "" if self.loss == CROSS_ENTROPY else str(self.loss),
+            "" if self.sampling == "shuffled" else "class-balanced batches",
+            "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
+        ]
+        return "; ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A rule, a way to train and a prediction.
+
+    is_schedule : whether it is one of ``schedules``, which are tracked by their thresholds alone, as ever.
+    """
+
+    rule: Rule
+    learning: Learning = field(default_factory=Learning)
+    prediction: Prediction = LARGEST_LOGIT
+    is_schedule: bool = False
+
+    def __str__(self) -> str:
+        """For people."""
+        prediction = "" if self.prediction.plain else str(self.prediction)
+        return "; ".join(filter(None, (str(self.rule), str(self.learning), prediction)))
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What is tracked of it, and tells it from all other methods of a sweep."""
+        if self.is_schedule:
+            return {"thresholds": str(self.rule)}
+        loss = str(self.learning) or str(self.learning.loss)
+        return {"rule": str(self.rule), "loss": loss, "prediction": str(self.prediction)}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What enters the digest of a trial, besides the name."""
+        if isinstance(self.rule, Thresholds) and self.is_schedule:
+            return {"steps": self.rule.thresholds.steps}
+        return {"rule": _known(self.rule), "learning": _known(self.learning), "prediction": _known(self.prediction)}
+
+
+def method_of(experiment: Experiment, name: str) -> Method:
+    """The schedule or method of this name.
+
+    Raises
+    ------
+    ValueError
+        In one line, what is wrong with it.
+    """
+    warm_start = experiment.revision.warm_start
+    if name in experiment.schedules:
+        rule = Thresholds(experiment.schedule(name))
+        return Method(rule, Learning(warm_start=warm_start), is_schedule=True)
+    asked = build(Knobs, experiment.methods[name], "a method")
+    warm_start = asked.warm_start or warm_start
+    loss = make(asked.loss, LOSSES, "loss") if asked.loss else CROSS_ENTROPY
+    prediction = build(Prediction, asked.predict, "predict")
+    if prediction.learns and not experiment.folds.validation:
+        raise ValueError(f"predict: {prediction} learns from validation photos, and folds.validation is 0")
+    return Method(_rule(experiment, asked.revise), Learning(loss, asked.sampling, warm_start), prediction)
+
+
+def _rule(experiment: Experiment, knobs: Mapping[str, Any]) -> Rule:
+    if not knobs:
+        return Keep()
+    if "thresholds" in knobs:  # one K may stand for all majority classes, whose number a rule does not know
+        steps = knobs["thresholds"]
+        if not isinstance(steps, Mapping):
+            raise ValueError(f"thresholds: {steps!r}; give steps, such as {{1: 0.9}}")
+        knobs = {**knobs, "thresholds": make_schedule(steps, experiment.revision.majority_classes)}
+    return make(knobs, RULES, "rule")
+
+
+def methods_of(experiment: Experiment) -> dict[str, Method]:
+    """The schedules and methods of an experiment, by name.
+
+    Raises
+    ------
+    ValueError
+        In a line each, what is wrong with them.
+    """
+    found: dict[str, Method] = {}
+    wrong = []
+    for name in experiment.method_names():
+        try:
+            found[name] = method_of(experiment, name)
+        except ValueError as error:
+            wrong.append(f"{'schedules' if name in experiment.schedules else 'methods'}.{name}: {error}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return found
+
+
+def drops_photos(experiment: Experiment, name: str) -> bool:
+    """Whether the rule of the method drops any photo in the experiment's rounds, as far as its knobs tell."""
+    rule = method_of(experiment, name).rule
+    return any(rule.at(revision) != KEEPS for revision in range(1, experiment.rounds))
+
+
+def controls_of(experiment: Experiment, name: str) -> list[str]:
+    """The methods that train as this one does and drop nothing, in the file's order."""
+    methods = methods_of(experiment)
+    alike = [other for other, method in methods.items() if method.learning == methods[name].learning]
+    return [other for other in alike if not drops_photos(experiment, other)]
+
+
+def main_method(experiment: Experiment) -> str:
+    """The first method that drops photos; where none does, the first."""
+    names = experiment.method_names()
+    return next((name for name in names if drops_photos(experiment, name)), names[0])
+
+
+def _known(value: Any) -> Any:
+    """A frozen value as JSON has it: knobs at their defaults are left out, so that a later knob changes nothing."""
+    if dataclasses.is_dataclass(value):
+        fields = {
+            field.name: _known(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != field.default
+        }
+        return {type(value).__name__: fields}
+    return float(value) if isinstance(value, int | float) else value

@@ -1,0 +1,151 @@
+"""Sweeps of methods: rules, losses, samplings and predictions in one file, under the laws that schedules have."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import write_experiment
+from rich.console import Console
+from sweep.outside import First
+from sweep.sweeping import (
+    Gate,
+    Tables,
+    assert_same_bits,
+    children,
+    entries,
+    in_round,
+    start_driver,
+    swept,
+    tables,
+    wait_for,
+)
+from sweep.test_laws import alone
+
+from rsrl_ray.analysis.data import read_sweep
+from rsrl_ray.core.rules.table import RULES
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import method_of
+from rsrl_ray.round_table import next_kept
+from rsrl_ray.sweep.prepare import prepare
+from rsrl_ray.sweep.trainers import NetworkTrainers
+
+pytestmark = pytest.mark.slow
+
+Write = Callable[..., Path]
+METHODS: dict[str, Any] = {
+    "adjusted": {"predict": {"average": "half", "logit_adjustment": "validation"}},  # trains nothing
+    "expected_f": {"predict": {"decision": "expected_f"}},  # nor does this one
+    "mean": {"revise": {"quantile": 0.3, "likelihood": "mean"}},
+    "at_random": {"revise": {"thresholds": {1: 0.99}, "pick": "random"}},
+    "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0}},
+    "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced"},
+    "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold"},
+}
+MIXED: dict[str, Any] = {
+    "folds": {"count": 2, "repeats": 2, "validation": 0.2, "use": [0, 3]},
+    "network": {"backbone": "small", "weights": "none", "image_size": 64},
+    "training": {"trainable": "head", "epochs": 2, "batch_size": 16, "precision": "fp32", "steps": "all"},
+    "noise": {"share": 0.2, "kind": "shift"},
+    "rounds": 4,
+    "schedules": {"none": {1: 0.0}, "firm": {1: 0.99}},
+    "methods": METHODS,
+}
+
+
+@pytest.fixture(scope="module")
+def file(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
+    file = write_experiment(tmp_path_factory.mktemp("mixed"), photos_csv, **MIXED)
+    outcome, _ = swept(file)
+    assert (len(outcome.finished), outcome.failed, outcome.stopped, outcome.unlogged) == (18, {}, [], 0)
+    return file
+
+
+@pytest.fixture(scope="module")
+def reference(file: Path) -> Tables:
+    """Every trial alone, in this process; only the features are those of the sweep."""
+    experiment = read_experiment(file)
+    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    return {
+        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
+    }
+
+
+def test_methods_share_rounds_and_have_the_bits_that_each_has_alone(file: Path, reference: Tables) -> None:
+    assert_same_bits(tables(file), reference)
+    log = children(read_experiment(file))
+    trained = log[(log.metric == "reused") & (log.value == 0)]
+    assert len(trained) == len(entries(file))
+    names = trained["run"].str.partition(", ")[0]
+    assert not {"adjusted", "expected_f"} & set(names)
+    # By fold: four rounds each of the first method, balanced and ldam, and of the others the first only once.
+    assert names.value_counts().drop("none").to_dict() == {
+        **{"firm": 6, "mean": 6, "at_random": 6, "trimmed": 8, "balanced": 8, "ldam": 8}
+    }
+
+
+def test_predictions_of_the_same_rounds_differ(reference: Tables) -> None:
+    for name in ("adjusted", "expected_f"):
+        pairs = [pair for fold in (0, 3) for pair in zip(reference[fold, "none"], reference[fold, name], strict=True)]
+        assert all(a.drop(columns="predicted").equals(b.drop(columns="predicted")) for a, b in pairs)
+        assert any(not plain["predicted"].equals(other["predicted"]) for plain, other in pairs)
+
+
+def test_the_next_kept_photos_follow_from_the_tables_alone(file: Path, reference: Tables) -> None:
+    experiment = read_experiment(file)
+    for (fold, name), rounds in reference.items():
+        rule = method_of(experiment, name).rule
+        for number in range(1, len(rounds)):
+            kept = next_kept(rounds[:number], rule, experiment.revision, experiment.seed, fold)
+            assert np.array_equal(kept, rounds[number]["kept"].to_numpy(dtype=bool, na_value=False)), (name, number)
+
+
+def test_labels_are_wrong_where_networks_learn_and_right_where_they_are_tested(reference: Tables) -> None:
+    for rounds in reference.values():
+        wrong = rounds[0]["score"] != rounds[0]["true_score"]
+        split = rounds[0]["split"]
+        assert wrong[split == "train"].sum() >= 3 and not wrong[split == "test"].any()
+        assert all(table["score"].equals(rounds[0]["score"]) for table in rounds)
+    first, other = (reference[fold, "none"][0] for fold in (0, 3))
+    learns = (first["split"] != "test") & (other["split"] != "test")
+    assert first["score"][learns].equals(other["score"][learns])
+
+
+def test_a_driver_that_is_killed_goes_on_with_the_same_bits(
+    file: Path, reference: Tables, tmp_path: Path, photos_csv: Path
+) -> None:
+    again = write_experiment(tmp_path, photos_csv, **MIXED)
+    gate = Gate(tmp_path, in_round(3))
+    driver = start_driver(again, **gate.environment)
+    wait_for(driver, lambda: len(gate.names()) > 0)
+    driver.kill()
+    driver.communicate()
+    gate.open()
+    swept(again)
+    assert_same_bits(tables(again), reference)
+    log = children(read_experiment(again))
+    assert not log.duplicated(["run", "metric", "step"]).any()
+    assert entries(again).keys() == entries(file).keys()
+
+
+def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
+    photos_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is swept, kept apart by its knob, shown and analysed, and nothing else knows of it."""
+    monkeypatch.setitem(RULES, "first", First)
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+    code += "from sweep.outside import First; RULES['first'] = First"
+    knobs = MIXED | {"rounds": 2, "folds": {"count": 2, "validation": 0.2}, "schedules": {"none": {1: 0.0}}}
+    knobs["methods"] = {"two": {"revise": {"first": 2}}, "three": {"revise": {"first": 3}}}
+    file = write_experiment(tmp_path, photos_csv, **knobs)
+    gate = Gate(tmp_path, {"rsrl_ray.core.rules.table": code})
+    driver = start_driver(file, **gate.environment)
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    rounds = tables(file)
+    dropped = {name: [int(each[1]["kept"].eq(False).sum()) for (_, key), each in rounds.items() if key == name]
+               for name in ("none", "two", "three")}  # fmt: skip
+    assert dropped == {"none": [0, 0], "two": [2, 2], "three": [3, 3]}
+    sweep = read_sweep(read_experiment(file))
+    assert sweep.methods == ("none", "two", "three") and len(sweep.trials) == 6
