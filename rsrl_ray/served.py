@@ -5,7 +5,7 @@ This module and all that it imports travel with the model, so they need neither 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,22 +15,25 @@ import numpy as np
 import pandas as pd
 import safetensors
 import safetensors.numpy
-from numpy.typing import NDArray
 
-from rsrl_ray.core.revision import Membership, likelihood
+from rsrl_ray.core.likelihood import likelihood
+from rsrl_ray.core.prediction import Decision, averaged
+from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.picture import read_bytes
 from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
 
 PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+DECISION, NETWORKS = "decision", "networks"  # of the settings, where a method does not take the largest logit
 
 
 class ScoringModel:
     """Scores the photos of a table."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    def __init__(self, scorer: Scorer, decision: Decision | None = None) -> None:
+        """Decision : what makes classes of the networks' averaged logits; None: the largest logit of the only one."""
+        self._scorer, self._decision = scorer, decision
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """One row per photo: score, error, ``probability_<score>`` and ``likelihood_<score>`` for every class.
@@ -50,15 +53,22 @@ class ScoringModel:
                 f"found: {', '.join(map(repr, table.columns)) or 'no such column'}"
             )
         judged = self._scorer.judge([partial(_bytes_of, row) for row in table.to_dict("records")])
-        return _answer(judged, self._scorer.settings, table.index)
+        return _answer(judged, self._scorer.settings, self._decision, table.index)
 
 
-def save(folder: Path, weights: Mapping[str, NDArray[Any]], settings: Settings) -> None:
-    """Write what `_load_pyfunc` reads."""
+def save(folder: Path, networks: Sequence[Weights], settings: Settings, decision: Decision | None = None) -> None:
+    """Write what `_load_pyfunc` reads; the weights of the networks that are averaged, the last round's last."""
     folder.mkdir()
-    arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
-    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(arrays))
-    (folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1), "utf-8")
+    for place, weights in enumerate(reversed(networks)):
+        arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
+        (folder / _weights_name(place)).write_bytes(safetensors.numpy.save(arrays))
+    more = {} if decision is None else {DECISION: decision.as_dict(), NETWORKS: len(networks)}
+    (folder / SETTINGS).write_text(json.dumps(asdict(settings) | more, indent=1), "utf-8")
+
+
+def _weights_name(place: int) -> str:
+    """The file of the network ``place`` rounds before the chosen one."""
+    return f"{place}-before-{WEIGHTS}" if place else WEIGHTS
 
 
 def _load_pyfunc(folder: str) -> ScoringModel:
@@ -71,17 +81,20 @@ def load(folder: Path) -> ScoringModel:
     try:
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
         settings["scores"] = tuple(settings["scores"])
+        decision, count = settings.pop(DECISION, None), settings.pop(NETWORKS, 1)
+        decided = None if decision is None else Decision.of_dict(decision, len(settings["scores"]))
         checked = Settings(**settings)
-        if not _holds_together(checked):
+        if not _holds_together(checked) or type(count) is not int or count < 1:
             raise ValueError("a value is not what it should be")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{SETTINGS} is damaged ({error!r})") from error
     try:
-        weights = safetensors.numpy.load((folder / WEIGHTS).read_bytes())
+        names = [_weights_name(place) for place in reversed(range(count))]
+        networks = [dict(safetensors.numpy.load((folder / name).read_bytes())) for name in names]
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise ValueError(f"{WEIGHTS} is damaged ({error})") from error
     try:
-        return ScoringModel(Scorer(dict(weights), checked))
+        return ScoringModel(Scorer(networks, checked), decided)
     except (ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
         cause = next(iter(str(error).splitlines()), "")
         raise ValueError(f"{SETTINGS} and {WEIGHTS} do not fit together ({cause})") from error
@@ -119,13 +132,20 @@ def _missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) or value in ("", b"")
 
 
-def _answer(judged: Judgement, settings: Settings, index: "pd.Index[Any]") -> pd.DataFrame:
-    """The table of scores; where a photo has an error, its numbers are None: NaN is no JSON, and would be sent."""
+def _answer(judged: Judgement, settings: Settings, decision: Decision | None, index: "pd.Index[Any]") -> pd.DataFrame:
+    """The table of scores; where a photo has an error, its numbers are None: NaN is no JSON, and would be sent.
+
+    Likelihoods are the last network's; probabilities are those that the decision is made by.
+    """
     bad = np.array([error != "" for error in judged.errors], dtype=bool)
-    columns: dict[str, Any] = {SCORE: np.array(settings.scores)[judged.logits.argmax(axis=1)]}
-    memberships: dict[str, Membership] = {PROBABILITY: "softmax", LIKELIHOOD: settings.membership}
-    for name, membership in memberships.items():
-        values = likelihood(judged.logits, membership)
+    last = judged.logits[-1]
+    if decision is None:
+        classes, probabilities = last.argmax(axis=1), likelihood(last, "softmax")
+    else:
+        mean = averaged(list(judged.logits))
+        classes, probabilities = decision(mean), decision.probabilities(mean)
+    columns: dict[str, Any] = {SCORE: np.array(settings.scores)[classes]}
+    for name, values in ((PROBABILITY, probabilities), (LIKELIHOOD, likelihood(last, settings.membership))):
         columns |= {name.format(score): values[:, place] for place, score in enumerate(settings.scores)}
     if bad.any():
         columns = {name: _objects(np.where(bad, None, values)) for name, values in columns.items()}

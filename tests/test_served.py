@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rsrl_ray import config, served
+from rsrl_ray.core.prediction import Decision
 from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.scorer import Settings
 
@@ -24,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> served.ScoringModel:
     """A network of random weights, written and loaded as MLflow does it."""
     folder = tmp_path_factory.mktemp("model") / "network"
     weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
-    served.save(folder, weights, Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
+    served.save(folder, [weights], Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
     return served._load_pyfunc(str(folder))
 
 
@@ -144,7 +145,7 @@ def test_a_table_without_the_columns_is_refused(model):
 
 def test_the_files_of_a_model_hold_no_pickle(tmp_path: Path) -> None:
     weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
-    served.save(tmp_path / "network", weights, Settings("small", SIZE, (3, 5, 7), "softmax", "bf16", 2, "cuda"))
+    served.save(tmp_path / "network", [weights], Settings("small", SIZE, (3, 5, 7), "softmax", "bf16", 2, "cuda"))
     assert sorted(file.name for file in (tmp_path / "network").iterdir()) == ["settings.json", "weights.safetensors"]
     assert json.loads((tmp_path / "network" / "settings.json").read_text()) == {
         "backbone": "small",
@@ -155,3 +156,41 @@ def test_the_files_of_a_model_hold_no_pickle(tmp_path: Path) -> None:
         "threads": 2,
         "device": "cuda",
     }
+
+
+def test_several_networks_are_averaged_and_decided_on(tmp_path: Path) -> None:
+    """Of two networks that say 3 and 7, the decision takes 5, and the last one's likelihoods are told."""
+    network = config.Network("small", "none", SIZE)
+    networks = []
+    for biases in ((5.0, 2.0, 0.0), (0.0, 2.0, 5.0)):
+        weights = dict(starting_weights(network, 3, [0]).weights)
+        head = [name for name in weights if name.startswith("classifier")][-2:]
+        weights |= {head[0]: weights[head[0]] * 0, head[1]: np.array(biases, dtype=np.float32)}
+        networks.append(weights)
+    decision = Decision(np.zeros(3), 2.0, np.array([1.0, 3.0, 1.0]), np.array([0.0, 0.1, 0.0]))
+    settings = Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu")
+    served.save(tmp_path / "network", networks, settings, decision)
+    photo = encode(Image.new("RGB", (SIZE, SIZE)))
+    (row,) = served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [photo]})).to_dict("records")
+    assert row["score"] == 5  # 3 * (.28 - .1) against .36
+    mean = np.mean([np.array(b) - np.log(np.exp(b).sum()) for b in ((5.0, 2.0, 0.0), (0.0, 2.0, 5.0))], axis=0)
+    shares = np.exp(mean / 2) / np.exp(mean / 2).sum()
+    np.testing.assert_allclose([row[f"probability_{score}"] for score in (3, 5, 7)], shares, rtol=1e-5)
+    likelihoods = 1 / (1 + np.exp([0.0, -2.0, -5.0]))
+    np.testing.assert_allclose([row[f"likelihood_{score}"] for score in (3, 5, 7)], likelihoods, rtol=1e-5)
+    assert served.load(tmp_path / "network")._decision.as_dict() == decision.as_dict()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"networks": 0}, {"networks": 3}, {"decision": {"shift": [0, 0]}}, {"decision": 5}, {"networks": "two"}],
+)
+def test_damaged_decisions_and_missing_networks_are_told(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
+    decision = Decision(np.zeros(3), 1.0, np.ones(3), np.zeros(3))
+    settings = Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu")
+    served.save(tmp_path / "network", [weights, weights], settings, decision)
+    file = tmp_path / "network" / "settings.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wrong))
+    with pytest.raises(ValueError, match="is damaged"):
+        served.load(tmp_path / "network")

@@ -31,7 +31,7 @@ _CHUNK = 256  # photos asked for at once: as often progress is told
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that scores photos; network : the schedule, fold and round that it comes from, and its macro F."""
+    """A model that scores photos; network : the method, fold and round that it comes from, and its macro F."""
 
     uri: str
     model: served.ScoringModel

@@ -1,17 +1,18 @@
-"""The chosen network of a schedule into MLflow's model registry."""
+"""The chosen network of a method into MLflow's model registry."""
 
 import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -22,7 +23,9 @@ import rsrl_ray
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, best_round, choosing_curve
+from rsrl_ray.method import main_method, method_of
 from rsrl_ray.models.load import LOADER, NAME, open_store
+from rsrl_ray.round_table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.names import KEY, predictions_path
@@ -49,7 +52,7 @@ REQUIREMENTS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """The round that was chosen of a schedule's trials.
+    """The round that was chosen of a method's trials.
 
     validation, test : its macro F on them; validation is nan where no photos are held out to choose on.
     """
@@ -60,7 +63,7 @@ class Choice:
     test: float
 
     def __str__(self) -> str:
-        place = f"schedule {self.run.schedule}, fold {self.run.fold}, round {self.number}"
+        place = f"method {self.run.method}, fold {self.run.fold}, round {self.number}"
         if math.isnan(self.validation):
             return f"{place}: macro F {self.test:.3f} on test photos, on which it was chosen"
         return f"{place}: macro F {self.validation:.3f} on validation photos, {self.test:.3f} on test photos"
@@ -68,7 +71,7 @@ class Choice:
     def tags(self) -> dict[str, str]:
         """As tags of a model version."""
         by = {} if math.isnan(self.validation) else {"validation_macro_f1": str(self.validation)}
-        place = {"schedule": self.run.schedule, "fold": str(self.run.fold), "round": str(self.number)}
+        place = {"method": self.run.method, "fold": str(self.run.fold), "round": str(self.number)}
         return {**place, **by, "test_macro_f1": str(self.test)}
 
 
@@ -83,11 +86,11 @@ class Registered:
 
 
 def register(
-    experiment: Experiment, schedule: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
+    experiment: Experiment, method: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
 ) -> Registered:
-    """Register the chosen network of a schedule; what is None is filled in.
+    """Register the chosen network of a method; what is None is filled in.
 
-    The first schedule that drops photos; the fold whose chosen round is the best on its validation photos (on
+    The first method that drops photos; the fold whose chosen round is the best on its validation photos (on
     its test photos where there are none); the experiment's name. The same network under one name is registered once.
 
     Raises
@@ -99,14 +102,17 @@ def register(
     if not NAME.fullmatch(name):
         raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
     found = find_results(experiment)
-    choice = choose(found, experiment, experiment.main_schedule() if schedule is None else schedule, fold)
-    key = found.results.archive_key(choice.run, choice.number)
-    weights = _weights(experiment, choice, key)
-    scores = found.results.read_artifact(choice.run, predictions_path(choice.number), _scores)
+    choice = choose(found, experiment, main_method(experiment) if method is None else method, fold)
+    prediction = method_of(experiment, choice.run.method).prediction
+    keys = {number: found.results.archive_key(choice.run, number) for number in prediction.rounds(choice.number)}
+    key = keys[choice.number]
+    networks = [_weights(experiment, choice, number, held) for number, held in keys.items()]
+    tables = [found.results.read_artifact(choice.run, predictions_path(number), pd.read_parquet) for number in keys]
+    decision = None if prediction.plain else decision_of(tables, prediction)
     settings = Settings(
         backbone=experiment.network.backbone,
         image_size=experiment.network.image_size,
-        scores=scores,
+        scores=tuple(np.unique(tables[-1]["score"]).tolist()),
         membership=experiment.revision.membership,
         precision=experiment.training.precision,
         threads=experiment.training.threads,
@@ -116,35 +122,35 @@ def register(
     uri = mlflow_uri(experiment)
     mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
     holder = f"registered-{name}"  # its weights stay in the archive, whatever sweeps do
-    Archive(experiment.storage).hold(str(key), holder, {"experiment": experiment.name, "model": name})
+    for held in keys.values():
+        Archive(experiment.storage).hold(str(held), holder, {"experiment": experiment.name, "model": name})
     with open_store(uri) as client:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:
                 return Registered(name, int(known.version), choice, False)
-        return Registered(name, _log(client, name, choice, tags, weights, settings), choice, True)
+        save = partial(served.save, networks=networks, settings=settings, decision=decision)
+        return Registered(name, _log(client, name, choice, tags, settings.scores, save), choice, True)
 
 
-def choose(found: Found, experiment: Experiment, schedule: str, fold: int | None) -> Choice:
-    """The round that analysis chooses in each fold of the schedule, and of these the best, or that of ``fold``.
+def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> Choice:
+    """The round that analysis chooses in each fold of the method, and of these the best, or that of ``fold``.
 
     Best by macro F on validation photos; where there are none, on test photos.
 
     Raises
     ------
     ValueError
-        Where the experiment file does not name the schedule or has another recipe than its sweep, or where no round of
+        Where the experiment file does not name the method or has another recipe than its sweep, or where no round of
         it is logged.
     """
-    if schedule not in experiment.schedules:
-        raise ValueError(f"there is no schedule {schedule!r}; there are {', '.join(experiment.schedules)}")
+    if method not in experiment.method_names():
+        raise ValueError(f"there is no method {method!r}; there are {', '.join(experiment.method_names())}")
     if not found.is_own:
         raise ValueError(f"{found.differs[0]} Run `rsrl sweep` on the file first.")
-    runs = [
-        run for run in found.trials.values() if run.schedule == schedule and run.rounds and fold in (None, run.fold)
-    ]
+    runs = [run for run in found.trials.values() if run.method == method and run.rounds and fold in (None, run.fold)]
     if not runs:
         where = "" if fold is None else f" in fold {fold}"
-        raise ValueError(f"no round of schedule {schedule!r}{where} is logged yet; `rsrl show` tells how far it is")
+        raise ValueError(f"no round of method {method!r}{where} is logged yet; `rsrl show` tells how far it is")
     curves = [{name: found.results.curve(run, name) for name in (VALIDATION, TEST)} for run in runs]
     chosen = [choosing_curve(curve) for curve in curves]
     by_validation = all(one is curve[VALIDATION] for one, curve in zip(chosen, curves, strict=True))
@@ -157,14 +163,10 @@ def choose(found: Found, experiment: Experiment, schedule: str, fold: int | None
     return Choice(runs[best], number, validation if by_validation else math.nan, test)
 
 
-def _scores(predictions: Path) -> tuple[int, ...]:
-    """The classes of the network, ascending, from the columns of the round's table."""
-    columns = pq.read_schema(predictions).names
-    return tuple(int(name.removeprefix("logit_")) for name in columns if name.startswith("logit_"))
-
-
-def _weights(experiment: Experiment, choice: Choice, key: str | None) -> Weights:
+def _weights(experiment: Experiment, choice: Choice, number: int, key: str | None) -> Weights:
     archive, what = Archive(experiment.storage), f"the weights of {choice}"
+    if number != choice.number:
+        what = f"the weights of round {number}, which the method averages with those of {choice},"
     if key is None:
         raise ValueError(f"{what}: its run does not say where they are; `rsrl sweep` under another name logs it")
     again = f"delete {archive.where(key)} and run `rsrl sweep` on the file again, which makes that round anew"
@@ -178,14 +180,19 @@ def _weights(experiment: Experiment, choice: Choice, key: str | None) -> Weights
 
 
 def _log(
-    client: MlflowClient, name: str, choice: Choice, tags: dict[str, str], weights: Weights, settings: Settings
+    client: MlflowClient,
+    name: str,
+    choice: Choice,
+    tags: dict[str, str],
+    scores: tuple[int, ...],
+    save: Callable[[Path], None],
 ) -> int:
     """Log the model to the trial's run and make it a version of ``name``; its number."""
     run, description = choice.run, str(choice)
     experiment = client.get_run(run.id).info.experiment_id
     model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # which takes no dots
     with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-        served.save(Path(folder, "network"), weights, settings)
+        save(Path(folder, "network"))
         Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
@@ -196,7 +203,7 @@ def _log(
             loader_module=LOADER,
             data_path=str(Path(folder, "network")),
             code_paths=[str(Path(rsrl_ray.__file__).parent)],
-            signature=signature(settings.scores),
+            signature=signature(scores),
             input_example=input_example(),
             pip_requirements=requirements(),
         )

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rsrl_ray import config
-from rsrl_ray.core.revision import Membership
-from rsrl_ray.vision import network as networks
+from rsrl_ray.core.likelihood import Membership
+from rsrl_ray.vision import network as vision_network
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.picture import decode_photo, quiet_pillow
@@ -43,9 +43,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the network makes of N photos.
+    """What K networks make of N photos.
 
-    logits : [N, C], nan where a photo could not be read; errors : N causes, "" where it could.
+    logits : [K, N, C], nan where a photo could not be read; errors : N causes, "" where it could.
     """
 
     logits: NDArray[np.float32]
@@ -53,24 +53,28 @@ class Judgement:
 
 
 class Scorer:
-    """A network and its weights, loaded once. May be called by several threads, which then wait for each other."""
+    """Networks and their weights, loaded once. May be called by several threads, which then wait for each other."""
 
-    def __init__(self, weights: Weights, settings: Settings) -> None:
-        """A network that was trained on a GPU is put on one if there is one; else its logits differ in the last bits.
+    def __init__(self, networks: Sequence[Weights], settings: Settings) -> None:
+        """K networks of one sweep, by their weights.
 
+        Networks that were trained on a GPU are put on one if there is one; else their logits differ in the last bits.
         Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.settings = settings
         self._device = torch.device(settings.device if torch.cuda.is_available() else "cpu")
-        network = config.Network(settings.backbone, "none", settings.image_size)
-        with torch.random.fork_rng(devices=[]):
-            model = networks.build(network, len(settings.scores))
-        assert model.state_dict().keys() == weights.keys()
-        networks.load_weights(model, weights)
-        self._model = model.to(memory_format=torch.channels_last).to(self._device)
+        self._model = _Together([self._loaded(weights) for weights in networks])
         self._normalise = Normaliser(self._device)
         self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
+
+    def _loaded(self, weights: Weights) -> nn.Module:
+        network = config.Network(self.settings.backbone, "none", self.settings.image_size)
+        with torch.random.fork_rng(devices=[]):
+            model = vision_network.build(network, len(self.settings.scores))
+        assert model.state_dict().keys() == weights.keys()
+        vision_network.load_weights(model, weights)
+        return model.to(memory_format=torch.channels_last).to(self._device)
 
     def judge(self, photos: Sequence[Reader]) -> Judgement:
         """Read, decode and judge photos, a batch at a time.
@@ -78,7 +82,8 @@ class Scorer:
         The same photos in the same order give the same logits, bit for bit, as those of the `NetworkTrainer` on the
         same kind of device; in other company, or in another place among them, a photo's last digits may be others.
         """
-        logits = np.full((len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
+        count = len(self._model.networks)
+        logits = np.full((count, len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
         errors = [""] * len(photos)
 
         def inputs() -> Iterator[Tensor]:
@@ -88,7 +93,7 @@ class Scorer:
         with self._alone, quiet_pillow():
             found = evaluate(self._model, inputs(), self._device, self.settings.precision, self.settings.threads)
         if found:
-            logits[[not error for error in errors]] = torch.cat(found).cpu().numpy()
+            logits[:, [not error for error in errors]] = torch.cat(found, dim=1).cpu().numpy()
         return Judgement(logits, tuple(errors))
 
     def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:
@@ -101,6 +106,18 @@ class Scorer:
                     yield from _result(*ahead.popleft(), errors)
             while ahead:
                 yield from _result(*ahead.popleft(), errors)
+
+
+class _Together(nn.Module):
+    """Networks that judge the same photos: [B, 3, S, S] -> [K, B, C]."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """See the class."""
+        return torch.stack([network(photos) for network in self.networks])
 
 
 def _pixels(photo: Reader, size: int) -> Pixels:

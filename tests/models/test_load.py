@@ -26,7 +26,7 @@ DATA = Path("data", "network")
 def model(tmp_path: Path) -> Path:
     """A folder as `rsrl register` makes one, whose code writes ``ran`` if anybody runs it."""
     weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
-    served.save(tmp_path / "network", weights, Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
+    served.save(tmp_path / "network", [weights], Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
     (tmp_path / "code" / "rsrl_ray").mkdir(parents=True)
     harm = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
     for name in ("olefile.py", "safetensors.py", "rsrl_ray/__init__.py", "rsrl_ray/served.py"):

@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.revision import likelihood
+from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
@@ -40,7 +40,7 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep of two folds and two schedules, one of them registered."""
+    """A finished sweep of two folds, two schedules and a method that averages rounds; one of them registered."""
 
     file: Path
     experiment: Experiment
@@ -54,7 +54,9 @@ class Swept:
 @pytest.fixture(scope="module")
 def swept(ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     schedules = {"none": {1: 0.0}, "firm": {1: 0.5}}
-    knobs: dict[str, Any] = {"rounds": 3, "schedules": schedules, "archive": {"weights": "needed"}}
+    methods = {"averaged": {"predict": {"average": 9, "logit_adjustment": "validation", "decision": "expected_f"}}}
+    knobs: dict[str, Any] = {"schedules": schedules, "methods": methods, "archive": {"weights": "needed"}}
+    knobs["rounds"] = 3
     file = write_experiment(tmp_path_factory.mktemp("sweep"), photos_csv, **knobs)
     assert cli.main(["sweep", str(file)]) == 0
     experiment = read_experiment(file)
@@ -75,9 +77,7 @@ def store(swept: Swept) -> Iterator[MlflowClient]:
 
 
 def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept, store: MlflowClient) -> None:
-    states = {
-        key.fold: state for key, state in find_results(swept.experiment).states().items() if key.schedule == "firm"
-    }
+    states = {key.fold: state for key, state in find_results(swept.experiment).states().items() if key.method == "firm"}
     curves = {fold: dict(enumerate(state.curves[VALIDATION].tolist(), 1)) for fold, state in states.items()}
     best = max(value for curve in curves.values() for value in curve.values())
     fold = min(fold for fold, curve in curves.items() if best in curve.values())
@@ -86,20 +86,19 @@ def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept
     test = states[fold].curves[TEST][number - 1]
     assert {name: value for name, value in version.tags.items() if name != "rsrl.key"} == {
         "experiment": "tiny",
-        "schedule": "firm",
+        "method": "firm",
         "fold": str(fold),
         "round": str(number),
         "validation_macro_f1": str(best),
         "test_macro_f1": str(test),
     }
     assert version.description == (
-        f"schedule firm, fold {fold}, round {number}: "
-        f"macro F {best:.3f} on validation photos, {test:.3f} on test photos"
+        f"method firm, fold {fold}, round {number}: macro F {best:.3f} on validation photos, {test:.3f} on test photos"
     )
     (holder,) = Path(swept.experiment.storage).glob(f"rounds/*/{version.tags['rsrl.key']}/held/registered-tiny")
     assert json.loads(holder.read_text()) == {"experiment": "tiny", "model": "tiny"}
     run = store.get_run(version.run_id)
-    assert run.data.tags["fold"] == str(fold) and run.data.tags["schedule"] == "firm"
+    assert run.data.tags["fold"] == str(fold) and run.data.tags["method"] == "firm"
     assert run.data.tags[f"rsrl.key.round_{number:02d}"] == version.tags["rsrl.key"]
     assert run.info.status == "FINISHED"
     (output,) = run.outputs.model_outputs
@@ -111,7 +110,7 @@ def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept
 
 
 class Logged:
-    """Stands for what MLflow holds of schedule ``firm``: by fold, macro F by round on validation and test photos."""
+    """Stands for what MLflow holds of method ``firm``: by fold, macro F by round on validation and test photos."""
 
     def __init__(self, curves: dict[int, tuple[list[float] | None, list[float]]]) -> None:
         self._curves = curves
@@ -216,6 +215,21 @@ def test_test_photos_have_the_scores_of_the_sweep(swept: Swept, store: MlflowCli
     np.testing.assert_allclose(found[columns].to_numpy(), expected[test.index], atol=1e-5)
 
 
+def test_a_method_that_averages_is_served_as_the_sweep_predicts(swept: Swept, store: MlflowClient) -> None:
+    made = registry.register(swept.experiment, "averaged", None, "averaged")
+    number = made.choice.number
+    table = find_results(swept.experiment).results.predictions(made.choice.run)[number - 1]
+    folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/averaged/1")
+    assert len(list(Path(folder).rglob("*weights.safetensors"))) == number  # all rounds so far
+    assert len(list(Path(swept.experiment.storage).glob("rounds/*/*/held/registered-averaged"))) == number
+    model = registered.load_model("averaged", swept.uri).model
+    every = model.predict(pd.DataFrame({"path": [str(swept.photos() / image) for image in table["image"]]}))
+    assert every["score"].tolist() == table["predicted"].tolist()
+    assert every["score"].tolist() != logits(table).argmax(axis=1).tolist()
+    shares = every[[f"probability_{score}" for score in (2, 3, 4, 5, 6)]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
 def test_the_same_network_is_registered_once_and_another_as_the_next_version(swept: Swept) -> None:
     place = swept.made.choice
     assert swept.made.new and swept.made.version == 1
@@ -223,7 +237,7 @@ def test_the_same_network_is_registered_once_and_another_as_the_next_version(swe
     assert (again.version, again.new, again.choice) == (1, False, place)
     none = registry.register(swept.experiment, "none", 1, None)
     assert (none.name, none.version, none.new) == ("tiny", 2, True)
-    assert (none.choice.run.schedule, none.choice.run.fold) == ("none", 1)
+    assert (none.choice.run.method, none.choice.run.fold) == ("none", 1)
     other = registry.register(swept.experiment, None, None, "firm-1.0")
     assert (other.name, other.version, other.choice) == ("firm-1.0", 1, place)
 
@@ -310,10 +324,10 @@ def test_a_model_in_a_folder_needs_no_registry(
 
 IN_FILE = ["score", "PHOTO", "--experiment", "FILE"]
 MISTAKES = {
-    "a schedule that is not there": (["register", "FILE", "--schedule", "soft"], "no schedule 'soft'; there are none"),
+    "a method that is not there": (["register", "FILE", "--schedule", "soft"], "no method 'soft'; there are none"),
     "a fold that is not there": (
         ["register", "FILE", "--fold", "7"],
-        "no round of schedule 'firm' in fold 7 is logged",
+        "no round of method 'firm' in fold 7 is logged",
     ),
     "a name with a slash": (["register", "FILE", "--name", "a/b"], "name 'a/b': give letters"),
     "no such file": (["register", "papr.yaml"], "papr.yaml: there is no such experiment file"),

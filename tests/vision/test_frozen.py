@@ -112,7 +112,7 @@ def features_of(network, training, start, photos):
 def trainer(training, network=None, start=START, photos=PHOTOS, labels=LABELS, warm_start="all"):
     network = network or small()
     on_device = NetworkOnDevice(network, training, 3, lambda: features_of(network, training, start, photos))
-    return NetworkTrainer(Lesson(labels, start, warm_start, 0, 0), on_device)
+    return NetworkTrainer(Lesson(labels, start, warm_start, 0, 0, len(labels)), on_device)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
@@ -131,7 +131,8 @@ def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(backbon
     assert not any(np.array_equal(weights[name], start[name]) for name in weights)
     whole = NetworkOnDevice(network, config.Training(precision=precision), 3, lambda: photos)
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0), whole).logits(start | weights), one.logits(weights)
+        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0, len(LABELS)), whole).logits(start | weights),
+        one.logits(weights),
     )
     assert one.conv1(weights) is None
 
@@ -197,7 +198,8 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
     assert makers[0].kind == f"cuda-{torch.cuda.get_device_name()}"
     one, other = (
         NetworkTrainer(
-            Lesson(LABELS, START, "all", 0, 0), NetworkOnDevice(network, training, 3, lambda: features, "cuda", share)
+            Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
+            NetworkOnDevice(network, training, 3, lambda: features, "cuda", share),
         )
         for share in (1.0, 0.0)
     )
@@ -206,7 +208,8 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
     assert_array_equal(one.logits(weights), other.logits(weights))
     whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, "cuda")
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, START, "all", 0, 0), whole).logits(START | weights), one.logits(weights)
+        NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), whole).logits(START | weights),
+        one.logits(weights),
     )
 
 
@@ -217,6 +220,6 @@ def test_version_1_of_the_arithmetic_of_frozen_rounds():
     training = config.Training(epochs=10, batch_size=8, precision="fp32", trainable="classifier")
     features = features_of(small(), training, START, photos)
     network = NetworkOnDevice(small(), training, 3, lambda: features)
-    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2), network)
+    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2, size=len(labels)), network)
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)

@@ -56,7 +56,7 @@ def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[b
     pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
     labels = np.arange(len(photos), dtype=np.int64) % 3
     network = NetworkOnDevice(NETWORK, config.Training(precision=precision), 3, lambda: pixels)
-    learner = NetworkTrainer(Lesson(labels, weights, "all", 0, 0), network)
+    learner = NetworkTrainer(Lesson(labels, weights, "all", 0, 0, len(photos)), network)
     return learner.logits(weights)
 
 
@@ -64,15 +64,15 @@ def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[b
 def test_the_logits_are_the_learners(count, weights, photos):
     for precision in ("fp32", "bf16"):
         expected = judged_by_the_learner(precision, weights, photos[:count])
-        found = Scorer(weights, settings(precision)).judge([given(photo) for photo in photos[:count]])
+        found = Scorer([weights], settings(precision)).judge([given(photo) for photo in photos[:count]])
         assert found.errors == ("",) * count
-        assert np.array_equal(found.logits, expected)
+        assert np.array_equal(found.logits, [expected])
 
 
 def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged, weights, photos):
     precision, expected = judged
-    scorer = Scorer(weights, settings(precision))
-    alone = np.concatenate([scorer.judge([given(photo)]).logits for photo in photos[:20]])
+    scorer = Scorer([weights], settings(precision))
+    alone = np.concatenate([scorer.judge([given(photo)]).logits[0] for photo in photos[:20]])
     np.testing.assert_allclose(alone, expected[:20], atol=1e-5)
 
 
@@ -80,30 +80,32 @@ def test_photos_that_cannot_be_read_are_errors_in_their_places(weights, photos):
     def gone() -> bytes:
         raise ValueError("missing")
 
-    scorer = Scorer(weights, settings())
+    scorer = Scorer([weights], settings())
     asked = [gone, given(photos[0]), given(photos[1][:200]), *map(given, photos[2 : EVALUATION_BATCH + 10]), gone]
     found = scorer.judge(asked)
     bad = [0, 2, len(asked) - 1]
     assert [row for row, error in enumerate(found.errors) if error] == bad
     assert found.errors[0] == "missing" and "truncated" in found.errors[2]
-    assert np.isnan(found.logits[bad]).all()
+    assert np.isnan(found.logits[0, bad]).all()
     good = [row for row in range(len(asked)) if row not in bad]
-    assert np.array_equal(found.logits[good], scorer.judge([asked[row] for row in good]).logits)
+    assert np.array_equal(found.logits[:, good], scorer.judge([asked[row] for row in good]).logits)
 
 
 def test_no_photo_and_none_that_can_be_read(weights):
-    scorer = Scorer(weights, settings())
-    assert scorer.judge([]).logits.shape == (0, 3)
+    scorer = Scorer([weights], settings())
+    assert scorer.judge([]).logits.shape == (1, 0, 3)
     found = scorer.judge([given(b"no picture")])
     assert found.errors == ("not a picture that Pillow can read",) and np.isnan(found.logits).all()
 
 
 def test_a_network_of_a_gpu_is_judged_on_the_cpu_where_there_is_none(weights, photos, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Scorer(weights, settings(device="cuda")).judge([given(photos[0])]).errors == ("",)
+    assert Scorer([weights], settings(device="cuda")).judge([given(photos[0])]).errors == ("",)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_network_of_a_gpu_is_judged_on_one(weights, photos):
-    on_gpu, on_cpu = (Scorer(weights, settings(device=device)).judge([given(photos[0])]) for device in ("cuda", "cpu"))
+    on_gpu, on_cpu = (
+        Scorer([weights], settings(device=device)).judge([given(photos[0])]) for device in ("cuda", "cpu")
+    )
     np.testing.assert_allclose(on_gpu.logits, on_cpu.logits, atol=1e-4)
