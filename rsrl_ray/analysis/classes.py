@@ -8,33 +8,35 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.measures import begun, chosen_rounds, confusion, majority, measure, spread
+from rsrl_ray.analysis.measures import begun, chosen_rounds, confusion, majority, measure, spread, whole_majority
 from rsrl_ray.core.metrics import class_scores
-from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import Rule
+from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
 Row = dict[str, Any]
 Confusion = NDArray[np.int64]
 
 
-def class_rows(sweep: Sweep, rule: Rule) -> pd.DataFrame:
-    """The frame ``classes`` of `rsrl_ray.analysis.summary.Frames`: network 1 and the one that ``rule`` chooses."""
+def class_rows(sweep: Sweep, criterion: Criterion) -> pd.DataFrame:
+    """The frame ``classes`` of `rsrl_ray.analysis.summary.Frames`: network 1 and the one that ``criterion`` chooses."""
     rows: list[Row] = []
-    everywhere = majority_classes(np.searchsorted(sweep.classes, sweep.scores), sweep.majority)
-    for schedule in begun(sweep):
-        chosen = chosen_rounds(sweep, schedule, rule)
+    everywhere = whole_majority(sweep)
+    for method in begun(sweep):
+        chosen = chosen_rounds(sweep, method, criterion)
         for network in ("first", "chosen"):
-            trials = {fold: sweep.trials[TrialKey(fold, schedule)] for fold in chosen}
+            trials = {fold: sweep.trials[TrialKey(fold, method)] for fold in chosen}
             matrices = [
                 confusion(sweep, trial, 1 if network == "first" else chosen[fold]) for fold, trial in trials.items()
             ]
-            head = {"schedule": schedule, "network": network}
+            head = {"method": method, "network": network}
             rows += [head | row for row in _by_class(sweep, matrices, everywhere)]
-            groups = [
-                measure(matrix, majority(sweep, trial)) for matrix, trial in zip(matrices, trials.values(), strict=True)
+            folds = [
+                measure(sweep, matrix, majority(sweep, trial))
+                for matrix, trial in zip(matrices, trials.values(), strict=True)
             ]
-            rows += [head | row for row in _by_group(groups, np.sum(matrices, axis=0), everywhere)]
+            total = np.sum(matrices, axis=0)
+            pooled = measure(sweep, total, everywhere)
+            rows += [head | row for row in _by_group(folds, pooled, total.sum(axis=1), everywhere)]
     return pd.DataFrame(rows).astype({"score": "Int64"})
 
 
@@ -53,12 +55,13 @@ def _by_class(sweep: Sweep, matrices: list[Confusion], majority: NDArray[np.int6
     return rows
 
 
-def _by_group(folds: list[dict[str, float]], matrix: Confusion, majority: NDArray[np.int64]) -> list[Row]:
-    """The means of the minority and of the majority classes; ``folds``: the measures of each fold."""
-    pooled, support = measure(matrix, majority), matrix.sum(axis=1)
+def _by_group(
+    folds: list[dict[str, float]], pooled: dict[str, float], support: NDArray[np.int64], majority: NDArray[np.int64]
+) -> list[Row]:
+    """The means of the minority and of the majority classes, of the measures of each fold and of those pooled."""
     rows = []
     for group in ("minority", "majority"):
-        members = np.isin(np.arange(len(matrix)), majority, invert=group == "minority")
+        members = np.isin(np.arange(len(support)), majority, invert=group == "minority")
         row: Row = {"group": group, "score": None, "folds": len(folds), "support": int(support[members].sum())}
         for name in ("precision", "recall", "f1"):
             row |= spread(name, pd.Series([fold[f"{group}_{name}"] for fold in folds]))

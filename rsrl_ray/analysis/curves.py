@@ -1,7 +1,7 @@
 """Figures by round (the paper's Figs. 4 to 8): fold means, with a band of one standard deviation (ddof 1) over folds.
 
 A mean is over the folds that have logged the round; where these are fewer than in round 1, as in a sweep that still
-runs, the line is pale. One fold has no band. Up to four schedules share their axes; of more, each has its own, where
+runs, the line is pale. One fold has no band. Up to four methods share their axes; of more, each has its own, where
 there is room with the others in grey behind it.
 """
 
@@ -60,8 +60,8 @@ def total_f(sweep: Sweep, chosen: Chosen) -> Figure:
     figure, panels = _panels(sweep, "test_total_f1", "total F-measure (test)")
     for axes, shown in panels:
         for key, number in sorted(chosen.items()):
-            if key.schedule in shown:
-                place = sweep.schedules.index(key.schedule)
+            if key.method in shown:
+                place = sweep.methods.index(key.method)
                 axes.plot(
                     number,
                     float(sweep.trials[key].metrics["test_total_f1"].loc[number]),
@@ -78,11 +78,11 @@ def total_f(sweep: Sweep, chosen: Chosen) -> Figure:
 
 @styled
 def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
-    """Figs. 5 to 7: precision, recall and F of every class on the test photos, by round; ``shown`` : schedules.
+    """Figs. 5 to 7: precision, recall and F of every class on the test photos, by round; ``shown`` : methods.
 
     A fold without test photos of a class is left out of its mean; so is a class without any, as in the paper.
     """
-    values = {schedule: _stack(sweep, schedule, partial(_test_measures, sweep)) for schedule in shown}
+    values = {method: _stack(sweep, method, partial(_test_measures, sweep)) for method in shown}
     tested = np.any([np.isfinite(v).any(axis=(0, 1, 3)) for v in values.values()], axis=0)
     present = np.flatnonzero(tested)
     height = 0.62 * len(present) + 0.95
@@ -103,10 +103,10 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
 
 
 def _panels(sweep: Sweep, column: str, label: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
-    """Draw one metric by round; the axes, each with the schedules that it shows."""
+    """Draw one metric by round; the axes, each with the methods that it shows."""
     curves = {
-        schedule: _stack(sweep, schedule, lambda trial: trial.metrics[column].to_numpy(dtype=np.float64))
-        for schedule in begun(sweep)
+        method: _stack(sweep, method, lambda trial: trial.metrics[column].to_numpy(dtype=np.float64))
+        for method in begun(sweep)
     }
     together = groups(list(curves))
     columns = min(2, len(together))
@@ -128,14 +128,14 @@ def _panels(sweep: Sweep, column: str, label: str) -> tuple[Figure, list[tuple[A
 
 
 def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, Values], shown: Sequence[str], ticks: int = 6) -> None:
-    """Lines of the fold means of values [F, R]: the schedules ``shown`` with their bands, the others in grey."""
-    for schedule, values in curves.items():
+    """Lines of the fold means of values [F, R]: the methods ``shown`` with their bands, the others in grey."""
+    for method, values in curves.items():
         mean, deviation, folds = fold_mean(values)
         rounds = np.arange(1, len(mean) + 1)
-        if schedule not in shown:
+        if method not in shown:
             axes.plot(rounds, mean, color=PALE, linewidth=0.5, zorder=1)
             continue
-        style = look(sweep.schedules.index(schedule))
+        style = look(sweep.methods.index(method))
         whole = int((folds == folds[0]).sum())  # folds only ever become fewer
         axes.fill_between(rounds, mean - deviation, mean + deviation, color=style["color"], alpha=0.15, linewidth=0)
         axes.plot(rounds[:whole], mean[:whole], marker="." if whole == 1 else "", **style)
@@ -145,13 +145,13 @@ def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, Values], shown: Sequenc
 
 
 def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:
-    """Say which line is which schedule."""
-    legend(figure, shown, [Line2D([], [], **look(sweep.schedules.index(schedule))) for schedule in shown])
+    """Say which line is which method."""
+    legend(figure, shown, [Line2D([], [], **look(sweep.methods.index(method))) for method in shown])
 
 
-def _stack(sweep: Sweep, schedule: str, values: Callable[[Trial], Values]) -> Values:
-    """A value [r, ...] of each of the schedule's trials as [F, R, ...], NaN where a fold has not logged the round."""
-    parts = [values(trial) for trial in trials_of(sweep, schedule)]
+def _stack(sweep: Sweep, method: str, values: Callable[[Trial], Values]) -> Values:
+    """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
+    parts = [values(trial) for trial in trials_of(sweep, method)]
     stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)
     for row, part in zip(stacked, parts, strict=True):
         row[: len(part)] = part

@@ -1,9 +1,11 @@
 """Every figure of a sweep, as PDF and PNG: the paper's Figs. 1 and 4 to 9 and more, one function each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
@@ -13,6 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis import sheets
+from rsrl_ray.analysis.apart import write_apart
 from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
 from rsrl_ray.analysis.data import Chosen, Sweep
 from rsrl_ray.analysis.file_names import file_names
@@ -21,20 +24,24 @@ from rsrl_ray.analysis.measures import begun, confusion, trials_of
 from rsrl_ray.analysis.style import COLOURS, PALE, WIDTH, groups, legend, styled
 from rsrl_ray.core.metrics import sharing_rate
 from rsrl_ray.core.revision import majority_classes
+from rsrl_ray.core.trial import TrialKey
 
 OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
 
+CLASSES = "Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {}."
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure's files: their name without ending, what they show, and of which schedule ("" of all)."""
+    """A figure's files: their name without ending, what they show, and of which method ("" of all)."""
 
     name: str
     caption: str
-    schedule: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,59 @@ class Drawing:
     figure: Figure
 
 
-def write_figures(sweep: Sweep, chosen: Chosen, folder: Path, table: str | Path) -> list[Picture]:
+def write_figures(
+    sweep: Sweep, chosen: Chosen, folder: Path, table: str | Path, first: Iterable[Drawing] = ()
+) -> list[Picture]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
     chosen : trials without one are left out where a chosen network is shown.
     table : the experiment's table of photos; where a photo cannot be read, its place says so.
+    first : figures that come before those.
 
     Returns what was written, in the order of a page.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    names, files = begun(sweep), file_names(sweep.methods)
+    alone, mean = len(groups(names)) > 1, _mean_of(sweep)
+    parts = [
+        _Part(replace(sweep, trials=_of(sweep.trials, name)), name, files[name], _of(chosen, name), mean, alone)
+        for name in names
+    ]
+    common = chain(first, _common_drawings(sweep, chosen))
+    if alone:
+        return write_apart(partial(_write_part, folder, table), parts, lambda: _write(common, folder))
+    photos = sheets.Photos(table)
+    return _write(chain(common, *(_part_drawings(part, photos) for part in parts)), folder)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A sweep of one method alone, all that its own figures need.
+
+    file : its name as a file's. mean : what its curves show, in words. alone : whether its curves are not among those
+    of all methods.
+    """
+
+    sweep: Sweep
+    method: str
+    file: str
+    chosen: Chosen
+    mean: str
+    alone: bool
+
+
+def _of(trials: Mapping[TrialKey, T], method: str) -> dict[TrialKey, T]:
+    return {key: value for key, value in trials.items() if key.method == method}
+
+
+def _write_part(folder: Path, table: str | Path, part: _Part) -> list[Picture]:
+    return _write(_part_drawings(part, sheets.Photos(table)), folder)
+
+
+def _write(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
+    """Write figures, made one at a time."""
     written = []
-    for drawing in _drawings(sweep, chosen, sheets.Photos(table)):
+    for drawing in drawings:
         with catch_warnings():
             filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
             _save(drawing, folder)
@@ -86,12 +135,12 @@ def score_histogram(sweep: Sweep) -> Figure:
 
 
 @styled
-def confusion_matrices(sweep: Sweep, schedule: str, chosen: Chosen) -> Figure:
+def confusion_matrices(sweep: Sweep, method: str, chosen: Chosen) -> Figure:
     """Confusion matrices of the test photos in round 1 and in the chosen rounds, summed over the folds that have one.
 
     Shaded by the share of the row, so that the diagonal is the recall.
     """
-    rounds = {key: number for key, number in sorted(chosen.items()) if key.schedule == schedule}
+    rounds = {key: number for key, number in sorted(chosen.items()) if key.method == method}
     first = np.sum([confusion(sweep, sweep.trials[key], 1) for key in rounds], axis=0)
     best = np.sum([confusion(sweep, sweep.trials[key], number) for key, number in rounds.items()], axis=0)
     figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
@@ -130,46 +179,52 @@ def _save(drawing: Drawing, folder: Path) -> None:
         figure.savefig(folder / f"{drawing.picture.name}.{kind}", **options)
 
 
-def _drawings(sweep: Sweep, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
-    """Every figure, made one at a time."""
+def _mean_of(sweep: Sweep) -> str:
+    """What a curve shows, in words."""
     folds = len({key.fold for key in sweep.trials})
     mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
-    if any(len({len(trial.kept) for trial in trials_of(sweep, schedule)}) > 1 for schedule in begun(sweep)):
+    if any(len({len(trial.kept) for trial in trials_of(sweep, method)}) > 1 for method in begun(sweep)):
         mean += ", pale where some folds have no such round"
+    return mean
+
+
+def _common_drawings(sweep: Sweep, chosen: Chosen) -> Iterator[Drawing]:
+    """The figures of all methods."""
+    mean = _mean_of(sweep)
     yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), score_histogram(sweep))
     yield Drawing(Picture("training_size", f"Training photos kept, by round (Fig. 4): {mean}."), training_size(sweep))
     text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."
     yield Drawing(Picture("majority_share", text), majority_share(sweep))
     text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
     yield Drawing(Picture("total_f", text), total_f(sweep, chosen))
-    files = file_names(sweep.schedules)
-    text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
     together = groups(begun(sweep))
     if len(together) == 1:
-        yield Drawing(Picture("class_measures", text), class_measures(sweep, together[0]))
-    for schedule in begun(sweep):
-        if len(together) > 1:
-            picture = Picture(f"class_measures_{files[schedule]}", f"{schedule}: {text}", schedule)
-            yield Drawing(picture, class_measures(sweep, [schedule]))
-        for drawing in _schedule_drawings(sweep, schedule, chosen, photos):
-            plain = drawing.picture
-            picture = Picture(f"{plain.name}_{files[schedule]}", f"{schedule}: {plain.caption}", schedule)
-            yield replace(drawing, picture=picture)
+        yield Drawing(Picture("class_measures", CLASSES.format(mean)), class_measures(sweep, together[0]))
 
 
-def _schedule_drawings(sweep: Sweep, schedule: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
-    """The figures of one schedule by itself."""
-    if any(key.schedule == schedule for key in chosen):
+def _part_drawings(part: _Part, photos: sheets.Photos) -> Iterator[Drawing]:
+    """The figures of one method by itself, each named after it."""
+    curves = Picture("class_measures", CLASSES.format(part.mean))
+    first = [Drawing(curves, class_measures(part.sweep, [part.method]))] if part.alone else []
+    for drawing in chain(first, _method_drawings(part.sweep, part.method, part.chosen, photos)):
+        plain = drawing.picture
+        picture = Picture(f"{plain.name}_{part.file}", f"{part.method}: {plain.caption}", part.method)
+        yield replace(drawing, picture=picture)
+
+
+def _method_drawings(sweep: Sweep, method: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
+    """The figures of one method by itself."""
+    if any(key.method == method for key in chosen):
         text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
-        yield Drawing(Picture("confusion", text), confusion_matrices(sweep, schedule, chosen))
-        scores = sheets.low_and_high(sheets.assigned_scores(sweep, schedule, chosen))
+        yield Drawing(Picture("confusion", text), confusion_matrices(sweep, method, chosen))
+        scores = sheets.low_and_high(sheets.assigned_scores(sweep, method, chosen))
         text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
-        yield Drawing(Picture("assigned", text), sheets.assigned_examples(sweep, schedule, chosen, scores, photos))
-    found = history(sweep, schedule)
+        yield Drawing(Picture("assigned", text), sheets.assigned_examples(sweep, method, chosen, scores, photos))
+    found = history(sweep, method)
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing(Picture("ledger", text), ledger(sweep, schedule))
+        yield Drawing(Picture("ledger", text), ledger(sweep, method))
         text = f"the photos dropped most often; {by}."
         yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos))
     if found.away.any():

@@ -1,4 +1,4 @@
-"""Names of schedules and photos as names of files that any disk takes."""
+"""Names of methods and photos as names of files that any disk takes."""
 
 import hashlib
 import re

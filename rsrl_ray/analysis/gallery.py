@@ -11,9 +11,7 @@ from PIL import Image
 
 from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.measures import begun, curve
-from rsrl_ray.analysis.subject import Question
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
 from rsrl_ray.vision.photos import decode_photo
@@ -45,7 +43,7 @@ class Gallery:
     """Cards of the rounds ``number`` and ``against`` of one trial; where there are none, ``reason`` says why."""
 
     cards: tuple[Card, ...]
-    schedule: str = ""
+    method: str = ""
     fold: int = 0
     number: int = 0
     against: int = 0
@@ -55,16 +53,19 @@ class Gallery:
 def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
     """Map `EACH` test photos of every score; writes what `highlight` writes to ``out``.
 
-    Of the first schedule that drops photos (of the first of all, where none does), in its first fold with two rounds:
+    Of the first method that drops photos (of the first of all, where none does), in its first fold with two rounds:
     the chosen one among its rounds from 2 on, against the one before.
     """
+    from rsrl_ray.analysis.highlights import highlight  # late: torch takes half a GB
+    from rsrl_ray.analysis.subject import Question
+
     trial = _trial(sweep)
     if trial is None:
         return Gallery((), reason="no trial has two rounds yet, and a map compares two")
     number = chosen_round({metric: curve(trial, metric) for metric in (VALIDATION, TEST)}, sweep.rounds, first=2)
     try:
         photos = _surest(sweep, trial, number)
-        question = Question(photos, fold=trial.fold, schedule=trial.schedule, number=number)
+        question = Question(photos, fold=trial.fold, method=trial.method, number=number)
         rows = highlight(experiment, question, out)
     except ValueError as error:
         return Gallery((), reason=str(error))
@@ -76,17 +77,17 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
         index, correlation, agreement = (_number(row[name]) for name in ("J", "correlation", "agreement"))
         pictures = _pictures(row["map"], row["null_map"], sources[photo], out)
         cards.append(Card(photo, scores[photo], index, correlation, agreement, row["reason"], pictures))
-    return Gallery(tuple(cards), trial.schedule, trial.fold, number, number - 1)
+    return Gallery(tuple(cards), trial.method, trial.fold, number, number - 1)
 
 
 def _trial(sweep: Sweep) -> Trial | None:
     """The one that the maps are of."""
     ready = [trial for trial in sweep.trials.values() if len(trial.kept) > 1]
-    order = {schedule: place for place, schedule in enumerate(begun(sweep))}
+    order = {method: place for place, method in enumerate(begun(sweep))}
 
     def rank(trial: Trial) -> tuple[bool, int, int]:
         training = trial.kept[:, trial.split == measures.TRAIN]
-        return bool(training.all()), order[trial.schedule], trial.fold
+        return bool(training.all()), order[trial.method], trial.fold
 
     return min(ready, key=rank, default=None)
 

@@ -21,7 +21,7 @@ Found = tuple[Highlight, Highlight | None]
 COLUMNS = {
     "photo": "object",
     "fold": "int64",
-    "schedule": "object",
+    "method": "object",
     "round": "int64",
     "against": "int64",
     "J": "Int64",
@@ -48,20 +48,20 @@ class Photo:
 def row(subject: Subject, name: str, **known: Any) -> dict[str, Any]:
     """One row of ``highlights.csv``; what is not known is missing."""
     missing = {column: "" if kind == "object" else None for column, kind in COLUMNS.items()}
-    asked = {"fold": subject.run.fold, "schedule": subject.run.schedule}
+    asked = {"fold": subject.run.fold, "method": subject.run.method}
     return missing | asked | {"photo": name, "round": subject.number, "against": subject.against} | known
 
 
 class HighlightFiles:
-    """Where the maps of one subject go: ``highlights/fold<f>-<schedule>-<I>-<I-k>[-<option>]`` in a folder."""
+    """Where the maps of one subject go: ``highlights/fold<f>-<method>-<I>-<I-k>[-<option>]`` in a folder."""
 
     def __init__(
         self, out: Path, experiment: Experiment, question: Question, subject: Subject, photos: Iterable[str]
     ) -> None:
         """``photos``: the names of those that are asked for."""
         run, conv1 = subject.run, subject.pair.later
-        schedule = file_names(experiment.schedules)[run.schedule]
-        words = [f"fold{run.fold}", schedule, f"{subject.number:02d}", f"{subject.against:02d}"]
+        method = file_names(experiment.method_names())[run.method]
+        words = [f"fold{run.fold}", method, f"{subject.number:02d}", f"{subject.against:02d}"]
         options = {"relu": question.after_relu, "absolute": question.absolute, "shared": question.shared_map}
         self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
         self._names = file_names(photos, folders=True)

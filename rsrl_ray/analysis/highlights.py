@@ -31,7 +31,7 @@ _MEMORY = 2**28  # bytes
 def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
     """Make the highlight maps of photos between two rounds, and beside each its null control.
 
-    The control is the same map between the same two rounds of a schedule of the same fold that drops nothing: what
+    The control is the same map between the same two rounds of a method of the same fold that drops nothing: what
     retraining alone changes. ``agreement`` is the rank correlation of the two maps over their pixels; the nearer it
     is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision.
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.measures import TRAIN, majority, trials_of
+from rsrl_ray.analysis.measures import TRAIN, majority, trained_scores, trials_of
 from rsrl_ray.analysis.style import WIDTH, styled
 
 ACROSS = 3  # classes side by side
@@ -17,7 +17,7 @@ ACROSS = 3  # classes side by side
 
 @dataclass(frozen=True)
 class History:
-    """What became of every photo under one schedule, over the folds that train on it; N photos, R rounds.
+    """What became of every photo under one method, over the folds that train on it; N photos, R rounds.
 
     dropped : [N, R] share of those folds that dropped it for the round, NaN where there is none.
     times, of : [N], in how many rounds it was dropped, and of how many (round 1, which drops nothing, not counted).
@@ -34,9 +34,9 @@ class History:
     self_confidence: NDArray[np.float64]
 
 
-def history(sweep: Sweep, schedule: str) -> History:
-    """Put the folds of a schedule together; at least one has a round."""
-    trials = trials_of(sweep, schedule)
+def history(sweep: Sweep, method: str) -> History:
+    """Put the folds of a method together; at least one has a round."""
+    trials = trials_of(sweep, method)
     photos, rounds = len(sweep.images), max(len(trial.kept) for trial in trials)
     dropped, judged = np.zeros((photos, rounds), np.int64), np.zeros((photos, rounds), np.int64)
     away, confidence = np.zeros(photos, np.int64), np.zeros(photos)
@@ -62,21 +62,21 @@ def history(sweep: Sweep, schedule: str) -> History:
 
 
 @styled
-def ledger(sweep: Sweep, schedule: str) -> Figure:
+def ledger(sweep: Sweep, method: str) -> Figure:
     """Photos x rounds of every class that is revised, dark where dropped; those dropped most often on top.
 
     Of photos dropped as often, those dropped earlier come first. With several folds, the shade is the share of the
     folds training on the photo that dropped it. Photos that no fold trains on are left out.
     """
-    dropped = history(sweep, schedule).dropped
-    folds = len(trials_of(sweep, schedule))
-    classes = _revised(sweep, schedule)
+    dropped = history(sweep, method).dropped
+    folds = len(trials_of(sweep, method))
+    classes, trained = _revised(sweep, method), trained_scores(sweep)
     across = min(ACROSS, len(classes))
     down = -(-len(classes) // across)
     figure = Figure(figsize=(WIDTH, 0.6 + 3.6 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
     for axes, score in zip(grid, classes, strict=False):
-        image = _sorted(dropped[(sweep.scores == score) & np.isfinite(dropped[:, 0])])
+        image = _sorted(dropped[(trained == score) & np.isfinite(dropped[:, 0])])
         shades = colormaps["Blues"].resampled(folds + 1)
         drawn = axes.imshow(image, shades, vmin=0, vmax=1, aspect="auto", interpolation="none")
         drawn.set_extent((0.5, image.shape[1] + 0.5, len(image), 0))
@@ -98,9 +98,9 @@ def ledger(sweep: Sweep, schedule: str) -> Figure:
     return figure
 
 
-def _revised(sweep: Sweep, schedule: str) -> NDArray[np.int64]:
+def _revised(sweep: Sweep, method: str) -> NDArray[np.int64]:
     """The scores that some fold revises, ascending."""
-    places = np.unique([majority(sweep, trial) for trial in trials_of(sweep, schedule)])
+    places = np.unique([majority(sweep, trial) for trial in trials_of(sweep, method)])
     return np.asarray(sweep.classes[places])
 
 

@@ -21,7 +21,7 @@ class Table:
     """A table as it is read.
 
     name : of its file, without suffix. text : how many of the first columns hold text, not numbers.
-    lines : after which rows (counted from 1) a line is drawn. schedule : the one that it is of, "" of all.
+    lines : after which rows (counted from 1) a line is drawn. method : the one that it is of, "" of all.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Table:
     rows: tuple[Cells, ...]
     text: int = 1
     lines: tuple[int, ...] = ()
-    schedule: str = ""
+    method: str = ""
 
 
 def latex(table: Table) -> str:

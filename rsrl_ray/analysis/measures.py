@@ -1,6 +1,7 @@
 """What one network makes of a fold's test photos, and which round of a trial is chosen."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import Curve, Rule, choose_rounds
+from rsrl_ray.core.selection import Criterion, Curve, choose_rounds
 from rsrl_ray.core.trial import TrialKey
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SCORES = (
     "macro_f1",
+    "macro_f1_50",
     "total_f1",
     "accuracy",
     "minority_precision",
@@ -24,6 +26,10 @@ SCORES = (
     "majority_precision",
     "majority_recall",
     "majority_f1",
+    "quadratic_kappa",
+    "mae",
+    "macro_mae",
+    "spearman",
 )
 
 
@@ -40,19 +46,38 @@ def largest_class_confusion(sweep: Sweep, trial: Trial) -> NDArray[np.int64]:
 
 def majority(sweep: Sweep, trial: Trial) -> NDArray[np.int64]:
     """The fold's majority classes, indices into ``sweep.classes``, largest first: those that are revised."""
-    labels = np.searchsorted(sweep.classes, sweep.scores)
-    return majority_classes(labels[trial.split == TRAIN], sweep.majority)
+    return majority_classes(np.searchsorted(sweep.classes, trial.scores[trial.split == TRAIN]), sweep.majority)
 
 
-def measure(confusion: NDArray[np.int64], majority: NDArray[np.int64]) -> dict[str, float]:
+def trained_scores(sweep: Sweep) -> NDArray[np.int64]:
+    """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
+    scores = sweep.scores.copy()
+    for trial in sweep.trials.values():
+        trained = trial.split == TRAIN
+        scores[trained] = trial.scores[trained]
+    return scores
+
+
+def whole_majority(sweep: Sweep) -> NDArray[np.int64]:
+    """The majority classes of all photos, as `majority` has those of a fold."""
+    return majority_classes(np.searchsorted(sweep.classes, trained_scores(sweep)), sweep.majority)
+
+
+def large(sweep: Sweep) -> NDArray[np.bool_]:
+    """The classes of `rsrl_ray.core.metrics.large_classes`, [C], by true scores."""
+    return metrics.large_classes(np.searchsorted(sweep.classes, sweep.scores), len(sweep.classes))
+
+
+def measure(sweep: Sweep, confusion: NDArray[np.int64], majority: NDArray[np.int64]) -> dict[str, float]:
     """The `SCORES` of a confusion matrix [C, C]; the majority classes are given as indices.
 
     Minority and majority values are means over those of their classes that have photos (the averages of section V.B);
-    nan where none has.
+    nan where none has, as is ``macro_f1_50``.
     """
     scores = metrics.class_scores(confusion)
     values = {
         "macro_f1": metrics.macro_f1(confusion),
+        "macro_f1_50": metrics.macro_f1_of(confusion, large(sweep)),
         "total_f1": metrics.total_f1(confusion),
         "accuracy": metrics.accuracy(confusion),
     }
@@ -62,42 +87,51 @@ def measure(confusion: NDArray[np.int64], majority: NDArray[np.int64]) -> dict[s
         for name in ("precision", "recall", "f1"):
             column = getattr(scores, name)[present]
             values[f"{group}_{name}"] = float(column.mean()) if len(column) else math.nan
-    return values
+    return values | vars(metrics.ordinal_scores(confusion, sweep.classes))
 
 
-def chosen_rounds(sweep: Sweep, schedule: str, rule: Rule) -> dict[int, int]:
-    """By fold, the round that ``rule`` chooses by macro F among those logged so far; folds without any are left out.
+def chosen_rounds(sweep: Sweep, method: str, criterion: Criterion) -> dict[int, int]:
+    """By fold, the round that ``criterion`` chooses by macro F among those logged so far; folds without any lack.
 
     Within a fold the round of the best macro F has the best total F too: the classes with test photos are the same.
 
     Raises
     ------
     ValueError
-        Where the rule needs validation photos and there are none.
+        Where the criterion needs validation photos and there are none.
     """
-    trials = trials_of(sweep, schedule)
-    validation, test = ([curve(trial, metric) for trial in trials] for metric in (selection.VALIDATION, selection.TEST))
-    return dict(zip((trial.fold for trial in trials), choose_rounds(rule, validation, test), strict=True))
+    trials = trials_of(sweep, method)
+    numbers = choose(trials, criterion, [len(trial.metrics) for trial in trials])
+    return dict(zip((trial.fold for trial in trials), numbers, strict=True))
 
 
-def usable_rules(sweep: Sweep) -> tuple[Rule, ...]:
-    """The rules that can choose in every trial, see `rsrl_ray.core.selection.usable_rules`."""
-    return selection.usable_rules([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
+def choose(trials: Sequence[Trial], criterion: Criterion, rounds: Sequence[int]) -> list[int]:
+    """The round that ``criterion`` chooses by macro F in each of a method's trials among its first ``rounds``."""
+    validation, test = (
+        [curve(trial, metric)[:end] for trial, end in zip(trials, rounds, strict=True)]
+        for metric in (selection.VALIDATION, selection.TEST)
+    )
+    return choose_rounds(criterion, validation, test)
 
 
-def default_rule(sweep: Sweep) -> Rule:
-    """The rule that the tables and figures choose by, see `rsrl_ray.core.selection.default_rule`."""
-    return selection.default_rule([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
+def usable_criteria(sweep: Sweep) -> tuple[Criterion, ...]:
+    """The criteria that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
+    return selection.usable_criteria([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
+
+
+def default_criterion(sweep: Sweep) -> Criterion:
+    """The criterion that the tables and figures choose by, see `rsrl_ray.core.selection.default_criterion`."""
+    return selection.default_criterion([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
 
 
 def begun(sweep: Sweep) -> list[str]:
-    """The schedules with a logged round, in the file's order."""
-    return [name for name in sweep.schedules if any(key.schedule == name for key in sweep.trials)]
+    """The methods with a logged round, in the file's order."""
+    return [name for name in sweep.methods if any(key.method == name for key in sweep.trials)]
 
 
-def trials_of(sweep: Sweep, schedule: str) -> list[Trial]:
-    """The schedule's trials with a logged round, by fold."""
-    keys = [TrialKey(fold, schedule) for fold in sweep.folds]
+def trials_of(sweep: Sweep, method: str) -> list[Trial]:
+    """The method's trials with a logged round, by fold."""
+    keys = [TrialKey(fold, method) for fold in sweep.folds]
     return [sweep.trials[key] for key in keys if key in sweep.trials]
 
 

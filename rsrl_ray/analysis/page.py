@@ -13,16 +13,21 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from rsrl_ray.analysis.comparisons import ROUNDS
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import Picture
 from rsrl_ray.analysis.gallery import Card, Gallery
 from rsrl_ray.analysis.markup import Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
 from rsrl_ray.analysis.numbers import number, p_value, signed, spread
+from rsrl_ray.analysis.style import TOGETHER
 from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames
 from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
+ELSEWHERE = ("differences", "noise")  # figures that stand in another section than "Round by round"
+SURE = 0.05  # p after Holm, below which a difference is said to be one
 SCALE = 2 / 3  # a figure's pixel in the page
 
 
@@ -54,12 +59,12 @@ def write_page(content: Content, folder: Path) -> None:
     loader = PackageLoader("rsrl_ray.analysis", ".")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
     shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in content.pictures}
-    schedules = [
+    methods = [
         {
             "name": name,
-            "thresholds": str(experiment.schedule(name)),
-            "table": next(table for table in tables if table.schedule == name),
-            "figures": [figure for picture, figure in shown.items() if picture.schedule == name],
+            "words": str(method_of(experiment, name)),
+            "table": next(table for table in tables if table.method == name),
+            "figures": [figure for picture, figure in shown.items() if picture.method == name],
         }
         for name in begun(sweep)
     ]
@@ -71,8 +76,11 @@ def write_page(content: Content, folder: Path) -> None:
         findings=findings(frames),
         tables={table.name: table for table in tables},
         comparisons=next((table for table in tables if table.name == "comparisons"), None),
-        figures=[figure for picture, figure in shown.items() if not picture.schedule],
-        schedules=schedules,
+        noise=next((table for table in tables if table.name == "noise"), None),
+        first=[figure for picture, figure in shown.items() if picture.name == "differences"],
+        noise_figures=[figure for picture, figure in shown.items() if picture.name == "noise"],
+        figures=[figure for picture, figure in shown.items() if not (picture.method or picture.name in ELSEWHERE)],
+        methods=methods,
         gallery={**vars(content.gallery), "cards": [_card(card) for card in content.gallery.cards]},
         recipe=list(recipe(experiment).items()),
         markdown=markdown,
@@ -82,26 +90,49 @@ def write_page(content: Content, folder: Path) -> None:
 
 
 def findings(frames: Frames) -> list[str]:
-    """The result in words: the schedule of the highest macro F, and how each differs from the baseline."""
-    shown = frames.summary[frames.summary["rule"] == frames.rule]
+    """The result in words: the method of the highest macro F, and how each differs from the baseline."""
+    shown = frames.summary[frames.summary["criterion"] == frames.criterion]
     known = shown[shown["macro_f1_mean"].notna()].sort_values("macro_f1_mean", ascending=False, kind="stable")
     if known.empty:
         return []
     best = known.iloc[0]
-    largest = frames.summary[frames.summary["schedule"] == LARGEST_CLASS].iloc[0]
+    largest = frames.summary[frames.summary["method"] == LARGEST_CLASS].iloc[0]
     sentences = [
-        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the schedule "
-        f"{best['schedule']}; to assign always the largest class gives {_macro_f(largest)}."
+        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the method "
+        f"{best['method']}; to assign always the largest class gives {_macro_f(largest)}."
     ]
-    tests = frames.comparisons
-    for _, test in tests[(tests["measure"] == "macro_f1") & tests["p"].notna()].iterrows():
+    tests = frames.comparisons[(frames.comparisons["at"] == ROUNDS) & (frames.comparisons["measure"] == "macro_f1")]
+    tests = tests[tests["p"].notna()]
+    return sentences + (_each(tests) if len(tests) < TOGETHER else _together(tests))
+
+
+def _each(tests: pd.DataFrame) -> list[str]:
+    """A sentence for every comparison."""
+    sentences = []
+    for _, test in tests.iterrows():
         difference, low, high = (signed(test[name]) for name in ("difference", "low", "high"))
         p = p_value(test["p_holm"]).replace("<", "below ")
         sentences.append(
-            f"{test['schedule']} less {test['against']}: {difference} (95 % interval {low} to {high}, "
+            f"{test['method']} less {test['against']}: {difference} (95 % interval {low} to {high}, "
             f"p after Holm {p}, {test['folds']} folds)."
         )
     return sentences
+
+
+def _together(tests: pd.DataFrame) -> list[str]:
+    """A sentence for the better, the worse and the other methods."""
+    sure = tests["p_holm"] < SURE
+    kinds = {
+        "better than": sure & (tests["difference"] > 0),
+        "worse than": sure & (tests["difference"] < 0),
+        "not shown to differ from": ~sure,
+    }
+    sentences = []
+    for words, among in kinds.items():
+        named = [f"{test['method']} ({signed(test['difference'])})" for _, test in tests[among].iterrows()]
+        if named:
+            sentences.append(f"{words.capitalize()} {tests['against'].iloc[0]}: {', '.join(named)}.")
+    return [*sentences, f"Better and worse is said where p after Holm is below {SURE} ({tests['folds'].max()} folds)."]
 
 
 def _macro_f(row: "pd.Series[Any]") -> str:
@@ -112,8 +143,8 @@ def _facts(sweep: Sweep, experiment: Experiment) -> str:
     classes = sweep.classes
     return (
         f"{len(sweep.images):,} photos of {len(classes)} scores ({classes[0]} to {classes[-1]}), "
-        f"{len(sweep.folds)} of {experiment.folds.count} folds, "
-        f"{len(sweep.schedules)} schedule{'s' if len(sweep.schedules) > 1 else ''}, "
+        f"{len(sweep.folds)} of {experiment.folds.count * experiment.folds.repeats} folds, "
+        f"{len(sweep.methods)} method{'s' if len(sweep.methods) > 1 else ''}, "
         f"{sweep.rounds} rounds of {experiment.network.backbone}"
     )
 

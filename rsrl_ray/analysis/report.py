@@ -7,6 +7,7 @@ from rich.console import Console
 from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.figures import write_figures
+from rsrl_ray.analysis.frame_figures import frame_drawings
 from rsrl_ray.analysis.gallery import make_gallery
 from rsrl_ray.analysis.markup import markdown
 from rsrl_ray.analysis.page import Content, write_page
@@ -18,27 +19,27 @@ from rsrl_ray.terminal import say
 from rsrl_ray.tracking.read import open_results
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, console: Console) -> None:
+def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, console: Console) -> None:
     """Write the folder of what is logged so far, log it to the sweep's run, and print the first table.
 
     Raises
     ------
     ValueError
-        Where there is nothing to analyse yet, or the folder cannot be written to.
+        Where there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
     with console.status("reading the rounds"):
         sweep = read_sweep(experiment)
     with console.status("writing tables and figures"):
-        frames = write_tables(sweep, folder, baseline)
-        rule = measures.default_rule(sweep)
-        schedules = measures.begun(sweep)
+        frames = write_tables(sweep, folder, baseline, rope)
+        criterion = measures.default_criterion(sweep)
+        methods = measures.begun(sweep)
         chosen = {
-            TrialKey(fold, schedule): number
-            for schedule in schedules
-            for fold, number in measures.chosen_rounds(sweep, schedule, rule).items()
+            TrialKey(fold, method): number
+            for method in methods
+            for fold, number in measures.chosen_rounds(sweep, method, criterion).items()
         }
-        pictures = write_figures(sweep, chosen, folder / "figures", experiment.photos)
+        pictures = write_figures(sweep, chosen, folder / "figures", experiment.photos, frame_drawings(frames))
     with console.status("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         shown = tables(sweep, frames)

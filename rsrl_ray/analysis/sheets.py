@@ -14,7 +14,7 @@ from PIL import Image
 
 from rsrl_ray.analysis.data import Chosen, Sweep
 from rsrl_ray.analysis.ledger import History
-from rsrl_ray.analysis.measures import TEST, trials_of
+from rsrl_ray.analysis.measures import TEST, trained_scores, trials_of
 from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.vision.photos import decode_photo
@@ -73,9 +73,9 @@ def returned_sheet(sweep: Sweep, found: History, photos: Photos) -> Figure:
     return _sheet(sweep, found, order[found.away[order] > 0], "dropped, and back in the last round", photos)
 
 
-def assigned_examples(sweep: Sweep, schedule: str, chosen: Chosen, scores: Sequence[int], photos: Photos) -> Figure:
+def assigned_examples(sweep: Sweep, method: str, chosen: Chosen, scores: Sequence[int], photos: Photos) -> Figure:
     """Fig. 9: test photos that the chosen networks assign to each of ``scores``, taken evenly from all of them."""
-    assigned = assigned_scores(sweep, schedule, chosen)
+    assigned = assigned_scores(sweep, method, chosen)
     blocks = []
     for score in scores:
         rows = np.flatnonzero(assigned == score)
@@ -87,11 +87,11 @@ def assigned_examples(sweep: Sweep, schedule: str, chosen: Chosen, scores: Seque
     return contact_sheet(blocks, photos)
 
 
-def assigned_scores(sweep: Sweep, schedule: str, chosen: Chosen) -> NDArray[np.int64]:
+def assigned_scores(sweep: Sweep, method: str, chosen: Chosen) -> NDArray[np.int64]:
     """The score [N] that the chosen network of each photo's test fold assigns; -1 for photos without one."""
     assigned = np.full(len(sweep.images), -1, np.int64)
-    for trial in trials_of(sweep, schedule):
-        if number := chosen.get(TrialKey(trial.fold, schedule)):
+    for trial in trials_of(sweep, method):
+        if number := chosen.get(TrialKey(trial.fold, method)):
             test = trial.split == TEST
             assigned[test] = trial.predicted[number - 1, test]
     return assigned
@@ -141,11 +141,13 @@ def _share(times: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float6
 
 
 def _sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading: str, photos: Photos) -> Figure:
+    trained = trained_scores(sweep)
     entries = [
         Entry(
             sweep.images[row],
             (
-                f"score {sweep.scores[row]} → {found.assigned[row]}",
+                *([f"truly {sweep.scores[row]}"] if trained[row] != sweep.scores[row] else []),
+                f"score {trained[row]} → {found.assigned[row]}",
                 f"confidence {found.self_confidence[row]:.2f}",
                 f"dropped {found.times[row]} of {found.of[row]}",
             ),

@@ -14,7 +14,7 @@ DPI = 220  # of the PNGs: 750 pixels wide
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
     "font.size": 8,
-    "text.parse_math": False,  # a $ in a schedule's or photo's name is a $
+    "text.parse_math": False,  # a $ in a method's or photo's name is a $
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,
@@ -40,17 +40,17 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.2)), (0, (1.2, 1)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v")
 PALE = "#bdbdbd"
-TOGETHER = 4  # schedules that one pair of axes can hold; more get axes of their own
+TOGETHER = 4  # methods that one pair of axes can hold; more get axes of their own
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour and dashes of the schedule at ``place``; no two of the first 28 look alike."""
+    """Colour and dashes of the method at ``place``; no two of the first 28 look alike."""
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
 
 
-def groups(schedules: Sequence[str]) -> list[list[str]]:
-    """The schedules that are drawn together: all of them, or, where they are many, each by itself."""
-    return [list(schedules)] if len(schedules) <= TOGETHER else [[schedule] for schedule in schedules]
+def groups(methods: Sequence[str]) -> list[list[str]]:
+    """The methods that are drawn together: all of them, or, where they are many, each by itself."""
+    return [list(methods)] if len(methods) <= TOGETHER else [[method] for method in methods]
 
 
 def shortened(name: str, length: int = 40) -> str:

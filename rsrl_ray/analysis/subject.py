@@ -10,6 +10,7 @@ import pandas as pd
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round, curve_of
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import controls_of, main_method
 from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
@@ -23,7 +24,7 @@ class Question:
 
     photos : names in the sweep's table, or other pictures by path or URI.
     top, score : in place of photos, so many test photos, and of which score.
-    fold, schedule, number (I), against (I - k) : the rounds to compare.
+    fold, method, number (I), against (I - k) : the rounds to compare.
     after_relu : compare conv1 after its ReLU. absolute : the size of the difference, without its sign.
     shared_map : one J for all, that of the lowest mean correlation over the fold's test photos.
     """
@@ -32,7 +33,7 @@ class Question:
     top: int | None = None
     score: int | None = None
     fold: int | None = None
-    schedule: str | None = None
+    method: str | None = None
     number: int | None = None
     against: int | None = None
     after_relu: bool = False
@@ -52,7 +53,8 @@ class Pair:
 class Subject:
     """Rounds ``number`` (I) and ``against`` (I - k) of one trial, and of the control in the same fold.
 
-    control : the same two rounds of a schedule that drops nothing; where there are none, ``no_control`` says why.
+    control : the same two rounds of a method that trains alike and drops nothing; where there is none, ``no_control``
+    says why.
     """
 
     run: TrackedRun
@@ -66,7 +68,7 @@ class Subject:
 def find_rounds(found: Found, experiment: Experiment, question: Question) -> Subject:
     """The rounds to compare. What the question leaves open is filled in.
 
-    The first fold; the first schedule that drops photos; of its rounds from 2 on the one that is chosen, see
+    The first fold; the first method that drops photos; of its rounds from 2 on the one that is chosen, see
     `rsrl_ray.core.selection.chosen_round`; and the round before it. Raises ValueError where the file does not ask for
     a round, or it is not logged (yet), or the first convolution is frozen.
     """
@@ -78,7 +80,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
         )
     trial = TrialKey(
         experiment.fold_numbers()[0] if question.fold is None else question.fold,
-        experiment.main_schedule() if question.schedule is None else question.schedule,
+        main_method(experiment) if question.method is None else question.method,
     )
     tracker, runs = found.results, found.trials
     run = runs.get(trial)
@@ -89,7 +91,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     against = number - 1 if question.against is None else question.against
     _check_rounds(run, experiment.rounds, number, against)
     pair = _read_pair(tracker, run, number, against)
-    controls = [name for name in experiment.schedules if not experiment.drops_photos(name)]
+    controls = controls_of(experiment, trial.method)
     begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)
     control = next((control for control in begun_controls if control is not None), None)
     reason = _no_control(controls, control, trial, number)
@@ -142,18 +144,18 @@ def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> Non
 
 
 def _name(run: TrackedRun) -> TrialKey:
-    return TrialKey(run.fold, run.schedule)
+    return TrialKey(run.fold, run.method)
 
 
 def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey, number: int) -> str:
-    if trial.schedule in controls:
-        return "no control: the schedule is the control itself"
+    if trial.method in controls:
+        return "no control: the method is the control itself"
     if not controls:
-        return "no control: no schedule of the file drops nothing, such as none: {1: 0.0}"
+        return "no control: no method of the file trains alike and drops nothing, such as none: {1: 0.0}"
     if control is None:
         return f"no control: {controls[0]} has not been begun in fold {trial.fold}"
     if control.rounds < number:
-        return f"no control: {control.schedule} has {control.rounds} of {number} rounds in fold {trial.fold}"
+        return f"no control: {control.method} has {control.rounds} of {number} rounds in fold {trial.fold}"
     return ""
 
 

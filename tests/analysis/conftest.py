@@ -13,7 +13,7 @@ VALIDATION = 2
 DROPPED = {0: {2: [3, 6], 3: [6]}, 1: {2: [0], 3: []}}  # by fold and round; 3 and 0 come back
 
 
-def _trial(fold: int, schedule: str, status: str, assigned: list[list[int]], validation: list[float]) -> Trial:
+def _trial(fold: int, method: str, status: str, assigned: list[list[int]], validation: list[float]) -> Trial:
     """``assigned``: for every round the scores of the test photos; their macro F is made up by the caller's tests."""
     rounds = len(assigned)
     split = np.zeros(12, np.int8)
@@ -21,19 +21,21 @@ def _trial(fold: int, schedule: str, status: str, assigned: list[list[int]], val
     predicted = np.full((rounds, 12), 3)
     predicted[:, TEST[fold]] = assigned
     kept = np.tile(split == 0, (rounds, 1))
-    if schedule == "paper":
+    if method == "paper":
         for number, photos in DROPPED[fold].items():
             kept[number - 1, photos] = False
     macro = {(3, 3, 3): 0.4, (3, 5, 5): 2 / 3, (3, 3, 3, 3): 1 / 3, (3, 3, 5, 3): 11 / 15}
     metrics = {"test_macro_f1": [macro[tuple(row)] for row in assigned], "validation_macro_f1": validation}
     return Trial(
         fold=fold,
-        schedule=schedule,
+        method=method,
         status=status,
         reason="",
-        run_id=f"{schedule}-{fold}",
+        run_id=f"{method}-{fold}",
         metrics=pd.DataFrame(metrics, index=pd.RangeIndex(1, rounds + 1, name="round")),
         split=split,
+        scores=SCORES,
+        photos_seen=kept.sum(axis=1).cumsum().astype(float),
         predicted=predicted,
         kept=kept,
         self_confidence=np.tile(np.linspace(0.1, 0.65, 12, dtype=np.float32), (rounds, 1)),
@@ -58,9 +60,9 @@ def by_hand() -> Sweep:
         scores=SCORES,
         classes=np.array([3, 5, 7]),
         rounds=3,
-        schedules=("paper", "none", "late"),
+        methods=("paper", "none", "late"),
         folds=(0, 1),
-        trials={TrialKey(trial.fold, trial.schedule): trial for trial in trials},
+        trials={TrialKey(trial.fold, trial.method): trial for trial in trials},
         majority=1,
         missing=("late, fold 0: not begun yet.", "late, fold 1: still running; 1 of 3 rounds logged."),
     )

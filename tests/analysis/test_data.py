@@ -17,7 +17,7 @@ from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.round_table import Judged, predictions, round_metrics
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
 
@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
-    """An experiment of two folds and two schedules, and the tracker that its sweep would use, opened."""
+    """An experiment of two folds and two methods, and the tracker that its sweep would use, opened."""
 
     photos, pairs = store / "photos.csv", list(zip(IMAGES, SCORES.tolist(), strict=True))
     tags = {"rsrl.photos": photos_digest(pairs)}
@@ -61,17 +61,17 @@ def begin(store: Path, request: pytest.FixtureRequest) -> Begin:
     return opened
 
 
-def trial(experiment: Experiment, fold: int, schedule: str) -> Trial:
-    text = str(experiment.schedule(schedule))
-    name = f"{experiment.name} {fold} {schedule} {text} {experiment.seed}"
-    return Trial(name, TrialKey(fold, schedule), {"thresholds": text})
+def trial(experiment: Experiment, fold: int, method: str) -> Trial:
+    text = str(experiment.schedule(method))
+    name = f"{experiment.name} {fold} {method} {text} {experiment.seed}"
+    return Trial(name, TrialKey(fold, method), {"thresholds": text})
 
 
 def table(fold: int, number: int) -> pd.DataFrame:
     """The made-up predictions of a round; round 2 drops the fold's first training photo."""
     logits = np.random.default_rng([fold, number]).normal(size=(20, 4)).astype(np.float32)
     kept = kept_mask(fold, number)
-    return predictions(IMAGES, SCORES, FOLDS[fold], kept, kept & False, logits, "sigmoid")
+    return predictions(IMAGES, SCORES, FOLDS[fold], Judged(kept, kept & False, logits), "sigmoid")
 
 
 def kept_mask(fold: int, number: int) -> NDArray[np.bool_]:
@@ -80,36 +80,44 @@ def kept_mask(fold: int, number: int) -> NDArray[np.bool_]:
     return kept
 
 
-def log(experiment: Experiment, tracker: Tracker, fold: int, schedule: str, numbers: Sequence[int]) -> None:
+def log(
+    experiment: Experiment,
+    tracker: Tracker,
+    fold: int,
+    method: str,
+    numbers: Sequence[int],
+    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda made: made,
+    **more: float,
+) -> None:
     for number in numbers:
-        values = round_metrics(table(fold, number), 3) | {"seconds": 1.5}
+        made = change(table(fold, number))
+        values = round_metrics(made, 3) | {"seconds": 1.5} | {name: number * value for name, value in more.items()}
 
-        def write(folder: Path, number: int = number) -> None:
-            write_round(folder, table(fold, number), CONV1, "a round")
+        def write(folder: Path, made: pd.DataFrame = made) -> None:
+            write_round(folder, made, CONV1, "a round")
 
         done = Round(number, values, "", Link(f"key{number}"), 1000.0 + number, write)
-        tracker.take_up(
-            trial(experiment, fold, schedule), [Link(f"key{one}") for one in range(1, number + 1)], Origin()
-        )
-        tracker.log_rounds(trial(experiment, fold, schedule), [done])
+        tracker.take_up(trial(experiment, fold, method), [Link(f"key{one}") for one in range(1, number + 1)], Origin())
+        tracker.log_rounds(trial(experiment, fold, method), [done])
 
 
 def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:
     experiment, tracker = begin()
     for fold in (0, 1):
-        for schedule in ("none", "firm"):
-            log(experiment, tracker, fold, schedule, [1, 2])
-            tracker.end_trial(trial(experiment, fold, schedule), "FINISHED")
+        for method in ("none", "firm"):
+            log(experiment, tracker, fold, method, [1, 2])
+            tracker.end_trial(trial(experiment, fold, method), "FINISHED")
     tracker.end_sweep("FINISHED")
     sweep = read_sweep(experiment)
     assert (sweep.name, sweep.rounds, sweep.majority, sweep.missing) == (experiment.name, 2, 3, ())
-    assert (sweep.schedules, sweep.folds, sweep.images) == (("firm", "none"), (0, 1), tuple(IMAGES))
+    assert (sweep.methods, sweep.folds, sweep.images) == (("firm", "none"), (0, 1), tuple(IMAGES))
     assert MlflowClient(str(experiment.mlflow)).get_run(sweep.run_id).info.run_name == "sweep"
     np.testing.assert_array_equal(sweep.scores, SCORES)
     assert sweep.classes.tolist() == [3, 4, 5, 7]
+    assert not sweep.is_noisy and sweep.trials[0, "firm"].scores.tolist() == SCORES.tolist()
     assert list(sweep.trials) == [(0, "firm"), (1, "firm"), (0, "none"), (1, "none")]
     found = sweep.trials[1, "firm"]
-    assert (found.fold, found.schedule, found.status, found.reason) == (1, "firm", "FINISHED", "")
+    assert (found.fold, found.method, found.status, found.reason) == (1, "firm", "FINISHED", "")
     for part, photos in enumerate((FOLDS[1].train, FOLDS[1].validation, FOLDS[1].test)):
         assert np.flatnonzero(found.split == part).tolist() == photos.tolist()
     for number in (1, 2):
@@ -121,6 +129,31 @@ def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:
     assert found.metrics.index.tolist() == [1, 2] and found.metrics.index.name == "round"
     arrays = (found.split, found.predicted, found.kept, found.self_confidence)
     assert [array.dtype for array in arrays] == [np.int8, np.int64, np.bool_, np.float32]
+
+
+def test_photos_seen_are_those_logged_or_else_passes_over_what_was_kept(begin: Begin) -> None:
+    experiment, tracker = begin()
+    log(experiment, tracker, 0, "firm", [1, 2], photos_seen=70.0)
+    log(experiment, tracker, 1, "firm", [1, 2])
+    trials = read_sweep(experiment).trials
+    assert trials[0, "firm"].photos_seen.tolist() == [70, 140]
+    size = len(FOLDS[1].train)
+    assert trials[1, "firm"].photos_seen.tolist() == [5 * size, 5 * size + 5 * (size - 1)]  # 5 epochs
+
+
+def test_wrong_labels_are_those_of_training_and_the_true_scores_are_the_sweeps(begin: Begin) -> None:
+    experiment, tracker = begin()
+    wrong, labelled = FOLDS[0].train[0], SCORES.copy()
+    labelled[wrong] = 5
+
+    def noisy(made: pd.DataFrame) -> pd.DataFrame:
+        return made.assign(score=labelled, true_score=SCORES)
+
+    log(experiment, tracker, 0, "firm", [1, 2], noisy)
+    sweep = read_sweep(experiment)
+    assert sweep.is_noisy
+    assert sweep.scores.tolist() == SCORES.tolist()
+    assert sweep.trials[0, "firm"].scores.tolist() == labelled.tolist() != SCORES.tolist()
 
 
 def test_a_sweep_on_its_way_is_read_as_far_as_it_is(begin: Begin) -> None:
@@ -160,9 +193,9 @@ def test_a_sweep_whose_process_is_gone_does_not_run(begin: Begin) -> None:
 
 def test_what_the_file_does_not_ask_for_is_left_out(begin: Begin) -> None:
     experiment, tracker = begin()
-    for schedule in ("firm", "none"):
+    for method in ("firm", "none"):
         for fold in (0, 1):
-            log(experiment, tracker, fold, schedule, [1, 2])
+            log(experiment, tracker, fold, method, [1, 2])
     asked = dataclasses.replace(
         experiment, rounds=1, schedules={"none": {1: 0.0}}, folds=dataclasses.replace(experiment.folds, use=[1])
     )
@@ -173,7 +206,7 @@ def test_what_the_file_does_not_ask_for_is_left_out(begin: Begin) -> None:
     assert sweep.missing == ()
 
 
-def test_a_schedule_that_was_changed_is_another_one(begin: Begin) -> None:
+def test_a_method_that_was_changed_is_another_one(begin: Begin) -> None:
     experiment, tracker = begin(schedules={"firm": {1: 0.5}}, folds=Folds(count=2, validation=0.2, use=[0]))
     log(experiment, tracker, 0, "firm", [1, 2])
     firmer = dataclasses.replace(experiment, schedules={"firm": {1: 0.9}})

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from rsrl_ray.analysis.apart import write_apart
 from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.figures import confusion_matrices, score_histogram, write_figures
+from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.ledger import history, ledger
 from rsrl_ray.analysis.sheets import Photos, assigned_examples, dropped_sheet, low_and_high, returned_sheet
 from rsrl_ray.analysis.style import PALE, STYLE, look
@@ -29,7 +31,7 @@ SCORES = np.array([3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 2, 2])
 CHOSEN = {TrialKey(0, "paper"): 3, TrialKey(1, "paper"): 2}
 
 
-def _trial(fold: int, schedule: str, test: dict[int, list[int]], dropped: list[list[int]]) -> Trial:
+def _trial(fold: int, method: str, test: dict[int, list[int]], dropped: list[list[int]]) -> Trial:
     """test : photo -> score assigned by round; dropped : photos by round. The photo beside the test ones validates."""
     rounds = len(dropped)
     split = np.zeros(12, np.int8)
@@ -42,7 +44,8 @@ def _trial(fold: int, schedule: str, test: dict[int, list[int]], dropped: list[l
     for row, photos in zip(kept, dropped, strict=True):
         row[photos] = False
     metrics = pd.DataFrame({"train_size": kept.sum(axis=1).astype(float)}, index=range(1, rounds + 1))
-    return Trial(fold, schedule, "RUNNING", "", "", metrics, split, predicted, kept, np.full((rounds, 12), 0.5, "f4"))
+    confidence, seen = np.full((rounds, 12), 0.5, "f4"), kept.sum(axis=1).cumsum().astype(float)
+    return Trial(fold, method, "RUNNING", "", "", metrics, split, SCORES, seen, predicted, kept, confidence)
 
 
 @pytest.fixture
@@ -157,17 +160,17 @@ def test_one_round_is_a_dot_and_one_fold_has_no_band(sweep: Sweep) -> None:
     assert axes.get_xticks().tolist() == [1]
 
 
-def test_ten_schedules_have_axes_of_their_own_and_no_two_look_alike(sweep: Sweep) -> None:
-    names = tuple(f"schedule {place}" for place in range(10))
-    trials = {TrialKey(0, name): replace(sweep.trials[0, "paper"], schedule=name) for name in names}
-    figure = total_f(replace(sweep, schedules=names, trials=trials), {TrialKey(0, "schedule 3"): 2})
+def test_ten_methods_have_axes_of_their_own_and_no_two_look_alike(sweep: Sweep) -> None:
+    names = tuple(f"method {place}" for place in range(10))
+    trials = {TrialKey(0, name): replace(sweep.trials[0, "paper"], method=name) for name in names}
+    figure = total_f(replace(sweep, methods=names, trials=trials), {TrialKey(0, "method 3"): 2})
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(names)
     for place, axes in enumerate(figure.axes):
         strong = [line for line in axes.lines if line.get_color() != PALE and line.get_linestyle() != "None"]
         assert [line.get_color() for line in strong] == [look(place)["color"]]
         assert len(axes.lines) == (11 if place == 3 else 10)
     assert len({str(look(place)) for place in range(28)}) == 28
-    eleven = replace(sweep, schedules=(*names, "last"), trials=trials | {TrialKey(0, "last"): trials[0, "schedule 0"]})
+    eleven = replace(sweep, methods=(*names, "last"), trials=trials | {TrialKey(0, "last"): trials[0, "method 0"]})
     shown = training_size(eleven).axes
     assert len(shown) == 11
     assert shown[9].xaxis.get_tick_params()["labelbottom"]  # nothing stands below it
@@ -336,11 +339,34 @@ def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_many_methods_are_drawn_in_several_processes(sweep: Sweep, table: Path, tmp_path: Path) -> None:
+    names = tuple(f"method {place}" for place in range(5))
+    trials = {
+        TrialKey(fold, name): replace(sweep.trials[fold, "paper"], method=name) for name in names for fold in (0, 1)
+    }
+    many = replace(sweep, methods=names, trials=trials)
+    chosen = {TrialKey(0, name): 3 for name in names}
+    written = [(picture.name, picture.method) for picture in write_figures(many, chosen, tmp_path / "figures", table)]
+    assert written[:4] == [(name, "") for name in ("scores", "training_size", "majority_share", "total_f")]
+    files = file_names(names)
+    kinds = ("class_measures", "confusion", "assigned", "ledger", "dropped", "returned")
+    assert written[4:] == [(f"{kind}_{files[name]}", name) for name in names for kind in kinds]
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * len(written)
+
+
+def test_work_apart_comes_back_in_its_order() -> None:
+    assert write_apart(sorted, [[3, 1], [2], [5, 4]], lambda: [0]) == [0, 1, 3, 2, 4, 5]
+    assert write_apart(sorted, [[3, 1]], lambda: [0]) == [0, 1, 3]
+    with pytest.raises(TypeError, match="not supported between"):
+        write_apart(sorted, [[3, 1], [2, "a"]], lambda: [0])  # type: ignore[list-item]
+
+
+@pytest.mark.slow
 def test_names_that_no_file_can_have(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     names = ("../K=$1", "../k=$1")
-    trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], schedule=name) for name in names}
-    odd = replace(sweep, schedules=names, trials=trials)
+    trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], method=name) for name in names}
+    odd = replace(sweep, methods=names, trials=trials)
     written = write_figures(odd, {TrialKey(0, name): 1 for name in names}, tmp_path, table)
-    matrices = [(picture.name, picture.schedule) for picture in written if "confusion" in picture.name]
+    matrices = [(picture.name, picture.method) for picture in written if "confusion" in picture.name]
     assert matrices == [("confusion_5ff105fb-K_1", "../K=$1"), ("confusion_86145ca1-k_1", "../k=$1")]
     assert _legend(training_size(odd)) == list(names)

@@ -29,9 +29,9 @@ ROUNDS = {"paper": 3, "none": 3, "late": 3}
 F1 = {1: 0.9, 2: 0.3, 3: 0.5}  # on validation photos: round 1 is best, of those after it round 3
 
 
-def filters(schedule, number):
+def filters(method, number):
     """Round 1 is shared; round 3 of `late` is round 2 again."""
-    seed = (0, 1) if number == 1 else (sorted(ROUNDS).index(schedule), 2 if schedule == "late" else number)
+    seed = (0, 1) if number == 1 else (sorted(ROUNDS).index(method), 2 if method == "late" else number)
     generator = np.random.default_rng(seed)
     return Conv1(
         generator.normal(0, 0.3, (5, 3, 3, 2)).astype(np.float32),
@@ -94,7 +94,7 @@ def experiment(tmp_path_factory):
     photos = photos_digest((image, 3) for image in images)
     tracker.open_sweep(SweepRun("sweep-0", recipe(made), "", {}, {"rsrl.photos": photos}))
     table = predictions(images)
-    for fold, schedule in [
+    for fold, method in [
         (0, "paper"),
         (0, "none"),
         (0, "late"),
@@ -103,14 +103,14 @@ def experiment(tmp_path_factory):
         (2, "none"),
         (3, "paper"),
     ]:
-        steps = made.schedule(schedule).steps
+        steps = made.schedule(method).steps
         text = "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in steps)
-        trial = Trial(f"{fold}-{schedule}", TrialKey(fold, schedule), {"thresholds": text})
-        last = 1 if (fold, schedule) in {(2, "none"), (3, "paper")} else ROUNDS[schedule]
+        trial = Trial(f"{fold}-{method}", TrialKey(fold, method), {"thresholds": text})
+        last = 1 if (fold, method) in {(2, "none"), (3, "paper")} else ROUNDS[method]
         for number in range(1, last + 1):
 
-            def write(path, schedule=schedule, number=number):
-                conv1 = filters(schedule, number)
+            def write(path, method=method, number=number):
+                conv1 = filters(method, number)
                 np.savez(path / "conv1.npz", **vars(conv1))
                 table.to_parquet(path / "predictions.parquet")
 
@@ -145,9 +145,9 @@ def reference_maps(pixels, conv1):
     return maps
 
 
-def both(experiment, photo, schedule, number, against, relu=False):
+def both(experiment, photo, method, number, against, relu=False):
     pixels = decode_photo((Path(experiment.photos).parent / photo).read_bytes(), SIZE)
-    maps = [reference_maps(pixels, filters(schedule, wanted)) for wanted in (number, against)]
+    maps = [reference_maps(pixels, filters(method, wanted)) for wanted in (number, against)]
     return [np.maximum(part, 0) for part in maps] if relu else maps
 
 
@@ -158,8 +158,8 @@ def reference(maps, against):
 
 
 def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
-    found = run(experiment, tmp_path, fold=0, schedule="paper", number=3, against=1).iloc[0]
-    assert found[["photo", "fold", "schedule", "round", "against", "reason"]].tolist() == [
+    found = run(experiment, tmp_path, fold=0, method="paper", number=3, against=1).iloc[0]
+    assert found[["photo", "fold", "method", "round", "against", "reason"]].tolist() == [
         "rgb.png",
         0,
         "paper",
@@ -168,11 +168,11 @@ def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
         "",
     ]
     maps = []
-    for schedule, name, j, correlation in (
+    for method, name, j, correlation in (
         ("paper", found["map"], found["J"], found["correlation"]),
         ("none", found["null_map"], found["null_J"], found["null_correlation"]),
     ):
-        expected = reference(*both(experiment, "rgb.png", schedule, 3, 1))
+        expected = reference(*both(experiment, "rgb.png", method, 3, 1))
         assert (j, correlation) == (expected[0], pytest.approx(expected[1], abs=1e-12))
         maps.append(np.load(tmp_path / f"{name}.npy"))
         assert maps[-1].dtype == np.float64 and maps[-1].shape == (7, 17)
@@ -181,7 +181,7 @@ def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
 
 
 def test_the_table_is_what_the_file_holds(experiment, tmp_path):
-    returned = run(experiment, tmp_path, ["rgb.png", "flat.png"], schedule="late", number=2)
+    returned = run(experiment, tmp_path, ["rgb.png", "flat.png"], method="late", number=2)
     assert list(returned.columns) == list(COLUMNS)
     read = pd.read_csv(tmp_path / "highlights.csv", dtype=COLUMNS, keep_default_na=False, na_values={
         name: [""] for name, kind in COLUMNS.items() if kind != "object"
@@ -250,7 +250,7 @@ def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
 
 
 def test_identical_filters_are_said_and_not_drawn(experiment, tmp_path):
-    found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"], schedule="late", number=3, against=2)
+    found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"], method="late", number=3, against=2)
     assert found["reason"].tolist() == [IDENTICAL] * 2
     assert found["J"].isna().all() and not list(tmp_path.glob("highlights/*/*"))
 
@@ -260,7 +260,7 @@ def test_identical_filters_are_said_and_not_drawn(experiment, tmp_path):
     [
         ({"fold": 1}, "no control: none has not been begun in fold 1"),
         ({"fold": 2}, "no control: none has 1 of 3 rounds in fold 2"),
-        ({"schedule": "none"}, "no control: the schedule is the control itself"),
+        ({"method": "none"}, "no control: the method is the control itself"),
     ],
 )
 def test_a_map_without_a_control(experiment, tmp_path, asked, reason):
@@ -313,10 +313,10 @@ def test_one_map_for_the_data_set(experiment, tmp_path):
     found = run(
         experiment, tmp_path, ["alpha.png", "rgb.png"], shared_map=True, progress=lambda *said: seen.append(said)
     )
-    for schedule, column in (("paper", "J"), ("none", "null_J")):
+    for method, column in (("paper", "J"), ("none", "null_J")):
         values = []
         for photo in test:
-            maps, against = both(experiment, photo, schedule, 3, 2)
+            maps, against = both(experiment, photo, method, 3, 2)
             values.append([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps, against, strict=True)])
         assert found[column].tolist() == [np.mean(values, axis=0).argmin()] * 2
     maps, against = both(experiment, "alpha.png", "paper", 3, 2)
@@ -355,7 +355,7 @@ def test_photos_by_name_by_path_and_from_elsewhere(experiment, tmp_path, monkeyp
 
 def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
     found = run(experiment, tmp_path).iloc[0]
-    assert found[["fold", "schedule", "round", "against"]].tolist() == [0, "paper", 3, 2]
+    assert found[["fold", "method", "round", "against"]].tolist() == [0, "paper", 3, 2]
     assert run(experiment, tmp_path, number=2).iloc[0]["against"] == 1
 
 
@@ -367,7 +367,7 @@ def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
         ({"number": 1}, "round 1 against round 0; the latter must be an earlier one"),
         ({"number": 2, "against": 2}, "round 2 against round 2"),
         (
-            {"schedule": "waiting"},
+            {"method": "waiting"},
             "fold 0, waiting: no such trial was begun; begun so far: fold 0, none; fold 2, none;",
         ),
         ({"fold": 7}, "fold 7, paper: no such trial was begun"),
@@ -410,15 +410,15 @@ def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment, tmp_pat
     assert run(shorter, tmp_path)["round"].tolist() == [2]
     with pytest.raises(ValueError, match="fold 0, paper: there is no round 3: the file asks for 2"):
         run(shorter, tmp_path, number=3)
-    with pytest.raises(ValueError, match="fold 0, paper: the file asks for one round; a highlight map compares two"):
+    with pytest.raises(ValueError, match="fold 0, none: the file asks for one round; a highlight map compares two"):
         run(dataclasses.replace(experiment, rounds=1), tmp_path)
 
 
-def test_schedules_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path):
+def test_methods_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path):
     """`PAPER` and `paper`, `RGB.png` and `rgb.png`: on some disks the same name."""
     both = dataclasses.replace(experiment, schedules={"PAPER": {1: 0.1}, **experiment.schedules})
     (tmp_path / "RGB.png").write_bytes((Path(experiment.photos).parent / "rgb.png").read_bytes())
-    found = run(both, tmp_path / "out", ["rgb.png", str(tmp_path / "RGB.png")], schedule="paper")
+    found = run(both, tmp_path / "out", ["rgb.png", str(tmp_path / "RGB.png")], method="paper")
     folders = {name.split("/")[1].lower() for name in found["map"]}
     assert len(folders) == 1 and folders != {"fold0-paper-03-02"}
     assert found["map"].str.lower().nunique() == 2

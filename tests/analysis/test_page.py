@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import write_figures
+from rsrl_ray.analysis.frame_figures import frame_drawings
 from rsrl_ray.analysis.gallery import Card, Gallery
-from rsrl_ray.analysis.page import Content, write_page
+from rsrl_ray.analysis.page import Content, findings, write_page
+from rsrl_ray.analysis.summary import summarise
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
@@ -39,22 +42,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def odd(by_hand: Sweep) -> Sweep:
-    """The sweep made by hand; a schedule's name would be markup and code where it is not escaped."""
+    """The sweep made by hand; a method's name would be markup and code where it is not escaped."""
     trials = dict(by_hand.trials)
-    trials[TrialKey(1, ODD)] = replace(trials.pop(TrialKey(1, "late")), schedule=ODD)
+    trials[TrialKey(1, ODD)] = replace(trials.pop(TrialKey(1, "late")), method=ODD)
     for trial in trials.values():  # what the curves draw
         sizes = trial.kept.sum(axis=1).astype(float)
         trial.metrics[["train_size", "majority_share", "test_total_f1"]] = np.stack([sizes, sizes / 10, sizes / 5], 1)
     missing = (f"{ODD}, fold 0: not begun yet.",)
-    return replace(by_hand, schedules=("paper", "none", ODD), trials=trials, missing=missing)
+    return replace(by_hand, methods=("paper", "none", ODD), trials=trials, missing=missing)
 
 
 @pytest.fixture
 def make(odd: Sweep, experiment_file: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     def write(gallery: Gallery, figures: bool) -> Path:
-        schedules = {"paper": {1: [0.9], 3: [0.95]}, "none": {1: [0.0]}, ODD: {1: [0.5]}}
+        methods = {"paper": {1: [0.9], 3: [0.95]}, "none": {1: [0.0]}, ODD: {1: [0.5]}}
         revision = {"majority_classes": 1}
-        experiment = read_experiment(experiment_file(name="by_hand", schedules=schedules, revision=revision))
+        experiment = read_experiment(experiment_file(name="by_hand", schedules=methods, revision=revision))
         for number in range(12):
             Image.new("RGB", (30, 20), (20 * number,) * 3).save(tmp_path / f"{number}.jpg")
         folder = tmp_path / "page"
@@ -66,7 +69,8 @@ def make(odd: Sweep, experiment_file: Callable[..., Path], tmp_path: Path) -> Ca
             TrialKey(1, "none"): 1,
             TrialKey(1, ODD): 1,
         }
-        pictures = write_figures(odd, chosen, folder / "figures", tmp_path / "photos.csv") if figures else []
+        made = (folder / "figures", tmp_path / "photos.csv", frame_drawings(frames))
+        pictures = write_figures(odd, chosen, *made) if figures else []
         write_page(Content(odd, experiment, frames, tables(odd, frames), pictures, gallery), folder)
         shutil.rmtree(folder / "figures", ignore_errors=True)  # the page stands alone
         return folder / "index.html"
@@ -103,12 +107,15 @@ def test_every_section_is_there_and_nothing_is_fetched(
     page, said = opened(browser, path, 1280)
     assert said == [path.as_uri()]
     assert page.title() == "by_hand: RSRL"
-    heads = ["Result", "Choosing the round", "Comparisons", "Round by round", "Schedule paper", "Schedule none"]
-    assert page.locator("h2").all_inner_texts() == [*heads, f"Schedule {ODD}", "Highlight maps", "Recipe"]
+    heads = ["Result", "Choosing the round", "Comparisons", "Round by round", "Method paper", "Method none"]
+    assert page.locator("h2").all_inner_texts() == [*heads, f"Method {ODD}", "Highlight maps", "Recipe"]
     for link in page.locator("nav a").all():
         assert page.locator(str(link.get_attribute("href"))).is_visible()
+    assert page.locator("dt").all_inner_texts() == ["paper", "none", ODD]
+    assert page.locator("dd").first.inner_text() == "from revision 1: 0.9; from revision 3: 0.95"
     assert page.locator("#notes li").all_inner_texts()[0] == f"{ODD}, fold 0: not begun yet."
     assert page.locator("img").count() > 15
+    assert page.locator("#result img").count() == 1  # differences to the baseline
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert page.evaluate("[...document.images].every(image => image.alt)")
     rows = page.locator("#result table").first.locator("tbody tr").all_inner_texts()
@@ -117,13 +124,11 @@ def test_every_section_is_there_and_nothing_is_fetched(
     assert rows[1].split("\t")[:5] == ["paper", "2", "1, 2", "7 ± 1", "0.567 ± 0.236"]
     # of the folds' 0 and 0.4: t = 0.2 / (0.2828 sqrt(1/2 + (3/8 + 4/7) / 2)) = 0.717 with 1 degree of freedom
     assert page.locator("#result > p").all_inner_texts()[:2] == [
-        "The highest macro F on the test photos, 0.567 ± 0.236 over 2 folds, is that of the schedule paper; to assign "
+        "The highest macro F on the test photos, 0.567 ± 0.236 over 2 folds, is that of the method paper; to assign "
         "always the largest class gives 0.367 ± 0.047.",
         "paper less none: +0.200 (95 % interval −3.345 to +3.745, p after Holm 0.604, 2 folds).",  # noqa: RUF001
     ]
-    assert (
-        page.locator("#schedule-1 > p").first.inner_text() == "Thresholds: from revision 1: 0.9; from revision 3: 0.95."
-    )
+    assert page.locator("#method-1 > p").first.inner_text() == "from revision 1: 0.9; from revision 3: 0.95."
     first, second = page.locator(".card").all()
     assert first.locator("figcaption").all_inner_texts() == ["photo", "highlight map", "control"]
     remark = "J 11, 1 − correlation 2.0e-07; agreement with the control −0.25"  # noqa: RUF001
@@ -142,3 +147,19 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Browser, make: Callabl
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.locator("#highlights p").inner_text() == "None: no trial has two rounds yet, and a map compares two."
     page.close()
+
+
+def test_of_many_methods_the_findings_are_put_together(by_hand: Sweep) -> None:
+    frames = summarise(by_hand)
+    first = frames.comparisons.iloc[0].to_dict()
+    rows = [
+        first | {"method": name, "difference": difference, "p_holm": p, "folds": 25}
+        for name, difference, p in (("a", 0.1, 0.01), ("b", -0.2, 0.001), ("c", 0.3, 0.06), ("d", 0.05, 0.04))
+    ]
+    many = replace(frames, comparisons=pd.DataFrame(rows))
+    assert findings(many)[1:] == [
+        "Better than none: a (+0.100), d (+0.050).",
+        "Worse than none: b (−0.200).",  # noqa: RUF001
+        "Not shown to differ from none: c (+0.300).",
+        "Better and worse is said where p after Holm is below 0.05 (25 folds).",
+    ]

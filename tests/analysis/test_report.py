@@ -34,8 +34,8 @@ def folder_per_score(photos_csv: Path, tmp_path: Path) -> Path:
 def test_from_a_sweep_to_tables_figures_and_maps(
     folder_per_score: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
-    schedules = {"firm": {1: 0.5}, "none": {1: 0.0}}
-    file = write_experiment(tmp_path, folder_per_score, schedules=schedules, rounds=2)
+    methods = {"firm": {1: 0.5}, "none": {1: 0.0}}
+    file = write_experiment(tmp_path, folder_per_score, schedules=methods, rounds=2)
     assert cli.main(["sweep", str(file)]) == 0
     capsys.readouterr()
     on_sheets: list[str] = []
@@ -48,7 +48,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     experiment = read_experiment(file)
     folder = Path(experiment.storage, "analysis", "tiny")
     assert len(pd.read_csv(folder / "rounds.csv")) == 2 * 2 * 2
-    assert (folder / "tables" / "schedules.tex").read_text().count(r"\toprule") == 1
+    assert (folder / "tables" / "methods.tex").read_text().count(r"\toprule") == 1
     assert (folder / "figures" / "total_f.pdf").read_bytes().startswith(b"%PDF")
     client = MlflowClient(mlflow_uri(experiment))
     found = client.get_experiment_by_name("tiny")
@@ -59,14 +59,14 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     page = (folder / "index.html").read_text(encoding="utf-8")
     rows = pd.read_csv(folder / "highlights.csv")
     assert list(rows["photo"]) == surest(experiment)
-    assert set(rows["schedule"]) == {"firm"} and set(rows["round"]) == {2}
+    assert set(rows["method"]) == {"firm"} and set(rows["round"]) == {2}
     assert page.count('<div class="card">') == len(rows) == page.count("agreement with the control")
 
     assert cli.main(["highlight", str(file), "--score", "4", "--top", "2"]) == 0
     assert "4/" in capsys.readouterr().out
     rows = pd.read_csv(folder / "highlights.csv")
     assert len(rows) == 2
-    assert (rows["schedule"] == "firm").all()
+    assert (rows["method"] == "firm").all()
     for name in rows["map"].dropna():
         assert (folder / f"{name}.npy").exists()
         assert (folder / f"{name}.png").exists()

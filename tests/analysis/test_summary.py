@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.measures import chosen_rounds, default_rule
+from rsrl_ray.analysis.measures import chosen_rounds, default_criterion
 from rsrl_ray.analysis.summary import LARGEST_CLASS, summarise
-from rsrl_ray.core.selection import RULES
+from rsrl_ray.core.selection import CRITERIA
 from rsrl_ray.core.trial import TrialKey
 
 NAN = math.nan
@@ -34,8 +34,8 @@ def without_validation(sweep: Sweep) -> Sweep:
     return dataclasses.replace(sweep, trials=trials)
 
 
-def test_rounds_chosen_by_each_rule(by_hand: Sweep) -> None:
-    assert {rule: chosen_rounds(by_hand, "paper", rule) for rule in RULES} == {
+def test_rounds_chosen_by_each_criterion(by_hand: Sweep) -> None:
+    assert {criterion: chosen_rounds(by_hand, "paper", criterion) for criterion in CRITERIA} == {
         "validation": {0: 1, 1: 2},
         "validation_mean": {0: 2, 1: 2},  # the mean curve is 0.5, 0.6, 0
         "last": {0: 3, 1: 3},
@@ -43,12 +43,12 @@ def test_rounds_chosen_by_each_rule(by_hand: Sweep) -> None:
     }
     assert chosen_rounds(by_hand, "none", "validation") == {0: 1, 1: 1}  # a tie
     assert chosen_rounds(by_hand, "late", "last") == {1: 1}
-    assert default_rule(by_hand) == "validation"
+    assert default_criterion(by_hand) == "validation"
 
 
 def test_rounds_frame_holds_every_metric_of_every_round(by_hand: Sweep) -> None:
     frame = summarise(by_hand).rounds
-    assert frame.columns.tolist() == ["fold", "schedule", "round", "test_macro_f1", "validation_macro_f1"]
+    assert frame.columns.tolist() == ["fold", "method", "round", "test_macro_f1", "validation_macro_f1"]
     assert len(frame) == 3 * 4 + 1
     assert frame.iloc[1].tolist() == [0, "paper", 2, pytest.approx(2 / 3), 0.5]
 
@@ -56,11 +56,11 @@ def test_rounds_frame_holds_every_metric_of_every_round(by_hand: Sweep) -> None:
 def test_folds_frame(by_hand: Sweep) -> None:
     frame = summarise(by_hand).folds
     assert len(frame) == 2 + 4 * (2 + 2 + 1)
-    assert frame["schedule"].unique().tolist() == [LARGEST_CLASS, "paper", "none", "late"]
-    assert row(frame, schedule="paper", rule="validation", fold=1) == pytest.approx(
+    assert frame["method"].unique().tolist() == [LARGEST_CLASS, "paper", "none", "late"]
+    assert row(frame, method="paper", criterion="validation", fold=1) == pytest.approx(
         {
-            "schedule": "paper",
-            "rule": "validation",
+            "method": "paper",
+            "criterion": "validation",
             "fold": 1,
             "status": "FINISHED",
             "rounds": 3,
@@ -75,16 +75,22 @@ def test_folds_frame(by_hand: Sweep) -> None:
             "majority_precision": 2 / 3,
             "majority_recall": 1.0,
             "majority_f1": 4 / 5,
-        }
+            "macro_f1_50": NAN,  # no score has so many photos
+            "quadratic_kappa": 1 / 2,  # 1 - 4 x 4 / (2 x 4 x 1 + 2 x 4 x 3)
+            "mae": 1 / 2,
+            "macro_mae": 1 / 2,  # of 0 and 1
+            "spearman": 1 / math.sqrt(3),
+        },
+        nan_ok=True,
     )
-    late = row(frame, schedule="late", rule="last", fold=1)
+    late = row(frame, method="late", criterion="last", fold=1)
     assert (late["status"], late["rounds"], late["round"], late["macro_f1"]) == ("RUNNING", 1, 1, pytest.approx(1 / 3))
 
 
 def test_largest_class_is_the_first_row(by_hand: Sweep) -> None:
     summary = summarise(by_hand).summary
     first = summary.iloc[0]
-    assert (first["schedule"], first["rule"], first["folds"], first["rounds"]) == (LARGEST_CLASS, "", 2, "")
+    assert (first["method"], first["criterion"], first["folds"], first["rounds"]) == (LARGEST_CLASS, "", 2, "")
     expected = {
         "round_mean": NAN,
         "train_size_mean": NAN,
@@ -102,8 +108,8 @@ def test_largest_class_is_the_first_row(by_hand: Sweep) -> None:
     assert {name: first[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 
-def test_summary_of_the_default_rule(by_hand: Sweep) -> None:
-    found = row(summarise(by_hand).summary, schedule="paper", rule="validation")
+def test_summary_of_the_default_criterion(by_hand: Sweep) -> None:
+    found = row(summarise(by_hand).summary, method="paper", criterion="validation")
     assert (found["folds"], found["rounds"]) == (2, "1, 2")
     expected = {
         "round_mean": 1.5,
@@ -137,16 +143,16 @@ def test_summary_of_the_default_rule(by_hand: Sweep) -> None:
 
 def test_optimism_is_what_the_oracle_seems_to_gain(by_hand: Sweep) -> None:
     summary = summarise(by_hand).summary
-    oracle = row(summary, schedule="paper", rule="oracle")
+    oracle = row(summary, method="paper", criterion="oracle")
     assert (oracle["rounds"], oracle["macro_f1_mean"]) == ("2, 2", pytest.approx(7 / 10))
     assert oracle["optimism"] == pytest.approx(7 / 10 - 17 / 30)
-    assert row(summary, schedule="none", rule="oracle")["optimism"] == 0
-    assert summary.loc[summary["rule"] != "oracle", "optimism"].isna().all()
-    assert row(summary, schedule="paper", rule="last")["macro_f1_mean"] == pytest.approx(11 / 30)
+    assert row(summary, method="none", criterion="oracle")["optimism"] == 0
+    assert summary.loc[summary["criterion"] != "oracle", "optimism"].isna().all()
+    assert row(summary, method="paper", criterion="last")["macro_f1_mean"] == pytest.approx(11 / 30)
 
 
 def test_a_single_fold_has_no_deviation(by_hand: Sweep) -> None:
-    late = row(summarise(by_hand).summary, schedule="late", rule="validation")
+    late = row(summarise(by_hand).summary, method="late", criterion="validation")
     assert (late["folds"], late["rounds"], late["macro_f1_mean"]) == (1, "1", pytest.approx(1 / 3))
     assert math.isnan(late["macro_f1_sd"]) and math.isnan(late["train_size_sd"])
 
@@ -154,9 +160,9 @@ def test_a_single_fold_has_no_deviation(by_hand: Sweep) -> None:
 def test_classes_show_network_1_and_the_chosen_one(by_hand: Sweep) -> None:
     frame = summarise(by_hand).classes
     assert len(frame) == 3 * 2 * (3 + 2)
-    first = row(frame, schedule="paper", network="first", score=3)
-    chosen = row(frame, schedule="paper", network="chosen", score=5)
-    absent = row(frame, schedule="paper", network="chosen", score=7)
+    first = row(frame, method="paper", network="first", score=3)
+    chosen = row(frame, method="paper", network="chosen", score=5)
+    absent = row(frame, method="paper", network="chosen", score=7)
     assert (first["group"], first["folds"], first["support"]) == ("majority", 2, 4)
     assert (chosen["group"], chosen["folds"], chosen["support"]) == ("minority", 2, 3)
     assert (absent["group"], absent["folds"], absent["support"]) == ("minority", 0, 0)
@@ -175,7 +181,7 @@ def test_classes_show_network_1_and_the_chosen_one(by_hand: Sweep) -> None:
 
 def test_group_means_of_the_classes(by_hand: Sweep) -> None:
     frame = summarise(by_hand).classes
-    groups = frame[(frame["schedule"] == "paper") & (frame["network"] == "chosen") & frame["score"].isna()]
+    groups = frame[(frame["method"] == "paper") & (frame["network"] == "chosen") & frame["score"].isna()]
     minority, majority = groups.to_dict("records")
     assert (minority["group"], minority["folds"], minority["support"]) == ("minority", 2, 3)
     assert (minority["f1_mean"], minority["f1_pooled"]) == pytest.approx((1 / 3, 1 / 2))
@@ -185,37 +191,46 @@ def test_group_means_of_the_classes(by_hand: Sweep) -> None:
 def test_comparisons_with_the_control(by_hand: Sweep) -> None:
     frames = summarise(by_hand)
     frame = frames.comparisons
-    assert len(frame) == 4 * 2
-    found = row(frame, schedule="paper", measure="macro_f1")
-    assert (found["against"], found["rule"], found["folds"], found["df"]) == ("none", "validation", 2, 1)
+    assert len(frame) == 2 * 4 * 2
+    frame = frame[frame["at"] == "equal rounds"]
+    found = row(frame, method="paper", measure="macro_f1")
+    assert (found["against"], found["criterion"], found["folds"], found["df"]) == ("none", "validation", 2, 1)
     ratio = (3 / 8 + 4 / 7) / 2  # test photos by training photos
     error = math.sqrt((1 / 2 + ratio) * 0.08)  # the differences are 0 and 0.4
     margin = math.tan(0.475 * math.pi) * error  # the t-distribution of 1 degree of freedom is Cauchy's
     p = 1 - 2 / math.pi * math.atan(0.2 / error)
     expected = {"ratio": ratio, "difference": 0.2, "sd": 0.4 / ROOT2, "t": 0.2 / error, "p": p, "p_holm": p}
     expected |= {"low": 0.2 - margin, "high": 0.2 + margin}
+    expected |= {"worse": 0.5 + math.atan((-0.01 - 0.2) / error) / math.pi}
+    expected |= {"better": 0.5 - math.atan((0.01 - 0.2) / error) / math.pi}
+    expected |= {"equivalent": 1 - expected["worse"] - expected["better"]}
+    expected |= {"detectable": margin / (0.4 / ROOT2), "detectable_difference": margin}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    assert row(frame, schedule="paper", measure="accuracy")["difference"] == pytest.approx(1 / 8)
-    late = row(frame, schedule="late", measure="macro_f1")
+    assert row(frame, method="paper", measure="accuracy")["difference"] == pytest.approx(1 / 8)
+    late = row(frame, method="late", measure="macro_f1")
     assert (late["folds"], late["difference"]) == (1, 0)
     assert all(math.isnan(late[name]) for name in ("t", "p", "p_holm", "low", "high"))
-    assert frames.notes == ("A comparison on fewer than two folds has no t, p and interval.",)
+    assert frames.notes == (
+        "A comparison on fewer than two folds has no t, p and interval.",
+        "2 folds can show a difference of 12.5 sd (standard deviation of the differences, fold by fold; in macro F "
+        "3.545); no difference shown does not mean none.",
+    )
 
 
-def test_holm_counts_the_schedules(by_hand: Sweep) -> None:
+def test_holm_counts_the_methods(by_hand: Sweep) -> None:
     frame = summarise(by_hand, "paper").comparisons
-    assert frame["schedule"].unique().tolist() == ["none", "late"]
-    twice = dataclasses.replace(by_hand, schedules=("paper", "none", "twice"))
+    assert frame["method"].unique().tolist() == ["none", "late"]
+    twice = dataclasses.replace(by_hand, methods=("paper", "none", "twice"))
     for fold in (0, 1):
-        twice.trials[TrialKey(fold, "twice")] = dataclasses.replace(by_hand.trials[fold, "paper"], schedule="twice")
-    found = row(summarise(twice).comparisons, schedule="twice", measure="macro_f1")
+        twice.trials[TrialKey(fold, "twice")] = dataclasses.replace(by_hand.trials[fold, "paper"], method="twice")
+    found = row(summarise(twice).comparisons, method="twice", measure="macro_f1", at="equal rounds")
     assert found["p_holm"] == pytest.approx(min(1, 2 * found["p"]))
 
 
 def test_ledger_holds_who_was_dropped_and_came_back(by_hand: Sweep) -> None:
     frame = summarise(by_hand).ledger
     assert frame.columns.tolist() == [
-        "schedule",
+        "method",
         "fold",
         "image",
         "score",
@@ -237,11 +252,11 @@ def test_ledger_holds_who_was_dropped_and_came_back(by_hand: Sweep) -> None:
 
 def test_without_validation_photos_it_is_said_and_the_oracle_shown(by_hand: Sweep) -> None:
     frames = summarise(without_validation(by_hand))
-    assert frames.rule == "oracle"
+    assert frames.criterion == "oracle"
     assert frames.notes[0].startswith("There are no validation photos")
-    assert frames.summary["rule"].unique().tolist() == ["", "last", "oracle"]
+    assert frames.summary["criterion"].unique().tolist() == ["", "last", "oracle"]
     assert frames.summary["optimism"].isna().all()
-    assert frames.comparisons["rule"].unique().tolist() == ["oracle"]
+    assert frames.comparisons["criterion"].unique().tolist() == ["oracle"]
     with pytest.raises(ValueError, match="no value to choose by"):
         chosen_rounds(without_validation(by_hand), "paper", "validation")
 
@@ -249,11 +264,11 @@ def test_without_validation_photos_it_is_said_and_the_oracle_shown(by_hand: Swee
 def test_a_sweep_of_the_first_round_alone(by_hand: Sweep) -> None:
     alone = dataclasses.replace(by_hand, trials={TrialKey(1, "late"): by_hand.trials[1, "late"]})
     frames = summarise(alone)
-    assert frames.summary["schedule"].unique().tolist() == [LARGEST_CLASS, "late"]
+    assert frames.summary["method"].unique().tolist() == [LARGEST_CLASS, "late"]
     assert len(frames.comparisons) == 0 and len(frames.ledger) == 0
-    assert frames.notes == ("Nothing to compare with: no round of a schedule 'none' is logged.",)
+    assert frames.notes == ("Nothing to compare with: no round of a method 'none' is logged.",)
 
 
 def test_an_unknown_baseline_is_refused(by_hand: Sweep) -> None:
-    with pytest.raises(ValueError, match="no schedule 'nome' to compare with; there are paper, none, late"):
+    with pytest.raises(ValueError, match="no method 'nome' to compare with; there are paper, none, late"):
         summarise(by_hand, "nome")

@@ -1,0 +1,140 @@
+"""Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rsrl_ray.analysis.data import Sweep, Trial
+from rsrl_ray.analysis.measures import TEST, TRAIN, begun, choose, confusion, large, majority, measure
+from rsrl_ray.core import statistics
+from rsrl_ray.core.selection import Criterion
+from rsrl_ray.core.trial import TrialKey
+
+COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
+ROPE = 0.01
+SLACK = 0.02  # photos seen that differ by less are as many: with `training.steps: all` the last batches differ
+ROUNDS, PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
+COLUMNS = (
+    *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
+    *("p_holm", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),
+)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: every method against ``baseline``, by the rounds that ``criterion`` chooses.
+
+    rope : differences up to it, in units of the measure, are taken for none.
+    """
+
+    criterion: Criterion
+    baseline: str = "none"
+    rope: float = ROPE
+
+    def __post_init__(self) -> None:
+        if not self.rope >= 0:
+            raise ValueError(f"rope {self.rope:g}: give 0 or more, in units of the measure")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A method's trial and the baseline's in one fold, and the rounds of each that are compared."""
+
+    trials: tuple[Trial, Trial]
+    rounds: tuple[int, int]
+
+
+def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
+    """The frame ``comparisons`` of `rsrl_ray.analysis.summary.Frames`, without rows where there is no baseline.
+
+    At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
+    than the other has at its end, before its round is chosen. Where no trial is cut, there are no such rows.
+    """
+    others = [method for method in begun(sweep) if method != asked.baseline]
+    if asked.baseline not in begun(sweep):
+        others = []
+    rows: list[Row] = []
+    for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
+        found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
+        values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
+        ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
+        for name in COMPARED if large(sweep).any() else (name for name in COMPARED if name != "macro_f1_50"):
+            rows += [
+                row | {"at": at, "measure": name}
+                for row in _tests({method: part[name] for method, part in values.items()}, ratios, asked)
+            ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def is_unequal(sweep: Sweep, baseline: str) -> bool:
+    """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
+    pairs = [pair for method in begun(sweep) for pair in _pairs(sweep, method, baseline, PHOTOS)]
+    return any(end < len(trial.metrics) for pair in pairs for trial, end in zip(pair.trials, pair.rounds, strict=True))
+
+
+def detectable_note(comparisons: pd.DataFrame) -> str:
+    """What difference in macro F so many folds could have shown; "" where nothing is known of it."""
+    shown = comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == ROUNDS)]
+    shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
+    if shown.empty:
+        return ""
+    folds, sd = shown["folds"].iloc[0], shown["detectable"].iloc[0]
+    least, most = f"{shown['detectable_difference'].min():.3f}", f"{shown['detectable_difference'].max():.3f}"
+    units = least if least == most else f"{least} to {most}, from method to method"
+    return (
+        f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
+        f"macro F {units}); no difference shown does not mean none."
+    )
+
+
+def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Pair]:
+    """The pairs of the folds in which both methods have a round."""
+    for fold in sweep.folds:
+        trials = [sweep.trials.get(TrialKey(fold, name)) for name in (method, baseline)]
+        first, second = trials
+        if first is None or second is None:
+            continue
+        limit = math.inf if at == ROUNDS else min(first.photos_seen[-1], second.photos_seen[-1]) * (1 + SLACK)
+        ends = [max(1, int((trial.photos_seen <= limit).sum())) for trial in (first, second)]
+        yield _Pair((first, second), (ends[0], ends[1]))
+
+
+def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.DataFrame:
+    """A row for every fold, a column for every measure: the method's value less the baseline's."""
+    measured = []
+    for side in (0, 1):
+        trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
+        numbers = choose(trials, criterion, ends)
+        values = [
+            measure(sweep, confusion(sweep, trial, number), majority(sweep, trial))
+            for trial, number in zip(trials, numbers, strict=True)
+        ]
+        measured.append(pd.DataFrame(values, columns=list(COMPARED)))
+    return measured[0] - measured[1]
+
+
+def _tests(values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Asked) -> list[Row]:
+    """The columns of one measure, a row for every method; values : the differences of its folds."""
+    rows: list[Row] = []
+    for method, column in values.items():
+        known, ratio = np.array(column.dropna(), dtype=np.float64), ratios[method]
+        test = statistics.corrected_resampled_t(known, ratio)
+        posterior = statistics.correlated_t(known, ratio, asked.rope)
+        sd = statistics.detectable(len(known), ratio)
+        row = {"method": method, "against": asked.baseline, "criterion": asked.criterion, "folds": len(known)}
+        row |= vars(test) | {"ratio": ratio, "detectable": sd, "detectable_difference": sd * test.sd}
+        rows.append(row | {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")})
+    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = float(adjusted)
+    return rows
+
+
+def _ratio(pair: _Pair) -> float:
+    """Photos tested over photos trained on."""
+    split = pair.trials[0].split
+    return float((split == TEST).sum() / (split == TRAIN).sum())
