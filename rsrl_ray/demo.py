@@ -21,12 +21,14 @@ from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
 PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
-SHIFTED = 0.2  # share of the labels 3, 4 and 5 that are one away from the true score
-BESIDE = {3: (4,), 4: (3, 5), 5: (4,)}  # the true scores that a shifted label can stand for
 SPREAD = 0.02  # standard deviation of a degradation's severity within a score; two scores are 1/7 apart
 PIXELS = 96  # height and width of a photo
 MAJORITY = 3  # largest classes, those that a revision drops from
 EXPERIMENT = "quickstart.yaml"
+ABOUT = """Made by `rsrl demo`: crops of two photographs that scikit-learn ships, the darker, noisier, more blurred and
+tilted the lower their score. The scores in photos.csv are right; quickstart.yaml has a fifth of the labels 3, 4 and 5
+made wrong by one while networks are trained (noise), to see whether these are the photos that are dropped.
+"""
 
 Trials = Mapping[TrialKey, Sequence[pd.DataFrame]]  # rounds' predictions
 
@@ -34,47 +36,41 @@ Trials = Mapping[TrialKey, Sequence[pd.DataFrame]]  # rounds' predictions
 def prepare(folder: Path, seed: int = 0) -> Path:
     """Make the demo's photos in ``folder``, where they are not there yet; the experiment file.
 
-    Makes ``shifted.csv`` (image, score as given, true score), ``images/*.jpg``, ``photos.csv`` (image, score) and
-    ``quickstart.yaml``, in this order: what was interrupted before ``photos.csv`` was there is made again.
+    Makes ``about.txt``, ``images/*.jpg``, ``photos.csv`` (image, score) and ``quickstart.yaml``, in this order: what
+    was interrupted before ``photos.csv`` was there is made again.
 
     Raises
     ------
     ValueError
-        Where the folder holds ``images`` or ``photos.csv`` of somebody else.
+        Where the folder holds ``images`` or ``photos.csv`` of somebody else, or a demo of version 0.1 or before, whose
+        labels were wrong in ``photos.csv`` itself.
     """
-    photos, shifted, experiment = (folder / name for name in ("photos.csv", "shifted.csv", EXPERIMENT))
+    photos, about, experiment = (folder / name for name in ("photos.csv", "about.txt", EXPERIMENT))
     images = folder / "images"
-    if not shifted.exists() and (photos.exists() or images.exists()):
+    if (folder / "shifted.csv").exists():
+        raise ValueError(f"{folder} holds the demo of an earlier version; give `rsrl demo` another folder")
+    if not about.exists() and (photos.exists() or images.exists()):
         raise ValueError(f"{folder} holds photos that are not the demo's; give `rsrl demo` another folder")
     if not photos.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        write_whole(about, ABOUT)
         table = labels(np.random.default_rng([seed, 0]))
-        write_whole(shifted, table.to_csv(index=False))
         images.mkdir(exist_ok=True)
-        pictures = graded(table["true_score"].to_numpy(), np.random.default_rng([seed, 1]))
+        pictures = graded(table["score"].to_numpy(), np.random.default_rng([seed, 1]))
         for name, picture in zip(table["image"], pictures, strict=True):
             picture.save(folder / name, quality=92)
-        write_whole(photos, table[["image", "score"]].to_csv(index=False))
+        write_whole(photos, table.to_csv(index=False))
     if not experiment.exists():
         write_whole(experiment, _quickstart())
     return experiment
 
 
 def labels(generator: np.random.Generator) -> pd.DataFrame:
-    """The demo's photos in random order: image, score (as given) and true_score.
-
-    The scores as given have the paper's shares. Of the scores 3, 4 and 5, a share `SHIFTED` each is wrong by
-    one: the true score is the one above or below, among the same three.
-    """
-    rows = []
-    for score, size in SIZES.items():
-        count = max(2, round(size * PHOTOS / sum(SIZES.values())))
-        beside = BESIDE.get(score, ())
-        wrong = round(SHIFTED * count) if beside else 0
-        rows += [(score, beside[place % len(beside)] if place < wrong else score) for place in range(count)]
-    scores = generator.permutation(np.array(rows))
+    """The demo's photos in random order: image and score, in the paper's shares."""
+    counts = {score: max(2, round(size * PHOTOS / sum(SIZES.values()))) for score, size in SIZES.items()}
+    scores = generator.permutation(np.repeat(list(counts), list(counts.values())))
     names = [f"images/{number:04}.jpg" for number in range(1, len(scores) + 1)]
-    return pd.DataFrame({"image": names, "score": scores[:, 0], "true_score": scores[:, 1]})
+    return pd.DataFrame({"image": names, "score": scores})
 
 
 def graded(scores: NDArray[np.int64], generator: np.random.Generator) -> Iterator[Image.Image]:
@@ -122,83 +118,79 @@ def _quickstart() -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """A schedule in the closing table.
+    """A method in the closing table.
 
     first, chosen, last : macro F on the test photos after round 1, the round with the best macro F on the
     validation photos (the earlier of equals) and the last one; means over the folds.
     train_size : photos that the chosen round was trained on, mean over the folds.
     dropped : photos dropped, each counted in every round and fold that did without it.
-    shifted : share of shifted labels among these; nan where nothing was dropped.
+    wrong : share of wrong labels among these; nan where nothing was dropped.
     """
 
-    schedule: str
+    method: str
     folds: int
     first: float
     chosen: float
     last: float
     train_size: float
     dropped: int
-    shifted: float
+    wrong: float
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came out of the demo.
 
-    lines : one for each schedule.
-    dropped : photos dropped by all schedules together, each counted in every round and trial.
-    shifted_dropped, shifted_majority, shifted_all : share of shifted labels among these; among the training photos
-    of the three largest classes, the only ones that can be dropped; and among all photos. nan where there are none.
+    lines : one for each method.
+    dropped : photos dropped by all methods together, each counted in every round and trial.
+    wrong_dropped, wrong_majority : share of wrong labels among these, and among the training photos of the three
+    largest classes, the only ones that can be dropped; nan where there are none.
     """
 
     lines: tuple[Line, ...]
     dropped: int
-    shifted_dropped: float
-    shifted_majority: float
-    shifted_all: float
+    wrong_dropped: float
+    wrong_majority: float
 
 
-def summary(trials: Trials, folder: Path) -> Group:
-    """The closing page: macro F of each schedule, and whether the labels dropped were the shifted ones.
+def summary(trials: Trials) -> Group:
+    """The closing page: macro F of each method, and whether the labels dropped were the wrong ones.
 
-    trials : by fold and schedule, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
-    folder : that of `prepare`.
+    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
     """
-    return render(outcome(trials, pd.read_csv(folder / "shifted.csv")))
+    return render(outcome(trials))
 
 
-def outcome(trials: Trials, truth: pd.DataFrame) -> Outcome:
-    """The outcome, from the trials' predictions and the photos' true scores (image, score, true_score)."""
-    shifted = set(truth["image"][truth["score"] != truth["true_score"]])
-    schedules: dict[str, list[Sequence[pd.DataFrame]]] = {}
+def outcome(trials: Trials) -> Outcome:
+    """The outcome, from the trials' predictions."""
+    methods: dict[str, list[Sequence[pd.DataFrame]]] = {}
     folds = {}
     for trial, rounds in trials.items():
         if rounds:
-            schedules.setdefault(trial.schedule, []).append(rounds)
+            methods.setdefault(trial.method, []).append(rounds)
             folds[trial.fold] = rounds[0]
-    dropped = [image for group in schedules.values() for image in _dropped(group)]
+    dropped = np.concatenate([_dropped(group) for group in methods.values()])
     return Outcome(
-        lines=tuple(_line(schedule, group, shifted) for schedule, group in schedules.items()),
+        lines=tuple(_line(method, group) for method, group in methods.items()),
         dropped=len(dropped),
-        shifted_dropped=_share(dropped, shifted),
-        shifted_majority=_share([image for table in folds.values() for image in _majority(table)], shifted),
-        shifted_all=_share(list(truth["image"]), shifted),
+        wrong_dropped=_share(dropped),
+        wrong_majority=_share(np.concatenate([_majority(table) for table in folds.values()])),
     )
 
 
 def render(outcome: Outcome) -> Group:
     """The outcome for the terminal: a table and what to read from it."""
     table = Table(title="Macro F on the test photos, mean over the folds", title_justify="left")
-    table.add_column("schedule", no_wrap=True)
-    for column in ("folds", "round 1", "chosen", "last", "photos", "dropped", "shifted"):
+    table.add_column("method", no_wrap=True)
+    for column in ("folds", "round 1", "chosen", "last", "photos", "dropped", "wrong"):
         table.add_column(column, justify="right")
     for line in outcome.lines:
         scores = (f"{score:.3f}" for score in (line.first, line.chosen, line.last))
-        drops = (f"{line.dropped:,}", f"{line.shifted:.1%}") if line.dropped else ("0", "")
-        table.add_row(Text(line.schedule), str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
+        drops = (f"{line.dropped:,}", f"{line.wrong:.1%}") if line.dropped else ("0", "")
+        table.add_row(Text(line.method), str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
     note = (
         "chosen: the round that is best on the validation photos; photos: how many it was trained on; dropped: photos, "
-        "counted in every round and fold; shifted: share of these whose label was shifted by one on purpose."
+        "counted in every round and fold; wrong: share of these whose label was made wrong on purpose."
     )
     return Group(table, Text(note), Text(_verdict(outcome)))
 
@@ -207,14 +199,13 @@ def _verdict(outcome: Outcome) -> str:
     if not outcome.dropped:
         return "No photo was dropped."
     return (
-        f"Shifted labels: {outcome.shifted_dropped:.1%} of all {outcome.dropped:,} dropped photos, against "
-        f"{outcome.shifted_majority:.1%} of the three largest classes (the fair comparison: only these can be dropped) "
-        f"and {outcome.shifted_all:.1%} of all photos."
+        f"Wrong labels: {outcome.wrong_dropped:.1%} of all {outcome.dropped:,} dropped photos, against "
+        f"{outcome.wrong_majority:.1%} of the three largest classes, the only ones that photos are dropped from."
     )
 
 
-def _line(schedule: str, group: Sequence[Sequence[pd.DataFrame]], shifted: set[str]) -> Line:
-    """A schedule's line; group : the rounds of its folds."""
+def _line(method: str, group: Sequence[Sequence[pd.DataFrame]]) -> Line:
+    """A method's line; group : the rounds of its folds."""
     rows = []
     for rounds in group:
         scores = [round_metrics(table, MAJORITY) for table in rounds]
@@ -223,20 +214,27 @@ def _line(schedule: str, group: Sequence[Sequence[pd.DataFrame]], shifted: set[s
         rows.append((scores[0][TEST], chosen[TEST], scores[-1][TEST], chosen["train_size"]))
     first, best, last, size = (float(mean) for mean in np.mean(rows, axis=0))
     dropped = _dropped(group)
-    return Line(schedule, len(rows), first, best, last, size, len(dropped), _share(dropped, shifted))
+    return Line(method, len(rows), first, best, last, size, len(dropped), _share(dropped))
 
 
-def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> list[str]:
-    """The photos that a trial's round did without, as often as one did."""
-    return [image for rounds in group for table in rounds for image in table["image"][table["kept"].eq(False)]]
+def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:
+    """For each photo that a trial's round did without, as often as one did: whether its label is wrong."""
+    return np.concatenate([_wrong(table)[table["kept"].eq(False).to_numpy(bool, na_value=False)]
+                           for rounds in group for table in rounds])  # fmt: skip
 
 
-def _majority(table: pd.DataFrame) -> Iterable[str]:
-    """The training photos of the largest classes."""
-    train = table[table["split"] == "train"]
-    classes, labels = np.unique(train["score"], return_inverse=True)
-    return train["image"][train["score"].isin(classes[majority_classes(labels, MAJORITY)])]
+def _majority(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """For each training photo of the largest classes: whether its label is wrong."""
+    train = (table["split"] == "train").to_numpy()
+    classes, labels = np.unique(table["score"][train], return_inverse=True)
+    largest = table["score"].isin(classes[majority_classes(labels, MAJORITY)]).to_numpy()
+    return _wrong(table)[train & largest]
 
 
-def _share(images: Sequence[str], shifted: set[str]) -> float:
-    return sum(image in shifted for image in images) / len(images) if images else float("nan")
+def _wrong(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each label is wrong on purpose; none is in a sweep without `rsrl_ray.config.Noise`."""
+    return (table["score"] != table.get("true_score", table["score"])).to_numpy()
+
+
+def _share(wrong: NDArray[np.bool_]) -> float:
+    return float(wrong.mean()) if len(wrong) else float("nan")
