@@ -19,12 +19,13 @@ from PIL import Image
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import make_folds
-from rsrl_ray.core.revision import majority_classes
+from rsrl_ray.core.rules.thresholds import Thresholds
+from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import predictions, round_metrics
+from rsrl_ray.round_table import Judged, predictions, round_metrics
 from rsrl_ray.rounds import revise_round
 from rsrl_ray.store.archive import Archive, Record, round_key
 from rsrl_ray.tracking.find import find_results
@@ -191,18 +192,18 @@ def bookkeeping(folder: Path, count: int) -> Books:
     kept = np.isin(np.arange(count), fold.train)
     conv1 = {"weight": np.zeros((64, 3, 11, 11), np.float32), "bias": np.zeros(64, np.float32)}
     logits = generator.normal(size=(count, len(SIZES))).astype(np.float32)
-    key, known = round_key("", kept, 1), (images, scores, fold)
+    key, known, rule = round_key("", kept, 1), (images, scores, fold), Thresholds(make_schedule({1: 0.9}))
 
     def trial() -> None:
-        round_metrics(predictions(*known, kept, ~kept, logits, settings.membership), settings.majority_classes)
-        majority = majority_classes(labels[fold.train], settings.majority_classes)
-        revise_round(logits[fold.train], labels[fold.train], majority, (0.9, 0.9, 0.9), settings)
+        table = predictions(*known, Judged(kept, ~kept, logits), settings.membership)
+        round_metrics(table, settings.majority_classes)
+        revise_round(rule, 1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings, (0, 0))
         archive.write(key, Record(1, logits, kept, conv1, "", 0.0, 0.0), {"weight": logits[:1]})
 
     def driver() -> None:
         record = archive.read(key)
         assert record is not None
-        table = predictions(*known, record.kept, ~record.kept, record.logits, settings.membership)
+        table = predictions(*known, Judged(record.kept, ~record.kept, record.logits), settings.membership)
         write_round(folder, table, record.conv1, "made up")
 
     tracemalloc.start()
