@@ -115,7 +115,9 @@ def test_labels_are_wrong_where_networks_learn_and_right_where_they_are_tested(r
 def test_a_driver_that_is_killed_goes_on_with_the_same_bits(
     file: Path, reference: Tables, tmp_path: Path, photos_csv: Path
 ) -> None:
-    again = write_experiment(tmp_path, photos_csv, **MIXED)
+    some = ("mean", "ldam", "adjusted")
+    fewer = {"folds": {**MIXED["folds"], "use": [3]}, "methods": {name: METHODS[name] for name in some}}
+    again = write_experiment(tmp_path, photos_csv, **MIXED | fewer)
     gate = Gate(tmp_path, in_round(3))
     driver = start_driver(again, **gate.environment)
     wait_for(driver, lambda: len(gate.names()) > 0)
@@ -123,10 +125,12 @@ def test_a_driver_that_is_killed_goes_on_with_the_same_bits(
     driver.communicate()
     gate.open()
     swept(again)
-    assert_same_bits(tables(again), reference)
+    found = tables(again)
+    assert {name for _, name in found} == {"none", "firm", *some}
+    assert_same_bits(found, {key: reference[key] for key in found})
     log = children(read_experiment(again))
     assert not log.duplicated(["run", "metric", "step"]).any()
-    assert entries(again).keys() == entries(file).keys()
+    assert entries(again).keys() <= entries(file).keys()
 
 
 def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
@@ -136,7 +140,7 @@ def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
     monkeypatch.setitem(RULES, "first", First)
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
     code += "from sweep.outside import First; RULES['first'] = First"
-    knobs = MIXED | {"rounds": 2, "folds": {"count": 2, "validation": 0.2}, "schedules": {"none": {1: 0.0}}}
+    knobs = MIXED | {"rounds": 2, "folds": {"count": 2, "validation": 0.2, "use": [1]}, "schedules": {"none": {1: 0.0}}}
     knobs["methods"] = {"two": {"revise": {"first": 2}}, "three": {"revise": {"first": 3}}}
     file = write_experiment(tmp_path, photos_csv, **knobs)
     gate = Gate(tmp_path, {"rsrl_ray.core.rules.table": code})
@@ -146,6 +150,6 @@ def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
     rounds = tables(file)
     dropped = {name: [int(each[1]["kept"].eq(False).sum()) for (_, key), each in rounds.items() if key == name]
                for name in ("none", "two", "three")}  # fmt: skip
-    assert dropped == {"none": [0, 0], "two": [2, 2], "three": [3, 3]}
+    assert dropped == {"none": [0], "two": [2], "three": [3]}
     sweep = read_sweep(read_experiment(file))
-    assert sweep.methods == ("none", "two", "three") and len(sweep.trials) == 6
+    assert sweep.methods == ("none", "two", "three") and len(sweep.trials) == 3
