@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services, utils, worker
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
 from rich.console import Console
 
 from rsrl_ray.config import Resources
@@ -47,7 +47,10 @@ def joined_cluster(console: Console) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def quiet_ray(console: Console) -> Iterator[None]:
-    """The Ray this process is connected to, else a new one; raises ValueError where it does not start."""
+    """The Ray this process is connected to, else a new one.
+
+    Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
+    """
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process a core, none with the trials' variables
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -60,6 +63,13 @@ def quiet_ray(console: Console) -> Iterator[None]:
             _connect(joins=False)
     try:
         yield
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        node: Any = worker._global_node
+        raise ValueError(
+            f"Ray has no room for what every trial starts with: its object store is full, and so is the disk under "
+            f"{node.get_temp_dir_path()}; free some space there, or start Ray with a larger store: "
+            "`ray start --head --object-store-memory=BYTES`"
+        ) from error
     finally:
         if began:
             ray.shutdown()

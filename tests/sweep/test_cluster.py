@@ -166,11 +166,19 @@ def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(experiment_
         driver.communicate()
 
 
-def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Write, tmp_path: Path) -> None:
-    network = {"backbone": "alexnet", "weights": "none", "image_size": 64}
-    training = {**KNOBS["training"], "epochs": 1}
-    knobs = KNOBS | {"rounds": 1, "schedules": {"none": {1: 0.0}}, "network": network, "training": training}
-    ample, small = experiment_file(name="ample", storage="ample", **knobs), experiment_file(**knobs)
+LARGE = KNOBS | {
+    "rounds": 1,
+    "schedules": {"none": {1: 0.0}},
+    "network": {"backbone": "alexnet", "weights": "none", "image_size": 64},
+    "training": {**KNOBS["training"], "epochs": 1},
+}
+
+
+def test_a_network_three_times_as_large_as_the_object_store(
+    experiment_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_local_fs_capacity_threshold", "0.999")  # the store spills, however full this disk is
+    ample, small = experiment_file(name="ample", storage="ample", **LARGE), experiment_file(**LARGE)
     assert len(swept(ample)[0].finished) == 1
     with nodes_of_this_machine(Gate(tmp_path, {}), num_cpus=2, object_store_memory=80_000_000) as nodes:
         driver = start_driver(small, RAY_ADDRESS=nodes.address)
@@ -179,3 +187,16 @@ def test_a_network_three_times_as_large_as_the_object_store(experiment_file: Wri
     left = Left.by(small).archive
     assert left == Left.by(ample).archive
     assert max(map(len, left.values())) > 220_000_000  # the weights, with which every trial starts
+
+
+def test_a_store_without_room_beside_a_full_disk_is_one_line(
+    experiment_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_local_fs_capacity_threshold", "0")  # every disk is full
+    file = experiment_file(**LARGE)
+    with nodes_of_this_machine(Gate(tmp_path, {}), num_cpus=2, object_store_memory=80_000_000) as nodes:
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
+        printed = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 2
+    assert "Traceback" not in printed
+    assert "rsrl sweep: Ray has no room for what every trial starts with: its object store is full" in printed
