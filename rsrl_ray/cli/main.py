@@ -29,6 +29,7 @@ the photos of the largest classes that it finds like their label; swept over fol
 commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
   check PHOTOS                         everything that is wrong with photos.csv (or .parquet, AVA.txt, a folder)
+  check CLUSTER.yaml                   the same of a cluster file, before `ray up`
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
   ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
@@ -107,8 +108,15 @@ def _demo(words: list[str]) -> int:
 
 def _check(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
-    parser.add_argument("photos", help=".csv or .parquet (image, score), AVA.txt, or a folder per score")
+    parser.add_argument(
+        "photos",
+        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; or cluster.yaml, before `ray up`",
+    )
     source = parser.parse_args(words).photos
+    if source.endswith((".yaml", ".yml")):
+        from rsrl_ray.cli.cluster_checks import check_cluster
+
+        return check_cluster(Path(source))
     from rsrl_ray import terminal
     from rsrl_ray.vision.photos import check_photos
 
