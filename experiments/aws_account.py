@@ -95,7 +95,7 @@ def setup(file: ClusterFile, photos: Sequence[str]) -> Setup:
     if len(buckets) != 1:
         raise ValueError(f"{file.path}: it names {len(buckets)} buckets; give one: rsrl server s3://BUCKET/...")
     profiles = {name: instance_profile(node_type["node_config"]) for name, node_type in file.node_types.items()}
-    workers = {profiles[name] for name, head in file.is_head.items() if not head}
+    workers = {profile for name, profile in profiles.items() if name != file.head_type}
     if len(workers) != 1:
         raise ValueError(f"{file.path}: its workers have {len(workers)} roles; give all the same IamInstanceProfile")
     region = file.config["provider"]["region"]
@@ -107,7 +107,7 @@ def setup(file: ClusterFile, photos: Sequence[str]) -> Setup:
         file.config["cluster_name"],
         buckets[0],
         tuple(photos),
-        str(profiles[file.config["head_node_type"]]),
+        str(profiles[str(file.head_type)]),
         str(workers.pop()),
     )
 

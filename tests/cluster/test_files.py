@@ -5,7 +5,6 @@ Not proven this way: the image and its driver, quotas, whether spot machines are
 
 import copy
 import json
-import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 from botocore.exceptions import ParamValidationError
+from cluster.iam import aws_account, settled
 from moto import mock_aws
 from packaging.requirements import Requirement
 from ray.autoscaler._private.aws import node_provider
@@ -44,32 +44,17 @@ def validated(config: Config) -> Config:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An AWS account in which the role of cluster.yaml's head was made; ssh keys go to a home of these tests."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        mock_aws(config={"iam": {"load_aws_managed_policies": True}}),
-    ):
+    """An AWS account in which the roles that cluster.yaml names were made; ssh keys go to a home of these tests."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": REGION}.items():
             patch.setenv(f"AWS_{name}", value)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         known = {"m7i.xlarge", "g6.xlarge"}  # all of them take moto 5 s
         described = boto3.client("ec2").describe_instance_types(InstanceTypes=[*known])["InstanceTypes"]
         patch.setattr(node_provider, "list_ec2_instances", lambda region, keys=None: described)
-        make_role(boto3.client("iam"))
+        boto3.client("s3").create_bucket(Bucket="rsrl", CreateBucketConfiguration={"LocationConstraint": REGION})
+        assert aws_account.main([str(settled(tmp_path_factory.mktemp("settled")))]) == 0
         yield
-
-
-def make_role(iam: Any) -> None:
-    """What the head of cluster.yaml says to do once for an account."""
-    said = AWS.read_text().replace("\n#", "\n")
-    trust, pass_role = re.findall(r"-policy-document '(.*?)'", said, re.DOTALL)
-    (policies,) = re.findall(r"for policy in (.*); do", said)
-    iam.create_role(RoleName="rsrl", AssumeRolePolicyDocument=json.dumps(json.loads(trust)))
-    for policy in policies.split():
-        iam.attach_role_policy(RoleName="rsrl", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
-    iam.put_role_policy(RoleName="rsrl", PolicyName="pass", PolicyDocument=json.dumps(json.loads(pass_role)))
-    iam.create_instance_profile(InstanceProfileName="rsrl")
-    iam.add_role_to_instance_profile(InstanceProfileName="rsrl", RoleName="rsrl")
 
 
 def bootstrapped(config: Config) -> Config:
@@ -143,7 +128,8 @@ def test_nodes_are_created_and_terminated() -> None:
     workers = [node for node in created(config, "worker", 2) if node["InstanceId"] != head["InstanceId"]]
     assert [(node["InstanceType"], node["InstanceLifecycle"]) for node in workers] == [("g6.xlarge", "spot")] * 2
     for node in [head, *workers]:
-        assert node["IamInstanceProfile"]["Arn"].endswith("instance-profile/rsrl")
+        role = "rsrl-head" if node is head else "rsrl-worker"
+        assert node["IamInstanceProfile"]["Arn"].endswith(f"instance-profile/{role}")
         (disk,) = boto3.client("ec2").describe_volumes(
             Filters=[{"Name": "attachment.instance-id", "Values": [node["InstanceId"]]}]
         )["Volumes"]
@@ -211,12 +197,12 @@ def test_mistake(mistake: str) -> None:
 @pytest.mark.usefixtures("aws")
 def test_without_the_role_no_node_starts() -> None:
     config = bootstrapped(content(AWS))
-    iam, role = boto3.client("iam"), {"InstanceProfileName": "rsrl", "RoleName": "rsrl"}
+    iam, role = boto3.client("iam"), {"InstanceProfileName": "rsrl-worker", "RoleName": "rsrl-worker"}
     iam.remove_role_from_instance_profile(**role)
-    iam.delete_instance_profile(InstanceProfileName="rsrl")
-    with pytest.raises(NodeLaunchException, match="Instance profile rsrl not found"):
+    iam.delete_instance_profile(InstanceProfileName="rsrl-worker")
+    with pytest.raises(NodeLaunchException, match="Instance profile rsrl-worker not found"):
         created(config, "worker", 1)
-    iam.create_instance_profile(InstanceProfileName="rsrl")
+    iam.create_instance_profile(InstanceProfileName="rsrl-worker")
     iam.add_role_to_instance_profile(**role)
 
 
