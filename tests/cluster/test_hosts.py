@@ -7,6 +7,7 @@ shown here: the installation itself, since the hosts find the tests' virtual env
 import contextlib
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,36 @@ NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2, os.
 }
 
 
+STAYS_HERE = (  # secrets, results, environments and what else lies in a checkout
+    ".env",
+    ".git/config",
+    "any-name/pyvenv.cfg",
+    "any-name/lib/python3.11/site-packages/large.py",
+    "results/mlflow.db",
+    "rsrl-demo/photos.csv",
+    "notes.txt",
+    "data/.DS_Store",
+    "experiments/.env",
+    "experiments/results/mlflow.db",
+    "experiments/env/pyvenv.cfg",
+    "experiments/env/lib/python3.11/site-packages/large.py",
+    "rsrl_ray/cli/__pycache__/main.pyc",
+)
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of this project as somebody works in it, with photos and all that no node needs."""
+    ignored = shutil.ignore_patterns("__pycache__", "results", ".*")
+    for part in ("rsrl_ray", "experiments"):
+        shutil.copytree(ROOT / part, folder / part, ignore=ignored)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder)
+    for name in ("data/photos.csv", *STAYS_HERE):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("not for everybody")
+    return folder
+
+
 def on_hosts(config: dict[str, Any], hosts: Hosts, storage: Path) -> dict[str, Any]:
     """cluster.yaml for machines that are there already; this is all that differs."""
     head, *workers = hosts.addresses
@@ -54,6 +85,7 @@ class Cluster:
     """The cluster as its user has it: a laptop, a file."""
 
     hosts: Hosts
+    project: Path
     file: Path
     storage: Path
     gate: Gate
@@ -69,7 +101,7 @@ class Cluster:
         return subprocess.run(
             self.hosts.on_laptop(*command),
             env=self.environment(**changes),
-            cwd=ROOT,
+            cwd=self.project,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -93,7 +125,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         def has_raylet(host: str) -> bool:
             return any("raylet" in line for line in hosts.processes(host))
 
-        cluster = Cluster(hosts, folder / "cluster.yaml", folder / "storage", gate)
+        cluster = Cluster(hosts, checkout(folder / "project"), folder / "cluster.yaml", folder / "storage", gate)
         config = on_hosts(yaml.safe_load((ROOT / "cluster.yaml").read_text()), hosts, cluster.storage)
         cluster.file.write_text(yaml.safe_dump(config))
         (folder / "laptop").mkdir()
@@ -116,6 +148,16 @@ def wait_until(what: str, seconds: float, holds: Any) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
         time.sleep(0.1)
+
+
+def test_nodes_get_the_project_and_the_photos_and_nothing_else_of_the_folder(cluster: Cluster) -> None:
+    def files(folder: Path) -> set[str]:
+        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+    wanted = files(cluster.project) - set(STAYS_HERE)
+    assert "data/photos.csv" in wanted and "rsrl_ray/cli/main.py" in wanted and "experiments/quickstart.yaml" in wanted
+    for host in cluster.hosts.addresses:  # the head's come from the laptop, the workers' from the head
+        assert files(cluster.hosts.home(host) / "rsrl_ray") == wanted
 
 
 def test_nobody_gets_in_without_the_token(cluster: Cluster, tmp_path: Path) -> None:
@@ -141,7 +183,7 @@ def test_mlflow_and_the_dashboard_are_reached_through_ssh_alone(cluster: Cluster
     attached = subprocess.Popen(
         cluster.hosts.on_laptop(*command),
         env=cluster.environment(),
-        cwd=ROOT,
+        cwd=cluster.project,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
