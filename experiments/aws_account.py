@@ -117,9 +117,11 @@ def policies(setup: Setup) -> dict[str, Document]:
 
     Workers decode photos of strangers and train: they read the buckets and write rounds, and do not delete. The head
     runs driver, MLflow and Ray's autoscaler: it also writes and deletes in the bucket, starts machines that have the
-    tag of this cluster and at most the worker's role, and ends those that have the tag.
+    tag of this cluster and at most the worker's role, and ends those that have the tag. It gives no machine the tag of
+    another cluster, whose head would take that for a worker and send it its token.
     """
     tag, tagged = ({f"aws:{of}Tag/ray-cluster-name": setup.cluster} for of in ("Request", "Resource"))
+    starting, to_ec2 = {"ec2:CreateAction": "RunInstances"}, {"iam:PassedToService": "ec2.amazonaws.com"}
     machine, worker_role = setup.ec2("instance"), [setup.role(setup.worker)]
     parts = setup.ec2("image", "snapshot", "subnet", "security-group", "network-interface", "key-pair", "volume")
     image = f"arn:{setup.partition}:ssm:{setup.region}:*:parameter/aws/service/*"
@@ -128,11 +130,12 @@ def policies(setup: Setup) -> dict[str, Document]:
         *_reads(setup),
         _allow("WriteBucket", [*_WRITE, "s3:DeleteObject"], setup.objects(setup.bucket)),
         _allow("SeeMachines", seen, ["*"]),  # EC2 knows no narrower right to see
-        _allow("StartWorkers", ["ec2:RunInstances"], machine, tag),
+        _allow("StartWorkers", ["ec2:RunInstances"], machine, StringEquals=tag),
         _allow("StartWorkersOf", ["ec2:RunInstances"], [*parts, *setup.ec2("spot-instances-request")]),
-        _allow("TagWorkersAtStart", ["ec2:CreateTags"], machine, tag | {"ec2:CreateAction": "RunInstances"}),
-        _allow("TagAndEndWorkers", ["ec2:CreateTags", "ec2:TerminateInstances"], machine, tagged),
-        _allow("GiveWorkersTheirRole", ["iam:PassRole"], worker_role, {"iam:PassedToService": "ec2.amazonaws.com"}),
+        _allow("TagWorkersAtStart", ["ec2:CreateTags"], machine, StringEquals=tag | starting),
+        _allow("TagWorkers", ["ec2:CreateTags"], machine, StringEquals=tagged, StringEqualsIfExists=tag),
+        _allow("EndWorkers", ["ec2:TerminateInstances"], machine, StringEquals=tagged),
+        _allow("GiveWorkersTheirRole", ["iam:PassRole"], worker_role, StringEquals=to_ec2),
         _allow("FindImage", ["ssm:GetParameters"], [image]),
     ]
     rounds = [*setup.objects(setup.bucket, below="rounds/*"), *setup.objects(setup.bucket, below="*/rounds/*")]
@@ -197,9 +200,9 @@ def _reads(setup: Setup) -> list[Document]:
     ]
 
 
-def _allow(sid: str, actions: list[str], resources: list[str], equals: dict[str, str] | None = None) -> Document:
+def _allow(sid: str, actions: list[str], resources: list[str], **conditions: dict[str, str]) -> Document:
     statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-    return statement | ({"Condition": {"StringEquals": equals}} if equals else {})
+    return statement | ({"Condition": conditions} if conditions else {})
 
 
 def _said(error: Exception) -> str:

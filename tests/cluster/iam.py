@@ -56,12 +56,15 @@ def allows(document: Document, asked: Request) -> bool:
 
     def holds(statement: Document) -> bool:
         assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
-        assert statement["Effect"] == "Allow" and statement.get("Condition", {}).keys() <= {"StringEquals"}
-        equals = statement.get("Condition", {}).get("StringEquals", {})
+        conditions = statement.get("Condition", {})
+        assert statement["Effect"] == "Allow" and conditions.keys() <= {"StringEquals", "StringEqualsIfExists"}
+        equal = conditions.get("StringEquals", {})
+        if_there = conditions.get("StringEqualsIfExists", {})
         return (
             any(fnmatchcase(asked.action, pattern) for pattern in statement["Action"])
             and any(fnmatchcase(asked.resource, pattern) for pattern in statement["Resource"])
-            and all(asked.context.get(key) == value for key, value in equals.items())
+            and all(asked.context.get(key) == value for key, value in equal.items())
+            and all(asked.context.get(key, value) == value for key, value in if_there.items())
         )
 
     return any(map(holds, document["Statement"]))

@@ -74,7 +74,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(monkeypatch: pytest.Mo
 
     def cut_short(client: Any, operation: str, params: Any) -> Any:
         nonlocal left
-        left -= 1
+        left -= operation.startswith(("Create", "Put", "Add"))  # before all others it is cut short in the same state
         if left < 0:
             raise EndpointConnectionError(endpoint_url="iam")
         return call(client, operation, params)
@@ -83,7 +83,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(monkeypatch: pytest.Mo
         patch.setattr(BaseClient, "_make_api_call", cut_short)
         aws_account.make(SETUP)
     whole, calls = state(), 1000 - left
-    assert calls > 12
+    assert calls == 2 * 4 + 1
     for made in range(calls):
         iam_backends["123456789012"]["aws"].reset()
         with monkeypatch.context() as patch:
@@ -119,12 +119,11 @@ MISTAKES: dict[str, tuple[Callable[[], None], str]] = {
 
 @pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(mistake: str) -> None:
     make, message = MISTAKES[mistake]
     make()
-    assert aws_account.main([str(settled(tmp_path))]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"aws_account: {message}")
+    with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
+        aws_account.make(SETUP)
 
 
 @pytest.mark.usefixtures("aws")
@@ -192,6 +191,8 @@ def test_the_head_may_do_what_rays_autoscaler_does_to_this_cluster_and_to_nothin
         assert len(nodes) == 2 and mine.internal_ip(nodes[0])
         mine.set_node_tags(nodes[0], {"ray-node-status": "up-to-date"})
         AWSNodeProvider.bootstrap_config(config)  # `ray exec --stop` does it there
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            boto3.client("ec2").create_tags(Resources=nodes, Tags=[{"Key": TAG, "Value": "other"}])
         mine.terminate_node(nodes[0])
         mine.terminate_nodes(nodes[1:])
         assert mine.non_terminated_nodes({}) == []
