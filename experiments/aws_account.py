@@ -3,8 +3,9 @@
     python experiments/aws_account.py cluster.yaml                    # needs the keys of an administrator
     python experiments/aws_account.py cluster.yaml --photos BUCKET    # photos that lie in another bucket: read only
 
-Region, cluster_name, bucket and the roles' names are those of the file: change them there, then run this again. What is
-there stays; a run that was cut short is finished by the next. `policies` says what each role may do.
+Region, cluster_name, bucket and the roles' names are those of the file: change them there, then run this again. It
+makes what is missing, also after a run that was cut short, and sets the rights to those of this call: give --photos
+again too. `policies` says what each role may do.
 """
 
 import argparse
@@ -158,7 +159,8 @@ def make(setup: Setup) -> None:
         iam.create_service_linked_role(
             AWSServiceName="spot.amazonaws.com"
         )  # without it an account has no spot machines
-    print("the cluster file names both: nothing to change there. A minute later EC2 knows them: ray up")
+    print(f"buckets: {setup.bucket}; read only: {', '.join(setup.photos) or 'none'}")
+    print("the cluster file names both roles: nothing to change there. EC2 knows them in a minute, then: ray up")
 
 
 def _make_role(iam: Any, name: str, document: Document) -> None:

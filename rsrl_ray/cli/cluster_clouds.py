@@ -100,7 +100,8 @@ def _of_ec2(file: ClusterFile, keys: Keys, line: str) -> Mistake:
             (*keys, *_split(inside), name), f"EC2 knows no such parameter{meant(name, known.split(', '))}"
         )
     if wrong := _WRONG.match(line):
-        return file.mistake((*keys, *_split(wrong[2])), f"EC2 refuses it: {wrong[3]}")
+        told = f"{wrong[3]} is missing" if wrong[1].startswith("Missing") else f"EC2 refuses it: {wrong[3]}"
+        return file.mistake((*keys, *_split(wrong[2])), told)
     return file.mistake(keys, f"EC2 refuses it: {line}")
 
 

@@ -70,6 +70,17 @@ def allows(document: Document, asked: Request) -> bool:
     return any(map(holds, document["Statement"]))
 
 
+def unused(document: Document, asked: list[Request]) -> set[str]:
+    """The names of statements without which all that was asked would be allowed too, and actions never asked for."""
+    granted = [request for request in asked if allows(document, request)]
+    names = set()
+    for statement in document["Statement"]:
+        rest = {"Statement": [other for other in document["Statement"] if other != statement]}
+        names |= {statement["Sid"]} if all(allows(rest, request) for request in granted) else set()
+        names |= set(statement["Action"]) - {request.action for request in granted}
+    return names
+
+
 @contextlib.contextmanager
 def enforced(document: Document) -> Iterator[list[Request]]:
     """Every call to AWS is made with these rights alone; what was asked of IAM."""
