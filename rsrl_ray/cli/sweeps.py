@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 def demo(words: list[str]) -> int:
-    """`rsrl demo`: a small data set, its sweep and what came of it."""
+    """`rsrl demo`: a small data set, its sweep, a page of it, and what came of it."""
     parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
     parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
     folder = parser.parse_args(words).folder
     from rsrl_ray.sweep.ahead import started_ahead
-    from rsrl_ray.terminal import make_console
+    from rsrl_ray.terminal import make_console, say
 
     console = make_console()
+    say(console, f"demo: small photos in {folder}, some labels wrong on purpose; three methods train on them, minutes")
     with started_ahead(console):
         from rsrl_ray.demo import prepare, summary
         from rsrl_ray.experiment_file import read_experiment
@@ -34,10 +35,24 @@ def demo(words: list[str]) -> int:
         outcome = run_sweep(experiment, console)
     if outcome.failed or outcome.stopped:
         return _ended(file, experiment, outcome, console)
+    with console.status("making the page"):
+        page = _page(experiment)
     found = find_results(experiment)
-    tables = {key: found.results.predictions(run) for key, run in found.trials.items()}
-    console.print(summary(tables))
-    return _ended(file, experiment, outcome, console)
+    console.print(summary({key: found.results.predictions(run) for key, run in found.trials.items()}))
+    status = _ended(file, experiment, outcome, console, page)
+    say(console, "\nYour own photos, a table of image and score: rsrl init photos.csv")
+    return status
+
+
+def _page(experiment: "Experiment") -> Path:
+    """The page of a sweep, made without a word."""
+    from rich.console import Console
+
+    from rsrl_ray.analysis.comparisons import ROPE
+    from rsrl_ray.analysis.report import analyze, default_folder
+
+    analyze(experiment, None, "none", ROPE, Console(quiet=True))
+    return default_folder(experiment) / "index.html"
 
 
 def sweep(words: list[str]) -> int:
@@ -70,8 +85,13 @@ def sweep(words: list[str]) -> int:
     return _ended(file, experiment, outcome, console)
 
 
-def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
-    """Say how a sweep ended and where its results are; the exit status."""
+def _ended(
+    file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console", page: Path | None = None
+) -> int:
+    """Say how a sweep ended, where its results are and how to look at them; the exit status.
+
+    page : of the sweep, where it was made already.
+    """
     from rsrl_ray.store.location import Location
     from rsrl_ray.terminal import pasted, say
 
@@ -81,5 +101,6 @@ def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "C
         say(console, f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
     say(console, f"results: {Location(experiment.storage)}")
     say(console, f"table:   rsrl show {pasted(file)}")
+    say(console, f"page:    {f'rsrl analyze {pasted(file)}' if page is None else page.absolute().as_uri()}")
     say(console, f"MLflow:  rsrl ui {pasted(file)}")
     return STOPPED if outcome.stopped else 1 if outcome.failed else 0
