@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rsrl_ray.cli.arguments import experiment_file
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
+from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
@@ -22,7 +23,8 @@ the photos of the largest classes that it finds like their label; swept over fol
 
 commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
-  check PHOTOS                         everything that is wrong with photos.csv (or .parquet, AVA.txt, a folder)
+  init PHOTOS [EXPERIMENT.yaml]        write an experiment file for photos.csv (or .parquet, AVA.txt, a folder)
+  check PHOTOS                         everything that is wrong with these photos
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
   ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
         "demo": demo,
+        "init": init,
         "check": _check,
         "sweep": sweep,
         "show": _show,
