@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rsrl_ray.config import Network, Training
-from rsrl_ray.terminal import pasted
 
 if TYPE_CHECKING:
     from rsrl_ray.vision.speed import Device, Speed
@@ -173,15 +172,16 @@ def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
     if machine.whole is None:
         return weights
     why = _comment(
-        "On a CPU only the last layer is trained: photos pass the other layers once, and a round takes moments. This "
-        "trains every layer, of a smaller network, and gives highlight maps, in "
-        f"{about(_seconds(scores, machine, machine.whole))}:"
+        "On a CPU only the last layer is trained: photos pass the other layers once, and a round takes moments. Every "
+        "layer of a smaller network, with highlight maps, takes "
+        f"{about(_seconds(scores, machine, machine.whole))}: copy this file, and change in the copy"
     )
-    command = (
-        f"#   rsrl sweep {pasted(file)} --name {name_of(file)}-all --training.trainable all "
-        f"--network.backbone {SQUEEZENET.backbone} --network.image_size {SQUEEZENET.image_size}"
+    whole = (
+        f'#   name: "{name_of(file)}-all"',
+        f"#   network: {{backbone: {SQUEEZENET.backbone}, weights: imagenet, image_size: {SQUEEZENET.image_size}}}",
+        "#   trainable: all",
     )
-    return "\n".join((why, command, weights))
+    return "\n".join((why, *whole, weights))
 
 
 def duration(scores: Scores, machine: Machine) -> str:
