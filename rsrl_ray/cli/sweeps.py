@@ -100,7 +100,7 @@ def _ended(
     if outcome.stopped:
         say(console, f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
     say(console, f"results: {Location(experiment.storage)}")
-    say(console, f"table:   rsrl show {pasted(file)}")
     say(console, f"page:    {f'rsrl analyze {pasted(file)}' if page is None else page.absolute().as_uri()}")
+    say(console, f"table:   rsrl show {pasted(file)}")
     say(console, f"MLflow:  rsrl ui {pasted(file)}")
     return STOPPED if outcome.stopped else 1 if outcome.failed else 0
