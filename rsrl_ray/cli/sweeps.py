@@ -23,7 +23,10 @@ def demo(words: list[str]) -> int:
     from rsrl_ray.terminal import make_console, say
 
     console = make_console()
-    say(console, f"demo: small photos in {folder}, some labels wrong on purpose; three methods train on them, minutes")
+    say(
+        console,
+        f"2,500 small photos in {folder}, some with a wrong label on purpose: three methods train on them, for minutes",
+    )
     with started_ahead(console):
         from rsrl_ray.demo import prepare, summary
         from rsrl_ray.experiment_file import read_experiment
