@@ -155,7 +155,7 @@ class Experiment:
     schedules: dict[str, Steps] = field(default_factory=dict)
     """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Methods by name that are no schedules, each {revise, loss, predict, sampling, warm_start}: see the README."""
+    """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
     storage: str = "results"
     """Where archive and results go: a directory (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)

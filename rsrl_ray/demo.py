@@ -29,6 +29,12 @@ ABOUT = """Made by `rsrl demo`: crops of two photographs that scikit-learn ships
 tilted the lower their score. The scores in photos.csv are right; quickstart.yaml has a fifth of the labels 3, 4 and 5
 made wrong by one while networks are trained (noise), to see whether these are the photos that are dropped.
 """
+WORDS = (
+    "F: the F-measure averaged over the scores, from 0 to 1, on photos that no network was trained on.",
+    "chosen network: each is trained on from the one before; this one does best on photos held out for it.",
+    "photos dropped: those that a network finds unlike their label, so that the next one is trained without them; "
+    "counted again for every network and fold.",
+)
 
 Trials = Mapping[TrialKey, Sequence[pd.DataFrame]]  # rounds' predictions
 
@@ -120,19 +126,15 @@ def _quickstart() -> str:
 class Line:
     """A method in the closing table.
 
-    first, chosen, last : macro F on the test photos after round 1, the round with the best macro F on the
-    validation photos (the earlier of equals) and the last one; means over the folds.
-    train_size : photos that the chosen round was trained on, mean over the folds.
+    first, chosen : macro F on the test photos of network 1, and of the one with the best macro F on the validation
+    photos (the earlier of equals); means over the folds.
     dropped : photos dropped, each counted in every round and fold that did without it.
     wrong : share of wrong labels among these; nan where nothing was dropped.
     """
 
     method: str
-    folds: int
     first: float
     chosen: float
-    last: float
-    train_size: float
     dropped: int
     wrong: float
 
@@ -142,12 +144,13 @@ class Outcome:
     """What came out of the demo.
 
     lines : one for each method.
-    dropped : photos dropped by all methods together, each counted in every round and trial.
+    folds : how many. dropped : photos dropped by all methods together, each counted in every round and trial.
     wrong_dropped, wrong_majority : share of wrong labels among these, and among the training photos of the three
     largest classes, the only ones that can be dropped; nan where there are none.
     """
 
     lines: tuple[Line, ...]
+    folds: int
     dropped: int
     wrong_dropped: float
     wrong_majority: float
@@ -172,6 +175,7 @@ def outcome(trials: Trials) -> Outcome:
     dropped = np.concatenate([_dropped(group) for group in methods.values()])
     return Outcome(
         lines=tuple(_line(method, group) for method, group in methods.items()),
+        folds=len(folds),
         dropped=len(dropped),
         wrong_dropped=_share(dropped),
         wrong_majority=_share(np.concatenate([_majority(table) for table in folds.values()])),
@@ -180,28 +184,29 @@ def outcome(trials: Trials) -> Outcome:
 
 def render(outcome: Outcome) -> Group:
     """The outcome for the terminal: a table and what to read from it."""
-    table = Table(title="Macro F on the test photos, mean over the folds", title_justify="left")
+    title = f"What came out (mean of {outcome.folds} folds)"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
-    for column in ("folds", "round 1", "chosen", "last", "photos", "dropped", "wrong"):
+    for column in ("F, first network", "F, chosen network", "photos dropped", "wrong labels"):
         table.add_column(column, justify="right")
     for line in outcome.lines:
-        scores = (f"{score:.3f}" for score in (line.first, line.chosen, line.last))
         drops = (f"{line.dropped:,}", f"{line.wrong:.1%}") if line.dropped else ("0", "")
-        table.add_row(Text(line.method), str(line.folds), *scores, f"{line.train_size:,.0f}", *drops)
-    note = (
-        "chosen: the round that is best on the validation photos; photos: how many it was trained on; dropped: photos, "
-        "counted in every round and fold; wrong: share of these whose label was made wrong on purpose."
-    )
-    return Group(table, Text(note), Text(_verdict(outcome)))
+        table.add_row(Text(line.method), f"{line.first:.3f}", f"{line.chosen:.3f}", *drops)
+    return Group(table, *map(Text, (*_findings(outcome), "", *WORDS)))
 
 
-def _verdict(outcome: Outcome) -> str:
+def _findings(outcome: Outcome) -> list[str]:
     if not outcome.dropped:
-        return "No photo was dropped."
-    return (
-        f"Wrong labels: {outcome.wrong_dropped:.1%} of all {outcome.dropped:,} dropped photos, against "
-        f"{outcome.wrong_majority:.1%} of the three largest classes, the only ones that photos are dropped from."
-    )
+        return ["No photo was dropped."]
+    return [
+        f"{outcome.wrong_dropped:.1%} of the dropped photos have a wrong label. Dropped at random it would be "
+        f"{outcome.wrong_majority:.1%}: so many labels of the common scores were made wrong on purpose.",
+        *(
+            f"{line.method} drops nothing: a method that does no better than it has gained nothing by dropping."
+            for line in outcome.lines
+            if not line.dropped
+        ),
+    ]
 
 
 def _line(method: str, group: Sequence[Sequence[pd.DataFrame]]) -> Line:
@@ -210,11 +215,10 @@ def _line(method: str, group: Sequence[Sequence[pd.DataFrame]]) -> Line:
     for rounds in group:
         scores = [round_metrics(table, MAJORITY) for table in rounds]
         curves = {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
-        chosen = scores[chosen_round(curves, len(scores)) - 1]
-        rows.append((scores[0][TEST], chosen[TEST], scores[-1][TEST], chosen["train_size"]))
-    first, best, last, size = (float(mean) for mean in np.mean(rows, axis=0))
+        rows.append((scores[0][TEST], scores[chosen_round(curves, len(scores)) - 1][TEST]))
+    first, chosen = (float(mean) for mean in np.mean(rows, axis=0))
     dropped = _dropped(group)
-    return Line(method, len(rows), first, best, last, size, len(dropped), _share(dropped))
+    return Line(method, first, chosen, len(dropped), _share(dropped))
 
 
 def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:

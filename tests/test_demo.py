@@ -1,9 +1,12 @@
 """The demo's photos, and the page it closes with."""
 
+import contextlib
 import io
 import re
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -12,9 +15,14 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
+from rsrl_ray.analysis import report
+from rsrl_ray.cli import main as cli
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.demo import Line, Outcome
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.sweep import ahead, launch
+from rsrl_ray.tracking import find
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +185,10 @@ def test_outcome_follows_from_literal_predictions() -> None:
     }
     assert demo.outcome(trials) == Outcome(
         lines=(
-            Line("paper", 2, first=1 / 3, chosen=1.0, last=0.5, train_size=9.0, dropped=5, wrong=3 / 5),
-            Line("mild", 1, first=1.0, chosen=1.0, last=1.0, train_size=10.0, dropped=1, wrong=0.0),
+            Line("paper", first=1 / 3, chosen=1.0, dropped=5, wrong=3 / 5),
+            Line("mild", first=1.0, chosen=1.0, dropped=1, wrong=0.0),
         ),
+        folds=2,
         dropped=6,
         wrong_dropped=3 / 6,
         wrong_majority=2 / 8,
@@ -190,7 +199,7 @@ def test_outcome_chooses_on_the_test_photos_where_none_are_for_validation() -> N
     rounds = [predictions(EVERYTHING, predicted, 0) for predicted in ("3333", "3344", "4433")]
     trials = {TrialKey(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
     (line,) = demo.outcome(trials).lines
-    assert (line.first, line.chosen, line.last, line.train_size) == (1 / 3, 1.0, 0.0, 10.0)
+    assert (line.first, line.chosen) == (1 / 3, 1.0)
 
 
 def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds() -> None:
@@ -202,12 +211,44 @@ def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds()
     assert "No photo was dropped" in printed(demo.render(result))
 
 
-def test_summary_shows_methods_and_shares() -> None:
+def test_the_summary_says_what_its_columns_mean_and_what_came_out() -> None:
     rounds = [predictions(EVERYTHING, "3333", 0), predictions("0010111111", "3344", 1)]
-    page = printed(demo.summary({TrialKey(0, "paper"): rounds}))
-    assert re.search(r"paper\W+1\W+0\.333\W+1\.000\W+1\.000\W+7\W+3\W+66\.7%", page)
-    assert "66.7% of all 3 dropped photos" in page
-    assert "25.0% of the three largest classes" in page
+    page = printed(demo.summary({TrialKey(0, "paper"): rounds, TrialKey(0, "none"): rounds[:1]}))
+    columns = ("method", "F, first network", "F, chosen network", "photos dropped", "wrong labels")
+    assert re.search(r"\W+".join(columns), page)
+    assert re.search(r"paper\W+0\.333\W+1\.000\W+3\W+66\.7%", page)
+    assert re.search(r"none\W+0\.333\W+0\.333\W+0", page)
+    assert "66.7% of the dropped photos have a wrong label. Dropped at random it would be 25.0%" in page
+    assert "none drops nothing: a method that does no better than it has gained nothing" in page
+    for word in ("F: the F-measure", "chosen network: ", "photos dropped: "):
+        assert f"\n{word}" in page
+
+
+def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rsrl demo` where the sweep is a stub: what it prints, and that it has the page made."""
+    key, rounds = TrialKey(0, "paper"), [predictions(EVERYTHING, "3344", 1)]
+    results = SimpleNamespace(trials={key: key}, results=SimpleNamespace(predictions=lambda run: rounds))
+    swept = launch.Outcome(finished=[key], failed={}, stopped=[], unlogged=0)
+
+    def analyze(experiment: Experiment, out: None, *rest: object) -> None:
+        folder = report.default_folder(experiment)
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text("the page")
+
+    monkeypatch.setattr(ahead, "started_ahead", lambda console: contextlib.nullcontext())
+    monkeypatch.setattr(launch, "run_sweep", lambda experiment, console: swept)
+    monkeypatch.setattr(find, "find_results", lambda experiment: results)
+    monkeypatch.setattr(report, "analyze", analyze)
+    folder = tmp_path / "a demo"
+    assert cli.main(["demo", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    file = f"'{folder / 'quickstart.yaml'}'"
+    assert f"rsrl show {file}\n" in shown and f"rsrl ui {file}\n" in shown
+    (page,) = re.findall(r"file://\S+", shown)
+    assert Path(unquote(urlsplit(page).path)).read_text() == "the page"
+    assert shown.endswith("rsrl init photos.csv\n")
 
 
 def printed(page: RenderableType) -> str:

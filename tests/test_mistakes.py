@@ -114,7 +114,7 @@ class Harmful:
 SWEEP = ["sweep", "tiny.yaml"]
 MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     # the command line and the experiment file
-    "no such command": (None, ["train"], "no command 'train'; there are demo, check, sweep, show, ui"),
+    "no such command": (None, ["train"], "no command 'train'; there are demo, init, check, sweep, show, ui"),
     "no file given": (None, ["sweep", "--rounds", "3"], "give the experiment file first"),
     "no such file": (None, ["sweep", "papr.yaml"], "papr.yaml: there is no such experiment file"),
     "not YAML": (text_file("tiny.yaml", "name: ["), SWEEP, "tiny.yaml: Problems parsing config"),
@@ -195,7 +195,8 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "half a score": (lines("2-0.png,3.5"), SWEEP, "line 60, 2-0.png: "),
     "the same path twice": (lines("2-0.png,2"), SWEEP, "line 60, 2-0.png: "),
     "the same bytes with two scores": (same_bytes, SWEEP, "again.png: "),
-    "two classes": (only(3, 4), SWEEP, "three"),
+    "one class": (only(3), SWEEP, "fewer than two classes of two good photos or more; there are: 3"),
+    "two classes, three to revise": (only(3, 4), SWEEP, "3, but the photos have 2 scores: [3, 4]; give 2 or fewer"),
     "a class of one": (lambda p: (shutil.copy(p / "2-0.png", p / "one.png"), lines("one.png,9")(p))[1], SWEEP, "9"),
     # networks and weights
     "unknown backbone": (network(backbone="alexnett"), SWEEP, "alexnet"),

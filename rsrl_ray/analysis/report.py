@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 
 from rsrl_ray.analysis import measures
+from rsrl_ray.analysis.closing import closing
 from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.figures import write_figures
 from rsrl_ray.analysis.frame_figures import frame_drawings
 from rsrl_ray.analysis.gallery import make_gallery
-from rsrl_ray.analysis.markup import markdown
 from rsrl_ray.analysis.page import Content, write_page
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
@@ -20,7 +20,7 @@ from rsrl_ray.tracking.read import open_results
 
 
 def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, console: Console) -> None:
-    """Write the folder of what is logged so far, log it to the sweep's run, and print the first table.
+    """Write the folder of what is logged so far, log it to the sweep's run, and print what came out.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         shown = tables(sweep, frames)
         write_page(Content(sweep, experiment, frames, shown, pictures, gallery), folder)
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
-    say(console, markdown(shown[0]))
+    console.print(closing(frames))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
     for sentence in (*sweep.missing, *frames.notes, *no_maps):
         say(console, f"note: {sentence}")

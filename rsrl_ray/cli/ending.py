@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TextIO, cast
 
+STOPPED = 130  # exit status of a command that was stopped: by Ctrl-C, or by what stands for it
 _GONE = (errno.EPIPE, errno.EIO, errno.ENXIO)  # a pipe or a terminal that nobody reads any more
 
 

@@ -7,19 +7,14 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.ending import lasting_output, stoppable
+from rsrl_ray.cli.arguments import experiment_file
+from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
+from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
+from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rsrl_ray.config import Experiment
-    from rsrl_ray.sweep.launch import Outcome
-
-STOPPED = 130  # exit status: by Ctrl-C, or by what stands for it
 USAGE = """\
 rsrl COMMAND [...]
 
@@ -28,7 +23,8 @@ the photos of the largest classes that it finds like their label; swept over fol
 
 commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
-  check PHOTOS                         everything that is wrong with photos.csv (or .parquet, AVA.txt, a folder)
+  init PHOTOS [EXPERIMENT.yaml]        write an experiment file for photos.csv (or .parquet, AVA.txt, a folder)
+  check PHOTOS                         everything that is wrong with these photos
   check CLUSTER.yaml                   the same of a cluster file, before `ray up`
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
@@ -51,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
-        "demo": _demo,
+        "demo": demo,
+        "init": init,
         "check": _check,
-        "sweep": _sweep,
+        "sweep": sweep,
         "show": _show,
         "ui": _ui,
         "server": _server,
@@ -81,31 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return stop.status
 
 
-def _demo(words: list[str]) -> int:
-    parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
-    parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
-    folder = parser.parse_args(words).folder
-    from rsrl_ray.sweep.ahead import started_ahead
-    from rsrl_ray.terminal import make_console
-
-    console = make_console()
-    with started_ahead(console):
-        from rsrl_ray import demo
-        from rsrl_ray.experiment_file import read_experiment
-        from rsrl_ray.sweep.launch import run_sweep
-        from rsrl_ray.tracking.find import find_results
-
-        file = demo.prepare(folder)
-        experiment = read_experiment(file)
-        outcome = run_sweep(experiment, console)
-    if outcome.failed or outcome.stopped:
-        return _ended(file, experiment, outcome, console)
-    found = find_results(experiment)
-    tables = {key: found.results.predictions(run) for key, run in found.trials.items()}
-    console.print(demo.summary(tables))
-    return _ended(file, experiment, outcome, console)
-
-
 def _check(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
     parser.add_argument(
@@ -127,37 +99,10 @@ def _check(words: list[str]) -> int:
     return 1 if found.problems else 0
 
 
-def _sweep(words: list[str]) -> int:
-    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
-
-    parser = experiment_parser(
-        prog="rsrl sweep",
-        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--take_over] [--KNOB VALUE ...]",
-        description="Run a sweep; the same command again continues or extends it. Every knob below stands in the "
-        "experiment file and can be given here over it.",
-    )
-    parser.add_argument("--skip_bad", action="store_true", help="Leave out photos that `rsrl check` finds bad.")
-    parser.add_argument(
-        "--take_over", action="store_true", help="Sweep though another process holds the experiment: it has crashed."
-    )
-    file = _file(words, parser.print_help)
-    if file is None:
-        return 0
-    knobs = parse(file, words[1:], parser)
-    experiment = as_experiment(knobs, parser)
-    from rsrl_ray.sweep.ahead import sound, started_ahead
-    from rsrl_ray.terminal import make_console
-
-    console = make_console()
-    with started_ahead(console, wanted=sound(experiment)):
-        from rsrl_ray.sweep.launch import run_sweep
-
-        outcome = run_sweep(experiment, console, knobs.skip_bad, knobs.take_over)
-    return _ended(file, experiment, outcome, console)
-
-
 def _show(words: list[str]) -> int:
-    file = _file(words, lambda: print("usage: rsrl show EXPERIMENT.yaml [--KNOB VALUE ...]\n\nA table of its trials."))
+    file = experiment_file(
+        words, lambda: print("usage: rsrl show EXPERIMENT.yaml [--KNOB VALUE ...]\n\nA table of its trials.")
+    )
     if file is None:
         return 0
     from rsrl_ray import terminal
@@ -184,7 +129,7 @@ def _show(words: list[str]) -> int:
 
 
 def _ui(words: list[str]) -> int:
-    file = _file(
+    file = experiment_file(
         words,
         lambda: print(
             "usage: rsrl ui EXPERIMENT.yaml [--KNOB VALUE ...]\n\nMLflow's UI, on port 5000 if that is free."
@@ -259,28 +204,3 @@ def _analyze(words: list[str]) -> int:
 
     analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, arguments.rope, make_console())
     return 0
-
-
-def _ended(file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console") -> int:
-    """Say how a sweep ended and where its results are; the exit status."""
-    from rsrl_ray.store.location import Location
-    from rsrl_ray.terminal import pasted, say
-
-    counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
-    say(console, f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}")
-    if outcome.stopped:
-        say(console, f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
-    say(console, f"results: {Location(experiment.storage)}")
-    say(console, f"table:   rsrl show {pasted(file)}")
-    say(console, f"MLflow:  rsrl ui {pasted(file)}")
-    return STOPPED if outcome.stopped else 1 if outcome.failed else 0
-
-
-def _file(words: list[str], print_help: Callable[[], None]) -> Path | None:
-    """The experiment file, the first word of a command; None where help was asked for and given."""
-    if any(word in ("-h", "--help") for word in words):
-        print_help()
-        return None
-    if not words or words[0].startswith("-"):
-        raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
-    return Path(words[0])

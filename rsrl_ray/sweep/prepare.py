@@ -30,7 +30,7 @@ def prepare(
     if experiment.revision.majority_classes > len(classes):
         raise ValueError(
             f"revision.majority_classes: {experiment.revision.majority_classes}, "
-            f"but the photos have {len(classes)} scores: {classes.tolist()}"
+            f"but the photos have {len(classes)} scores: {classes.tolist()}; give {len(classes)} or fewer"
         )
     folds = experiment.folds
     all_folds = make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats)

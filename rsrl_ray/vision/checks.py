@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.vision.table import Problem, Table
 
-_CLASSES = 3  # the method revises the three largest
+_CLASSES = 2  # or there is nothing to tell apart
 
 _Find = Callable[[int, str], None]  # takes a row and what is wrong with it
 
@@ -36,7 +36,7 @@ class Verdict:
     """What a table comes to.
 
     rows : ascending, the photos without a problem. problems : sorted by line; every other row has one.
-    notes : what is odd, but allowed. enough : whether ``rows`` has three classes of two photos or more.
+    notes : what is odd, but allowed. enough : whether ``rows`` has two classes of two photos or more.
     """
 
     rows: NDArray[np.int64]
@@ -64,7 +64,7 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     problems = sorted([*problems, *table.problems], key=lambda problem: problem.line or 0)
     if len(classes) < _CLASSES:
         names = ", ".join(str(score) for score in classes) or "none"
-        problems.append(Problem(None, None, f"fewer than three classes of two good photos or more; there are: {names}"))
+        problems.append(Problem(None, None, f"fewer than two classes of two good photos or more; there are: {names}"))
     rows = np.array([row for row in range(len(table.images)) if row not in found], dtype=np.int64)
     return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _CLASSES)
 

@@ -31,7 +31,7 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
     Raises
     ------
     ValueError
-        Where the weights cannot be had, are damaged or unsafe to open, or do not fit the network.
+        Where the weights are not available, are damaged or unsafe to open, or do not fit the network.
     """
     if network.weights == "none":
         return {}
@@ -54,7 +54,7 @@ def _imagenet(backbone: str) -> StateDict:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, HTTPException, UnpicklingError) as error:
         raise ValueError(
-            f"network.weights: the imagenet weights of {backbone} could not be had from {weights.url} "
+            f"network.weights: the imagenet weights of {backbone} cannot be downloaded from {weights.url} "
             f"({error}); the first use needs network access. Without it {WAY_OUT}"
         ) from error
     return cast(StateDict, state)

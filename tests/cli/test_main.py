@@ -29,7 +29,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], *([command, "--help"] for command in ("sweep", "check", "demo", "register", "score"))]
+    "words", [["--help"], *([command, "--help"] for command in ("sweep", "check", "demo", "init", "register", "score"))]
 )
 def test_help_answers_at_once(words: list[str]) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "rsrl_ray.cli", *words]

@@ -54,10 +54,9 @@ def test_all_problems_at_once_sorted_by_line():
             "line 8, x: zero bytes",
             "line 9, 3a: the same path as line 4",
             "line 10, y: the only photo with the score 9",
-            "fewer than three classes of two good photos or more; there are: 3, 4",
         ],
         [],
-        False,
+        True,
     )
 
 
@@ -117,7 +116,17 @@ def test_no_good_photo_at_all():
     assert (rows, enough) == ([], False)
     assert problems == [
         "line 2, a: zero bytes",
-        "fewer than three classes of two good photos or more; there are: none",
+        "fewer than two classes of two good photos or more; there are: none",
+    ]
+
+
+def test_two_classes_are_enough_and_one_is_not():
+    assert judged(GOOD[:4]) == ([0, 1, 2, 3], [], [], True)
+    rows, problems, _, enough = judged(GOOD[:3])
+    assert (rows, enough) == ([0, 1], False)
+    assert problems == [
+        "line 4, 3a: the only photo with the score 3",
+        "fewer than two classes of two good photos or more; there are: 2",
     ]
 
 

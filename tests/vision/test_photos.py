@@ -242,14 +242,14 @@ def test_a_table_is_mended_without_decoding_again(tmp_path, rows, decoded):
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_fewer_than_three_classes_is_refused_even_so(tmp_path, rows, skip_bad):
-    source = write_csv(tmp_path, rows[:5])
+def test_fewer_than_two_classes_is_refused_even_so(tmp_path, rows, skip_bad):
+    source = write_csv(tmp_path, rows[:3])
     with pytest.raises(PhotoProblems) as caught:
         load_photos(source, SIZE, tmp_path / "cache", skip_bad=skip_bad)
     assert str(caught.value) == (
         f"{source}: 2 problems\n"
-        "  line 6, images/4.png: the only photo with the score 9\n"
-        "  fewer than three classes of two good photos or more; there are: 2, 3\n"
+        "  line 4, images/2.png: the only photo with the score 3\n"
+        "  fewer than two classes of two good photos or more; there are: 2\n"
         "Mend the photos or their table."
     )
     assert caught.value.problems[1] == Problem(None, None, caught.value.problems[1].message)

@@ -15,7 +15,7 @@ from rsrl_ray.vision.table import Problem, photo_sources, read_table
         (Problem(2, "a.jpg", "zero bytes", "row"), "row 2, a.jpg: zero bytes"),
         (Problem(3, None, "no image is named"), "line 3: no image is named"),
         (Problem(None, "4/a.jpg", "zero bytes"), "4/a.jpg: zero bytes"),
-        (Problem(None, None, "fewer than three classes"), "fewer than three classes"),
+        (Problem(None, None, "fewer than two classes"), "fewer than two classes"),
     ],
 )
 def test_a_problem_names_its_place(problem, text):

@@ -1,0 +1,94 @@
+"""How fast this machine trains a network: a few batches of random pixels, timed."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from rsrl_ray import config
+from rsrl_ray.vision.features import FeatureMaker
+from rsrl_ray.vision.memory import gpus
+from rsrl_ray.vision.network import starting_weights
+from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.reproducible import lacks_bf16
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+
+BATCHES = {"cpu": 2, "cuda": 16}  # timed, after one that warms up
+FEATURES = 2048  # rows of features that are trained on: a batch of them is too short to be timed
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a trial computes on here.
+
+    name : for people. gpus : how many there are. bf16 : whether it has units for bfloat16.
+    """
+
+    name: str
+    gpus: int
+    bf16: bool
+
+    @property
+    def kind(self) -> str:
+        """As PyTorch names it."""
+        return "cuda" if self.gpus else "cpu"
+
+
+def device() -> Device:
+    """The GPUs of this machine, else its CPU."""
+    found = gpus()
+    if found:
+        name = found[0].name if len(found) == 1 else f"{len(found)} GPUs, the first a {found[0].name}"
+        return Device(name, len(found), torch.cuda.is_bf16_supported(including_emulation=False))
+    lacks = lacks_bf16()
+    return Device(f"{'without' if lacks else 'with'} units for bfloat16; no GPU that PyTorch sees", 0, not lacks)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds a photo, of one trial alone.
+
+    training : that a step trains on. judging : that is judged. frozen : that passes the layers that are not trained.
+    """
+
+    training: float
+    judging: float
+    frozen: float
+
+
+def speed(network: config.Network, training: config.Training, classes: int, kind: str) -> Speed:
+    """Measure it, as if nothing else were at work on the CPU; takes seconds, most of which build the network.
+
+    The weights are random, whatever the network asks for: they make no difference, and nothing is downloaded.
+    kind : cpu or cuda.
+
+    Raises
+    ------
+    ValueError
+        Where the network cannot be built.
+    OutOfMemory
+        Where the GPU's memory is full.
+    """
+    network, training = replace(network, weights="none"), replace(training, epochs=1)
+    clock = time.process_time if kind == "cpu" else time.perf_counter  # what else is at work here will end
+    count = training.batch_size * BATCHES[kind]
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 256, (count, network.image_size, network.image_size, 3), dtype=np.uint8)
+    start, frozen = starting_weights(network, classes, [0]).weights, 0.0
+    if training.trainable != "all":
+        maker = FeatureMaker(network, training, classes, start, kind)
+        maker.features(rows[: training.batch_size])
+        began = clock()
+        features = maker.features(rows)
+        frozen = (clock() - began) / count
+        rows, count = features[np.arange(FEATURES) % count], FEATURES
+    labels = np.arange(count) % classes
+    lesson = Lesson(labels=labels, start=start, warm_start="all", seed=0, fold=0, size=count)
+    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, kind))
+    trainer.fit(start, np.arange(count) < training.batch_size, 1)
+    began = clock()
+    weights = trainer.fit(start, np.ones(count, dtype=bool), 1)
+    trained = clock()
+    trainer.logits(weights)
+    return Speed((trained - began) / count, (clock() - trained) / count, frozen)
