@@ -18,8 +18,8 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
 from rsrl_ray.core.statistics import sd
 from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
-from rsrl_ray.vision.photos import Examination
 
 if TYPE_CHECKING:  # a worker has no use for mlflow
     from rsrl_ray.tracking.find import TrialState

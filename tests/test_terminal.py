@@ -9,8 +9,8 @@ from rich.console import Console
 
 from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
-from rsrl_ray.vision.photos import Examination
-from rsrl_ray.vision.table import Problem
+from rsrl_ray.photos.photo_set import Examination
+from rsrl_ray.photos.table import Problem
 
 NAMES = ["[/]", "[red]x", "a\\", "[link=x]y", ":smile:", "a[b]\\"]
 

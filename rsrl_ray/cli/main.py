@@ -110,7 +110,7 @@ def _check(words: list[str]) -> int:
     parser.add_argument("photos", help=".csv or .parquet (image, score), AVA.txt, or a folder per score")
     source = parser.parse_args(words).photos
     from rsrl_ray import terminal
-    from rsrl_ray.vision.photos import check_photos
+    from rsrl_ray.photos.photo_set import check_photos
 
     console = terminal.make_console()
     with terminal.photo_progress(console) as progress:

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.photos.decoding import HERE, Pixels
+from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import Location
 from rsrl_ray.terminal import cell, photo_progress, say
-from rsrl_ray.vision.decoding import HERE, Pixels
-from rsrl_ray.vision.photos import PhotoSet, load_photos
 
 
 class Spread:

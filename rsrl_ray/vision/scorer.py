@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.core.likelihood import Membership
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.picture import decode_photo, quiet_pillow
 
 Pixels = NDArray[np.uint8]
 Reader = Callable[[], bytes]

@@ -14,12 +14,12 @@ from rsrl_ray.config import Experiment, digest, identifying, recipe
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
+from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.round_table import Judged
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep import tracked, trainable
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainers import NetworkTrainers
-from rsrl_ray.vision.photos import PhotoSet
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))

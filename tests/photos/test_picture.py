@@ -11,8 +11,8 @@ from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import fs
 
-from rsrl_ray.vision import picture
-from rsrl_ray.vision.picture import decode_photo, read_bytes
+from rsrl_ray.photos import picture
+from rsrl_ray.photos.picture import decode_photo, read_bytes
 
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 

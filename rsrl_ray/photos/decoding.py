@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from rsrl_ray.vision.picture import decode_photo, quiet_pillow, read_bytes
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow, read_bytes
 
 Progress = Callable[[str, int, int], None]
 """What is done ("reading", "decoding"), done so far, total."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.vision.checks import PhotoProblems, judge
-from rsrl_ray.vision.decoding import (
+from rsrl_ray.photos.checks import PhotoProblems, judge
+from rsrl_ray.photos.decoding import (
     HERE,
     Pixels,
     Progress,
@@ -24,20 +24,8 @@ from rsrl_ray.vision.decoding import (
     no_digests,
     read_digests,
 )
-from rsrl_ray.vision.picture import decode_photo
-from rsrl_ray.vision.pixels import PixelFile
-from rsrl_ray.vision.table import Problem, read_table
-
-__all__ = [
-    "Examination",
-    "PhotoProblems",
-    "PhotoSet",
-    "Problem",
-    "Progress",
-    "check_photos",
-    "decode_photo",
-    "load_photos",
-]
+from rsrl_ray.photos.pixels import PixelFile
+from rsrl_ray.photos.table import Problem, read_table
 
 
 @dataclass(frozen=True)
@@ -112,7 +100,7 @@ def load_photos(
 ) -> PhotoSet:
     """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
 
-    source : see `rsrl_ray.vision.table.read_table`. image_size : S, the photos are warped to S x S.
+    source : see `rsrl_ray.photos.table.read_table`. image_size : S, the photos are warped to S x S.
     cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
     run : calls what reads and decodes photos, here or on other machines.
 
@@ -178,7 +166,7 @@ def _make(
 def check_photos(source: str | Path, *, progress: Progress | None = None) -> Examination:
     """Find everything that is wrong with a table of photos; every picture is read and decoded, none is kept.
 
-    source : see `rsrl_ray.vision.table.read_table`. Raises ValueError where the table itself cannot be read.
+    source : see `rsrl_ray.photos.table.read_table`. Raises ValueError where the table itself cannot be read.
     """
     table = read_table(source)
     digests = no_digests(len(table.images))

@@ -10,8 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision import decoding
-from rsrl_ray.vision.photos import PhotoProblems, Problem, check_photos, decode_photo, load_photos
+from rsrl_ray.photos import decoding
+from rsrl_ray.photos.checks import PhotoProblems
+from rsrl_ray.photos.photo_set import check_photos, load_photos
+from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.table import Problem
 
 SIZE = 4
 SCORES = [2, 2, 3, 3, 9, 9]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.decoding import HERE, decoder, digest
-from rsrl_ray.vision.pixels import PixelFile
+from rsrl_ray.photos.decoding import HERE, decoder, digest
+from rsrl_ray.photos.pixels import PixelFile
 
 COUNT, SIZE = 5, 4
 

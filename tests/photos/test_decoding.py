@@ -8,7 +8,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.decoding import (
+from rsrl_ray.photos.decoding import (
     HERE,
     chunks,
     decode_photos,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import PIL
 
-from rsrl_ray.vision.decoding import DIGEST, Pixels
-from rsrl_ray.vision.row_file import RowFile
+from rsrl_ray.photos.decoding import DIGEST, Pixels
+from rsrl_ray.photos.row_file import RowFile
 
 _FORMAT = 1  # part of every key: count up when the same bytes are to give other pixels or another file
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pyarrow import ArrowException, fs
 
-from rsrl_ray.vision.table import URI
+from rsrl_ray.photos.table import URI
 
 _DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
 

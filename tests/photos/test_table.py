@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rsrl_ray.vision.table import Problem, photo_sources, read_table
+from rsrl_ray.photos.table import Problem, photo_sources, read_table
 
 
 @pytest.mark.parametrize(
