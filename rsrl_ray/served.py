@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.prediction import Decision, averaged
-from rsrl_ray.photos.picture import read_bytes
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
 

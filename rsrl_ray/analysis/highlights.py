@@ -17,7 +17,8 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
 from rsrl_ray.photos.decoding import Progress
-from rsrl_ray.photos.picture import decode_photo, quiet_pillow, read_bytes
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.vision.conv1 import conv1_maps
 from rsrl_ray.vision.network import Conv1

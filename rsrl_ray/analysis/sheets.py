@@ -17,7 +17,8 @@ from rsrl_ray.analysis.ledger import History
 from rsrl_ray.analysis.measures import TEST, trained_scores, trials_of
 from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.photos.picture import decode_photo, read_bytes
+from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.photos.table import photo_sources
 
 ACROSS = 4  # photos side by side

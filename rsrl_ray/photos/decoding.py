@@ -9,7 +9,8 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.picture import decode_photo, quiet_pillow, read_bytes
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.source import Unreadable, read_bytes
 
 Progress = Callable[[str, int, int], None]
 """What is done ("reading", "decoding"), done so far, total."""
@@ -90,10 +91,6 @@ def in_threads(
     finally:
         executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
     return causes
-
-
-class Unreadable(Exception):
-    """A picture cannot be read; unlike broken bytes that is no lasting property of the photos."""
 
 
 def read_digests(sources: Sequence[str]) -> list[Pixels | str]:

@@ -1,130 +1,160 @@
-"""One picture: its bytes from a disk or a bucket, and its pixels as 8-bit RGB."""
+"""One picture: from its bytes to pixels as 8-bit RGB."""
 
 import errno
-import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pyarrow import ArrowException, fs
 
-from rsrl_ray.photos.table import URI
+from rsrl_ray.photos.bare import bare_picture
+from rsrl_ray.photos.cost import UNLIMITED, bytes_needed, turning_needs
+from rsrl_ray.photos.grey import Refused, bits, levels
+from rsrl_ray.photos.source import Unreadable, one_line
 
+GIB = 2**30
+PHOTO_MEMORY = 0.75  # GiB: a good photo of 200 megapixels, and on 2 cores of a laptop there are six at once
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
+_HEIF = "HEIF"
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
+_STRIP = 1 << 20  # pixels that are converted at once
+_PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
+_LOW = 15  # of 255: the brightest of a picture of 16 bits that uses the lower 12
+
+HEIC = "HEIC, which `pip install 'rsrl_ray[heif]'` makes readable"
 
 
-def read_bytes(source: str) -> bytes:
-    """The bytes of a picture.
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was decoded: [H, W, 3], and what is odd about it ("" where nothing is)."""
 
-    source : absolute path, or a URI of any of pyarrow's file systems. Raises ValueError with a short cause.
-    """
-    if not source:
-        raise ValueError("no image is named")
-    try:
-        data = _read_uri(source) if URI.match(source) else _read_file(source)
-    except FileNotFoundError as error:
-        where = "" if URI.match(source) else f" (there is no {source})"
-        raise ValueError(f"missing{where}") from error
-    except IsADirectoryError as error:
-        raise ValueError("a folder, not a picture") from error
-    except (OSError, ArrowException, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else None
-        raise ValueError(f"cannot be read ({_one_line(cause or error)})") from error
-    if not data:
-        raise ValueError("zero bytes")
-    return data
+    pixels: NDArray[np.uint8]
+    oddity: str
 
 
-def _read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+@lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read; only for these is code of Pillow's run on a picture's bytes."""
+    Image.init()  # Pillow loads its readers when first needed, and two threads at once then miss some
+    known = [name for name in _FORMATS if name in Image.OPEN]
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        known.append(_HEIF)
+    return tuple(known)
 
 
-def _read_uri(uri: str) -> bytes:
-    parts = urlsplit(uri, allow_fragments=False)  # a # in a bucket is part of the name
-    query = f"?{parts.query}" if parts.query else ""
-    files, root = _file_system(f"{parts.scheme}://{parts.netloc}/{query}")
-    path = f"{root.rstrip('/')}/{unquote(parts.path).lstrip('/')}"
-    if files.get_file_info(path).type == fs.FileType.Directory:
-        raise IsADirectoryError(errno.EISDIR, "a folder", uri)
-    with files.open_input_stream(path, compression=None) as stream:
-        return bytes(stream.read())
-
-
-@lru_cache(maxsize=64)  # connecting costs a request or more, and a bucket holds many photos
-def _file_system(root: str) -> tuple[Any, str]:
-    files, path = fs.FileSystem.from_uri(root)
-    return files, path
-
-
+@lru_cache(maxsize=1)
 def picture_suffixes() -> frozenset[str]:
-    """How the names of pictures end that Pillow reads here, in lower case: ``.jpg``, ``.png``, ``.webp`` and more."""
-    suffixes = Image.registered_extensions()
-    return frozenset(
-        suffix
-        for suffix, kind in suffixes.items()
-        if kind in Image.OPEN and Image.MIME.get(kind, "").startswith("image/")
-    )
+    """How the names of pictures end, in lower case: ``.jpg``, ``.png``, ``.webp`` and more; HEIC, read or not."""
+    known = formats()
+    return frozenset({suffix for suffix, name in Image.EXTENSION.items() if name in known} | {*_HEIF_SUFFIXES})
 
 
-def decode_photo(data: bytes, size: int | None) -> NDArray[np.uint8]:
+def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
     """Decode a picture to 8-bit RGB, upright as its EXIF orientation says; transparency over white.
 
-    data : the bytes of a JPEG, PNG, WebP (the first frame, where it is animated) or what else Pillow reads.
+    data : the bytes of a picture in one of the `formats`; of an animation the first frame.
     size : S to warp the picture to S x S (bilinear, antialiased), None for its own size.
+    memory : GiB that decoding may take at most; a large JPEG is opened reduced, and takes less.
 
-    Returns [H, W, 3]. Raises ValueError with a short cause where the bytes are no whole picture.
+    Returns [H, W, 3].
+
+    Raises
+    ------
+    ValueError
+        With a short cause, where the bytes are no whole picture whose colours are defined.
+    Unreadable
+        Where the machine lacks memory or open files just now.
     """
-    if not data:
-        raise ValueError("zero bytes")
-    _refuse_short_webp(data)
-    Image.preinit()  # the common readers first
-    Image.init()  # Pillow loads the others when first needed, and two threads at once then miss some
-    try:
-        with quiet_pillow(), Image.open(BytesIO(data)) as picture:
-            if size is not None:
-                picture.draft(None, (_DRAFT * size, _DRAFT * size))
-            picture.load()
-            _turn_upright(picture)
-            rgb = _to_rgb(picture)
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-            return np.array(rgb, dtype=np.uint8)
-    except Image.DecompressionBombError as error:
-        pixels = re.search(r"\((\d+) pixels\)", str(error))
-        size_text = f": {int(pixels[1]) / 1e6:.0f} megapixels" if pixels else ""
-        raise ValueError(f"decompression bomb{size_text}") from error
-    except UnidentifiedImageError as error:
-        raise ValueError("not a picture that Pillow can read") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on bytes that are broken
-        kind = "truncated" if "truncated" in str(error).lower() else "broken"
-        raise ValueError(f"{kind} ({_one_line(error)})") from error
+    with _opened(data, size, memory) as picture:
+        return np.array(_warped(_rgb(picture), size), dtype=np.uint8)
+
+
+def examine_photo(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> Picture:
+    """As `decode_photo`, and what is odd about the picture, whole as it is opened."""
+    with _opened(data, size, memory) as picture:
+        deep = data[24:25] == b"\x10" if picture.format == "PNG" else bits(picture) == 16
+        rgb = _rgb(picture)
+        return Picture(np.array(_warped(rgb, size), dtype=np.uint8), _oddity(picture, rgb, deep))
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Drop Pillow's warnings (large pictures, odd EXIF): a picture is either good or refused.
+    """Drop Pillow's warnings (large pictures, odd EXIF) and its limit of pixels: a picture is either good or refused.
 
-    Enter it around threads that decode: warning filters belong to the whole process.
+    Enter it around threads that decode: warning filters and the limit belong to the whole process.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), UNLIMITED:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
 
 
-def _refuse_short_webp(data: bytes) -> None:
-    """Pillow itself only says that it "could not create decoder object"."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        expected = 8 + int.from_bytes(data[4:8], "little")
-        if len(data) < expected:
-            raise ValueError(f"truncated ({len(data)} of {expected} bytes)")
+@contextmanager
+def _opened(data: bytes, size: int | None, memory: float) -> Iterator[Image.Image]:
+    """The picture, decoded and upright; what the body raises comes out as `decode_photo` has it."""
+    try:
+        with quiet_pillow():
+            yield _loaded(data, size, memory)
+    except Refused as error:
+        raise ValueError(str(error)) from error
+    except MemoryError as error:
+        raise Unreadable("cannot be decoded now (out of memory)") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on bytes that are broken
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise Unreadable(f"cannot be decoded now ({error.strerror})") from error
+        kind = "truncated" if "truncated" in str(error).lower() else "broken"
+        raise ValueError(f"{kind} ({one_line(error)})") from error
+
+
+def _loaded(data: bytes, size: int | None, memory: float) -> Image.Image:
+    if not data:
+        raise Refused("zero bytes")
+    _refuse_short_webp(data)
+    try:
+        return _load(data, size, memory)
+    except (Refused, MemoryError):
+        raise
+    except Exception:
+        bare = bare_picture(data)  # what does not touch pixels refuses no picture
+        if len(bare) == len(data):
+            raise
+        return _load(bare, size, memory)
+
+
+def _load(data: bytes, size: int | None, memory: float) -> Image.Image:
+    try:
+        picture = Image.open(BytesIO(data), formats=list(formats()))
+    except UnidentifiedImageError as error:
+        if bare_picture(data) != data:
+            raise
+        raise Refused(_stranger(data)) from error
+    if size is not None:
+        picture.draft(None, (_DRAFT * size, _DRAFT * size))
+    _refuse_large(picture, bytes_needed(picture), memory)
+    picture.load()
+    _refuse_large(picture, turning_needs(picture), memory)
+    _turn_upright(picture)
+    return picture
+
+
+def _refuse_large(picture: Image.Image, need: float, memory: float) -> None:
+    if need > memory * GIB:
+        width, height = picture.size
+        raise Refused(
+            f"{width} x {height} pixels take {need / GIB:.2f} GiB to decode, more than the {memory:g} GiB of "
+            "resources.photo_memory"
+        )
 
 
 def _turn_upright(picture: Image.Image) -> None:
@@ -134,22 +164,59 @@ def _turn_upright(picture: Image.Image) -> None:
         return
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        picture = _to_8_bit(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def _warped(rgb: Image.Image, size: int | None) -> Image.Image:
+    if size is None or rgb.size == (size, size):
+        return rgb
+    return rgb.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """Grey of 16 bits (``I;16``; ``I`` where it holds more than 8 bits) shifted to 8; Pillow clips it."""
-    values = np.asarray(picture)
-    if picture.mode != "I" or values.max() > 255:
-        values = values >> 8
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+def _rgb(picture: Image.Image) -> Image.Image:
+    """The picture as 8-bit RGB, a strip at a time: conversions hold several copies of what they convert."""
+    grey = levels(picture)
+    if grey is None and picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
+    if picture.mode == "LAB":
+        raise Refused("CIELAB colours; save it as RGB")
+    width, height = picture.size
+    rows = max(1, _STRIP // width)
+    rgb = Image.new("RGB", picture.size)
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height)))
+        rgb.paste(_strip_rgb(strip if grey is None else grey.to_8_bit(strip)), (0, top))
+    return rgb
 
 
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _strip_rgb(strip: Image.Image) -> Image.Image:
+    if strip.has_transparency_data:
+        strip = strip.convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+    return strip.convert("RGB")
+
+
+def _oddity(picture: Image.Image, rgb: Image.Image, deep: bool) -> str:
+    extrema: Any = rgb.getextrema()
+    if all(low == high for low, high in extrema):
+        return f"all of one colour, {tuple(low for low, _ in extrema)}"
+    if deep and max(high for _, high in extrema) <= _LOW:
+        return "16 bits, of which it uses only the lower 12: it comes out nearly black"
+    return ""
+
+
+def _refuse_short_webp(data: bytes) -> None:
+    """Pillow itself only says that it "could not create decoder object"."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        expected = 8 + int.from_bytes(data[4:8], "little")
+        if len(data) < expected:
+            raise Refused(f"truncated ({len(data)} of {expected} bytes)")
+
+
+def _stranger(data: bytes) -> str:
+    """What bytes are that none of the formats' readers takes."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and _HEIF not in formats():
+        return HEIC
+    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "a TIFF of a kind that Pillow does not read; save it as 8 or 16 bits, grey, RGB or CMYK"
+    other = next((name for name, (_, accept) in Image.OPEN.items() if accept and accept(data[:16]) is True), None)
+    if other is not None and other not in formats():
+        return f"{other}, a format that is not read; save it as JPEG or PNG"
+    return "not a picture that Pillow can read"

@@ -18,7 +18,8 @@ import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, Unreadable, chunks, digest, in_threads, no_digests
+from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
+from rsrl_ray.photos.source import Unreadable
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import locked
 
