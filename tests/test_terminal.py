@@ -10,7 +10,7 @@ from rich.console import Console
 from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
 from rsrl_ray.photos.photo_set import Examination
-from rsrl_ray.photos.table import Problem
+from rsrl_ray.photos.readers import Problem
 
 NAMES = ["[/]", "[red]x", "a\\", "[link=x]y", ":smile:", "a[b]\\"]
 

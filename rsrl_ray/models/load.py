@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from rsrl_ray import served
 from rsrl_ray.photos.decoding import Progress
-from rsrl_ray.photos.picture import picture_suffixes
+from rsrl_ray.photos.formats import picture_suffixes
 from rsrl_ray.photos.table import URI
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.tracking.places import default_root, model_place

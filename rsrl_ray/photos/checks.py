@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.table import Problem, Table
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.table import Table
 
 _CLASSES = 3  # the method revises the three largest
 

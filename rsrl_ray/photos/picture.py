@@ -3,9 +3,8 @@
 import errno
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -13,24 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.photos.bare import bare_picture
 from rsrl_ray.photos.cost import UNLIMITED, bytes_needed, turning_needs
+from rsrl_ray.photos.formats import formats, stranger
 from rsrl_ray.photos.grey import Refused, bits, levels
 from rsrl_ray.photos.source import Unreadable, one_line
 
 GIB = 2**30
-PHOTO_MEMORY = 0.75  # GiB: a good photo of 200 megapixels, and on 2 cores of a laptop there are six at once
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
-_HEIF = "HEIF"
-_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
 _STRIP = 1 << 20  # pixels that are converted at once
 _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
 _LOW = 15  # of 255: the brightest of a picture of 16 bits that uses the lower 12
-
-HEIC = "HEIC, which `pip install 'rsrl_ray[heif]'` makes readable"
 
 
 @dataclass(frozen=True)
@@ -39,26 +33,6 @@ class Picture:
 
     pixels: NDArray[np.uint8]
     oddity: str
-
-
-@lru_cache(maxsize=1)
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read; only for these is code of Pillow's run on a picture's bytes."""
-    Image.init()  # Pillow loads its readers when first needed, and two threads at once then miss some
-    known = [name for name in _FORMATS if name in Image.OPEN]
-    with suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-        known.append(_HEIF)
-    return tuple(known)
-
-
-@lru_cache(maxsize=1)
-def picture_suffixes() -> frozenset[str]:
-    """How the names of pictures end, in lower case: ``.jpg``, ``.png``, ``.webp`` and more; HEIC, read or not."""
-    known = formats()
-    return frozenset({suffix for suffix, name in Image.EXTENSION.items() if name in known} | {*_HEIF_SUFFIXES})
 
 
 def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
@@ -138,7 +112,7 @@ def _load(data: bytes, size: int | None, memory: float) -> Image.Image:
     except UnidentifiedImageError as error:
         if bare_picture(data) != data:
             raise
-        raise Refused(_stranger(data)) from error
+        raise Refused(stranger(data)) from error
     if size is not None:
         picture.draft(None, (_DRAFT * size, _DRAFT * size))
     _refuse_large(picture, bytes_needed(picture), memory)
@@ -208,15 +182,3 @@ def _refuse_short_webp(data: bytes) -> None:
         expected = 8 + int.from_bytes(data[4:8], "little")
         if len(data) < expected:
             raise Refused(f"truncated ({len(data)} of {expected} bytes)")
-
-
-def _stranger(data: bytes) -> str:
-    """What bytes are that none of the formats' readers takes."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and _HEIF not in formats():
-        return HEIC
-    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-        return "a TIFF of a kind that Pillow does not read; save it as 8 or 16 bits, grey, RGB or CMYK"
-    other = next((name for name, (_, accept) in Image.OPEN.items() if accept and accept(data[:16]) is True), None)
-    if other is not None and other not in formats():
-        return f"{other}, a format that is not read; save it as JPEG or PNG"
-    return "not a picture that Pillow can read"

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import PIL
 
+from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.photos.decoding import DIGEST, Pixels
 from rsrl_ray.photos.row_file import RowFile
 
-_FORMAT = 1  # part of every key: count up when the same bytes are to give other pixels or another file
+_FORMAT = 2  # part of every key: count up when the same bytes are to give other pixels or another file
 
 
 class PixelFile(RowFile):
@@ -23,8 +24,23 @@ class PixelFile(RowFile):
         return self.shape[0]
 
     @classmethod
-    def of(cls, digests: Pixels, image_size: int, cache: Path) -> "PixelFile":
-        """The file for pictures with these bytes (digests : [count, 16]) in this order."""
+    def of(cls, digests: Pixels, image_size: int, cache: Path, memory: float = PHOTO_MEMORY) -> "PixelFile":
+        """The file for pictures with these bytes (digests : [count, 16]) in this order.
+
+        memory : GiB that decoding one may take, which decides which of them are no good.
+        """
+        return cls._keyed(digests, image_size, cache, f"{_FORMAT}" + ("" if memory == PHOTO_MEMORY else f" {memory:g}"))
+
+    @classmethod
+    def remove_older(cls, digests: Pixels, image_size: int, cache: Path) -> None:
+        """Remove what a version before has made of the same pictures: it takes as much room again."""
+        for version in range(1, _FORMAT):
+            old = cls._keyed(digests, image_size, cache, str(version)).path
+            for suffix in (".npy", ".json", ".lock"):
+                old.with_suffix(suffix).unlink(missing_ok=True)
+
+    @classmethod
+    def _keyed(cls, digests: Pixels, image_size: int, cache: Path, how: str) -> "PixelFile":
         key = hashlib.blake2b(digests.tobytes(), digest_size=DIGEST)
-        key.update(f"{len(digests)} {image_size} {PIL.__version__} {_FORMAT}".encode())
+        key.update(f"{len(digests)} {image_size} {PIL.__version__} {how}".encode())
         return cls(cache.absolute() / f"{key.hexdigest()}.npy", len(digests), image_size)

@@ -47,14 +47,14 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_uri(uri: str) -> bytes:
-    files, path = _located(uri)
+    files, path = located(uri)
     if files.get_file_info(path).type == fs.FileType.Directory:
         raise IsADirectoryError(errno.EISDIR, "a folder", uri)
     with files.open_input_stream(path, compression=None) as stream:
         return bytes(stream.read())
 
 
-def _located(uri: str) -> tuple[Any, str]:
+def located(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
     parts = urlsplit(uri, allow_fragments=False)  # a # in a bucket is part of the name
     query = f"?{parts.query}" if parts.query else ""

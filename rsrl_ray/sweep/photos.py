@@ -105,6 +105,7 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
             experiment.network.image_size,
             cache_folder(Location(experiment.storage)) / "photos",
             skip_bad=skip_bad,
+            memory=experiment.resources.photo_memory,
             progress=report,
             run=Spread() if joined else HERE,
         )
