@@ -123,11 +123,13 @@ def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow
 
 
 def each(function: Callable[[str], T], sources: Sequence[str]) -> list[T | str]:
-    """The function of every source, or why it raises ValueError."""
+    """The function of every source, or why it raises ValueError; Unreadable is raised, since it may pass."""
     found: list[T | str] = []
     for source in sources:
         try:
             found.append(function(source))
+        except Unreadable:
+            raise
         except ValueError as error:
             found.append(str(error))
     return found

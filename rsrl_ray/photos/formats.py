@@ -1,5 +1,6 @@
 """The formats of pictures that are read; no other reader of Pillow's 43 ever sees a picture's bytes."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ _HEIF = "HEIF"
 _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
-HEIC = "HEIC, which `pip install 'rsrl_ray[heif]'` makes readable"
+HEIC = "HEIC, which needs `pip install 'rsrl_ray[heif]'`"
 
 
 @lru_cache(maxsize=1)
@@ -43,3 +44,15 @@ def stranger(data: bytes) -> str:
     if other is not None and other not in formats():
         return f"{other}, a format that is not read; save it as JPEG or PNG"
     return "not a picture that Pillow can read"
+
+
+def heic_hint(photos: Mapping[str, str]) -> str:
+    """One line on all photos that are HEIC where that is not read; "" where there are none.
+
+    photos : name -> what is wrong with it.
+    """
+    names = [name for name, cause in photos.items() if cause == HEIC]
+    if not names:
+        return ""
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names):,} HEIC photos ({listed}) are not read; pip install 'rsrl_ray[heif]' makes them readable"

@@ -20,7 +20,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
-from rsrl_ray.photos.source import Unreadable
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import locked
 
@@ -257,8 +256,6 @@ def _disk_errors(file: RowFile) -> Iterator[None]:
     """What goes wrong on the way to the disk as one ValueError."""
     try:
         yield
-    except Unreadable as error:
-        raise ValueError(str(error)) from error
     except OSError as error:
         cause = error.strerror or error
         raise ValueError(f"the {file.what} cannot be kept in {file.path.parent} ({cause})") from error

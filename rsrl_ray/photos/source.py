@@ -10,7 +10,7 @@ from pyarrow import ArrowException, fs
 from rsrl_ray.photos.table import URI
 
 
-class Unreadable(Exception):
+class Unreadable(ValueError):
     """A photo cannot be read or decoded now; unlike broken bytes that is no lasting property of it."""
 
 

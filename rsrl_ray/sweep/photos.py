@@ -122,10 +122,18 @@ def cache_folder(storage: Location) -> Path:
 
 
 def describe_folds(photos: PhotoSet, count: int) -> list[str]:
-    """Classes with fewer photos than there are folds: allowed, and missing from some test sets."""
+    """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
+    grouped = []
+    if photos.groups is not None:
+        of = np.bincount(photos.groups)
+        grouped = [
+            f"{of[of > 1].sum():,} photos are of {(of > 1).sum():,} groups (a table's column group, or the same "
+            "bytes): folds do not divide a group"
+        ]
     sizes = np.bincount(photos.labels)
     small = [f"{score} ({size})" for score, size in zip(photos.classes, sizes, strict=True) if size < count]
-    return [f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"] if small else []
+    fewer = f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"
+    return [*grouped, *([fewer] if small else [])]
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
