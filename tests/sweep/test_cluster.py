@@ -91,10 +91,10 @@ if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)
 """,
     "rsrl_ray.photos.decoding": """
-def decode_photo(data, size, inner=decode_photo):
+def decode_photo(data, size, memory, inner=decode_photo):
     with open(f"{LOG}/decoded {'there' if 'RSRL_OTHER' in os.environ else 'here'}", "a") as log:
         log.write("x")
-    return inner(data, size)
+    return inner(data, size, memory)
 
 
 def read_bytes(source, inner=read_bytes):
@@ -134,7 +134,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     (found,) = shared_photos._there(there, read_digests, ([good],)) or [None]
     assert np.array_equal(found, expected)
     assert shared_photos._there(there, read_digests, ([good, gone],)) is None
-    assert shared_photos._there(there, decode_photos, ([gone], 8, PIL.__version__)) is None
+    assert shared_photos._there(there, decode_photos, ([gone], 8, 0.75, PIL.__version__)) is None
     assert shared_photos._there(lost, read_digests, ([good],)) is None
     node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])
