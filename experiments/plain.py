@@ -30,11 +30,11 @@ from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
+from rsrl_ray.photos.photo_set import load_photos
+from rsrl_ray.photos.table import read_table
 from rsrl_ray.rounds import run_rounds
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
-from rsrl_ray.vision.photos import load_photos
-from rsrl_ray.vision.table import read_table
 
 # Ray is imported where it is needed: the memory of the bare loop is measured.
 

@@ -123,6 +123,9 @@ class Noise:
     """Seed of the draw, 0 or more."""
 
 
+PHOTO_MEMORY = 0.75  # GiB; on 2 cores of a laptop six photos are decoded at once
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one trial takes of the machine or cluster."""
@@ -131,6 +134,8 @@ class Resources:
     """CPU cores a trial, above 0."""
     gpus: NotNegative | Literal["auto"] = 0.0
     """GPUs a trial; 0: trains on the CPU, 0.5: two trials on one GPU, auto: as many as its memory holds, up to 4."""
+    photo_memory: Positive = PHOTO_MEMORY
+    """GiB that decoding one photo may take, above 0, or it is refused; 0.75: 200 megapixels, of a JPEG many more."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 This module and all that it imports travel with the model, so they need neither ray nor an experiment's files.
 """
 
+import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,15 +18,17 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
+from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.prediction import Decision, averaged
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.picture import read_bytes
 from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
 
 PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+_URL_SAFE = str.maketrans("-_", "+/")
 DECISION, NETWORKS = "decision", "networks"  # of the settings, where a method does not take the largest logit
 
 
@@ -38,7 +42,8 @@ class ScoringModel:
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """One row per photo: score, error, ``probability_<score>`` and ``likelihood_<score>`` for every class.
 
-        table : the columns ``path`` (a path or a URI) or ``photo`` (a picture's bytes), one of them given in each row.
+        table : the columns ``path`` (a path or a URI) or ``photo`` (a picture's bytes, or these as base64), one of them
+        given in each row.
         A photo that cannot be read has a cause as its ``error`` and None for every number, which is null in JSON; the
         others have None as their error.
 
@@ -63,7 +68,10 @@ def save(folder: Path, networks: Sequence[Weights], settings: Settings, decision
         arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
         (folder / _weights_name(place)).write_bytes(safetensors.numpy.save(arrays))
     more = {} if decision is None else {DECISION: decision.as_dict(), NETWORKS: len(networks)}
-    (folder / SETTINGS).write_text(json.dumps(asdict(settings) | more, indent=1), "utf-8")
+    known = asdict(settings)
+    if settings.photo_memory == PHOTO_MEMORY:
+        del known["photo_memory"]  # versions before know no such setting
+    (folder / SETTINGS).write_text(json.dumps(known | more, indent=1), "utf-8")
 
 
 def _weights_name(place: int) -> str:
@@ -102,9 +110,12 @@ def load(folder: Path) -> ScoringModel:
 
 def _holds_together(settings: Settings) -> bool:
     numbers = (settings.image_size, settings.threads, *settings.scores)
+    memory = settings.photo_memory
     return (
         all(type(number) is int for number in numbers)
         and min(settings.image_size, settings.threads) > 0
+        and type(memory) in (int, float)
+        and memory > 0
         and isinstance(settings.backbone, str)
         and settings.precision in ("bf16", "fp32")
         and settings.membership in ("sigmoid", "centred", "softmax")
@@ -121,10 +132,21 @@ def _bytes_of(row: Mapping[Any, Any]) -> bytes:
         return read_bytes(path)
     if isinstance(photo, bytes | bytearray | memoryview):
         return bytes(photo)
+    if isinstance(photo, str):
+        return _of_base64(photo)
     if path is not None or photo is not None:
-        name, value, kind = (PATH, path, "text") if path is not None else (PHOTO, photo, "bytes")
+        name, value, kind = (PATH, path, "text") if path is not None else (PHOTO, photo, "bytes or base64")
         raise ValueError(f"the {name} is {type(value).__name__}, not {kind}")
     raise ValueError(f"neither a {PATH} nor a {PHOTO} is given")
+
+
+def _of_base64(text: str) -> bytes:
+    """The bytes of base64, standard or URL-safe, with or without padding, line breaks or ``data:image/...;base64,``."""
+    plain = re.sub(r"^data:[^,]{0,100};base64,|\s", "", text, flags=re.IGNORECASE).rstrip("=")
+    try:
+        return base64.b64decode(plain.translate(_URL_SAFE) + "=" * (-len(plain) % 4), validate=True)
+    except ValueError as error:
+        raise ValueError(f"the {PHOTO} is text that is not base64 ({error})") from error
 
 
 def _missing(value: Any) -> bool:

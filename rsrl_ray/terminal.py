@@ -18,8 +18,9 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, best_round, choosing_curve
 from rsrl_ray.core.statistics import sd
 from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.photos.formats import heic_hint
+from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
-from rsrl_ray.vision.photos import Examination
 
 if TYPE_CHECKING:  # a worker has no use for mlflow
     from rsrl_ray.tracking.find import TrialState
@@ -95,6 +96,8 @@ def examination(found: Examination, source: str | Path) -> Group:
         end = f"{len(found.problems):,} problems. Mend the table, or leave these photos out: rsrl sweep ... --skip_bad"
     else:
         end = f"{len(found.images):,} photos, nothing wrong."
+    hint = heic_hint({str(problem.image): problem.message for problem in found.problems})
+    lines += [cell(hint, "yellow")] if hint else []
     return Group(cell(source, "bold"), table, *lines, Text(end))
 
 

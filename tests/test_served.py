@@ -1,6 +1,9 @@
 """What a registered model answers: rows of numbers, or of a cause in their place."""
 
+import base64
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from PIL import Image
 
 from rsrl_ray import config, served
 from rsrl_ray.core.prediction import Decision
+from rsrl_ray.vision import scorer
 from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.scorer import Settings
 
@@ -60,6 +64,56 @@ def test_a_path_and_bytes_and_a_uri_give_the_same(model, tmp_path, monkeypatch):
     by_bytes = model.predict(pd.DataFrame({"photo": [photo, bytearray(photo), memoryview(photo)]}))
     pd.testing.assert_frame_equal(by_path, by_bytes)
     assert by_path["error"].isna().all()
+
+
+def test_base64_in_all_its_forms(model):
+    photo = encode(upright()) + b"\xfb\xef\xff\xfb\xef\xff"  # whose base64 has both - and _ where it is for URLs
+    standard, for_urls = base64.b64encode(photo).decode(), base64.urlsafe_b64encode(photo).decode()
+    assert "-" in for_urls and "_" in for_urls
+    forms = [
+        standard,
+        for_urls,
+        standard.rstrip("="),
+        base64.encodebytes(photo).decode(),
+        f"data:image/png;base64,{standard}",
+        f"DATA:image/jpeg;charset=x;BASE64,{for_urls}",
+    ]
+    found = model.predict(pd.DataFrame({"photo": [photo, *forms]}))
+    assert found["error"].isna().all()
+    for row in range(1, len(forms) + 1):
+        np.testing.assert_allclose(numbers(found)[row], numbers(found)[0], rtol=0, atol=NEAR)
+    (cause,) = model.predict(pd.DataFrame({"photo": ["no base64!"]}))["error"]
+    assert cause.startswith("the photo is text that is not base64 (")
+
+
+def test_requests_at_once_decode_no_more_photos_than_there_are_cores(model, monkeypatch):
+    inside, most, decode = [], [], scorer.decode_photo
+
+    def count(data, size, memory):
+        inside.append(data)
+        most.append(len(inside))
+        try:
+            return decode(data, size, memory)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(scorer, "decode_photo", count)
+    table = pd.DataFrame({"photo": [encode(upright().resize((480, 640)))] * 20})
+    with ThreadPoolExecutor(8) as pool:
+        assert all(one["error"].isna().all() for one in pool.map(model.predict, [table] * 8))
+    assert len(most) == 160 and max(most) <= os.cpu_count()
+
+
+def test_the_limit_of_memory_travels_with_the_model(tmp_path):
+    weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
+    settings = Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu", photo_memory=0.00001)
+    served.save(tmp_path / "network", [weights], settings)
+    (cause,) = served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"]
+    assert cause == "48 x 64 pixels take 0.00 GiB to decode, more than the 1e-05 GiB of resources.photo_memory"
+    written = json.loads((tmp_path / "network" / "settings.json").read_text())
+    assert written.pop("photo_memory") == 0.00001  # of which a version before knows nothing
+    (tmp_path / "network" / "settings.json").write_text(json.dumps(written))
+    assert served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"].isna().all()
 
 
 def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model):
@@ -126,7 +180,7 @@ def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model, tmp_path):
         "neither a path nor a photo is given",
         "both a path and a photo are given; one is needed",
         "the path is int, not text",
-        "the photo is str, not bytes",
+        "the photo is text that is not base64 (Only base64 data is allowed)",
         None,
     ]
     records = json.loads(json.dumps(found.to_dict("records"), allow_nan=False))  # as MLflow's server writes it

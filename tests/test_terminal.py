@@ -9,8 +9,8 @@ from rich.console import Console
 
 from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
-from rsrl_ray.vision.photos import Examination
-from rsrl_ray.vision.table import Problem
+from rsrl_ray.photos.photo_set import Examination
+from rsrl_ray.photos.readers import Problem
 
 NAMES = ["[/]", "[red]x", "a\\", "[link=x]y", ":smile:", "a[b]\\"]
 
@@ -25,7 +25,7 @@ def shown(console: Console) -> str:
 def test_data_is_never_markup(name: str, markup: bool) -> None:
     console = Console(file=io.StringIO(), width=300, markup=markup)
     terminal.say(console, terminal.cell(name, "yellow"), name)
-    found = Examination((name,), np.array([3]), (name,), (Problem(1, name, name),))
+    found = Examination((name,), np.array([3]), (Problem(1, name, name),), (name,))
     console.print(terminal.examination(found, name))
     row = {"photo": name, "score": None, "error": name}
     console.print(terminal.scores(pd.DataFrame([row])))

@@ -14,9 +14,9 @@ from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.measures import begun, curve
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
-from rsrl_ray.vision.photos import decode_photo
-from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import photo_sources
+from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.source import read_bytes
+from rsrl_ray.photos.table import photo_sources
 
 EACH = 2  # photos of each score
 SIDE = 320  # pixels, the longer side of a picture in the page

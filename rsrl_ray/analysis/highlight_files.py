@@ -13,7 +13,7 @@ from rsrl_ray.analysis.overlay import covered, overlay
 from rsrl_ray.analysis.subject import Question, Subject
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import Highlight, agreement
-from rsrl_ray.vision.photos import decode_photo
+from rsrl_ray.photos.picture import decode_photo
 
 Found = tuple[Highlight, Highlight | None]
 """The map of a photo and that of its control, None where there is no control."""

@@ -16,11 +16,12 @@ from rsrl_ray.analysis.subject import Question, Subject, find_photos, find_round
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
+from rsrl_ray.photos.decoding import Progress
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.vision.conv1 import conv1_maps
 from rsrl_ray.vision.network import Conv1
-from rsrl_ray.vision.photos import Progress, decode_photo
-from rsrl_ray.vision.picture import quiet_pillow, read_bytes
 
 Batches = Iterator[tuple[list[Photo], dict[str, str]]]
 

@@ -17,9 +17,9 @@ from rsrl_ray.analysis.ledger import History
 from rsrl_ray.analysis.measures import TEST, trained_scores, trials_of
 from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.vision.photos import decode_photo
-from rsrl_ray.vision.picture import read_bytes
-from rsrl_ray.vision.table import photo_sources
+from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.source import read_bytes
+from rsrl_ray.photos.table import photo_sources
 
 ACROSS = 4  # photos side by side
 MOST = 20  # photos on a sheet

@@ -11,11 +11,11 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import controls_of, main_method
+from rsrl_ray.photos.table import URI, photo_sources
 from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
-from rsrl_ray.vision.table import URI, photo_sources
 
 
 @dataclass(frozen=True)

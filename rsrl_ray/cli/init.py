@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rsrl_ray.cli.template import Machine
-    from rsrl_ray.vision.table import Table
+    from rsrl_ray.photos.table import Table
 
 TRIED = 8  # photos that are read and decoded, to see whether they can be, and how long it takes
 
@@ -27,8 +27,8 @@ def init(words: list[str]) -> int:
     parser.add_argument("file", nargs="?", type=Path, help="the experiment file (default: here, named as the photos)")
     asked = parser.parse_args(words)
     from rsrl_ray.cli.template import Scores, compose, duration, name_of
+    from rsrl_ray.photos.table import read_table
     from rsrl_ray.terminal import make_console, pasted, say
-    from rsrl_ray.vision.table import read_table
 
     photos, file = asked.photos, asked.file or Path(f"{name_of(asked.photos)}.yaml")
     if file.exists():
@@ -92,7 +92,8 @@ def _look(table: "Table", classes: int) -> "tuple[Machine, list[str]]":
 
 def _try(sources: Sequence[str], size: int) -> tuple[float, list[str]]:
     """Seconds that a photo takes to be read and decoded, by those that are good; why the others are not."""
-    from rsrl_ray.vision.picture import decode_photo, read_bytes
+    from rsrl_ray.photos.picture import decode_photo
+    from rsrl_ray.photos.source import read_bytes
 
     took, causes = [], []
     for source in sources:

@@ -79,22 +79,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(words: list[str]) -> int:
+    from rsrl_ray.config import PHOTO_MEMORY
+
     parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
     parser.add_argument(
         "photos",
         help=".csv or .parquet (image, score), AVA.txt, or a folder per score; or cluster.yaml, before `ray up`",
     )
-    source = parser.parse_args(words).photos
+    parser.add_argument(
+        "--photo_memory",
+        type=float,
+        default=PHOTO_MEMORY,
+        metavar="GIB",
+        help="that decoding one photo may take, as resources.photo_memory of the experiment (default: %(default)s)",
+    )
+    asked = parser.parse_args(words)
+    source = asked.photos
     if source.endswith((".yaml", ".yml")):
         from rsrl_ray.cli.cluster_checks import check_cluster
 
         return check_cluster(Path(source))
     from rsrl_ray import terminal
-    from rsrl_ray.vision.photos import check_photos
+    from rsrl_ray.photos.photo_set import check_photos
 
     console = terminal.make_console()
     with terminal.photo_progress(console) as progress:
-        found = check_photos(source, progress=progress)
+        found = check_photos(source, memory=asked.photo_memory, progress=progress)
     console.print(terminal.examination(found, source), soft_wrap=True)
     return 1 if found.problems else 0
 

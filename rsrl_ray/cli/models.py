@@ -108,6 +108,7 @@ def score(words: list[str]) -> int:
     asked = parser.parse_args(words)
     from rsrl_ray import terminal
     from rsrl_ray.models import load as registered
+    from rsrl_ray.photos.formats import heic_hint
 
     store, root, name = _registry(asked.experiment, asked.model)
     photos = registered.find_photos(asked.photos)
@@ -118,11 +119,13 @@ def score(words: list[str]) -> int:
     table.to_csv(asked.out, index=False)
     bad = int(table["error"].notna().sum())
     console.print(terminal.scores(table))
+    hint = heic_hint(dict(zip(photos.names, table["error"].fillna(""), strict=True)))
     ignored = f"; files that are no pictures, left out: {photos.ignored:,}" if photos.ignored else ""
     for line in (
         f"model: {model.uri} ({model.network})",
         f"photos: {len(table) - bad:,} scored, {bad:,} with an error{ignored}",
         f"written to {asked.out}, with the probability and likelihood of every score",
+        *([hint] if hint else []),
     ):
         terminal.say(console, line)
     return 1 if bad else 0

@@ -1,12 +1,11 @@
 """Cross-validation folds with a validation part held out of each fold's training photos."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["stratified", "random"]
+from rsrl_ray.core.grouped import Draw, Kind, held_out, test_folds
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,13 @@ class Fold:
 
 
 def make_folds(
-    labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int, repeats: int = 1
+    labels: NDArray[np.int64],
+    count: int,
+    kind: Kind,
+    validation: float,
+    seed: int,
+    repeats: int = 1,
+    groups: NDArray[np.int64] | None = None,
 ) -> list[Fold]:
     """Split N photos ``repeats`` times into ``count`` folds; in each repeat a photo is a test photo of exactly one.
 
@@ -33,14 +38,34 @@ def make_folds(
     photos that is held out of it, by the same kind of draw, to choose the round on; the last training
     photo of a class is never taken.
 
-    labels : [N] class indices; the draw depends on them and on ``seed`` alone.
+    labels : [N] class indices; groups : [N], of photos that belong together (None: no two do) and so fall into one
+    part of a fold, classes being dealt as evenly as groups allow (`rsrl_ray.core.grouped`). The draw depends on them
+    and on ``seed`` alone.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer groups than folds.
     """
+    if groups is not None:
+        return _grouped_folds(labels, groups, Draw(count, kind, validation, seed), repeats)
     folds = []
     for repeat in range(repeats):
         stream = [seed, 0, repeat] if repeat else [seed, 0]
         fold_of = _dealt(labels, kind, np.random.default_rng(stream)) % count
         numbers = range(repeat * count, (repeat + 1) * count)
         folds += [_fold(labels, fold_of == number % count, number, kind, validation, seed) for number in numbers]
+    return folds
+
+
+def _grouped_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], draw: Draw, repeats: int) -> list[Fold]:
+    folds = []
+    for repeat in range(repeats):
+        fold_of = test_folds(labels, groups, draw, repeat)
+        for place in range(draw.count):
+            number, test, rest = repeat * draw.count + place, fold_of == place, np.flatnonzero(fold_of != place)
+            held = held_out(labels[rest], groups[rest], draw, number)
+            folds.append(Fold(number, rest[~held], rest[held], np.flatnonzero(test)))
     return folds
 
 

@@ -17,12 +17,12 @@ from mlflow.models import Model
 from yaml import YAMLError
 
 from rsrl_ray import served
+from rsrl_ray.photos.decoding import Progress
+from rsrl_ray.photos.formats import picture_suffixes
+from rsrl_ray.photos.table import URI
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.tracking.places import default_root, model_place
 from rsrl_ray.tracking.stores import asked, open_to_read
-from rsrl_ray.vision.decoding import Progress
-from rsrl_ray.vision.picture import picture_suffixes
-from rsrl_ray.vision.table import URI
 
 LOADER = served.__name__
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 from PIL import Image
 
 import rsrl_ray
@@ -34,6 +36,8 @@ from rsrl_ray.tracking.read import TrackedRun, artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
+
+_ANY: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
 # What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
 REQUIREMENTS = (
@@ -117,6 +121,7 @@ def register(
         precision=experiment.training.precision,
         threads=experiment.training.threads,
         device="cuda" if experiment.resources.gpus else "cpu",
+        photo_memory=experiment.resources.photo_memory,
     )
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
@@ -218,16 +223,15 @@ def _log(
 def signature(scores: Iterable[int]) -> ModelSignature:
     """A path or a photo in; its score, an error in its place, and a probability and likelihood of each of ``scores``.
 
-    All are optional: of path and photo one is given, and a photo with an error has nothing else.
+    A photo is bytes, or text that `served` decodes: MLflow's own reading of base64 takes one of its forms, and makes
+    garbage of the others. All are optional: of path and photo one is given, and a photo with an error has nothing else.
     """
     numbers = [name.format(score) for name in (served.PROBABILITY, served.LIKELIHOOD) for score in scores]
     answer = {served.SCORE: DataType.long, served.ERROR: DataType.string} | dict.fromkeys(numbers, DataType.double)
-    return ModelSignature(
-        inputs=_schema({served.PATH: DataType.string, served.PHOTO: DataType.binary}), outputs=_schema(answer)
-    )
+    return ModelSignature(inputs=_schema({served.PATH: DataType.string, served.PHOTO: _ANY}), outputs=_schema(answer))
 
 
-def _schema(columns: Mapping[str, DataType]) -> Schema:
+def _schema(columns: Mapping[str, DataType | AnyType]) -> Schema:
     return Schema([ColSpec(kind, name, required=False) for name, kind in columns.items()])
 
 
@@ -240,4 +244,5 @@ def input_example() -> pd.DataFrame:
 
 def requirements() -> list[str]:
     """What the model needs, in the versions installed here (without such as +cpu, which only some indices have)."""
-    return [f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS]
+    heif = ("pillow-heif",) if find_spec("pillow_heif") else ()
+    return [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *heif)]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.photos.table import URI, read_table
 from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
-from rsrl_ray.vision.table import URI, read_table
 
 SLOW = ("torch", "torchvision", "mlflow")  # to import; Ray's start imports none of them
 LOOKED_AT = 100  # photos: more would keep the first round waiting where files lie on a network

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
+from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.location import Location
 from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
@@ -18,7 +19,6 @@ from rsrl_ray.terminal import photo_progress
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.reproducible import device_kind
-from rsrl_ray.vision.row_file import RowFile
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most

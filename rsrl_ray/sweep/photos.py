@@ -18,10 +18,10 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.photos.decoding import HERE, Pixels
+from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import Location
 from rsrl_ray.terminal import cell, photo_progress, say
-from rsrl_ray.vision.decoding import HERE, Pixels
-from rsrl_ray.vision.photos import PhotoSet, load_photos
 
 
 class Spread:
@@ -105,6 +105,7 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
             experiment.network.image_size,
             cache_folder(Location(experiment.storage)) / "photos",
             skip_bad=skip_bad,
+            memory=experiment.resources.photo_memory,
             progress=report,
             run=Spread() if joined else HERE,
         )
@@ -121,10 +122,18 @@ def cache_folder(storage: Location) -> Path:
 
 
 def describe_folds(photos: PhotoSet, count: int) -> list[str]:
-    """Classes with fewer photos than there are folds: allowed, and missing from some test sets."""
+    """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
+    grouped = []
+    if photos.groups is not None:
+        of = np.bincount(photos.groups)
+        grouped = [
+            f"{of[of > 1].sum():,} photos are of {(of > 1).sum():,} groups (a table's column group, or the same "
+            "bytes): folds do not divide a group"
+        ]
     sizes = np.bincount(photos.labels)
     small = [f"{score} ({size})" for score, size in zip(photos.classes, sizes, strict=True) if size < count]
-    return [f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"] if small else []
+    fewer = f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"
+    return [*grouped, *([fewer] if small else [])]
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:

@@ -33,7 +33,9 @@ def prepare(
             f"but the photos have {len(classes)} scores: {classes.tolist()}; give {len(classes)} or fewer"
         )
     folds = experiment.folds
-    all_folds = make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats)
+    all_folds = make_folds(
+        photos.labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats, photos.groups
+    )
     for line in describe_folds(photos, folds.count):
         say(console, cell("note: ", "yellow"), line)
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])

@@ -14,12 +14,12 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
 from rsrl_ray.method import Learning
+from rsrl_ray.photos.photo_set import PhotoSet
+from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.round_table import Judged, predictions
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
-from rsrl_ray.vision.photos import PhotoSet
-from rsrl_ray.vision.row_file import RowFile
 
 
 class Trainer(Protocol):

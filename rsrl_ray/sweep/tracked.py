@@ -18,9 +18,11 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 
 def sweep_id(task: Task) -> str:
-    """What makes trials the same trials: recipe, photos, scores and starting weights, wherever these lie."""
+    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie."""
     knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
     data = [task.photos.fingerprint, task.photos.scores.tolist()]
+    if task.photos.groups is not None:
+        data.append(task.photos.groups.tolist())
     return digest({"recipe": knobs, "data": data, "start": task.start_digest})
 
 

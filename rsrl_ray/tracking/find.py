@@ -15,9 +15,9 @@ from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
+from rsrl_ray.photos.table import read_table
 from rsrl_ray.tracking.names import DEVICE, FOLDS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
-from rsrl_ray.vision.table import read_table
 
 WEIGHTS_KNOB = "network.weights"
 Photo = tuple[str, int]  # name and score

@@ -1,1 +1,1 @@
-"""Photos, networks and one round of training; nobody else imports torch."""
+"""Networks and one round of training; nobody else imports torch."""

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from rsrl_ray import config
+from rsrl_ray.photos.decoding import Pixels
+from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.vision import network as networks
-from rsrl_ray.vision.decoding import Pixels
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import batches, stored
 from rsrl_ray.vision.memory import memory_errors
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.reproducible import device_kind, versions
-from rsrl_ray.vision.row_file import RowFile
 
 _FORMAT = 1  # part of every key: count up when the same photos and weights are to give another file
 

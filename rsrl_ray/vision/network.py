@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, Small
-from rsrl_ray.vision.pretrained import SMALL, pretrained
+from rsrl_ray.vision.pretrained import AUXILIARY, SMALL, pretrained
 
 Weights = dict[str, NDArray[Any]]
 """A state dict in torchvision's names as NumPy arrays (float32, int64)."""
@@ -21,7 +21,8 @@ Weights = dict[str, NDArray[Any]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-AUXILIARY = ("googlenet", "inception_v3")
+# Built as torchvision's own weights for them ask for; without the heads that help to train from scratch.
+_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,9 @@ def build(network: config.Network, classes: int) -> nn.Module:
     Raises
     ------
     ValueError
-        Where the backbone is unknown, has auxiliary heads, or cannot take pictures of ``image_size``.
+        Where the backbone is unknown, or cannot take pictures of ``image_size``.
     """
     name = network.backbone
-    if name in AUXILIARY:
-        raise ValueError(f"network.backbone: {name} has auxiliary heads; a network with one head is needed")
     model = Small() if name == SMALL else _torchvision(name)
     _replace_head(model, classes)
     _replace_pools(model, _try_picture(model, network))
@@ -63,11 +62,12 @@ def build(network: config.Network, classes: int) -> nn.Module:
 def _torchvision(name: str) -> nn.Module:
     from torchvision import models  # takes longer than torch itself, which it makes load its compiler
 
-    known = [SMALL, *models.list_models(module=models, exclude=AUXILIARY)]
+    known = [SMALL, *models.list_models(module=models)]
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known) or ["alexnet", "resnet18", SMALL]
         raise ValueError(f"network.backbone: there is no {name!r}; did you mean {' or '.join(near)}?")
-    return cast(nn.Module, models.get_model(name, weights=None))
+    knobs: dict[str, Any] = _AUXILIARY if name in AUXILIARY else {}
+    return cast(nn.Module, models.get_model(name, weights=None, **knobs))
 
 
 def _replace_head(model: nn.Module, classes: int) -> None:

@@ -19,6 +19,9 @@ SMALL = "small"
 SUFFIXES = (".pt", ".pth", ".safetensors")
 WAY_OUT = f"give a file ({', '.join(SUFFIXES)}) with the state dict in torchvision's names, or none"
 
+AUXILIARY = ("googlenet", "inception_v3")
+_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+
 # torchvision's DenseNet files still bear the names of 2017, such as "denselayer1.norm.1.weight".
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
@@ -26,7 +29,8 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str, Tensor]:
     """What ``network.weights`` gives of the network's ``state``, by name; nothing for ``none``.
 
-    A file may hold a part of the network only. Its old ``head`` (module name) is left out, whatever its shape.
+    A file may hold a part of the network only. Its old ``head`` (module name) is left out, whatever its shape, and
+    so are auxiliary heads.
 
     Raises
     ------
@@ -37,7 +41,8 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
         return {}
     found = _imagenet(network.backbone) if network.weights == "imagenet" else _read(Path(network.weights))
     renamed = {_OLD_DENSENET.sub(r"\1\2", name.removeprefix("module.")): found[name] for name in found}
-    given = {name: tensor for name, tensor in renamed.items() if not name.startswith(f"{head}.")}
+    left_out = (f"{head}.", *(_AUXILIARY_HEADS if network.backbone in AUXILIARY else ()))
+    given = {name: tensor for name, tensor in renamed.items() if not name.startswith(left_out)}
     complaint = _misfit(state, given)
     if complaint:
         raise ValueError(f"network.weights: {network.weights} does not fit {network.backbone}: {complaint}")

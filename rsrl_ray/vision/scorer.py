@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.core.likelihood import Membership
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.picture import decode_photo, quiet_pillow
 
 Pixels = NDArray[np.uint8]
 Reader = Callable[[], bytes]
 """Gives a picture's bytes, or raises ValueError with a short cause; called in a thread of its own."""
+
+_DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # of all requests of a server: each takes its memory
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Settings:
     """What a scorer needs besides weights.
 
     scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as the network was trained,
-    since its logits depend on them; membership : what makes likelihoods of them.
+    since its logits depend on them; membership : what makes likelihoods of them. photo_memory : GiB that decoding one
+    photo may take.
     """
 
     backbone: str
@@ -39,6 +42,7 @@ class Settings:
     precision: Precision
     threads: int
     device: str
+    photo_memory: float = config.PHOTO_MEMORY
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Scorer:
         ahead: deque[tuple[int, Future[Pixels]]] = deque()
         with ThreadPoolExecutor() as pool:
             for row, photo in enumerate(photos):
-                ahead.append((row, pool.submit(_pixels, photo, self.settings.image_size)))
+                ahead.append((row, pool.submit(_pixels, photo, self.settings)))
                 if len(ahead) > 2 * EVALUATION_BATCH:
                     yield from _result(*ahead.popleft(), errors)
             while ahead:
@@ -120,8 +124,10 @@ class _Together(nn.Module):
         return torch.stack([network(photos) for network in self.networks])
 
 
-def _pixels(photo: Reader, size: int) -> Pixels:
-    return decode_photo(photo(), size)
+def _pixels(photo: Reader, settings: Settings) -> Pixels:
+    data = photo()
+    with _DECODING:
+        return decode_photo(data, settings.image_size, settings.photo_memory)
 
 
 def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[Pixels]:

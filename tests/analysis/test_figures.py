@@ -24,7 +24,7 @@ from rsrl_ray.analysis.ledger import history, ledger
 from rsrl_ray.analysis.sheets import Photos, assigned_examples, dropped_sheet, low_and_high, returned_sheet
 from rsrl_ray.analysis.style import PALE, STYLE, look
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.vision.table import read_table
+from rsrl_ray.photos.table import read_table
 
 NAN = np.nan
 SCORES = np.array([3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 2, 2])

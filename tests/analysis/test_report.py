@@ -13,9 +13,9 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.vision.picture import read_bytes
 
 Said = pytest.CaptureFixture[str]
 

@@ -433,6 +433,8 @@ def test_mlflow_serves_it(swept: Swept, tmp_path: Path) -> None:
         expected: Any = model.predict(pd.DataFrame({"path": [str(photo)]}))
         encoded = base64.b64encode(photo.read_bytes()).decode()
         assert _asked(port, [{"photo": encoded}]) == expected.to_dict("records")
+        for_urls = f"data:image/png;base64,{base64.urlsafe_b64encode(photo.read_bytes()).decode()}"
+        assert _asked(port, [{"photo": for_urls}]) == expected.to_dict("records")
         by_path = _asked(port, [{"path": str(photo)}, {"path": "gone.jpg"}])
         assert by_path[0] == pytest.approx(expected.to_dict("records")[0], abs=1e-5)
         assert by_path[1] == dict.fromkeys(by_path[0]) | {"error": "missing (there is no gone.jpg)"}

@@ -16,12 +16,12 @@ from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
 from rsrl_ray.config import recipe
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.photos.decoding import decode_photos, read_digests
+from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep import cluster, gpus
 from rsrl_ray.sweep import photos as shared_photos
 from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.vision.decoding import decode_photos, read_digests
 from rsrl_ray.vision.memory import Gpu
-from rsrl_ray.vision.photos import load_photos
 
 pytestmark = pytest.mark.slow
 
@@ -86,15 +86,15 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
 
 OTHER_NODE = {
     "rsrl_ray.sweep.photos": "os = type(os)('os'); os.cpu_count = lambda: -2",  # two at a time here, whatever machine
-    "rsrl_ray.vision.photos": """
+    "rsrl_ray.photos.photo_set": """
 if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)
 """,
-    "rsrl_ray.vision.decoding": """
-def decode_photo(data, size, inner=decode_photo):
+    "rsrl_ray.photos.decoding": """
+def decode_photo(data, size, memory, inner=decode_photo):
     with open(f"{LOG}/decoded {'there' if 'RSRL_OTHER' in os.environ else 'here'}", "a") as log:
         log.write("x")
-    return inner(data, size)
+    return inner(data, size, memory)
 
 
 def read_bytes(source, inner=read_bytes):
@@ -112,8 +112,8 @@ def test_photos_are_decoded_once_by_all_nodes_and_held_once_a_node(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
     file, other = experiment_file(**KNOBS), tmp_path / "other"
-    decoding = OTHER_NODE["rsrl_ray.vision.decoding"]
-    gate = Gate(tmp_path, OTHER_NODE | {"rsrl_ray.vision.decoding": f"LOG = {str(tmp_path)!r}\n{decoding}"})
+    decoding = OTHER_NODE["rsrl_ray.photos.decoding"]
+    gate = Gate(tmp_path, OTHER_NODE | {"rsrl_ray.photos.decoding": f"LOG = {str(tmp_path)!r}\n{decoding}"})
     with nodes_of_this_machine(gate, num_cpus=0) as nodes:
         nodes.add_node(num_cpus=2, env_vars={"RSRL_OTHER": str(other)})
         driver = start_driver(file, RAY_ADDRESS=nodes.address)
@@ -134,7 +134,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     (found,) = shared_photos._there(there, read_digests, ([good],)) or [None]
     assert np.array_equal(found, expected)
     assert shared_photos._there(there, read_digests, ([good, gone],)) is None
-    assert shared_photos._there(there, decode_photos, ([gone], 8, PIL.__version__)) is None
+    assert shared_photos._there(there, decode_photos, ([gone], 8, 0.75, PIL.__version__)) is None
     assert shared_photos._there(lost, read_digests, ([good],)) is None
     node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])

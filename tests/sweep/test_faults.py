@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 PHASES: list[tuple[str, str, str, int, list[str]]] = [
     (
         "while photos are decoded",
-        "rsrl_ray.vision.decoding",
+        "rsrl_ray.photos.decoding",
         "decode_photo = gate(decode_photo, lambda *_, calls=itertools.count(): next(calls) == 40)",
         0,
         [],

@@ -14,12 +14,12 @@ from rsrl_ray.config import Experiment, digest, identifying, recipe
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
+from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.round_table import Judged
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep import tracked, trainable
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainers import NetworkTrainers
-from rsrl_ray.vision.photos import PhotoSet
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))
@@ -32,7 +32,7 @@ def task(**knobs: Any) -> Any:
 
 
 def swept(experiment: Experiment) -> Any:
-    photos = SimpleNamespace(fingerprint="8f00", scores=np.array([2, 3, 4, 3, 2, 4]))
+    photos = SimpleNamespace(fingerprint="8f00", scores=np.array([2, 3, 4, 3, 2, 4]), groups=None)
     return SimpleNamespace(experiment=experiment, photos=photos, start_digest="07aa", folds=[FOLD])
 
 
@@ -153,6 +153,22 @@ def test_a_later_knob_off_its_default_is_in_the_recipe() -> None:
     assert identifying(Training(), "training.") == {
         name: value for name, value in dataclasses.asdict(config.Training()).items() if f"training.{name}" not in SINCE
     }
+
+
+def test_photos_that_belong_together_make_another_sweep_of_the_same_rounds() -> None:
+    together = task()
+    together.photos.groups = np.array([0, 1, 2, 1, 3, 4])
+    assert [ours == todays for ours, todays in zip(names(together), TODAY, strict=True)] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_what_decoding_may_take_is_in_no_name() -> None:
+    assert names(task(resources=config.Resources(photo_memory=4.0))) == TODAY
 
 
 def test_another_version_of_the_arithmetic_is_another_round_and_the_same_sweep(monkeypatch: pytest.MonkeyPatch) -> None:

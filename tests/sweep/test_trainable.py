@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Origin
+from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainable import RSRLTrial
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Conv1, Weights
-from rsrl_ray.vision.photos import PhotoSet
 from rsrl_ray.vision.reproducible import versions
 
 

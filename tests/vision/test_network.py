@@ -50,6 +50,8 @@ def from_file(path, backbone="small", image_size=64):
         ("resnet18", 32, "fc", "conv1", (64, 3, 7, 7)),
         ("mobilenet_v3_small", 32, "classifier.3", "features.0.0", (16, 3, 3, 3)),
         ("mnasnet0_5", 32, "classifier.1", "layers.0", (16, 3, 3, 3)),
+        ("googlenet", 64, "fc", "conv1.conv", (64, 3, 7, 7)),
+        pytest.param("inception_v3", 96, "fc", "Conv2d_1a_3x3.conv", (32, 3, 3, 3), marks=pytest.mark.slow),
     ],
 )
 def test_a_backbone_gets_a_head_of_true_logits(backbone, size, head, conv1, filters):
@@ -65,6 +67,22 @@ def test_a_backbone_gets_a_head_of_true_logits(backbone, size, head, conv1, filt
     # float32 also under autocast: not every logit is a bfloat16 number
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_auxiliary_heads_of_a_file_are_left_out(tmp_path):
+    torch.manual_seed(0)
+    theirs = models.googlenet(init_weights=False)
+    torch.save(theirs.state_dict(), tmp_path / "googlenet.pt")
+    start = starting_weights(from_file(tmp_path / "googlenet.pt", "googlenet", 64), 3, [0, 0])
+    assert start.random_layers == ()
+    assert not any(name.startswith("aux") for name in start.weights)
+    ours = build(config.Network("googlenet", "none", 64), 1000).eval()
+    networks.load_weights(
+        ours, start.weights | {name: theirs.state_dict()[name].numpy() for name in ("fc.weight", "fc.bias")}
+    )
+    pictures, theirs.transform_input = torch.randn(2, 3, 64, 64), True  # as torchvision builds it for its own weights
+    with torch.no_grad():
+        torch.testing.assert_close(ours(pictures), theirs.eval()(pictures))
 
 
 def test_squeezenets_own_relu_goes_and_the_rest_stays():
@@ -126,8 +144,7 @@ def test_pools_are_replaced_only_where_they_have_to_be():
         ("resnet-18", 64, "network.backbone: there is no 'resnet-18'; did you mean resnet18"),
         ("AlexNet", 64, "did you mean alexnet"),
         ("qqqq", 64, "did you mean alexnet or resnet18 or small"),
-        ("inception_v3", 299, "inception_v3 has auxiliary heads"),
-        ("googlenet", 224, "googlenet has auxiliary heads"),
+        ("inception_v3", 64, "network.image_size: inception_v3 cannot take pictures of 64 x 64 pixels"),
         ("alexnet", 32, "network.image_size: alexnet cannot take pictures of 32 x 32 pixels"),
         ("small", 7, "network.image_size: small cannot take pictures of 7 x 7 pixels"),
     ],

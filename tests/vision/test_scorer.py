@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from rsrl_ray import config
+from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Precision
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.picture import decode_photo
 from rsrl_ray.vision.scorer import Scorer, Settings
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 

@@ -8,13 +8,11 @@ import PIL
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.decoding import (
-    HERE,
+from rsrl_ray.photos.decoding import (
+    Decoder,
     chunks,
     decode_photos,
-    decoder,
     digest,
-    examine_photos,
     in_threads,
     read_digests,
 )
@@ -32,25 +30,24 @@ def outcome(found):
     return [one if isinstance(one, str) else one.tolist() for one in found]
 
 
-def test_what_can_be_read_and_what_is_a_picture(pictures):
+def test_what_can_be_read(pictures):
     good = digest(Path(pictures[0]).read_bytes()).tolist()
     text = digest(b"no picture").tolist()
     gone = f"missing (there is no {pictures[2]})"
     assert outcome(read_digests(pictures)) == [good, text, gone]
-    assert outcome(examine_photos(pictures)) == [good, "not a picture that Pillow can read", gone]
 
 
 def test_rows_are_decoded(pictures):
-    decode = decoder(pictures, 2, HERE)
+    decode = Decoder(2, 0.75).rows_of(pictures)
     good = np.broadcast_to([10, 20, 30], (2, 2, 3)).tolist()
     assert outcome(decode(range(0, 2))) == [good, "not a picture that Pillow can read"]
     assert decode(range(1, 2)) == ["not a picture that Pillow can read"]
 
 
 def test_another_pillow_decodes_nothing(pictures):
-    assert len(decode_photos(pictures[:1], 2, PIL.__version__)) == 1
+    assert len(decode_photos(pictures[:1], 2, 0.75, PIL.__version__)) == 1
     with pytest.raises(ValueError, match=rf"^Pillow is 1\.0 on one machine and {PIL.__version__} on another"):
-        decode_photos(pictures[:1], 2, "1.0")
+        decode_photos(pictures[:1], 2, 0.75, "1.0")
 
 
 def test_threads_take_what_is_good_and_tell_their_progress():

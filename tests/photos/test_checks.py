@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 
-from rsrl_ray.vision.checks import PhotoProblems, judge
-from rsrl_ray.vision.table import Problem, Table
+from rsrl_ray.photos.checks import PhotoProblems, judge
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.table import Table
 
 GOOD = [("2a", 2), ("2b", 2), ("3a", 3), ("3b", 3), ("4a", 4), ("4b", 4)]  # lines 2 to 7
 

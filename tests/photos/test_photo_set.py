@@ -1,7 +1,9 @@
 """From a table of real picture files to pixels: checked together, decoded once, left out on request."""
 
 import dataclasses
+import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision import decoding
-from rsrl_ray.vision.photos import PhotoProblems, Problem, check_photos, decode_photo, load_photos
+from rsrl_ray.photos import decoding, known
+from rsrl_ray.photos.checks import PhotoProblems
+from rsrl_ray.photos.decoding import read_digests
+from rsrl_ray.photos.photo_set import check_photos, load_photos
+from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.pixels import PixelFile
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.row_file import RowFile
 
 SIZE = 4
 SCORES = [2, 2, 3, 3, 9, 9]
@@ -42,9 +50,9 @@ def decoded(monkeypatch):
     """What has been decoded for a cache since, counted."""
     calls = []
 
-    def count(data, size):
+    def count(data, size, memory):
         calls.append(size)
-        return decode_photo(data, size)
+        return decode_photo(data, size, memory)
 
     monkeypatch.setattr(decoding, "decode_photo", count)
     return calls
@@ -193,7 +201,7 @@ def test_everything_that_is_wrong_is_told_together(tmp_path, bad):
     assert [str(problem) for problem in examined.problems] == expected(tmp_path)
     assert examined.images == tuple(image for image, _, messages in BAD if not messages)
     assert examined.scores.tolist() == [2, 3, 9, 9, 2, 3, 9]
-    assert examined.notes == (NOTE,)
+    assert examined.notes[0] == NOTE and examined.notes[1].endswith("images/1.png: all of one colour, (20, 20, 20)")
     with pytest.raises(PhotoProblems) as caught:
         load_photos(bad, SIZE, tmp_path / "cache")
     assert caught.value.problems == examined.problems
@@ -281,3 +289,93 @@ def test_the_cache_may_be_a_relative_path(tmp_path, rows, monkeypatch):
     assert found.pixels_path.is_absolute()
     monkeypatch.chdir("/")
     assert levels(found) == [10, 20, 30, 40, 50, 60]
+
+
+def test_what_a_killed_process_wrote_of_decoded_photos_is_found(tmp_path, rows, decoded):
+    source = write_csv(tmp_path, rows)
+    first = load_photos(source, SIZE, tmp_path / "cache")
+    content = bytearray(first.pixels_path.read_bytes())
+    content[-SIZE * SIZE * 3 :] = bytes(SIZE * SIZE * 3)  # the last photo is black: size, header and record are right
+    first.pixels_path.write_bytes(content)
+    assert levels(first) == [10, 20, 30, 40, 50, 60]  # as a trial on this node has it, whose sweep has read it before
+    first.pixels_path.write_bytes(content)
+    again = load_photos(source, SIZE, tmp_path / "cache")
+    assert levels(again) == [10, 20, 30, 40, 50, 60] and again.fingerprint == first.fingerprint
+    assert len(decoded) == 18
+
+
+def test_a_node_reads_decoded_photos_once_a_sweep(tmp_path, rows, monkeypatch):
+    reads = []
+    verified = RowFile.verified
+
+    def count(self):
+        reads.append(self.path)
+        return verified(self)
+
+    monkeypatch.setattr(RowFile, "verified", count)
+    first = load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    for _ in range(3):
+        pickle.loads(pickle.dumps(first)).pixels()
+    assert not reads  # it has just been made
+    for sweep in range(1, 3):
+        found = load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+        found.pixels()
+        assert len(reads) == sweep
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_skip_bad_takes_the_place_of_what_was_decoded_unless_it_is_read(tmp_path, bad, read, monkeypatch):
+    cache = tmp_path / "cache"
+    with pytest.raises(PhotoProblems):
+        load_photos(bad, SIZE, cache)
+    (whole,) = cache.glob("*.npy")
+    mapped = np.load(whole).copy()
+    held = RowFile.open(PixelFile(whole, len(mapped), SIZE)) if read else None
+    copies, copy = [], shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda *names: copies.append(names) or copy(*names))
+    assert levels(load_photos(bad, SIZE, cache, skip_bad=True)) == [20, 30, 50, 60, 70, 80, 60]
+    assert bool(copies) == read
+    assert held is None or np.array_equal(held, mapped)
+
+
+def test_what_is_known_by_size_and_time_is_not_read_again(tmp_path, rows, monkeypatch):
+    source, reads = write_csv(tmp_path, rows), []
+    for path in (tmp_path / "images").iterdir():
+        os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(known, "_SETTLED_NS", -(10**12))  # the pictures' inodes have just been changed
+
+    def count(sources):
+        reads.extend(Path(one).name for one in sources)
+        return read_digests(sources)
+
+    monkeypatch.setattr(known, "read_digests", count)
+    first = load_photos(source, SIZE, tmp_path / "cache")
+    assert len(reads) == 6
+    assert load_photos(source, SIZE, tmp_path / "cache").fingerprint == first.fingerprint and len(reads) == 6
+    del reads[:]
+    save(tmp_path / "images" / "0.png", 99)
+    os.utime(tmp_path / "images" / "0.png", (1e9, 1e9))  # its size and time are as before, not its inode's time
+    assert levels(load_photos(source, SIZE, tmp_path / "cache"))[0] == 99 and reads == ["0.png"]
+    (tmp_path / "cache" / "digests.npz").write_bytes(b"PK damaged")
+    load_photos(source, SIZE, tmp_path / "cache")
+    assert len(reads) == 7
+
+
+def test_what_was_changed_a_moment_ago_is_read_again(tmp_path, rows, monkeypatch):
+    reads = []
+    monkeypatch.setattr(known, "read_digests", lambda sources: reads.extend(sources) or read_digests(sources))
+    for _ in range(2):
+        load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    assert len(reads) == 12
+
+
+def test_identical_bytes_and_named_groups_stay_together(tmp_path, rows):
+    save(tmp_path / "images" / "6.png", 10)  # as 0
+    table = [
+        (*row, group) for row, group in zip([*rows, ("images/6.png", 2)], ["", "a", "a", "", "b", "", "b"], strict=True)
+    ]
+    lines = ["image,score,group", *(",".join(map(str, row)) for row in table)]
+    (tmp_path / "photos.csv").write_text("\n".join(lines))
+    found = load_photos(tmp_path / "photos.csv", SIZE, tmp_path / "cache")
+    assert found.groups.tolist() == [0, 1, 1, 2, 0, 3, 0]  # 0 and 6 by their bytes, 4 and 6 by their name
+    assert load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache").groups is None

@@ -3,18 +3,21 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from rsrl_ray.vision.picture import decode_photo, quiet_pillow, read_bytes
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.source import Unreadable, read_bytes
 
 Progress = Callable[[str, int, int], None]
 """What is done ("reading", "decoding"), done so far, total."""
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
 RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
 """Rows -> what is made of each photo, such as its pixels [S, S, 3], or why its picture is no good."""
@@ -41,7 +44,6 @@ class Here:
 
 DIGEST = 16  # bytes
 HERE = Here()
-_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
 _CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
 
 
@@ -62,8 +64,8 @@ def chunks(count: int) -> list[range]:
 
 def in_threads(
     parts: Sequence[range],
-    work: RowsOf,
-    take: Callable[[int, NDArray[Any]], None],
+    work: Callable[[range], Sequence[T | str]],
+    take: Callable[[int, T], None],
     what: str,
     progress: Progress | None,
     threads: int | None = None,
@@ -92,30 +94,16 @@ def in_threads(
     return causes
 
 
-class Unreadable(Exception):
-    """A picture cannot be read; unlike broken bytes that is no lasting property of the photos."""
-
-
 def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
     """The digest of each picture's bytes, or why it cannot be read."""
-    return _each(lambda source: digest(read_bytes(source)), sources)
+    return each(lambda source: digest(read_bytes(source)), sources)
 
 
-def examine_photos(sources: Sequence[str]) -> list[Pixels | str]:
-    """The digest of each picture's bytes, or why it is no good."""
-
-    def examine(source: str) -> Pixels:
-        data = read_bytes(source)
-        decode_photo(data, _CHECK_SIZE)
-        return digest(data)
-
-    return _each(examine, sources)
-
-
-def decode_photos(sources: Sequence[str], image_size: int, pillow: str) -> list[Pixels | str]:
+def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow: str) -> list[Pixels | str]:
     """The pixels of each picture, [S, S, 3], or why it is no good.
 
-    pillow : the version that all machines are to have. Raises Unreadable, and ValueError where it is another here.
+    memory : GiB that decoding one may take. pillow : the version that all machines are to have.
+    Raises Unreadable, and ValueError where Pillow is another version here.
     """
     if pillow != PIL.__version__:
         raise ValueError(f"Pillow is {pillow} on one machine and {PIL.__version__} on another; install the same")
@@ -124,22 +112,39 @@ def decode_photos(sources: Sequence[str], image_size: int, pillow: str) -> list[
         try:
             data = read_bytes(source)
         except ValueError as error:
-            raise Unreadable(f"{source}: {error}") from error
-        return decode_photo(data, image_size)
+            everywhere = "every machine of a sweep reads the photos, under the same paths or from a bucket"
+            raise Unreadable(f"{source}: {error}; {everywhere}") from error
+        try:
+            return decode_photo(data, image_size, memory)
+        except Unreadable as error:
+            raise Unreadable(f"{source}: {error}; try again when more is free") from error
 
-    return _each(decode, sources)
+    return each(decode, sources)
 
 
-def _each(function: Callable[[str], Pixels], sources: Sequence[str]) -> list[Pixels | str]:
-    found: list[Pixels | str] = []
+def each(function: Callable[[str], T], sources: Sequence[str]) -> list[T | str]:
+    """The function of every source, or why it raises ValueError; Unreadable is raised, since it may pass."""
+    found: list[T | str] = []
     for source in sources:
         try:
             found.append(function(source))
+        except Unreadable:
+            raise
         except ValueError as error:
             found.append(str(error))
     return found
 
 
-def decoder(sources: Sequence[str], image_size: int, run: Run) -> RowsOf:
-    """What decodes the photos with these absolute paths or URIs. It raises Unreadable."""
-    return lambda rows: run(decode_photos, sources[rows.start : rows.stop], image_size, PIL.__version__)
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes photos to S x S pixels, here or elsewhere, each in so many GiB at most."""
+
+    image_size: int
+    memory: float
+    run: Run = HERE
+
+    def rows_of(self, sources: Sequence[str]) -> RowsOf:
+        """What decodes the photos with these absolute paths or URIs. It raises Unreadable."""
+        return lambda rows: self.run(
+            decode_photos, sources[rows.start : rows.stop], self.image_size, self.memory, PIL.__version__
+        )

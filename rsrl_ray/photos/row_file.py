@@ -1,5 +1,6 @@
 """A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -8,19 +9,19 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import locked
-from rsrl_ray.vision.decoding import DIGEST, Progress, RowsOf, Unreadable, chunks, digest, in_threads, no_digests
 
 Array = NDArray[Any]
 
@@ -61,6 +62,7 @@ class RowFile:
         header = self._header()
         try:
             with open(self.path, "rb") as file:
+                _read_by_us(file)
                 size = os.fstat(file.fileno()).st_size
                 if file.read(len(header)) != header or size != len(header) + self._size:
                     return None
@@ -82,21 +84,13 @@ class RowFile:
         expected : the fingerprint that must come out. Raises ValueError where it does not, where a picture
         cannot be read and where the disk is full.
         """
-        try:
-            with _alone(self.path) as part:
-                record = self.record()
-                if record is None or self.open() is None:
-                    record = self._fill(part, rows_of, progress, threads, parts)
-                    _refuse_unexpected(record, expected)
-                    os.replace(part, self.path)
-                    self._write_record(record)
-        except Unreadable as error:
-            raise ValueError(
-                f"{error}; every machine of a sweep reads the photos, under the same paths or from a bucket"
-            ) from error
-        except OSError as error:
-            cause = error.strerror or error
-            raise ValueError(f"the {self.what} cannot be kept in {self.path.parent} ({cause})") from error
+        with _disk_errors(self), _alone(self.path) as part:
+            record = self.record()
+            if record is None or self.open() is None:
+                record = self._fill(part, rows_of, progress, threads, parts)
+                _refuse_unexpected(record, expected)
+                os.replace(part, self.path)
+                self._write_record(record)
         _refuse_unexpected(record, expected)
         return record
 
@@ -107,8 +101,74 @@ class RowFile:
             return None
         digests = no_digests(self.count)
         for row, content in enumerate(rows):
-            digests[row] = digest(_bytes(content))
+            if row not in record.causes:
+                digests[row] = digest(_bytes(content))
         return rows if self._fingerprint(digests) == record.fingerprint else None
+
+    def verified_once(self, session: str) -> Array | None:
+        """As `verified`, but once a node and ``session``, such as a sweep: what it has read is not read again.
+
+        What is damaged is taken away, and so made again.
+        """
+        with locked(self.path.with_suffix(".lock"), wait=True) if self.path.exists() else nullcontext():
+            rows = self.open()
+            if rows is None or self._seen(session) == self._read_seen():
+                return rows
+            if self.verified() is None:
+                self._json.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
+                return None
+            self.trust(session)
+        return rows
+
+    def trust(self, session: str) -> None:
+        """Take the file for verified in this session: it has just been made, or read."""
+        with suppress(OSError):  # a full disk: it is read again
+            write_whole(self.path.with_suffix(".seen"), self._seen(session))
+
+    def take_from(self, larger: "RowFile", places: Sequence[int]) -> Record | None:
+        """Make the file of some rows of a larger one, in its place; None where that is not there, or damaged.
+
+        places : ascending. It takes no more disk than the larger file, unless another process reads that; whoever
+        does keeps it. Raises ValueError as `write` does.
+        """
+        with _disk_errors(self), _alone(self.path) as part:
+            if larger.record() is None or larger.verified() is None:
+                return None
+            os.replace(larger.path, part)
+            if not _read_by_nobody(part):
+                copy = part.with_suffix(".copy")
+                shutil.copyfile(part, copy)
+                os.replace(copy, part)
+            record = self._shrink(part, larger, places)
+            os.replace(part, self.path)
+            self._write_record(record)
+        return record
+
+    def _shrink(self, part: Path, larger: "RowFile", places: Sequence[int]) -> Record:
+        """Move the rows at these places up, in order, so that none is overwritten before it is moved."""
+        size, before, header = self._size // max(1, self.count), len(larger._header()), self._header()
+        digests = no_digests(self.count)
+        content = np.memmap(part, dtype=np.uint8, mode="r+")
+        for row, place in enumerate(places):
+            moved = content[before + place * size : before + (place + 1) * size].copy()
+            content[len(header) + row * size : len(header) + (row + 1) * size] = moved
+            digests[row] = digest(moved.data)
+        content[: len(header)] = np.frombuffer(header, dtype=np.uint8)
+        content.flush()
+        os.truncate(part, len(header) + self._size)
+        return Record(self._fingerprint(digests), {})
+
+    def _seen(self, session: str) -> str:
+        """A session that has read this very file to its end."""
+        found = self.path.stat()
+        return json.dumps([session, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns])
+
+    def _read_seen(self) -> str | None:
+        try:
+            return self.path.with_suffix(".seen").read_text("utf-8")
+        except (OSError, ValueError):
+            return None
 
     def _fill(
         self,
@@ -174,6 +234,31 @@ def _refuse_unexpected(record: Record, expected: str | None) -> None:
             "the photos come out with other pixels on this machine: the pictures were changed since, or "
             f"Pillow differs (here {PIL.__version__})"
         )
+
+
+def _read_by_us(file: IO[bytes]) -> None:
+    """Tell others that a file is read, for as long as a memory map of it lives, which holds what it was opened as."""
+    with suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _read_by_nobody(path: Path) -> bool:
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # somebody does, or nobody can tell
+            return False
+    return True
+
+
+@contextmanager
+def _disk_errors(file: RowFile) -> Iterator[None]:
+    """What goes wrong on the way to the disk as one ValueError."""
+    try:
+        yield
+    except OSError as error:
+        cause = error.strerror or error
+        raise ValueError(f"the {file.what} cannot be kept in {file.path.parent} ({cause})") from error
 
 
 @contextmanager

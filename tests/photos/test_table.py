@@ -5,7 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rsrl_ray.vision.table import Problem, photo_sources, read_table
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.table import photo_sources, read_table
 
 
 @pytest.mark.parametrize(
@@ -118,16 +119,68 @@ def test_ava_rounds_the_mean_vote_half_up(tmp_path):
 
 
 def test_folder_per_score(tmp_path):
-    for name in ("10/b.jpg", "9/c.jpg", "9/a.jpg", "good/d.jpg", "9/.DS_Store", ".git/e.jpg"):
+    litter = (
+        "9/.DS_Store",
+        "10/Thumbs.db",
+        "9/desktop.ini",
+        "9/a.xmp",
+        "10/b.XMP",
+        "9/c.MOV",
+        "9/@eaDir/x",
+        "__MACOSX/y",
+    )
+    for name in ("10/b.jpg", "9/c.HEIC", "9/a.jpg", "good/d.jpg", ".git/e.jpg", "10/scan", "10/sub/f.jpg", *litter):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "README.md").touch()
     table = read_table(tmp_path)
-    assert table.images == ("9/a.jpg", "9/c.jpg", "10/b.jpg")
-    assert table.scores.tolist() == [9, 9, 10]
+    assert table.images == ("9/a.jpg", "9/c.HEIC", "10/b.jpg", "10/scan", "10/sub")
+    assert table.scores.tolist() == [9, 9, 10, 10, 10]
     assert table.lines is None and table.where(2) == "10/b.jpg"
     assert [str(problem) for problem in table.problems] == ["good: the folder's name is not an integer score"]
-    assert table.notes == ("not read: 1 files that lie beside the folders of scores",)
+    assert table.notes == (
+        "not read: 1 files that lie beside the folders of scores",
+        "not read, since they are no pictures: 2 .xmp, 1 .DS_Store, 1 .mov, 1 @eaDir, 1 Thumbs.db, 1 desktop.ini",
+    )
+
+
+ACUTE, COMPOSED = "e\u0301", "\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("named", "there"),
+    [
+        (f"caf{COMPOSED}.jpg", f"caf{ACUTE}.jpg"),
+        (f"caf{ACUTE}.jpg", f"caf{COMPOSED}.jpg"),
+        ("sub\\a.jpg", "sub/a.jpg"),
+        ("  a.jpg ", "a.jpg"),
+        ("\ufeffa.jpg", "a.jpg"),
+        ("a.jpg", "a.jpg "),
+        ("a.jpg", " a.jpg"),
+    ],
+)
+def test_names_that_are_the_same_to_the_eye(tmp_path, named, there):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / there).touch()
+    (tmp_path / "photos.csv").write_text(f"image,score\n{named},3\n", "utf-8")
+    assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / there),)
+
+
+def test_a_name_that_is_there_is_taken_as_it_is(tmp_path):
+    for name in (f"{COMPOSED}.jpg", f"{ACUTE}.jpg", "sub\\a.jpg"):
+        (tmp_path / name).touch()
+        (tmp_path / "photos.csv").write_text(f"image,score\n{name},3\n", "utf-8")
+        assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / name),)
+
+
+def test_groups(tmp_path):
+    (tmp_path / "photos.csv").write_text("group,image,score\nann,a.jpg,3\n ,b.jpg,4\n")
+    assert read_table(tmp_path / "photos.csv").groups == ("ann", "")
+    pq.write_table(pa.table({"image": ["a.jpg"], "score": [3], "group": [7]}), tmp_path / "photos.parquet")
+    assert read_table(tmp_path / "photos.parquet").groups == ("7",)
+    (tmp_path / "photos.csv").write_text("group,image,score,group\nann,a.jpg,3,bob\n")
+    with pytest.raises(ValueError, match="has the column 'group' more than once; found: 'group', 'image'"):
+        read_table(tmp_path / "photos.csv")
 
 
 @pytest.mark.parametrize("name", ["photos.csv", "photos.PARQUET", "AVA.txt", "photos", "folder.csv"])

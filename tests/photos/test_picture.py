@@ -1,19 +1,25 @@
 """Pixels of every kind of picture, as literal values, and the cause where there are none."""
 
+import errno
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import EpsImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import fs
 
-from rsrl_ray.vision import picture
-from rsrl_ray.vision.picture import decode_photo, read_bytes
+from rsrl_ray.photos import source
+from rsrl_ray.photos.picture import decode_photo, examine_photo
+from rsrl_ray.photos.source import Unreadable, read_bytes
 
+LOW = "16 bits, of which it uses only the lower 12: it comes out nearly black"
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 
 
@@ -74,13 +80,6 @@ def test_exif_that_is_garbage_is_passed_over():
 def test_grey_of_16_bits_is_shifted(kind):
     grey = Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16))
     assert decode_photo(encode(grey, kind), None).tolist() == [[[v] * 3 for v in (0, 0, 1, 128, 255)]]
-
-
-@pytest.mark.parametrize(("values", "expected"), [([0, 256, 65535], [0, 1, 255]), ([0, 7, 255], [0, 7, 255])])
-def test_grey_of_32_bits_is_shifted_only_where_it_needs_to_be(values, expected):
-    grey = Image.fromarray(np.array([values], dtype=np.int32))
-    assert grey.mode == "I"
-    assert decode_photo(encode(grey, "TIFF"), None).tolist() == [[[v] * 3 for v in expected]]
 
 
 def test_palette_with_and_without_transparency():
@@ -145,10 +144,10 @@ def test_large_jpegs_are_opened_reduced(monkeypatch):
     assert decode_photo(data, None).shape == (1200, 1600, 3)
 
 
-def huge_png(width, height):
-    """A PNG whose header promises more pixels than there are."""
+def huge_png(width, height, kind):
+    """A PNG whose header promises more pixels than there are; kind : 0 grey, 2 RGB, 6 RGBA."""
     data = encode(Image.new("L", (1, 1)))
-    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    header = b"IHDR" + struct.pack(">IIBB", width, height, 8, kind) + data[26:29]
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
@@ -164,7 +163,10 @@ def huge_png(width, height):
         (encode(noise(), "JPEG")[:300], r"truncated \(.*\)"),
         (encode(noise(), "PNG")[:5000], r"truncated \(image file is truncated\)"),
         (encode(noise(), "WEBP")[:1000], r"truncated \(1000 of \d{4} bytes\)"),
-        (huge_png(20_000, 20_000), r"decompression bomb: 400 megapixels"),
+        (
+            huge_png(20_000, 20_000, 2),
+            r"20000 x 20000 pixels take 1\.49 GiB to decode, more than the 0\.75 GiB of resources\.photo_memory",
+        ),
     ],
 )
 @pytest.mark.parametrize("size", [None, 8])
@@ -181,11 +183,143 @@ def test_broken_in_the_middle():
         decode_photo(bytes(data), None)
 
 
-def test_a_large_picture_is_no_warning(monkeypatch):
+def test_the_limit_is_of_memory_and_pillows_own_is_put_back(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert decode_photo(encode(Image.new("RGB", (12, 12))), None).shape == (12, 12, 3)
-    with pytest.raises(ValueError, match=r"^decompression bomb: 0 megapixels$"):
-        decode_photo(encode(Image.new("RGB", (20, 20))), None)
+    data = encode(Image.new("RGB", (1000, 1000)))
+    assert decode_photo(data, None).shape == (1000, 1000, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(ValueError, match=r"1000 x 1000 pixels take 0\.00 GiB to decode, more than the 0\.003 GiB of"):
+        decode_photo(data, None, memory=0.003)
+    assert decode_photo(data, None, memory=0.004).shape == (1000, 1000, 3)
+
+
+def test_a_jpeg_is_limited_as_it_is_opened():
+    data = encode(Image.new("RGB", (8000, 8000), "red"), "JPEG")
+    assert decode_photo(data, 8, memory=0.004).shape == (8, 8, 3)  # an eighth of each side: 1 megapixel
+    with pytest.raises(ValueError, match="8000 x 8000 pixels take 0\\.24 GiB"):
+        decode_photo(data, None, memory=0.004)
+    progressive = encode(Image.new("RGB", (2000, 2000), "red"), "JPEG", progressive=True)
+    assert decode_photo(progressive, 8, memory=0.012).shape == (8, 8, 3)
+    with pytest.raises(ValueError, match="250 x 250 pixels take 0\\.01 GiB"):
+        decode_photo(progressive, 8, memory=0.011)
+
+
+def test_turning_upright_is_limited():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.new("RGB", (1000, 1000)), exif=exif)
+    assert decode_photo(data, None, memory=0.008).shape == (1000, 1000, 3)
+    with pytest.raises(ValueError, match="1000 x 1000 pixels"):
+        decode_photo(data, None, memory=0.007)
+
+
+MEASURE = """
+import io, resource, sys
+import numpy as np
+from PIL import Image
+from rsrl_ray.photos import cost, picture
+data = open(sys.argv[1], "rb").read()
+picture.decode_photo(open(sys.argv[2], "rb").read(), 64)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+picture.decode_photo(data, 64)
+took = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+opened = Image.open(io.BytesIO(data))
+opened.draft(None, (128, 128))
+print(took, cost.bytes_needed(opened))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGB", {}),
+        ("PNG", "L", {}),
+        ("PNG", "RGBA", {}),
+        ("JPEG", "RGB", {"progressive": True, "subsampling": 0}),
+        ("WEBP", "RGBA", {"quality": 50, "method": 0}),
+        ("AVIF", "RGB", {"speed": 10}),
+        ("HEIF", "RGB", {}),
+        ("JPEG2000", "RGB", {}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("GIF", "P", {}),
+    ],
+)
+def test_decoding_takes_no_more_than_is_told(kind, mode, options, tmp_path):
+    pillow_heif.register_heif_opener()
+    board = noise((16, 16)).resize((2000, 2000)).convert(mode)
+    for name, image in (("large", board), ("small", board.resize((16, 16)))):
+        (tmp_path / name).write_bytes(encode(image, kind, **options))
+    measure = [sys.executable, "-c", MEASURE, tmp_path / "large", tmp_path / "small"]
+    took, told = map(float, subprocess.run(measure, capture_output=True, text=True, check=True).stdout.split())
+    assert took <= told + 10e6  # what the process itself takes in pages
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+LONG = zlib.compress(bytes(2_000_000))
+BESIDE = {
+    "compressed text": chunk(b"zTXt", b"prompt\0\0" + LONG),
+    "compressed text in UTF-8": chunk(b"iTXt", b"prompt\0\x01\0\0\0" + LONG),
+    "plain text": 70 * chunk(b"tEXt", b"prompt\0" + bytes([65]) * 1_000_000),
+    "a large colour profile": chunk(b"iCCP", b"profile\0\0" + LONG),
+    "a wrong checksum": chunk(b"tEXt", b"a\0b")[:-1] + b"?",
+    "a chunk that is cut": chunk(b"gAMA", b"12"),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("place", [33, -12])  # behind the head; before the end
+def test_what_does_not_touch_the_pixels_of_a_png_refuses_no_picture(beside, place):
+    data = encode(red_blue())
+    assert decode_photo(data[:place] + BESIDE[beside] + data[place:], None).tolist() == [[RED, BLUE]]
+
+
+@pytest.mark.parametrize("kind", range(0xE0, 0xF0))
+@pytest.mark.parametrize(
+    "name", [b"", b"MPF\0MM\0*", b"ICC_PROFILE\0\1\3", b"Photoshop 3.0\0008BIM", b"Exif\0\0MM", b"JFIF\0"]
+)
+def test_segments_of_a_jpeg_refuse_no_picture(kind, name):
+    data = encode(red_blue().resize((16, 8), Image.Resampling.NEAREST), "JPEG", quality=100, subsampling=0)
+    expected = decode_photo(data, None)
+    segment = bytes([0xFF, kind]) + struct.pack(">H", 2 + len(name)) + name
+    assert np.array_equal(decode_photo(data[:20] + segment + data[20:], None), expected)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_passes_is_told_apart_from_broken_bytes(error, monkeypatch):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises(Unreadable, match=r"^cannot be decoded now \((out of memory|Too many open files)\)$"):
+        decode_photo(encode(red_blue()), None)
+
+
+def test_no_code_of_a_stranger_format_is_run(monkeypatch):
+    ran = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *arguments: ran.append(arguments))
+    data = encode(red_blue(), "EPS")
+    with pytest.raises(ValueError, match=r"^EPS, a format that is not read; save it as JPEG or PNG$"):
+        decode_photo(data, 8)
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "oddity"),
+    [
+        (Image.new("RGB", (9, 9), (1, 2, 3)), "PNG", "all of one colour, (1, 2, 3)"),
+        (Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)), "PNG", LOW),
+        (Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)), "TIFF", LOW),
+        (Image.fromarray(np.array([[0, 4096]], dtype=np.uint16)), "PNG", ""),
+        (Image.fromarray(np.array([[0, 15]], dtype=np.uint8)), "PNG", ""),
+        (red_blue(), "PNG", ""),
+    ],
+)
+def test_what_is_odd(image, kind, oddity):
+    found = examine_photo(encode(image, kind), 8)
+    assert found.oddity == oddity and found.pixels.shape == (8, 8, 3)
 
 
 def test_reading(tmp_path):
@@ -193,7 +327,7 @@ def test_reading(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     assert read_bytes(str(tmp_path / "a.jpg")) == b"abc"
-    for source, cause in {
+    for place, cause in {
         "": "no image is named",
         f"{tmp_path}/b.jpg": f"missing (there is no {tmp_path}/b.jpg)",
         f"{tmp_path}": "a folder, not a picture",
@@ -203,7 +337,7 @@ def test_reading(tmp_path):
         "ftp://host/a.jpg": "cannot be read (Unrecognized filesystem type in URI: ftp://host/)",
     }.items():
         with pytest.raises(ValueError) as caught:
-            read_bytes(source)
+            read_bytes(place)
         assert str(caught.value) == cause
 
 
@@ -216,7 +350,7 @@ def test_reading_from_a_bucket(tmp_path, monkeypatch):
         roots.append(root)
         return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
 
-    monkeypatch.setattr(picture, "_file_system", local)
+    monkeypatch.setattr(source, "_file_system", local)
     assert read_bytes("s3://bucket/a b#1.jpg") == b"abc"
     assert read_bytes("s3://bucket/a%20b#1.jpg?region=eu-west-1") == b"abc"
     assert roots == ["s3://bucket/", "s3://bucket/?region=eu-west-1"]

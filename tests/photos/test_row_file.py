@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrl_ray.vision.decoding import HERE, decoder, digest
-from rsrl_ray.vision.pixels import PixelFile
+from rsrl_ray.photos.decoding import Decoder, digest
+from rsrl_ray.photos.pixels import PixelFile
 
 COUNT, SIZE = 5, 4
 
@@ -195,8 +195,8 @@ def test_a_picture_that_has_gone_is_not_recorded(tmp_path, file):
     paths[2].unlink()
     sources = [str(path) for path in paths]
     with pytest.raises(ValueError, match=r"2\.png: missing .*; every machine of a sweep reads the photos"):
-        file.write(decoder(sources, SIZE, HERE))
+        file.write(Decoder(SIZE, 0.75).rows_of(sources))
     assert file.record() is None and file.open() is None
     Image.fromarray(shade(2)).save(paths[2])
-    file.write(decoder(sources, SIZE, HERE))
+    file.write(Decoder(SIZE, 0.75).rows_of(sources))
     assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]

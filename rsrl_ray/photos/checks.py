@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.vision.table import Problem, Table
+from rsrl_ray.photos.formats import heic_hint
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.table import Table
 
 _CLASSES = 2  # or there is nothing to tell apart
 
@@ -28,7 +30,8 @@ class PhotoProblems(ValueError):
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems):,} problems"
         listed = "\n".join(f"  {problem}" for problem in self.problems)
         way_out = ", or leave these photos out with --skip_bad" if self.skippable else ""
-        return f"{self.source}: {count}\n{listed}\nMend the photos or their table{way_out}."
+        hint = heic_hint({str(problem.image): problem.message for problem in self.problems})
+        return f"{self.source}: {count}\n{listed}\nMend the photos or their table{way_out}.{hint and chr(10) + hint}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""The digests of photos' bytes, read once: a photo whose size and times are as they were is not read again."""
+
+import hashlib
+import os
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pyarrow import ArrowException, fs
+
+from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, chunks, in_threads, no_digests, read_digests
+from rsrl_ray.photos.source import located
+from rsrl_ray.photos.table import URI
+from rsrl_ray.store.files import whole
+
+_SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Photos by a key of their source, ascending: keys and states [M], digests [M, 16]."""
+
+    keys: Keys
+    states: Keys
+    digests: Pixels
+
+
+def digests_of(
+    sources: Sequence[str], cache: Path, run: Run = HERE, progress: Progress | None = None
+) -> tuple[Pixels, dict[int, str]]:
+    """The digest of every photo's bytes, [N, 16], and row -> why a photo cannot be read.
+
+    sources : N absolute paths or URIs. cache : the folder that keeps what was read. A file is taken to be as it was
+    while its size, its time of change and the time of change of its inode are; an object of a bucket, while its size
+    and time are. `rsrl check` reads every byte.
+    """
+    began = time.time_ns()
+    known, keys = _read(cache / "digests.npz"), np.array([_key(source) for source in sources], dtype=np.uint64)
+    states, changed = _states(sources)
+    places = np.searchsorted(known.keys, keys).clip(max=max(0, len(known.keys) - 1))
+    same = np.zeros(len(sources), dtype=bool)
+    digests = no_digests(len(sources))
+    if len(known.keys):
+        same = (known.keys[places] == keys) & (known.states[places] == states) & (states != 0)
+        digests[same] = known.digests[places[same]]
+    unknown = np.flatnonzero(~same)
+    fresh = [sources[int(row)] for row in unknown]
+
+    def read(rows: range) -> list[Pixels | str]:
+        return run(read_digests, fresh[rows.start : rows.stop])
+
+    def take(place: int, digest: Pixels) -> None:
+        digests[unknown[place]] = digest
+
+    causes = in_threads(chunks(len(fresh)), read, take, "reading", progress, run.threads)
+    if fresh:
+        lasting = (states != 0) & (changed < began - _SETTLED_NS)
+        lasting[unknown[list(causes)]] = False
+        _write(cache / "digests.npz", known, _Known(keys[lasting], states[lasting], digests[lasting]))
+    return digests, {int(unknown[place]): cause for place, cause in causes.items()}
+
+
+def _key(*parts: object) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=8).digest()) or 1
+
+
+def _states(sources: Sequence[str]) -> tuple[Keys, NDArray[np.int64]]:
+    """What changes when a photo does, [N], 0 where that is not known; and when it changed last, [N], in ns."""
+    states, changed = np.zeros(len(sources), dtype=np.uint64), np.zeros(len(sources), dtype=np.int64)
+    away = defaultdict(list)
+    for row, source in enumerate(sources):
+        if URI.match(source):
+            away[source.rpartition("/")[0]].append(row)
+            continue
+        with suppress(OSError, ValueError):
+            found = os.stat(source)
+            states[row] = _key(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            changed[row] = max(found.st_mtime_ns, found.st_ctime_ns)
+    for rows in away.values():
+        listed = _listed(sources[rows[0]])
+        for row in rows:
+            size, time_ns = listed.get(sources[row].rpartition("/")[2], (0, 0))
+            if time_ns:
+                states[row], changed[row] = _key(size, time_ns), time_ns
+    return states, changed
+
+
+def _listed(uri: str) -> dict[str, tuple[int, int]]:
+    """Name -> size and time in ns of what lies beside an object: a request a thousand, not one each."""
+    try:
+        files, path = located(uri)
+        found = files.get_file_info(fs.FileSelector(path.rpartition("/")[0]))
+    except (OSError, ArrowException, ValueError):
+        return {}
+    return {one.base_name: (one.size or 0, one.mtime_ns or 0) for one in found if one.type == fs.FileType.File}
+
+
+def _read(file: Path) -> _Known:
+    try:
+        with np.load(file) as content:
+            known = _Known(content["keys"], content["states"], content["digests"])
+        if known.keys.shape == known.states.shape == known.digests.shape[:1] and known.digests.shape[1:] == (16,):
+            return known
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass
+    return _Known(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64), no_digests(0))
+
+
+def _write(file: Path, before: _Known, now: _Known) -> None:
+    """Keep what was known and what is; of a photo that is in both, what is."""
+    keys, first = np.unique(np.concatenate([now.keys, before.keys]), return_index=True)
+    states, digests = (
+        np.concatenate([getattr(now, name), getattr(before, name)])[first] for name in ("states", "digests")
+    )
+    # A full disk: they are read again next time. savez would add .npz to a name.
+    with suppress(OSError), whole(file) as part, part.open("wb") as out:
+        np.savez(out, keys=keys, states=states, digests=digests)

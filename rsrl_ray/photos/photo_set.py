@@ -1,0 +1,213 @@
+"""Photos in: a table of photos is checked as a whole, decoded once, and becomes a PhotoSet.
+
+`check_photos` tells everything that is wrong with the table; `load_photos` refuses with the same report, or,
+with ``skip_bad``, leaves those photos out and records which.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.photos.checks import PhotoProblems, judge
+from rsrl_ray.photos.decoding import (
+    HERE,
+    Decoder,
+    Pixels,
+    Progress,
+    RowsOf,
+    Run,
+    chunks,
+    digest,
+    each,
+    in_threads,
+    no_digests,
+)
+from rsrl_ray.photos.groups import groups_of
+from rsrl_ray.photos.known import digests_of
+from rsrl_ray.photos.picture import examine_photo
+from rsrl_ray.photos.pixels import PixelFile
+from rsrl_ray.photos.readers import Problem
+from rsrl_ray.photos.row_file import Record
+from rsrl_ray.photos.source import Unreadable, read_bytes
+from rsrl_ray.photos.table import Table, read_table
+
+_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is in a table of photos.
+
+    images, scores : [N], the photos without a problem. problems : sorted by line.
+    notes : what is odd, but allowed.
+    """
+
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
+
+    images : as the table names them. scores : [N].
+    fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
+    sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
+    left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.
+    groups : [N], of photos that belong together and so are not divided by folds; None where no two do.
+    memory : GiB that decoding one may take. session : of one load; what a node has verified in it is not read again.
+    """
+
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    fingerprint: str
+    sources: tuple[str, ...]
+    pixels_path: Path
+    left_out: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    image_size: int
+    groups: NDArray[np.int64] | None = None
+    memory: float = PHOTO_MEMORY
+    session: str = ""
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The distinct scores, ascending, [C]."""
+        return np.unique(self.scores)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Each photo's index into `classes`, [N]."""
+        return np.searchsorted(self.classes, self.scores).astype(np.int64)
+
+    def pixels(self, pixels_of: RowsOf | None = None) -> Pixels:
+        """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
+
+        Where the file is not on this node, or is not what it was, it is made first, of ``pixels_of`` (default: the
+        photos are decoded again). Raises ValueError where that is not possible or gives other pixels.
+        """
+        file = PixelFile(self.pixels_path, len(self.images), self.image_size)
+        record = file.record()
+        pixels = file.verified_once(self.session) if record and record.fingerprint == self.fingerprint else None
+        if pixels is None:
+            decoder = Decoder(self.image_size, self.memory)
+            file.write(pixels_of or decoder.rows_of(self.sources), expected=self.fingerprint)
+            file.trust(self.session)
+            pixels = file.open()
+        assert pixels is not None, file
+        return pixels
+
+
+def load_photos(
+    source: str | Path,
+    image_size: int,
+    cache: Path,
+    *,
+    skip_bad: bool = False,
+    memory: float = PHOTO_MEMORY,
+    progress: Progress | None = None,
+    run: Run = HERE,
+) -> PhotoSet:
+    """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
+
+    source : see `rsrl_ray.photos.table.read_table`. image_size : S, the photos are warped to S x S.
+    cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
+    memory : GiB that decoding one photo may take. run : calls what reads and decodes, here or on other machines.
+
+    Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
+    cannot be read or the pixels cannot be written.
+    """
+    assert image_size > 0, image_size
+    session = uuid.uuid4().hex
+    table = read_table(source)
+    digests, causes = digests_of(table.sources, cache, run, progress)
+    readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
+    decoding = _Decoding(Decoder(image_size, memory, run), session, progress)
+    everything = PixelFile.of(digests[readable], image_size, cache, memory)
+    record = everything.record() or decoding.write(everything, _of(table, readable))
+    causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
+    verdict = judge(table, digests, causes)
+    if verdict.problems and not (skip_bad and verdict.enough):
+        raise PhotoProblems(str(source), verdict.problems, verdict.enough and not skip_bad)
+    file = PixelFile.of(digests[verdict.rows], image_size, cache, memory)
+    places = np.searchsorted(readable, verdict.rows).tolist()
+    sources = _of(table, verdict.rows)
+    record = decoding.held(file) or file.take_from(everything, places) or decoding.write(file, sources)
+    if record.causes:
+        raise ValueError("some photos were changed while they were read; try again")
+    PixelFile.remove_older(digests[verdict.rows], image_size, cache)
+    return PhotoSet(
+        images=tuple(table.images[row] for row in verdict.rows),
+        scores=table.scores[verdict.rows],
+        fingerprint=record.fingerprint,
+        sources=sources,
+        pixels_path=file.path,
+        left_out=verdict.problems,
+        notes=verdict.notes,
+        image_size=image_size,
+        groups=groups_of(table, digests, verdict.rows),
+        memory=memory,
+        session=session,
+    )
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """How the photos of one load are decoded."""
+
+    decoder: Decoder
+    session: str
+    progress: Progress | None
+
+    def held(self, file: PixelFile) -> Record | None:
+        """How a file was made that is there; every byte of it has been read."""
+        return None if file.verified_once(self.session) is None else file.record()
+
+    def write(self, file: PixelFile, sources: Sequence[str]) -> Record:
+        """Decode these photos."""
+        record = file.write(self.decoder.rows_of(sources), self.progress, threads=self.decoder.run.threads)
+        file.trust(self.session)
+        return record
+
+
+def _of(table: Table, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(table.sources[row] for row in rows)
+
+
+def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: Progress | None = None) -> Examination:
+    """Find everything that is wrong with a table of photos, and what is odd; every picture is read whole, none is kept.
+
+    source : see `rsrl_ray.photos.table.read_table`. memory : GiB that decoding one photo may take.
+    Raises ValueError where the table itself cannot be read.
+    """
+    table = read_table(source)
+    digests = no_digests(len(table.images))
+    odd: dict[int, str] = {}
+
+    def examine(one: str) -> tuple[Pixels, str]:
+        data = read_bytes(one)
+        try:
+            return digest(data), examine_photo(data, _CHECK_SIZE, memory).oddity
+        except Unreadable as error:
+            raise ValueError(str(error)) from error
+
+    def take(row: int, found: tuple[Pixels, str]) -> None:
+        digests[row], oddity = found
+        if oddity:
+            odd[row] = oddity
+
+    rows = chunks(len(table.images))
+    causes = in_threads(
+        rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, "decoding", progress
+    )
+    verdict = judge(table, digests, causes)
+    images = tuple(table.images[row] for row in verdict.rows)
+    notes = [*verdict.notes, *(str(table.problem(row, odd[row])) for row in verdict.rows if row in odd)]
+    return Examination(images, table.scores[verdict.rows], verdict.problems, tuple(notes))

@@ -1,0 +1,184 @@
+"""One picture: from its bytes to pixels as 8-bit RGB."""
+
+import errno
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.photos.bare import bare_picture
+from rsrl_ray.photos.cost import UNLIMITED, bytes_needed, turning_needs
+from rsrl_ray.photos.formats import formats, stranger
+from rsrl_ray.photos.grey import Refused, bits, levels
+from rsrl_ray.photos.source import Unreadable, one_line
+
+GIB = 2**30
+
+_DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
+_STRIP = 1 << 20  # pixels that are converted at once
+_PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
+_LOW = 15  # of 255: the brightest of a picture of 16 bits that uses the lower 12
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was decoded: [H, W, 3], and what is odd about it ("" where nothing is)."""
+
+    pixels: NDArray[np.uint8]
+    oddity: str
+
+
+def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
+    """Decode a picture to 8-bit RGB, upright as its EXIF orientation says; transparency over white.
+
+    data : the bytes of a picture in one of the `formats`; of an animation the first frame.
+    size : S to warp the picture to S x S (bilinear, antialiased), None for its own size.
+    memory : GiB that decoding may take at most; a large JPEG is opened reduced, and takes less.
+
+    Returns [H, W, 3].
+
+    Raises
+    ------
+    ValueError
+        With a short cause, where the bytes are no whole picture whose colours are defined.
+    Unreadable
+        Where the machine lacks memory or open files just now.
+    """
+    with _opened(data, size, memory) as picture:
+        return np.array(_warped(_rgb(picture), size), dtype=np.uint8)
+
+
+def examine_photo(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> Picture:
+    """As `decode_photo`, and what is odd about the picture, whole as it is opened."""
+    with _opened(data, size, memory) as picture:
+        deep = data[24:25] == b"\x10" if picture.format == "PNG" else bits(picture) == 16
+        rgb = _rgb(picture)
+        return Picture(np.array(_warped(rgb, size), dtype=np.uint8), _oddity(picture, rgb, deep))
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Drop Pillow's warnings (large pictures, odd EXIF) and its limit of pixels: a picture is either good or refused.
+
+    Enter it around threads that decode: warning filters and the limit belong to the whole process.
+    """
+    with warnings.catch_warnings(), UNLIMITED:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@contextmanager
+def _opened(data: bytes, size: int | None, memory: float) -> Iterator[Image.Image]:
+    """The picture, decoded and upright; what the body raises comes out as `decode_photo` has it."""
+    try:
+        with quiet_pillow():
+            yield _loaded(data, size, memory)
+    except Refused as error:
+        raise ValueError(str(error)) from error
+    except MemoryError as error:
+        raise Unreadable("cannot be decoded now (out of memory)") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on bytes that are broken
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise Unreadable(f"cannot be decoded now ({error.strerror})") from error
+        kind = "truncated" if "truncated" in str(error).lower() else "broken"
+        raise ValueError(f"{kind} ({one_line(error)})") from error
+
+
+def _loaded(data: bytes, size: int | None, memory: float) -> Image.Image:
+    if not data:
+        raise Refused("zero bytes")
+    _refuse_short_webp(data)
+    try:
+        return _load(data, size, memory)
+    except (Refused, MemoryError):
+        raise
+    except Exception:
+        bare = bare_picture(data)  # what does not touch pixels refuses no picture
+        if len(bare) == len(data):
+            raise
+        return _load(bare, size, memory)
+
+
+def _load(data: bytes, size: int | None, memory: float) -> Image.Image:
+    try:
+        picture = Image.open(BytesIO(data), formats=list(formats()))
+    except UnidentifiedImageError as error:
+        if bare_picture(data) != data:
+            raise
+        raise Refused(stranger(data)) from error
+    if size is not None:
+        picture.draft(None, (_DRAFT * size, _DRAFT * size))
+    _refuse_large(picture, bytes_needed(picture), memory)
+    picture.load()
+    _refuse_large(picture, turning_needs(picture), memory)
+    _turn_upright(picture)
+    return picture
+
+
+def _refuse_large(picture: Image.Image, need: float, memory: float) -> None:
+    if need > memory * GIB:
+        width, height = picture.size
+        raise Refused(
+            f"{width} x {height} pixels take {need / GIB:.2f} GiB to decode, more than the {memory:g} GiB of "
+            "resources.photo_memory"
+        )
+
+
+def _turn_upright(picture: Image.Image) -> None:
+    try:
+        ImageOps.exif_transpose(picture, in_place=True)
+    except Exception:  # EXIF that cannot be parsed says nothing about the pixels, which are there by now
+        return
+
+
+def _warped(rgb: Image.Image, size: int | None) -> Image.Image:
+    if size is None or rgb.size == (size, size):
+        return rgb
+    return rgb.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """The picture as 8-bit RGB, a strip at a time: conversions hold several copies of what they convert."""
+    grey = levels(picture)
+    if grey is None and picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
+    if picture.mode == "LAB":
+        raise Refused("CIELAB colours; save it as RGB")
+    width, height = picture.size
+    rows = max(1, _STRIP // width)
+    rgb = Image.new("RGB", picture.size)
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height)))
+        rgb.paste(_strip_rgb(strip if grey is None else grey.to_8_bit(strip)), (0, top))
+    return rgb
+
+
+def _strip_rgb(strip: Image.Image) -> Image.Image:
+    if strip.has_transparency_data:
+        strip = strip.convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+    return strip.convert("RGB")
+
+
+def _oddity(picture: Image.Image, rgb: Image.Image, deep: bool) -> str:
+    extrema: Any = rgb.getextrema()
+    if all(low == high for low, high in extrema):
+        return f"all of one colour, {tuple(low for low, _ in extrema)}"
+    if deep and max(high for _, high in extrema) <= _LOW:
+        return "16 bits, of which it uses only the lower 12: it comes out nearly black"
+    return ""
+
+
+def _refuse_short_webp(data: bytes) -> None:
+    """Pillow itself only says that it "could not create decoder object"."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        expected = 8 + int.from_bytes(data[4:8], "little")
+        if len(data) < expected:
+            raise Refused(f"truncated ({len(data)} of {expected} bytes)")

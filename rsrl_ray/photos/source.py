@@ -1,0 +1,68 @@
+"""The bytes of a photo, from a disk or a bucket."""
+
+import errno
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import ArrowException, fs
+
+from rsrl_ray.photos.table import URI
+
+
+class Unreadable(ValueError):
+    """A photo cannot be read or decoded now; unlike broken bytes that is no lasting property of it."""
+
+
+def read_bytes(source: str) -> bytes:
+    """The bytes of a picture.
+
+    source : absolute path, or a URI of any of pyarrow's file systems. Raises ValueError with a short cause.
+    """
+    if not source:
+        raise ValueError("no image is named")
+    try:
+        data = _read_uri(source) if URI.match(source) else _read_file(source)
+    except FileNotFoundError as error:
+        where = "" if URI.match(source) else f" (there is no {source})"
+        raise ValueError(f"missing{where}") from error
+    except IsADirectoryError as error:
+        raise ValueError("a folder, not a picture") from error
+    except (OSError, ArrowException, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
+        raise ValueError(f"cannot be read ({one_line(cause or error)})") from error
+    if not data:
+        raise ValueError("zero bytes")
+    return data
+
+
+def one_line(error: object) -> str:
+    """What an error says."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _read_uri(uri: str) -> bytes:
+    files, path = located(uri)
+    if files.get_file_info(path).type == fs.FileType.Directory:
+        raise IsADirectoryError(errno.EISDIR, "a folder", uri)
+    with files.open_input_stream(path, compression=None) as stream:
+        return bytes(stream.read())
+
+
+def located(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it."""
+    parts = urlsplit(uri, allow_fragments=False)  # a # in a bucket is part of the name
+    query = f"?{parts.query}" if parts.query else ""
+    files, root = _file_system(f"{parts.scheme}://{parts.netloc}/{query}")
+    return files, f"{root.rstrip('/')}/{unquote(parts.path).lstrip('/')}"
+
+
+@lru_cache(maxsize=64)  # connecting costs a request or more, and a bucket holds many photos
+def _file_system(root: str) -> tuple[Any, str]:
+    files, path = fs.FileSystem.from_uri(root)
+    return files, path

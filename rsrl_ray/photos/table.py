@@ -1,0 +1,133 @@
+"""The table of photos as it stands on disk: CSV, Parquet, AVA.txt, or a folder per score."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.photos.readers import INTEGER, Problem, Rows, Unit, read_rows
+
+URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Table:
+    """N photos as they stand in the table, whether or not they are any good.
+
+    images : N names; sources : N absolute paths or URIs, "" where no image is named.
+    scores : [N], 0 where ``faults`` (row -> what is wrong with its score) has the row.
+    lines : [N], or None for a folder. problems : what could not be read as a row at all.
+    groups : N names of what photos belong to ("": alone), or None where the table has no such column.
+    """
+
+    images: tuple[str, ...]
+    sources: tuple[str, ...]
+    scores: NDArray[np.int64]
+    faults: Mapping[int, str]
+    lines: NDArray[np.int64] | None = None
+    unit: Unit = "line"
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
+
+    def problem(self, row: int, message: str) -> Problem:
+        """A problem of one row."""
+        line = None if self.lines is None else int(self.lines[row])
+        return Problem(line, self.images[row] or None, message, self.unit)
+
+    def where(self, row: int) -> str:
+        """How a message about another row names this one: ``line 3``; in a folder its picture."""
+        return self.images[row] if self.lines is None else f"{self.unit} {self.lines[row]}"
+
+
+def read_table(source: str | Path) -> Table:
+    """Read a table of photos without looking at its pictures.
+
+    ``.csv`` and ``.parquet`` have the columns image (a path, relative to the table's folder or absolute, or a URI) and
+    score, and may have group: photos with one name there, such as a photographer or a burst, stay together. ``AVA.txt``
+    has, per line, an index, an image's id and its votes for 1 to 10; the score is the mean vote, rounded half up. A
+    folder has one sub-folder of pictures per score.
+
+    Raises ValueError where the table itself cannot be read; what is wrong with single rows is in the result.
+    """
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(source)):
+        raise ValueError(
+            f"{source}: the table of photos must be a file or folder of this machine "
+            "(the pictures that a CSV or Parquet file names may be s3:// or gs://)"
+        )
+    path = Path(os.path.abspath(source))
+    try:
+        table = _table(path, read_rows(path))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not table.images and not table.problems:
+        raise ValueError(f"{path}: no photos in it")
+    return table
+
+
+def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
+    """Where photos lie: name -> absolute path or URI.
+
+    table : the table of photos as the experiment names it; it need not be there any more. images : as it names them.
+    """
+    root = _root(Path(os.path.abspath(table)))
+    return {image: _source(root, image) for image in images}
+
+
+def _root(table: Path) -> str:
+    """What a table's paths are relative to: the folder it lies in; of a folder per score, that folder."""
+    is_file = table.name.lower() == "ava.txt" or table.suffix.lower() in (".csv", ".parquet")
+    return str(table.parent if is_file and not table.is_dir() else table)
+
+
+def _table(path: Path, rows: Rows) -> Table:
+    """A table from its texts: scores made numbers, images made paths."""
+    numbers = np.zeros(len(rows.scores), dtype=np.int64)
+    faults = {}
+    for row, text in enumerate(rows.scores):
+        if INTEGER.fullmatch(text):
+            numbers[row] = int(text.split(".")[0])
+        else:
+            faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
+    places = photo_sources(path, rows.images)
+    return Table(
+        tuple(rows.images),
+        tuple(places[image] for image in rows.images),
+        numbers,
+        faults,
+        None if rows.lines is None else np.array(rows.lines, dtype=np.int64),
+        rows.unit,
+        tuple(rows.problems),
+        tuple(rows.notes),
+        None if rows.groups is None else tuple(rows.groups),
+    )
+
+
+def _source(root: str, image: str) -> str:
+    """An image's absolute path or URI, written in one way only, so that two names of one file are seen."""
+    if not image:
+        return ""
+    if image.lower().startswith("file://"):
+        image = unquote(urlsplit(image, allow_fragments=False).path)
+    if URI.match(image):
+        return image
+    path = os.path.normpath(os.path.join(root, image))
+    return path if os.path.lexists(path) else _alike(root, image) or path
+
+
+def _alike(root: str, image: str) -> str | None:
+    """A file whose name is the same to the eye: accents composed or not, Windows' backslashes, blanks at its ends."""
+    turned = image.replace("\\", "/").lstrip("\ufeff")
+    for name in (turned, *(unicodedata.normalize(form, turned) for form in ("NFC", "NFD")), f"{image} ", f" {image}"):
+        path = os.path.normpath(os.path.join(root, name))
+        if os.path.lexists(path):
+            return path
+    return None
