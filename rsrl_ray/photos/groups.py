@@ -1,11 +1,14 @@
 """Which photos belong together, and so fall into one part of every fold."""
 
+import hashlib
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from rsrl_ray.photos.decoding import Pixels
+from rsrl_ray.photos.decoding import DIGEST, Pixels
 from rsrl_ray.photos.table import Table
 
 
@@ -27,3 +30,12 @@ def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray
     _, found = connected_components(links, directed=False)
     _, groups = np.unique(found[:count], return_inverse=True)
     return None if groups.max(initial=-1) + 1 == count else groups.astype(np.int64)
+
+
+def names_digest(table: Table, images: Collection[str] | None = None) -> str:
+    """What tells the table's column ``group`` from another one, of all photos or of these; "" where there is none."""
+    if table.groups is None:
+        return ""
+    named = sorted((image, group) for image, group in zip(table.images, table.groups, strict=True) if group)
+    of_these = named if images is None else [one for one in named if one[0] in images]
+    return hashlib.blake2b(repr(of_these).encode("utf-8", "surrogateescape"), digest_size=DIGEST).hexdigest()

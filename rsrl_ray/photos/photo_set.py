@@ -27,7 +27,7 @@ from rsrl_ray.photos.decoding import (
     in_threads,
     no_digests,
 )
-from rsrl_ray.photos.groups import groups_of
+from rsrl_ray.photos.groups import groups_of, names_digest
 from rsrl_ray.photos.known import digests_of
 from rsrl_ray.photos.picture import examine_photo
 from rsrl_ray.photos.pixels import PixelFile
@@ -62,6 +62,7 @@ class PhotoSet:
     sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
     left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.
     groups : [N], of photos that belong together and so are not divided by folds; None where no two do.
+    group_names : what tells the table's own groups from others, "" where it has none.
     memory : GiB that decoding one may take. session : of one load; what a node has verified in it is not read again.
     """
 
@@ -74,6 +75,7 @@ class PhotoSet:
     notes: tuple[str, ...]
     image_size: int
     groups: NDArray[np.int64] | None = None
+    group_names: str = ""
     memory: float = PHOTO_MEMORY
     session: str = ""
 
@@ -143,8 +145,9 @@ def load_photos(
     if record.causes:
         raise ValueError("some photos were changed while they were read; try again")
     PixelFile.remove_older(digests[verdict.rows], image_size, cache)
+    images = tuple(table.images[row] for row in verdict.rows)
     return PhotoSet(
-        images=tuple(table.images[row] for row in verdict.rows),
+        images=images,
         scores=table.scores[verdict.rows],
         fingerprint=record.fingerprint,
         sources=sources,
@@ -153,6 +156,7 @@ def load_photos(
         notes=verdict.notes,
         image_size=image_size,
         groups=groups_of(table, digests, verdict.rows),
+        group_names=names_digest(table, set(images)),
         memory=memory,
         session=session,
     )
