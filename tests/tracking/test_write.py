@@ -13,7 +13,8 @@ from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.store.locks import locked, process
-from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.entries import Round, SweepRun, Trial
+from rsrl_ray.tracking.write import Tracker
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
 HERE = Origin("start", "cpu-AVX2", ("torch 2.8.0",))
@@ -121,7 +122,9 @@ def test_a_run_that_called_its_method_a_schedule_goes_on_and_says_both(
         for table in ("tags", "params"):
             renamed = database.execute(f"UPDATE {table} SET key = 'schedule' WHERE key = 'method'")
             assert renamed.rowcount == 1
-    log(opened(), 1, 2)
+    tracker = opened()  # at once, for the view that is grouped by it
+    assert runs(uri)["paper, fold 0"].data.params["method"] == "paper"
+    log(tracker, 1, 2)
     run = runs(uri)["paper, fold 0"]
     assert (run.info.run_id, keys(run), len(all_runs(uri))) == (old, ["key1", "key2"], 2)
     for said in (run.data.tags, run.data.params):
@@ -143,7 +146,10 @@ def test_another_chain_of_rounds_gets_a_run_of_its_own_and_the_user_is_told(
     log(tracker, *then, chain="-avx2", origin=origin)
     tracker.end_trial(TRIAL, "FINISHED")
     found = runs(uri)
-    assert found["paper, fold 0"].to_dictionary() == before.to_dictionary()
+    now, earlier = found["paper, fold 0"].to_dictionary(), before.to_dictionary()
+    assert (now["data"]["tags"].pop("rsrl.newest"), earlier["data"]["tags"].pop("rsrl.newest")) == ("no", "yes")
+    assert now == earlier
+    assert found["paper, fold 0, chain 2"].data.tags["rsrl.newest"] == "yes"
     own = found["paper, fold 0, chain 2"]
     assert (keys(own), own.info.status, own.data.tags["rsrl.opened"]) == (elsewhere, "FINISHED", "2")
     (line,) = said
