@@ -265,7 +265,7 @@ def test_the_first_version_is_the_champion_until_another_is_asked_for(
     assert cli.main([*words, "--fold", "1", "--champion"]) == 0
     said = capsys.readouterr().out
     assert "race, version 2, registered before: " in said and "race@champion is version 2\n" in said
-    assert store.get_model_version_by_alias("race", "champion").version == "2"
+    assert int(store.get_model_version_by_alias("race", "champion").version) == 2
     photo = str(swept.photos() / "4-0.png")
     out = swept.file.with_name("race.csv")
     asked = ["score", photo, "--experiment", str(swept.file), "--model", "race@champion", "--out", str(out)]

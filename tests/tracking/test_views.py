@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from playwright.sync_api import Page, sync_playwright
 from sweep.servers import free_port
 
+from rsrl_ray.cli import main as cli
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.entries import Choice, Round, SweepRun, Trial
@@ -148,6 +149,22 @@ def test_the_table_is_a_row_a_method_at_its_chosen_rounds(server: str, page: Pag
     for name, values in {"test_macro_f1": (0.4, 0.3), "train_size": (20, 20), "round": (2, 2)}.items():
         cells = page.locator(f".ag-cell[col-id='metrics.`chosen/{name}`']").all_inner_texts()
         assert [float(cell.split(" (average)")[0]) for cell in cells if cell] == pytest.approx(list(values))
+
+
+@pytest.mark.slow
+def test_ui_prints_the_view_first(
+    server: str, experiment_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ui", str(experiment_file(name="photos", mlflow=server))]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("note: ")]
+    assert lines[:2] == [f"{name}: {page}" for name, page in links(server).items()]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "Methods, mean over folds, table",
+        "Methods, mean over folds, charts",
+        "runs",
+        "macro F by round",
+    ]
+    assert f"{server}/#/experiments/" in lines[0] and lines[1].endswith("&compareRunsMode=CHART")
 
 
 @pytest.fixture
