@@ -29,7 +29,6 @@ class Gauge:
         self._node, self._gpus = node, _gpus() if gpus else []
         self._readings: deque[Reading] = deque(maxlen=_MOST)
         self._closed = threading.Event()
-        psutil.cpu_percent()  # each call tells of the time since the last one
         threading.Thread(target=self._read, name="gauge", daemon=True).start()
 
     def take(self) -> tuple[Reading, ...]:
@@ -41,6 +40,7 @@ class Gauge:
         self._closed.set()
 
     def _read(self) -> None:
+        psutil.cpu_percent()  # each call tells of the time since the thread's last one
         while not self._closed.wait(EVERY_S - time.time() % EVERY_S):
             self._readings.append(Reading(self._node, time.time(), {**_node_values(), **_gpu_values(self._gpus)}))
 

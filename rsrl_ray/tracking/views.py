@@ -22,6 +22,7 @@ _OLDER = f"{NAME} (an older sweep)"
 _TAG = "mlflow.sharedViewState."  # MLflow's, before the view's id
 _OURS = "rsrl-"  # how ids of these views begin
 _LOADED = 100  # runs that MLflow's UI reads at first
+_RUN = "attributes.`Run Name`"
 _WIDTH = 165  # pixels of a column, so that its name can be read
 _COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", VALIDATION)
 
@@ -76,8 +77,8 @@ def _state(sweep: SweepRun) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
-        "columnOrder": ["run_name", *columns],
-        "columnWidths": dict.fromkeys(columns, _WIDTH),
+        "columnOrder": [_RUN, *columns],
+        "columnWidths": {_RUN: 2 * _WIDTH} | dict.fromkeys(columns, _WIDTH),
         "runsHiddenMode": "SHOW_ALL",
         "groupsExpanded": {f"param.{METHOD}.{method}": False for method in methods},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": METHOD}]},
@@ -91,7 +92,7 @@ def _state(sweep: SweepRun) -> dict[str, Any]:
 def _charts(scores: Iterable[int], methods: int) -> dict[str, Any]:
     """The charts in their order, a section each for macro F, the training set and the F of each score."""
     sections = {
-        "Macro F": [_line(TEST), _bar(CHOSEN + TEST, methods), _line(VALIDATION)],
+        "Macro F": [_line(TEST), _bar(CHOSEN + TEST, methods)],
         "Training set": [_line("train_size"), _line("majority_share")],
         "F of each score": [_line(f"f1_{score}") for score in scores],
     }

@@ -41,6 +41,7 @@ def test_a_gauge_reads_what_mlflow_would(monkeypatch: pytest.MonkeyPatch) -> Non
     first, second = found[:2]
     assert first.node == "10.0.0.1" and set(first.values) == set(second.values) == names
     assert 0 < first.values["system_memory_usage_percentage"] < 100
+    assert first.values["cpu_utilization_percentage"] > 0  # this process was busy asking
     assert first.time < second.time <= time.time()
 
 
