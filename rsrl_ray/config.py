@@ -176,6 +176,8 @@ class Experiment:
     archive: Archive = field(default_factory=Archive)
     mlflow: str | None = None
     """MLflow tracking URI, a path in it relative to the experiment file; by default a SQLite file in storage."""
+    system_metrics: bool = True
+    """Whether MLflow is told, every 10 s, how busy CPU, memory, disk, network and GPUs of the nodes that train are."""
 
     def schedule(self, name: str) -> Schedule:
         """The named schedule, one threshold for each majority class."""
@@ -196,7 +198,10 @@ class Experiment:
 
 
 # What may change in an experiment file without making its finished trials other trials.
-EXTENSIBLE = ("name", "photos", "storage", "rounds", "schedules", "methods", "resources", "archive", "mlflow")
+EXTENSIBLE = (
+    *("name", "photos", "storage", "rounds", "schedules", "methods"),
+    *("resources", "archive", "mlflow", "system_metrics"),
+)
 
 
 # The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob

@@ -15,9 +15,10 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
 from rsrl_ray.sweep.launch import Outcome
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.read import open_results
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import SweepRun, Tracker
+from rsrl_ray.tracking.write import Tracker
 
 NAMES = [
     "50%25",

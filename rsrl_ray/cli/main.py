@@ -161,9 +161,9 @@ def _ui(words: list[str]) -> int:
     for sentence in found.differs:
         print(f"note: {sentence}")
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
-    server = uri if served else f"http://127.0.0.1:{port}"
-    for name, page in found.results.pages(server, list(found.trials.values())).items():
-        print(f"{name}: {redacted(page)}")
+    server = redacted(uri) if served else f"http://127.0.0.1:{port}"
+    for name, page in found.results.pages(server, found.sweep, list(found.trials.values())).items():
+        print(f"{name}: {page}")
     if served:
         return 0
     print("MLflow's UI is starting; Ctrl-C ends it", flush=True)

@@ -66,6 +66,9 @@ def register(words: list[str]) -> int:
     parser.add_argument("--method", "--schedule", help="method of the network (default: the first that drops photos)")
     parser.add_argument("--fold", type=int, help="fold of the network (default: the best on its validation photos)")
     parser.add_argument("--name", help="name of the registered model (default: the experiment's)")
+    parser.add_argument(
+        "--champion", action="store_true", help="move the alias champion, which the first version gets, to this one"
+    )
     asked = parser.parse_args(words)
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.models import register as registry
@@ -76,12 +79,20 @@ def register(words: list[str]) -> int:
     experiment, console = read_experiment(asked.experiment), make_console()
     with console.status("registering the network"):
         made = registry.register(experiment, asked.method, asked.fold, asked.name)
+        if asked.champion:
+            made = registry.promote(experiment, made)
     before = "" if made.new else ", registered before"
     place = f"--experiment {pasted(asked.experiment)}" + ("" if asked.name is None else f" --model {pasted(made.name)}")
     store = f"MLFLOW_TRACKING_URI={pasted(Location(mlflow_uri(experiment)))}"
     model = pasted(f"models:/{made.name}/{made.version}")
+    champion = f"{made.name}@{registry.CHAMPION} is version {made.champion}"
+    if made.champion is None:
+        champion = f"no version is {made.name}@{registry.CHAMPION}"
+    if made.champion != made.version:
+        champion += "; --champion makes it this one"
     for line in (
         f"{made.name}, version {made.version}{before}: {made.choice}",
+        champion,
         f"score: rsrl score PHOTO... {place}",
         f"serve: {store} mlflow models serve -m {model} --env-manager local -p 5001",
     ):

@@ -68,6 +68,16 @@ def best_round(curve: Curve) -> int:
     return int(np.argmax(curve)) + 1
 
 
+def choices_so_far(curve: Curve) -> list[int]:
+    """Numbers of the rounds that are better than all before them, ascending; the last of them is `best_round`.
+
+    curve : [R]. Raises ValueError as `best_round` does.
+    """
+    best_round(curve)
+    before = np.maximum.accumulate([-np.inf, *curve[:-1]])
+    return [int(place) + 1 for place in np.flatnonzero(curve > before)]
+
+
 def choose_rounds(criterion: Criterion, validation: Sequence[Curve], test: Sequence[Curve]) -> list[int]:
     """The round that ``criterion`` chooses in each fold.
 

@@ -4,7 +4,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -54,6 +54,9 @@ REQUIREMENTS = (
 )
 
 
+CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
+
+
 @dataclass(frozen=True)
 class Choice:
     """The round that was chosen of a method's trials.
@@ -81,18 +84,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model; ``new`` is False where the same network had been registered before."""
+    """A version of a registered model; ``new`` is False where the same network had been registered before.
+
+    champion : the version that `CHAMPION` names; None where people have taken the alias away.
+    """
 
     name: str
     version: int
     choice: Choice
     new: bool
+    champion: int | None
 
 
 def register(
     experiment: Experiment, method: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
 ) -> Registered:
-    """Register the chosen network of a method; what is None is filled in.
+    """Register the chosen network of a method; what is None is filled in. The first version becomes the champion.
 
     The first method that drops photos; the fold whose chosen round is the best on its validation photos (on
     its test photos where there are none); the experiment's name. The same network under one name is registered once.
@@ -132,9 +139,24 @@ def register(
     with open_store(uri) as client:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:
-                return Registered(name, int(known.version), choice, False)
+                return Registered(name, int(known.version), choice, False, _champion(client, name))
         save = partial(served.save, networks=networks, settings=settings, decision=decision)
-        return Registered(name, _log(client, name, choice, tags, settings.scores, save), choice, True)
+        made = _log(client, name, choice, tags, settings.scores, save)
+        if made == 1:
+            client.set_registered_model_alias(name, CHAMPION, str(made))
+        return Registered(name, made, choice, True, _champion(client, name))
+
+
+def promote(experiment: Experiment, made: Registered) -> Registered:
+    """Make a registered version the champion, in the place of another one."""
+    with open_store(mlflow_uri(experiment)) as client:
+        client.set_registered_model_alias(made.name, CHAMPION, str(made.version))
+    return replace(made, champion=made.version)
+
+
+def _champion(client: MlflowClient, name: str) -> int | None:
+    version = client.get_registered_model(name).aliases.get(CHAMPION)
+    return None if version is None else int(version)
 
 
 def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> Choice:

@@ -31,8 +31,9 @@ from rsrl_ray.sweep.trainable import RSRLTrial
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.terminal import cell, say
-from rsrl_ray.tracking import write as tracking
+from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Tracker
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def run_sweep(
 
 
 @contextlib.contextmanager
-def _killed_at_failure(tracker: tracking.Tracker) -> Iterator[None]:
+def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
     """Leave no sweep RUNNING, and none that holds the experiment, where the body fails or is interrupted."""
     try:
         yield
@@ -127,7 +128,7 @@ def _killed_at_failure(tracker: tracking.Tracker) -> Iterator[None]:
         raise
 
 
-def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[TrialKey, tracking.Trial]:
+def _again(trials: dict[TrialKey, TrackedTrial], recorder: Recorder) -> dict[TrialKey, TrackedTrial]:
     """Those that Ray has given up too early; none after Ctrl-C, which leaves trials that have not ended at all."""
     dropped = recorder.take_dropped()
     known = {*recorder.finished, *recorder.failed, *dropped}
@@ -136,7 +137,7 @@ def _again(trials: dict[TrialKey, tracking.Trial], recorder: Recorder) -> dict[T
 
 def _fit(
     task: Task,
-    trials: dict[TrialKey, tracking.Trial],
+    trials: dict[TrialKey, TrackedTrial],
     scheduler: SharingScheduler,
     callbacks: list[tune.Callback],
     scratch: str,

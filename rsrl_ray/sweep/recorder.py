@@ -3,26 +3,25 @@
 import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from rsrl_ray.config import digest
-from rsrl_ray.core.selection import TEST
 from rsrl_ray.core.trial import Origin, TrialKey
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged
-from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.store.archive import Archive
+from rsrl_ray.sweep.choices import choices
 from rsrl_ray.sweep.cluster import lost_nodes
+from rsrl_ray.sweep.gauge import Readings
+from rsrl_ray.sweep.logged import LoggedRounds
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.writer import Writer
-from rsrl_ray.tracking import write as tracking
+from rsrl_ray.tracking.entries import Trial as TrackedTrial
+from rsrl_ray.tracking.write import Tracker
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
@@ -34,9 +33,9 @@ class Recorder(Callback):
     def __init__(
         self,
         task: Task,
-        tracker: tracking.Tracker,
+        tracker: Tracker,
         open_sweep: Callable[[], None],
-        trials: Mapping[TrialKey, tracking.Trial],
+        trials: Mapping[TrialKey, TrackedTrial],
         retention: Retention,
     ) -> None:
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
@@ -45,14 +44,16 @@ class Recorder(Callback):
         self._writer, self._archivist = Writer(), Writer()  # a bucket that is away does not hold up MLflow
         self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
-        self._previous: dict[str, tuple[str, Record]] = {}
+        self._logged = LoggedRounds(task, self._archive)
         self._failures: Counter[tuple[TrialKey, int]] = Counter()
         self._furthest: dict[TrialKey, int] = {}
         self.finished: list[TrialKey] = []
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
         self._dropped: list[TrialKey] = []
+        self._ended: set[TrialKey] = set()  # as MLflow has been told
         self._lost_before: set[str] | None = None  # nodes, before the sweep began
+        self._readings = Readings()
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; threads and clients stay here."""
@@ -79,6 +80,7 @@ class Recorder(Callback):
         if report.number > self._furthest.get(key, 0):  # not a round that is replayed after a crash
             self._furthest[key] = report.number
             trial.max_failures = -1
+        self._readings.add(report.system)
         tracked = self._trials[key]
         self._unlogged[tracked.id].append(report)
         self._put(tracked, lambda: self._log(tracked))
@@ -157,7 +159,7 @@ class Recorder(Callback):
         unlogged = self._writer.close()
         self._archivist.close()  # what it has not noted costs disk, or time where another sweep deletes weights
         last = Writer()  # the end comes after all that is logged: it lets another sweep into the experiment
-        last.put("", self._when_open(lambda: self._tracker.end_sweep(status)))
+        last.put("", self._when_open(lambda: self._end_sweep(status)))
         return unlogged + last.close(patient=not unlogged), self._writer.error or last.error
 
     def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
@@ -170,14 +172,33 @@ class Recorder(Callback):
             chain = self._chains[trial.id]
             start = origin or (chain[-1].origin if chain else None)
             if start is not None:
-                self._tracker.take_up(trial, [report.link for report in chain if report.origin == start], start)
+                own = [report for report in chain if report.origin == start]
+                self._tracker.take_up(trial, [report.link for report in own], start)
+                self._tracker.log_choices(trial, choices(own))
             self._tracker.end_trial(trial, status, reason)
-            self._previous.pop(trial.id, None)  # logits of a thousand ended trials would fill the memory
+            self._ended.add(key)
+            self._sum_up(key.method)
+            self._logged.forget(trial)
             self._chains.pop(trial.id, None)
 
         self._put(trial, end)
 
-    def _put(self, trial: tracking.Trial, job: Callable[[], None]) -> None:
+    def _sum_up(self, method: str) -> None:
+        """Tell the sweep's own run of a method once all its trials have ended."""
+        if all(key in self._ended for key in self._trials if key.method == method):
+            self._tracker.summary.log([method])
+
+    def _tell_readings(self) -> None:
+        readings = self._readings.pending()
+        self._tracker.log_system(readings)
+        self._readings.told(len(readings))
+
+    def _end_sweep(self, status: str) -> None:
+        self._tell_readings()
+        self._tracker.summary.log(sorted(self._tracker.summary.methods()))  # of those too that lack trials
+        self._tracker.end_sweep(status)
+
+    def _put(self, trial: TrackedTrial, job: Callable[[], None]) -> None:
         self._writer.put(trial.id, self._when_open(job))
 
     def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
@@ -187,7 +208,7 @@ class Recorder(Callback):
 
         return run
 
-    def _log(self, trial: tracking.Trial) -> None:
+    def _log(self, trial: TrackedTrial) -> None:
         """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
         waiting, chain = self._unlogged[trial.id], self._chains[trial.id]
         if not waiting:  # logged together with an earlier one
@@ -196,36 +217,13 @@ class Recorder(Callback):
         for report in reports:
             _follow(chain, report)
         logged = self._tracker.take_up(trial, [report.link for report in chain], chain[-1].origin)
-        new = [self._round(trial, report) for report in chain[logged:]]  # none, where they are replayed
-        if new:
+        chosen = {choice.number: choice for choice in choices(chain)} if logged < len(chain) else {}
+        new = [self._logged.round(trial, report, chosen.get(report.number)) for report in chain[logged:]]
+        if new:  # else they are replayed
             self._tracker.log_rounds(trial, new)
+            self._tell_readings()
         for _ in reports:
             waiting.popleft()
-
-    def _round(self, trial: tracking.Trial, report: Report) -> tracking.Round:
-        record, before = self._record(trial, report.key), self._before(trial, report)
-        fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
-        title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
-
-        def write(folder: Path) -> None:
-            judged = Judged(record.kept, record.kept & ~before, record.logits, report.predicted)
-            write_round(folder, self._task.table(fold, judged), record.conv1, title)
-
-        self._previous[trial.id] = (report.key, record)
-        return tracking.Round(report.number, report.metrics, report.note, report.link, report.created, write)
-
-    def _before(self, trial: tracking.Trial, report: Report) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
-        if report.number == 1:
-            return np.ones(len(self._task.photos.scores), dtype=bool)
-        return self._record(trial, report.parent_key).kept
-
-    def _record(self, trial: tracking.Trial, key: str) -> Record:
-        known = self._previous.get(trial.id)
-        record = known[1] if known is not None and known[0] == key else self._archive.read(key)
-        if record is None:
-            raise FileNotFoundError(f"round {key} is no longer in the archive")
-        return record
 
 
 def _follow(chain: list[Report], report: Report) -> None:

@@ -10,6 +10,7 @@ from ray.tune.result import DONE
 
 from rsrl_ray.core.selection import choosing_metric
 from rsrl_ray.core.trial import Link, Origin
+from rsrl_ray.tracking.entries import Reading
 
 _FAILED, _METRICS = "failed", "metrics"
 
@@ -24,6 +25,7 @@ class Report:
     metrics : all that MLflow is told, by name. note : what a reader should know of it, or empty.
     last : whether it is the trial's last.
     predicted : [N] class indices; None where they are those of the largest logits.
+    system : what the node was busy with since the report before.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Report:
     note: str
     last: bool
     predicted: NDArray[np.int16] | None = None
+    system: tuple[Reading, ...] = ()
 
     @property
     def link(self) -> Link:
@@ -67,6 +70,7 @@ class Report:
             "made": self.made,
             "note": self.note,
             "predicted": self.predicted,
+            "system": self.system,
             DONE: self.last,
         }
 
@@ -85,6 +89,7 @@ class Report:
             note=result["note"],
             last=result[DONE],
             predicted=result["predicted"],
+            system=result["system"],
         )
 
 

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import yaml
 
 from rsrl_ray.config import digest, recipe
+from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.tracking import write as tracking
+from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
 from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Tracker
 
 
 def sweep_id(task: Task) -> str:
@@ -26,31 +29,54 @@ def sweep_id(task: Task) -> str:
     return digest({"recipe": knobs, "data": data, "start": task.start_digest})
 
 
-def trials_of(task: Task) -> dict[TrialKey, tracking.Trial]:
+def trials_of(task: Task) -> dict[TrialKey, Trial]:
     """Fold by method; the folds of a method first, since they share nothing and need not wait."""
-    experiment, sweep = task.experiment, sweep_id(task)
+    experiment, methods = task.experiment, methods_of(task.experiment)
     fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
+    splits = {fold.number: _splits(task, fold) for fold in task.folds}
     trials = {}
-    for name, method in methods_of(experiment).items():
+    for key, identity in _ids(task).items():
+        method = methods[key.method]
         tags = {
             **method.params,
             "network": experiment.network.backbone,
             "data_fingerprint": fingerprint,
         }
-        for fold in experiment.fold_numbers():
-            identity = digest({"sweep": sweep, "fold": fold, "schedule": name, **method.identity})
-            key = TrialKey(fold, name)
-            trials[key] = tracking.Trial(identity, key, tags)
+        note = f"Method {key.method}: {method}. Under chosen/: what it measures at its best round so far."
+        trials[key] = Trial(identity, key, tags, note, splits[key.fold])
     return trials
+
+
+def _ids(task: Task) -> dict[TrialKey, str]:
+    """The trials' ids, in the order of `trials_of`."""
+    sweep = sweep_id(task)
+    return {
+        TrialKey(fold, name): digest({"sweep": sweep, "fold": fold, "schedule": name, **method.identity})
+        for name, method in methods_of(task.experiment).items()
+        for fold in task.experiment.fold_numbers()
+    }
+
+
+def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
+    """A fold's photos as data sets, with the scores that the fold has of them."""
+    scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
+    found = []
+    for context, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
+        if len(rows):
+            present, counts = np.unique(scores[rows], return_counts=True)
+            by_score = dict(zip(present.tolist(), counts.tolist(), strict=True))
+            names = zip(images[rows], scores[rows].tolist(), strict=True)
+            found.append(Split(context, photos_digest(names), task.experiment.photos, by_score))
+    return tuple(found)
 
 
 def open_tracker(
     task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool = False
-) -> tuple[tracking.Tracker, Callable[[], None]]:
+) -> tuple[Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
-    tracker = tracking.Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
+    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
     own = _sweep_run(task, sweep, knobs)
 
     def open_sweep() -> None:
@@ -72,7 +98,7 @@ def open_tracker(
     return tracker, open_sweep
 
 
-def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.SweepRun:
+def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     """What MLflow is told of the sweep."""
     experiment, photos = task.experiment, task.photos
     files = {
@@ -81,8 +107,11 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> tracking.Swe
     }
     if photos.left_out:
         files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
-    note = f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method."
-    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
-    return tracking.SweepRun(
-        sweep, knobs, note, files, {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
+    note = (
+        f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method. Under chosen/METHOD/: "
+        "mean, sd, low and high over the folds, each at its chosen round."
     )
+    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
+    tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
+    trials = {identity: key for key, identity in _ids(task).items()}
+    return SweepRun(sweep, knobs, note, files, tags, trials, tuple(photos.classes.tolist()))

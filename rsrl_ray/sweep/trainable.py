@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+import ray
 from ray import tune
 
 from rsrl_ray.config import ALWAYS, identifying
@@ -20,6 +21,7 @@ from rsrl_ray.store.archive import Archive, Record, start_key
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
+from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
 from rsrl_ray.sweep.task import Task
@@ -42,6 +44,8 @@ class RSRLTrial(tune.Trainable):
         self._task, self._trainers = task, task.trainers(task)
         self._thread = ThreadPoolExecutor(1, "rounds")
         self._coming = _nothing()
+        node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -71,6 +75,11 @@ class RSRLTrial(tune.Trainable):
             self._coming = _nothing()
             free_memory()
         return Failure(reason, self._origin).as_result()
+
+    def cleanup(self) -> None:
+        """Called by Ray where it ends an actor in good order."""
+        if self._gauge is not None:
+            self._gauge.close()
 
     def _seen(self, result: RoundResult) -> int:
         """Photos that the trial has trained on so far, each as often as it was seen."""
@@ -156,6 +165,7 @@ class RSRLTrial(tune.Trainable):
             note="; ".join(notes),
             last=result.number == experiment.rounds,
             predicted=predicted,
+            system=() if self._gauge is None else self._gauge.take(),
         )
 
 

@@ -1,4 +1,7 @@
-"""Names of what a sweep leaves in MLflow: tags of experiments and runs, and paths of a round's artifacts."""
+"""Names of what a sweep leaves in MLflow: tags of experiments and runs, metrics, and paths of a round's artifacts."""
+
+import hashlib
+import re
 
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
@@ -18,7 +21,11 @@ DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were 
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive
 
+NEWEST = "rsrl.newest"  # of a trial's run: yes, or no where its fold and method have a newer one
+
 METHOD, SCHEDULE = "method", "schedule"  # of a trial's run: its method; what versions up to 0.1 called it
+
+CHOSEN = "chosen/"  # of a trial's run: a metric at the chosen round; of a sweep's: over the folds, by method
 
 FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
 LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
@@ -52,3 +59,19 @@ def weights_tag(number: int) -> str:
 def note_tag(number: int) -> str:
     """The tag of a trial's run that holds a round's note."""
     return f"note.round_{number:02d}"
+
+
+def summed_name(method: str, column: str) -> str:
+    """The metric of a sweep's parent run that tells of a method's chosen rounds over the folds.
+
+    MLflow takes letters, digits and ``_-. `` in a part of a name; a method of another name has a digest behind it.
+    """
+    part = re.sub(r"[^\w\- ]", "_", method)[:100]
+    if part != method:
+        part += f"-{hashlib.blake2b(method.encode(), digest_size=4).hexdigest()}"
+    return f"{CHOSEN}{part}/{column}"
+
+
+def system_name(node: str, name: str) -> str:
+    """The system metric of a node, as MLflow calls it; ``node`` is "" where there is one only."""
+    return f"system/{node}/{name}" if node else f"system/{name}"

@@ -19,9 +19,10 @@ from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.locks import is_alive
 from rsrl_ray.store.storage import artifact_place
-from rsrl_ray.tracking.names import DRIVER, LOGGED, METHOD, REASON, SCHEDULE, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking import views
+from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
-from rsrl_ray.tracking.runs import log_files, opened, search
+from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 _AT_ONCE = 100  # runs in one question to a database
@@ -172,8 +173,10 @@ class Results:
         """Log a folder's files as artifacts of a run, under ``path``."""
         log_files(run_place(self._client.get_run(run_id), self._artifacts), folder, self.uri, path)
 
-    def pages(self, server: str, runs: list[TrackedRun]) -> dict[str, str]:
-        """Addresses in MLflow's UI at ``server``: all runs, and macro F by round of these ``runs``."""
+    @_reading
+    def pages(self, server: str, sweep: TrackedRun, runs: list[TrackedRun]) -> dict[str, str]:
+        """Addresses in MLflow's UI at ``server``: the sweep's saved view, all runs, macro F by round of ``runs``."""
+        tags = self._client.get_experiment(self.experiment_id).tags
         plot = {
             "runs": [run.id for run in runs],
             "metric": VALIDATION,
@@ -185,6 +188,7 @@ class Results:
         }
         query = urlencode({name: json.dumps(value) for name, value in plot.items()}, quote_via=quote)
         return {
+            **views.pages(server, self.experiment_id, tags, sweep.tags[SWEEP]),
             "runs": f"{server}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning",
             "macro F by round": f"{server}/#/metric?{query}&x_axis=step&line_smoothness=1&show_point=true",
         }
@@ -195,7 +199,7 @@ class Results:
         return TrackedRun(
             id=run.info.run_id,
             fold=int(tags.get("fold", -1)),
-            method=tags.get(METHOD, tags.get(SCHEDULE, "")),
+            method=method_of_run(run),
             status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
             reason=tags.get(REASON, ""),
             rounds=int(tags.get(LOGGED, 0)),

@@ -1,12 +1,16 @@
 """Runs of an experiment in MLflow, and their files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from rsrl_ray.tracking.names import OPENED
+from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE
+
+_AT_ONCE = 1000  # metrics that MLflow takes
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -26,6 +30,28 @@ def opened(run: Run) -> int:
     return int(run.data.tags.get(OPENED, 0))
 
 
+def method_of_run(run: Run) -> str:
+    """The method of a trial's run; empty for a sweep's parent run."""
+    tags = run.data.tags
+    return str(tags.get(METHOD, tags.get(SCHEDULE, "")))
+
+
 def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> None:
     """Log a folder's files as artifacts at ``place``, a URI, under ``path``. uri : of the store."""
     get_artifact_repository(place, tracking_uri=uri).log_artifacts(str(folder), path)  # type: ignore[no-untyped-call]
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Log any number of metrics."""
+    for first in range(0, len(metrics), _AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[first : first + _AT_ONCE])
+
+
+def as_params(params: Mapping[str, Any]) -> list[Param]:
+    """Parameters as MLflow takes them."""
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
+def as_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """Tags as MLflow takes them."""
+    return [RunTag(name, value) for name, value in tags.items()]

@@ -6,23 +6,23 @@ twice is stored once: timestamps come from the archived rounds.
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.entities import Metric, Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.store.locks import is_here, process
-from rsrl_ray.tracking.chains import Chain, difference, origin_tags
+from rsrl_ray.core.trial import Link, Origin
+from rsrl_ray.store.location import redacted
+from rsrl_ray.store.locks import process
+from rsrl_ray.tracking import views
+from rsrl_ray.tracking.chains import Chain
+from rsrl_ray.tracking.children import Child, Parent
+from rsrl_ray.tracking.entries import Choice, Reading, Round, SweepRun, Trial
 from rsrl_ray.tracking.lease import Lease
 from rsrl_ray.tracking.names import (
     DRIVER,
-    EXPERIMENT,
     LOGGED,
-    METHOD,
     OPENED,
     REASON,
     SWEEP,
@@ -30,68 +30,17 @@ from rsrl_ray.tracking.names import (
     key_tag,
     note_tag,
     round_folder,
+    system_name,
     weights_tag,
 )
+from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, open_parent, trial_runs
 from rsrl_ray.tracking.places import mend, run_place
-from rsrl_ray.tracking.runs import log_files, opened, search
+from rsrl_ray.tracking.provenance import source_tags
+from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
+from rsrl_ray.tracking.summary import Summary, choice_metrics
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial to log: ``id`` is the same for the same fold, method, recipe and data."""
-
-    id: str
-    key: TrialKey
-    tags: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Name of the run in MLflow's UI."""
-        return f"{self.key.method}, fold {self.key.fold}"
-
-    @property
-    def place(self) -> dict[str, str]:
-        """Its place among the trials, as its run says it."""
-        return {"fold": str(self.key.fold), METHOD: self.key.method}
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round as it is logged: its metrics' values, and a note for the reader where not empty.
-
-    link, created : the archived round's key and weights, and its Unix time. write : writes its files into a folder.
-    """
-
-    number: int
-    values: Mapping[str, float]
-    note: str
-    link: Link
-    created: float
-    write: Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """What a sweep's parent run says. ``files`` : artifacts by name, as text."""
-
-    id: str
-    params: Mapping[str, Any]
-    note: str
-    files: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Child:
-    """The run that a trial's rounds go into: its artifacts' URI, its status before, and what is logged in it."""
-
-    run_id: str
-    place: str
-    before: str
-    chain: Chain
 
 
 class Tracker:
@@ -106,9 +55,9 @@ class Tracker:
         self._client = open_to_write(uri, say)
         self._uri, self._name, self._artifacts, self._say = uri, experiment, artifacts, say
         self._experiment = ""
-        self._sweep: SweepRun | None = None
-        self._parent, self._place = "", 0
-        self._children: dict[str, _Child] = {}
+        self._parent: Parent | None = None
+        self._summary: Summary | None = None
+        self._children: dict[str, Child] = {}
         self._lease: Lease | None = None
         self._take_over = take_over
 
@@ -123,9 +72,9 @@ class Tracker:
         ValueError
             Where another process sweeps into this experiment, or it was deleted.
         """
-        if self._sweep is not None:
+        if self._summary is not None:
             return
-        self._experiment = self._find_or_create_experiment()
+        self._experiment = find_or_create_experiment(self._client, self._name, self._artifacts)
         if self._lease is None:
             self._lease = Lease(self._client, self._experiment, self._take_over)
         self._lease.take()
@@ -133,36 +82,38 @@ class Tracker:
             self._begin(sweep)
         except BaseException:  # nothing that runs or holds the experiment stays behind
             with contextlib.suppress(Exception):  # MLflow may be away
-                if self._parent:
-                    self._client.set_terminated(self._parent, "KILLED")
+                if self._parent is not None:
+                    self._client.set_terminated(self._parent.run.info.run_id, "KILLED")
                 self._lease.release()
             raise
-        self._sweep = sweep
 
     def _begin(self, sweep: SweepRun) -> None:
         mend(self._uri, self._experiment, self._artifacts, self._say)
-        sweeps = self._search(f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
-        for parent in sweeps:
-            found = parent.data.tags[SWEEP]
-            left = parent.info.status == "RUNNING" and not is_here(parent.data.tags.get(DRIVER, ""))
-            if found == sweep.id or left:
-                for run in self._search(f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"):
-                    self._client.set_terminated(run.info.run_id, "KILLED")
-        own = max((run for run in sweeps if run.data.tags[SWEEP] == sweep.id), key=opened, default=None)
-        if own is None:
-            tags = {SWEEP: sweep.id, MLFLOW_RUN_NAME: "sweep", TRIAL: ""}
-            own = self._client.create_run(self._experiment, tags=tags)
-        ever = search(self._client, self._experiment, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''", ViewType.ALL)
-        self._parent, self._place = own.info.run_id, 1 + max(map(opened, ever))
-        self._client.update_run(self._parent, status="RUNNING")
-        tags = {DRIVER: process(), OPENED: str(self._place), MLFLOW_RUN_NOTE: sweep.note, **sweep.tags}
+        run, place = open_parent(self._client, self._experiment, sweep.id)
+        self._parent = Parent(
+            self._client, self._experiment, sweep.id, run, place, source_tags(), self._artifacts, self._say
+        )
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        tags = {DRIVER: process(), OPENED: str(place), **self._parent.source, **sweep.tags}
+        if MLFLOW_RUN_NOTE not in run.data.tags:  # people may have written their own
+            tags[MLFLOW_RUN_NOTE] = sweep.note
         # MLflow refuses a second value, such as a file's new path
-        new = {name: value for name, value in sweep.params.items() if name not in own.data.params}
-        self._client.log_batch(self._parent, params=_params(new), tags=_tags(tags))
+        new = {name: value for name, value in sweep.params.items() if name not in run.data.params}
+        self._client.log_batch(run.info.run_id, params=as_params(new), tags=as_tags(tags))
         with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
             for name, content in sweep.files.items():
                 Path(folder, name).write_text(content, encoding="utf-8")
-            log_files(run_place(own, self._artifacts), Path(folder), self._uri)
+            log_files(run_place(run, self._artifacts), Path(folder), self._uri)
+        trials = trial_runs(self._client, self._experiment, sweep)
+        self._seed_view(sweep)
+        self._summary = Summary(self._client, run, trials)
+
+    def _seed_view(self, sweep: SweepRun) -> None:
+        """The view is a convenience whose format MLflow may change: the sweep goes on without it."""
+        try:
+            views.seed(self._client, self._experiment, sweep)
+        except Exception as error:
+            self._say(f"mlflow: the saved view {views.NAME!r} could not be made: {redacted(str(error))}")
 
     def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
@@ -177,7 +128,8 @@ class Tracker:
         if child is None or not child.chain.agrees(rounds, origin):
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
-            child = self._children[trial.id] = self._child(trial, rounds, origin)
+            child = self._children[trial.id] = self.parent.child(trial, rounds, origin)
+            self.summary.put(trial.key, child.choice)
         return len(child.chain.rounds)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
@@ -203,9 +155,34 @@ class Tracker:
         for done in rounds:
             tags |= {key_tag(done.number): done.link.key, weights_tag(done.number): done.link.weights}
             tags |= {note_tag(done.number): done.note} if done.note else {}
-        self._client.log_batch(child.run_id, metrics=metrics)
-        self._client.log_batch(child.run_id, tags=_tags(tags))
+        choices = [done.choice for done in rounds if done.choice is not None]
+        log_metrics(self._client, child.run_id, [*metrics, *choice_metrics(choices)])
+        self._client.log_batch(child.run_id, tags=as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
+        self._chose(trial, choices)
+
+    def log_choices(self, trial: Trial, choices: Sequence[Choice]) -> None:
+        """Log what is lacking of them, where the trial's rounds were logged by a version that did not log choices."""
+        child = self._children[trial.id]
+        lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
+        log_metrics(self._client, child.run_id, choice_metrics(lacking))
+        self._chose(trial, lacking)
+
+    def _chose(self, trial: Trial, choices: Sequence[Choice]) -> None:
+        if choices:
+            self._children[trial.id].choice = choices[-1].values
+            self.summary.put(trial.key, choices[-1].values)
+
+    def log_system(self, readings: Iterable[Reading]) -> None:
+        """Log what nodes were busy with, in the parent run; the step is the time in seconds since that began."""
+        run = self.parent.run.info
+        metrics = [
+            Metric(system_name(reading.node, name), value, int(1000 * reading.time), step)
+            for reading in readings
+            for step in [max(0, int(reading.time - run.start_time / 1000))]
+            for name, value in reading.values.items()
+        ]
+        log_metrics(self._client, run.run_id, metrics)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
         """``status``: FINISHED, FAILED (with the reason) or KILLED.
@@ -226,7 +203,7 @@ class Tracker:
     def end_sweep(self, status: str) -> None:
         """End the parent run: FINISHED, FAILED or KILLED; the experiment is free for another sweep."""
         self._keep_lease()
-        self._client.set_terminated(self._parent, status)
+        self._client.set_terminated(self.parent.run.info.run_id, status)
         if self._lease is not None:
             self._lease.release()
 
@@ -235,64 +212,26 @@ class Tracker:
         found = find_experiment(self._client, self._name)
         if found is None:
             return None
-        sweeps = search(self._client, found.experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
+        sweeps = search(self._client, found.experiment_id, PARENTS)
         last = max(sweeps, key=opened, default=None)
         return None if last is None else (last.data.tags[SWEEP], dict(last.data.params))
 
-    def _child(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> _Child:
-        """The run of a chain, ready to be logged to."""
-        runs = self._search(f"tags.`{TRIAL}` = '{trial.id}'")
-        runs.sort(key=lambda run: (opened(run), run.info.start_time), reverse=True)
-        own = next((run for run in runs if Chain.of(run).agrees(rounds, origin)), None)
-        if own is None:
-            own = self._new_child(trial, runs, origin)
-        chain = Chain.of(own)
-        said = trial.place | dict(trial.tags)
-        tags = {SWEEP: self._sweep_id(), MLFLOW_PARENT_RUN_ID: self._parent, OPENED: str(self._place), **said}
-        if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
-            chain = replace(chain, start=origin.start_key)
-            tags |= origin_tags(origin)
-        new = {name: value for name, value in said.items() if name not in own.data.params}
-        self._client.log_batch(own.info.run_id, params=_params(new), tags=_tags(tags))
-        self._client.update_run(own.info.run_id, status="RUNNING")
-        return _Child(own.info.run_id, run_place(own, self._artifacts), own.info.status, chain)
+    @property
+    def parent(self) -> Parent:
+        """The sweep that was opened."""
+        assert self._parent is not None, "open_sweep comes first"
+        return self._parent
 
-    def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
-        name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
-        run = self._client.create_run(self._experiment, tags={TRIAL: trial.id, MLFLOW_RUN_NAME: name, **trial.place})
-        if others:
-            self._say(
-                f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
-                f"({difference(others[0], origin)}); it stays as it is, and this chain of rounds gets a run "
-                f"of its own, {name!r}"
-            )
-        return run
+    @property
+    def summary(self) -> Summary:
+        """What the parent run says of every method."""
+        assert self._summary is not None, "open_sweep comes first"
+        return self._summary
 
     def _keep_lease(self) -> None:
         """Raises ValueError where another process has taken the experiment over since."""
         assert self._lease is not None, "open_sweep comes first"
         self._lease.keep()
 
-    def _sweep_id(self) -> str:
-        assert self._sweep is not None, "open_sweep comes first"
-        return self._sweep.id
-
     def _search(self, condition: str) -> list[Run]:
         return search(self._client, self._experiment, condition)
-
-    def _find_or_create_experiment(self) -> str:
-        """The experiment's id; it is known by a tag from now on."""
-        found = find_experiment(self._client, self._name)
-        if found is None:
-            return str(self._client.create_experiment(self._name, self._artifacts, {EXPERIMENT: self._name}))
-        if EXPERIMENT not in found.tags:
-            self._client.set_experiment_tag(found.experiment_id, EXPERIMENT, self._name)
-        return str(found.experiment_id)
-
-
-def _params(params: Mapping[str, Any]) -> list[Param]:
-    return [Param(name, str(value)) for name, value in params.items()]
-
-
-def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(name, value) for name, value in tags.items()]

@@ -18,8 +18,9 @@ from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import Judged, predictions, round_metrics
+from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
-from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Tracker
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]

@@ -18,9 +18,10 @@ from rsrl_ray.config import Experiment, Network, recipe
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Tracker
 from rsrl_ray.vision.network import Conv1
 
 SIZE, STRIDE, PADDING = 16, (2, 1), (0, 1)

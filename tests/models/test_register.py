@@ -252,6 +252,30 @@ def test_a_model_is_found_by_name_version_and_alias(swept: Swept, store: MlflowC
         assert registered.load_model(name, swept.uri).network == str(swept.made.choice)
 
 
+def test_the_first_version_is_the_champion_until_another_is_asked_for(
+    swept: Swept, store: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert swept.made.champion == 1
+    assert registered.load_model("tiny@champion", swept.uri).uri == "models:/tiny@champion"
+    words = ["register", str(swept.file), "--name", "race"]
+    assert cli.main([*words, "--fold", "0"]) == 0
+    assert "race@champion is version 1\n" in capsys.readouterr().out
+    assert cli.main([*words, "--fold", "1"]) == 0
+    assert "race@champion is version 1; --champion makes it this one\n" in capsys.readouterr().out
+    assert cli.main([*words, "--fold", "1", "--champion"]) == 0
+    said = capsys.readouterr().out
+    assert "race, version 2, registered before: " in said and "race@champion is version 2\n" in said
+    assert int(store.get_model_version_by_alias("race", "champion").version) == 2
+    photo = str(swept.photos() / "4-0.png")
+    out = swept.file.with_name("race.csv")
+    asked = ["score", photo, "--experiment", str(swept.file), "--model", "race@champion", "--out", str(out)]
+    assert cli.main(asked) == 0
+    assert "model: models:/race@champion (method firm, fold 1, " in capsys.readouterr().out
+    store.delete_registered_model_alias("race", "champion")
+    assert cli.main([*words, "--method", "none", "--fold", "0"]) == 0  # what people took away stays away
+    assert "no version is race@champion; --champion makes it this one\n" in capsys.readouterr().out
+
+
 def test_the_model_loads_where_this_package_is_not(swept: Swept, store: MlflowClient, tmp_path: Path) -> None:
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/tiny/1", dst_path=str(tmp_path / "model"))
     code = """

@@ -144,13 +144,16 @@ def list_names(root: str) -> list[str]:
 
 
 def logged(uri: str, experiment: str) -> dict[tuple[str, str, int], float]:
-    """Run, metric, round: value, of everything that does not tell of time or of who made a round; nothing is twice."""
+    """Run, metric, round: value, of everything that does not tell of time or of who made a round; nothing is twice.
+
+    Without the sweep's own run, which is told of a method as often as its trials end.
+    """
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     assert found is not None
     points = [
         ((run.info.run_name or "", name, point.step), point.value)
-        for run in client.search_runs([found.experiment_id])
+        for run in client.search_runs([found.experiment_id], "tags.`rsrl.trial` != ''")
         for name in run.data.metrics
         if name not in ("seconds", "reused")
         for point in client.get_metric_history(run.info.run_id, name)

@@ -32,8 +32,12 @@ def task(**knobs: Any) -> Any:
 
 
 def swept(experiment: Experiment) -> Any:
-    photos = SimpleNamespace(fingerprint="8f00", scores=np.array([2, 3, 4, 3, 2, 4]), groups=None)
-    return SimpleNamespace(experiment=experiment, photos=photos, start_digest="07aa", folds=[FOLD])
+    scores = np.array([2, 3, 4, 3, 2, 4])
+    photos = SimpleNamespace(fingerprint="8f00", scores=scores, images=tuple("abcdef"), groups=None)
+    folds = [dataclasses.replace(FOLD, number=number) for number in experiment.fold_numbers()]
+    return SimpleNamespace(
+        experiment=experiment, photos=photos, start_digest="07aa", folds=folds, scores_in=lambda fold: scores
+    )
 
 
 def names(task: Any) -> list[str]:

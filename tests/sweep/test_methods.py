@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import write_experiment
+from mlflow import MlflowClient
 from rich.console import Console
 from sweep.outside import First
 from sweep.sweeping import (
@@ -24,12 +25,16 @@ from sweep.sweeping import (
 from sweep.test_laws import alone
 
 from rsrl_ray.analysis.data import read_sweep
+from rsrl_ray.analysis.summary import summarise
 from rsrl_ray.core.rules.table import RULES
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
 from rsrl_ray.round_table import next_kept
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.stores import mlflow_uri
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +117,33 @@ def test_labels_are_wrong_where_networks_learn_and_right_where_they_are_tested(r
     assert first["score"][learns].equals(other["score"][learns])
 
 
+def test_mlflow_has_the_chosen_rounds_that_the_analysis_has(file: Path) -> None:
+    """Of a trial and over its folds; also of methods that average rounds, and with labels that are wrong on purpose."""
+    assert_as_analysed(file)
+
+
+def assert_as_analysed(file: Path, *overrides: str) -> None:
+    experiment = read_experiment(file, overrides)
+    frames, found = summarise(read_sweep(experiment)), find_results(experiment)
+    client, shared = MlflowClient(mlflow_uri(experiment)), ("macro_f1", "macro_f1_50", "quadratic_kappa", "mae")
+    folds = frames.folds[frames.folds["criterion"] == "validation"]
+    assert len(folds) == 18
+    for row in folds.to_dict("records"):
+        metrics = client.get_run(found.trials[TrialKey(row["fold"], row["method"])].id).data.metrics
+        assert (metrics["chosen/round"], metrics["chosen/train_size"]) == (row["round"], row["train_size"])
+        for name in (*shared, "accuracy", "macro_mae", "spearman"):
+            assert metrics.get(f"chosen/test_{name}", np.nan) == pytest.approx(row[name], nan_ok=True), (row, name)
+    parent = client.get_run(found.sweep.id).data.metrics
+    for row in frames.summary[frames.summary["criterion"] == "validation"].to_dict("records"):
+        by_fold = folds[folds["method"] == row["method"]]
+        assert parent[f"chosen/{row['method']}/folds"] == row["folds"] == 2
+        for name in ("round", "train_size", *shared):
+            metric = f"chosen/{row['method']}/{'test_' if name in shared else ''}{name}"
+            told = [parent.get(f"{metric}_{statistic}", np.nan) for statistic in ("mean", "sd", "low", "high")]
+            analysed = [row[f"{name}_mean"], row[f"{name}_sd"], by_fold[name].min(), by_fold[name].max()]
+            assert told == pytest.approx(analysed, nan_ok=True), metric
+
+
 def test_a_driver_that_is_killed_goes_on_with_the_same_bits(
     file: Path, reference: Tables, tmp_path: Path, photos_csv: Path
 ) -> None:
@@ -153,3 +185,9 @@ def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
     assert dropped == {"none": [0], "two": [2], "three": [3]}
     sweep = read_sweep(read_experiment(file))
     assert sweep.methods == ("none", "two", "three") and len(sweep.trials) == 3
+
+
+def test_more_rounds_choose_anew(file: Path) -> None:
+    """The last test of the file: its runs hold more rounds afterwards."""
+    swept(file, "--rounds", "6")
+    assert_as_analysed(file, "--rounds", "6")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.tracking.entries import Reading
 
 ORIGIN = Origin("start", "cpu", ("2",))
 METRICS = {
@@ -48,7 +49,19 @@ def test_a_note_and_a_failure() -> None:
 
 
 def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
-    given = Report(2, "key", "parent", "ab", ORIGIN, 3.0, True, METRICS, "note", True)
+    given = Report(
+        2,
+        "key",
+        "parent",
+        "ab",
+        ORIGIN,
+        3.0,
+        True,
+        METRICS,
+        "note",
+        True,
+        system=(Reading("a", 1.0, {"cpu_utilization_percentage": 9.0}),),
+    )
     result = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
     assert Report.from_result(result) == given
     assert Failure.from_result(result) is None

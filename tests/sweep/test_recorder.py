@@ -26,8 +26,10 @@ from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.writer import Writer
+from rsrl_ray.tracking.entries import Reading
 from rsrl_ray.tracking.find import find_results
 
+BEGAN = time.time()
 ORIGIN = Origin("00", "cpu", ("2",))
 
 
@@ -75,9 +77,11 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0)
     archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
+    network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
+    reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
     key, before = f"{number:02d}", f"{number - 1:02d}"
     return Report(
-        number, key, before, f"w{number}", ORIGIN, record.created, True, numbers, "", number == 12
+        number, key, before, f"w{number}", ORIGIN, record.created, True, numbers, "", number == 12, system=(reading,)
     ).as_result()
 
 
@@ -117,7 +121,13 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     for number, table in enumerate(tables, start=1):
         logits = np.random.default_rng(number).normal(size=(photos, 5)).astype(np.float32)
         np.testing.assert_array_equal(table.filter(like="logit_"), logits)
-    points = MlflowClient(f"sqlite:///{experiment.storage}/mlflow.db").get_metric_history(run.id, "test_macro_f1")
+    client = MlflowClient(f"sqlite:///{experiment.storage}/mlflow.db")
+    points = client.get_metric_history(found.sweep.id, "system/network_receive_megabytes")
+    assert [point.value for point in points] == list(range(12))
+    assert (np.diff([point.step for point in points]) >= 9).all()  # seconds
+    assert [point.step for point in client.get_metric_history(run.id, "chosen/round")] == [1]  # all are as good
+    assert find_results(experiment).sweep.tags["mlflow.source.type"] == "LOCAL"
+    points = client.get_metric_history(run.id, "test_macro_f1")
     assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]
 
 

@@ -19,10 +19,11 @@ from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.table import read_table
+from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.write import Tracker
 
 Write = Callable[..., Path]
 HERE = Origin("start", "cpu-AVX2", ("torch 2.8.0",))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.lease import Lease
-from rsrl_ray.tracking.write import SweepRun, Tracker
+from rsrl_ray.tracking.write import Tracker
 
 HERE = socket.gethostname()
 LIVES, UNKNOWN, DEAD = f"{HERE}:{os.getppid()}:a", "far-away:1:a", f"{HERE}:999999999:a"

@@ -1,9 +1,13 @@
 """Writing a sweep into a real SQLite store."""
 
+import getpass
+import json
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,8 @@ from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.store.locks import locked, process
-from rsrl_ray.tracking.write import Round, SweepRun, Tracker, Trial
+from rsrl_ray.tracking.entries import Round, Split, SweepRun, Trial
+from rsrl_ray.tracking.write import Tracker
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
 HERE = Origin("start", "cpu-AVX2", ("torch 2.8.0",))
@@ -121,7 +126,9 @@ def test_a_run_that_called_its_method_a_schedule_goes_on_and_says_both(
         for table in ("tags", "params"):
             renamed = database.execute(f"UPDATE {table} SET key = 'schedule' WHERE key = 'method'")
             assert renamed.rowcount == 1
-    log(opened(), 1, 2)
+    tracker = opened()  # at once, for the view that is grouped by it
+    assert runs(uri)["paper, fold 0"].data.params["method"] == "paper"
+    log(tracker, 1, 2)
     run = runs(uri)["paper, fold 0"]
     assert (run.info.run_id, keys(run), len(all_runs(uri))) == (old, ["key1", "key2"], 2)
     for said in (run.data.tags, run.data.params):
@@ -143,7 +150,10 @@ def test_another_chain_of_rounds_gets_a_run_of_its_own_and_the_user_is_told(
     log(tracker, *then, chain="-avx2", origin=origin)
     tracker.end_trial(TRIAL, "FINISHED")
     found = runs(uri)
-    assert found["paper, fold 0"].to_dictionary() == before.to_dictionary()
+    now, earlier = found["paper, fold 0"].to_dictionary(), before.to_dictionary()
+    assert (now["data"]["tags"].pop("rsrl.newest"), earlier["data"]["tags"].pop("rsrl.newest")) == ("no", "yes")
+    assert now == earlier
+    assert found["paper, fold 0, chain 2"].data.tags["rsrl.newest"] == "yes"
     own = found["paper, fold 0, chain 2"]
     assert (keys(own), own.info.status, own.data.tags["rsrl.opened"]) == (elsewhere, "FINISHED", "2")
     (line,) = said
@@ -336,3 +346,69 @@ def test_a_deleted_experiment_is_said(opened: Callable[..., Tracker], uri: str) 
     client.rename_experiment(experiment.experiment_id, "other")
     with pytest.raises(ValueError, match="'other' holds the sweeps of the files named 'photos' and was renamed"):
         opened(experiment="other")
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_runs_say_where_they_come_from(
+    opened: Callable[..., Tracker], uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "repository" / "deep"
+    folder.mkdir(parents=True)
+    git(folder.parent, "init", "-b", "main")
+    git(folder.parent, "remote", "add", "origin", "https://me:secret@example.org/a.git")
+    (folder / "a.yaml").write_text("name: a")
+    git(folder.parent, "add", ".")
+    git(folder.parent, "commit", "-m", "first")
+    commit = git(folder, "rev-parse", "HEAD")
+    monkeypatch.chdir(folder)
+    log(opened(), 1)
+    (folder / "a.yaml").write_text("name: b")
+    opened()
+    found = runs(uri)
+    parent, child = found["sweep"].data.tags, found["paper, fold 0"].data.tags
+    for tags, dirty in ((child, "false"), (parent, "true")):
+        assert tags["mlflow.source.git.commit"] == commit
+        assert (tags["mlflow.source.git.branch"], tags["mlflow.source.git.dirty"]) == ("main", dirty)
+        assert tags["mlflow.source.git.repoURL"] == "https://example.org/a.git"
+        assert (tags["mlflow.source.type"], tags["mlflow.user"]) == ("LOCAL", getpass.getuser())
+        assert tags["mlflow.source.name"]
+    monkeypatch.chdir(tmp_path)
+    opened("elsewhere")
+    (other,) = [run for run in all_runs(uri) if run.data.tags["rsrl.sweep"] == "elsewhere"]
+    assert not [name for name in other.data.tags if name.startswith("mlflow.source.git")]
+
+
+def test_a_trial_has_its_photos_as_data_sets_and_a_description_that_people_may_change(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    data = (
+        Split("train", "0" * 32, "/data/photos.csv", {2: 5, 3: 7}),
+        Split("validation", "1" * 32, "/data/photos.csv", {2: 1}),
+        Split("test", "2" * 32, "s3://bucket/photos.csv?secret_key=abc", {2: 2, 3: 2}),
+    )
+    described = replace(TRIAL, note="Method paper: K 0.9", data=data)
+    for _ in range(2):
+        opened().take_up(described, [], HERE)
+    run = runs(uri)["paper, fold 0"]
+    assert run.inputs is not None
+    found = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert list(found) == ["train", "validation", "test"]
+    assert {entry.tags[0].key for entry in run.inputs.dataset_inputs} == {"mlflow.data.context"}
+    assert [(one.name, one.digest, one.source_type) for one in found.values()] == [
+        ("photos.csv", "0" * 32, "local"),
+        ("photos.csv", "1" * 32, "local"),
+        ("photos.csv", "2" * 32, "s3"),
+    ]
+    assert json.loads(found["train"].source) == {"uri": "/data/photos.csv"}
+    assert "abc" not in found["test"].source
+    assert json.loads(found["train"].profile) == {"num_rows": 12, "photos_by_score": {"2": 5, "3": 7}}
+    client = MlflowClient(uri)
+    assert run.data.tags["mlflow.note.content"] == "Method paper: K 0.9"
+    for name in ("sweep", "paper, fold 0"):
+        client.set_tag(runs(uri)[name].info.run_id, "mlflow.note.content", "mine")
+    opened().take_up(described, [], HERE)
+    assert {run.data.tags["mlflow.note.content"] for run in all_runs(uri)} == {"mine"}

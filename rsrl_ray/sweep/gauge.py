@@ -1,0 +1,119 @@
+"""What the nodes that train are busy with: measured by the trials' processes, told to MLflow by the driver.
+
+The names are those of MLflow's own monitor (`mlflow.system_metrics`), which would have to reach the tracking store from
+every node and to import MLflow into the process of every trial, and whose process on a node would keep a cluster from
+taking an idle node away.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import psutil
+
+from rsrl_ray.tracking.entries import Reading
+
+EVERY_S = 10.0
+_NETWORK = ("network_receive_megabytes", "network_transmit_megabytes")
+_MOST = 10_000  # readings that wait to be told
+
+
+class Gauge:
+    """Reads in a thread, at the same times in all processes."""
+
+    def __init__(self, node: str, gpus: bool) -> None:
+        """Node : its address, "" where there is one only. gpus : whether to read those too."""
+        self._node, self._gpus = node, _gpus() if gpus else []
+        self._readings: deque[Reading] = deque(maxlen=_MOST)
+        self._closed = threading.Event()
+        threading.Thread(target=self._read, name="gauge", daemon=True).start()
+
+    def take(self) -> tuple[Reading, ...]:
+        """What was read since the last time."""
+        return tuple(self._readings.popleft() for _ in range(len(self._readings)))
+
+    def close(self) -> None:
+        """Read no more."""
+        self._closed.set()
+
+    def _read(self) -> None:
+        psutil.cpu_percent()  # each call tells of the time since the thread's last one
+        while not self._closed.wait(EVERY_S - time.time() % EVERY_S):
+            self._readings.append(Reading(self._node, time.time(), {**_node_values(), **_gpu_values(self._gpus)}))
+
+
+class Readings:
+    """The readings of all processes as the driver tells them: one for a node and time; the network's from 0 on."""
+
+    def __init__(self) -> None:
+        self._pending: deque[Reading] = deque(maxlen=_MOST)
+        self._seen: set[tuple[str, int]] = set()
+        self._first: dict[str, Reading] = {}
+
+    def add(self, readings: Iterable[Reading]) -> None:
+        """Those of one process."""
+        for reading in readings:
+            slot = reading.node, round(reading.time / EVERY_S)
+            if slot not in self._seen:
+                self._seen.add(slot)
+                first = self._first.setdefault(reading.node, reading).values
+                since = {name: reading.values[name] - first[name] for name in _NETWORK}
+                self._pending.append(Reading(reading.node, reading.time, {**reading.values, **since}))
+
+    def pending(self) -> list[Reading]:
+        """Those that are not told yet."""
+        return list(self._pending)
+
+    def told(self, number: int) -> None:
+        """The first so many of `pending` are told."""
+        for _ in range(number):
+            self._pending.popleft()
+
+
+def _node_values() -> dict[str, float]:
+    memory, disk, network = psutil.virtual_memory(), psutil.disk_usage(os.sep), psutil.net_io_counters()
+    return {
+        "cpu_utilization_percentage": psutil.cpu_percent(),
+        "system_memory_usage_megabytes": memory.used / 1e6,
+        "system_memory_usage_percentage": 100 * memory.used / memory.total,
+        "disk_usage_percentage": disk.percent,
+        "disk_usage_megabytes": disk.used / 1e6,
+        "disk_available_megabytes": disk.free / 1e6,
+        _NETWORK[0]: network.bytes_recv / 1e6 if network else 0.0,
+        _NETWORK[1]: network.bytes_sent / 1e6 if network else 0.0,
+    }
+
+
+def _gpus() -> list[Any]:
+    """NVIDIA's handles of the node's GPUs."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:  # no driver of NVIDIA
+        return []
+
+
+def _gpu_values(gpus: list[Any]) -> dict[str, float]:
+    if not gpus:
+        return {}
+    import pynvml
+
+    values: dict[str, float] = {}
+    for number, gpu in enumerate(gpus):
+        try:
+            memory, busy = pynvml.nvmlDeviceGetMemoryInfo(gpu), pynvml.nvmlDeviceGetUtilizationRates(gpu)
+            watts = pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000
+        except pynvml.NVMLError:  # not all cards tell all
+            continue
+        values |= {
+            f"gpu_{number}_utilization_percentage": float(busy.gpu),
+            f"gpu_{number}_memory_usage_megabytes": memory.used / 1e6,
+            f"gpu_{number}_memory_usage_percentage": 100 * memory.used / memory.total,
+            f"gpu_{number}_power_usage_watts": watts,
+        }
+    return values

@@ -1,0 +1,83 @@
+"""The run that a trial's chain of rounds goes into: found by its tags, or made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+
+from rsrl_ray.core.trial import Link, Origin
+from rsrl_ray.tracking.chains import Chain, difference, origin_tags
+from rsrl_ray.tracking.entries import Trial
+from rsrl_ray.tracking.names import NEWEST, OPENED, SWEEP, TRIAL
+from rsrl_ray.tracking.places import run_place
+from rsrl_ray.tracking.provenance import dataset_inputs
+from rsrl_ray.tracking.runs import as_params, as_tags, opened, search
+from rsrl_ray.tracking.summary import choice_of
+
+
+@dataclass
+class Child:
+    """The run that a trial's rounds go into: its artifacts' URI, its status before, and what is logged in it.
+
+    choice : the measures at its chosen round; none where none is logged.
+    """
+
+    run_id: str
+    place: str
+    before: str
+    chain: Chain
+    choice: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A sweep that was taken up: its id, its run, and its place among all that were taken up.
+
+    source : tags of the program that does it. artifacts : URI of the experiment's; None where a server knows.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    sweep: str
+    run: Run
+    place: int
+    source: Mapping[str, str]
+    artifacts: str | None
+    say: Callable[[str], None]
+
+    def child(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> Child:
+        """The run of a trial's chain, ready to be logged to."""
+        runs = search(self.client, self.experiment_id, f"tags.`{TRIAL}` = '{trial.id}'")
+        runs.sort(key=lambda run: (opened(run), run.info.start_time), reverse=True)
+        own = next((run for run in runs if Chain.of(run).agrees(rounds, origin)), None)
+        if own is None:
+            own = self._new_child(trial, runs, origin)
+        for other in runs:
+            if other is not own and other.data.tags.get(NEWEST) == "yes":
+                self.client.set_tag(other.info.run_id, NEWEST, "no")
+        chain, run_id = Chain.of(own), own.info.run_id
+        said = trial.place | dict(trial.tags)
+        tags = {SWEEP: self.sweep, MLFLOW_PARENT_RUN_ID: self.run.info.run_id, OPENED: str(self.place), NEWEST: "yes"}
+        if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
+            chain = replace(chain, start=origin.start_key)
+            tags |= origin_tags(origin)
+        new = {name: value for name, value in said.items() if name not in own.data.params}
+        self.client.log_batch(run_id, params=as_params(new), tags=as_tags(tags | said))
+        if trial.data and not (own.inputs and own.inputs.dataset_inputs):
+            self.client.log_inputs(run_id, dataset_inputs(trial.data))
+        self.client.update_run(run_id, status="RUNNING")
+        return Child(run_id, run_place(own, self.artifacts), own.info.status, chain, choice_of(own))
+
+    def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
+        name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
+        tags = {TRIAL: trial.id, MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: trial.note, **trial.place, **self.source}
+        run = self.client.create_run(self.experiment_id, tags=tags)
+        if others:
+            self.say(
+                f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
+                f"({difference(others[0], origin)}); it stays as it is, and this chain of rounds gets a run "
+                f"of its own, {name!r}"
+            )
+        return run

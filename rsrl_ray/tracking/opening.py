@@ -1,0 +1,75 @@
+"""What is looked after in MLflow when a sweep is taken up: its experiment, what a crash left, older runs."""
+
+from collections.abc import Iterable, Mapping
+
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.locks import is_here
+from rsrl_ray.tracking.entries import SweepRun
+from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, SWEEP, TRIAL
+from rsrl_ray.tracking.runs import as_params, as_tags, method_of_run, opened, search
+from rsrl_ray.tracking.stores import find_experiment
+
+PARENTS = f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''"
+
+
+def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """The id of the experiment of the files named ``name``; it is known by a tag from now on."""
+    found = find_experiment(client, name)
+    if found is None:
+        return str(client.create_experiment(name, artifacts, {EXPERIMENT: name}))
+    if EXPERIMENT not in found.tags:
+        client.set_experiment_tag(found.experiment_id, EXPERIMENT, name)
+    return str(found.experiment_id)
+
+
+def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[Run, int]:
+    """The sweep's parent run, made where there is none, and its place among all that were ever taken up.
+
+    Runs that a crash left RUNNING are ended.
+    """
+    sweeps = search(client, experiment_id, PARENTS)
+    for parent in sweeps:
+        found = parent.data.tags[SWEEP]
+        left = parent.info.status == "RUNNING" and not is_here(parent.data.tags.get(DRIVER, ""))
+        if found == sweep or left:
+            running = f"tags.`{SWEEP}` = '{found}' and attributes.status = 'RUNNING'"
+            for run in search(client, experiment_id, running):
+                client.set_terminated(run.info.run_id, "KILLED")
+    own = max((run for run in sweeps if run.data.tags[SWEEP] == sweep), key=opened, default=None)
+    if own is None:
+        own = client.create_run(experiment_id, tags={SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
+    ever = search(client, experiment_id, PARENTS, ViewType.ALL)
+    return own, 1 + max(map(opened, ever))
+
+
+def trial_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> list[Run]:
+    """The runs of a sweep's trials, which say by now whether they are the newest of their fold and method.
+
+    Runs of versions up to 0.1 get their method as a parameter, by which others are grouped in MLflow's UI.
+    """
+    runs = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{TRIAL}` != ''")
+    newest = _newest(runs, sweep.trials)
+    for run in runs:
+        method = method_of_run(run)
+        tags = {METHOD: method, NEWEST: "yes" if run.info.run_id in newest else "no"}
+        new = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
+        params = {} if METHOD in run.data.params else {METHOD: method}
+        if new or params:
+            client.log_batch(run.info.run_id, tags=as_tags(new), params=as_params(params))
+            run.data.tags.update(new)
+    return runs
+
+
+def _newest(runs: Iterable[Run], trials: Mapping[str, TrialKey]) -> set[str]:
+    """Ids of the runs that were taken up last; none of a method that the file has redefined since."""
+    ids = {key: trial for trial, key in trials.items()}
+    newest: dict[TrialKey, str] = {}
+    for run in sorted(runs, key=lambda run: (opened(run), run.info.start_time)):
+        key = TrialKey(int(run.data.tags["fold"]), method_of_run(run))
+        if ids.get(key, run.data.tags[TRIAL]) == run.data.tags[TRIAL]:
+            newest[key] = run.info.run_id
+    return set(newest.values())

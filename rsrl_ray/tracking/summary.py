@@ -1,0 +1,94 @@
+"""The chosen rounds in MLflow: in a trial's run its measures, in the sweep's run those of every method over folds."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+
+from rsrl_ray.core import statistics
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.entries import Choice
+from rsrl_ray.tracking.names import CHOSEN, METHOD, NEWEST, summed_name
+from rsrl_ray.tracking.runs import log_metrics
+
+SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
+"""What is summed up over folds; the columns of a table in a paper."""
+
+Values = Mapping[str, float]
+
+
+def choice_metrics(choices: Iterable[Choice]) -> list[Metric]:
+    """As metrics of a trial's run, each at the step of its round: the last one is the chosen one."""
+    return [
+        Metric(CHOSEN + name, value, int(choice.created * 1000), choice.number)
+        for choice in choices
+        for name, value in choice.values.items()
+    ]
+
+
+def choice_of(run: Run) -> dict[str, float]:
+    """The measures at the chosen round of a trial, by name, as its run has them."""
+    return {name.removeprefix(CHOSEN): value for name, value in run.data.metrics.items() if name.startswith(CHOSEN)}
+
+
+class Summary:
+    """What a parent run says of every method: mean, sd (ddof 1), low and high over the folds that have a round."""
+
+    def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run]) -> None:
+        """Runs : of the sweep's trials so far."""
+        self._client, self._parent = client, parent.info.run_id
+        self._told = dict(parent.data.metrics)
+        self._chosen: dict[TrialKey, Values] = {}
+        for run in runs:
+            if run.data.tags.get(NEWEST) == "yes":
+                self.put(TrialKey(int(run.data.tags["fold"]), run.data.tags[METHOD]), choice_of(run))
+
+    def put(self, trial: TrialKey, values: Values) -> None:
+        """A trial's measures at its chosen round; none where it has no round."""
+        if values:
+            self._chosen[trial] = values
+        else:
+            self._chosen.pop(trial, None)
+
+    def methods(self) -> set[str]:
+        """Those with a chosen round."""
+        return {trial.method for trial in self._chosen}
+
+    def log(self, methods: Iterable[str]) -> None:
+        """Log what has changed of these methods."""
+        now = int(time.time() * 1000)
+        metrics = []
+        for method in methods:
+            new = self._over_folds(method)
+            if any(_differ(self._told.get(name), value) for name, value in new.items()):
+                step = self._next_step(method)
+                metrics += [Metric(name, value, now, step) for name, value in new.items()]
+        log_metrics(self._client, self._parent, metrics)
+        self._told |= {metric.key: metric.value for metric in metrics}
+
+    def _over_folds(self, method: str) -> dict[str, float]:
+        """By the metric's name; nan of what was logged once and is not known any more, as where a run was deleted."""
+        folds = [values for trial, values in self._chosen.items() if trial.method == method]
+        found = {"folds": float(len(folds))}
+        for measure in SUMMED:
+            known = np.array([fold[measure] for fold in folds if not math.isnan(fold.get(measure, math.nan))])
+            if len(known):
+                found |= {f"{measure}_mean": statistics.mean(known), f"{measure}_sd": statistics.sd(known)}
+                found |= {f"{measure}_low": float(known.min()), f"{measure}_high": float(known.max())}
+        new = {summed_name(method, column): value for column, value in found.items()}
+        before = dict.fromkeys((name for name in self._told if name.startswith(summed_name(method, ""))), math.nan)
+        return before | {name: value for name, value in new.items() if not math.isnan(value)}
+
+    def _next_step(self, method: str) -> int:
+        """How often the method was summed up before: MLflow shows what has the highest step."""
+        name = summed_name(method, "folds")
+        if name not in self._told:
+            return 0
+        return 1 + max(point.step for point in self._client.get_metric_history(self._parent, name))
+
+
+def _differ(before: float | None, now: float) -> bool:
+    return before is None or (before != now and not (math.isnan(before) and math.isnan(now)))

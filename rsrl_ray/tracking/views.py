@@ -1,0 +1,134 @@
+"""The saved view of MLflow's UI that compares a sweep's methods: their means over folds, as charts and as a table.
+
+MLflow keeps a saved view in a tag of the experiment; its format is not documented (that of 3.17 is written here), so a
+test looks at what is drawn. Each sweep has a view of its own: of another recipe's trials there is no mean with these.
+"""
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from mlflow import MlflowClient
+
+from rsrl_ray.core.selection import TEST, VALIDATION
+from rsrl_ray.tracking.entries import SweepRun
+from rsrl_ray.tracking.names import CHOSEN, METHOD, NEWEST, SWEEP
+
+NAME = "Methods, mean over folds"
+_OLDER = f"{NAME} (an older sweep)"
+_TAG = "mlflow.sharedViewState."  # MLflow's, before the view's id
+_OURS = "rsrl-"  # how ids of these views begin
+_LOADED = 100  # runs that MLflow's UI reads at first
+_RUN = "attributes.`Run Name`"
+_WIDTH = 165  # pixels of a column, so that its name can be read
+_COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", VALIDATION)
+
+
+def seed(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> None:
+    """Make the sweep's view; those of other sweeps are marked as older, and what people saved or changed stays."""
+    tags, own = client.get_experiment(experiment_id).tags, _TAG + _id(sweep.id)
+    for tag, value in tags.items():
+        if tag.startswith(_TAG + _OURS) and tag != own:
+            _rename(client, experiment_id, tag, value, NAME, _OLDER)
+    if own in tags:
+        _rename(client, experiment_id, own, tags[own], _OLDER, NAME)
+        return
+    now = int(time.time() * 1000)
+    view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": _packed(_state(sweep))}
+    client.set_experiment_tag(experiment_id, own, json.dumps(view))
+
+
+def _rename(client: MlflowClient, experiment_id: str, tag: str, value: str, before: str, now: str) -> None:
+    view = json.loads(value)
+    if view["name"] == before:
+        client.set_experiment_tag(experiment_id, tag, json.dumps(view | {"name": now}))
+
+
+def pages(server: str, experiment_id: str, tags: Iterable[str], sweep: str) -> dict[str, str]:
+    """Addresses of a sweep's view in MLflow's UI at ``server``; none where it was not made, or was deleted."""
+    if _TAG + _id(sweep) not in tags:
+        return {}
+    page = f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={_id(sweep)}&workflowType=machine_learning"
+    return {f"{NAME}, table": page, f"{NAME}, charts": f"{page}&compareRunsMode=CHART"}
+
+
+def _id(sweep: str) -> str:
+    return _OURS + sweep
+
+
+def _packed(state: dict[str, Any]) -> str:
+    """As the UI writes it: a tag of an experiment holds 20,000 characters at the most."""
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+
+
+def _state(sweep: SweepRun) -> dict[str, Any]:
+    columns = [f"metrics.`{CHOSEN}{name}`" for name in _COLUMNS]
+    methods = dict.fromkeys(trial.method for trial in sweep.trials.values())
+    return {
+        "searchFilter": f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{NEWEST}` = 'yes'",
+        # Where not all runs are loaded at first, whole methods are, not the best folds of each.
+        "orderByKey": f"params.`{METHOD}`" if len(sweep.trials) > _LOADED else f"metrics.`{CHOSEN}{TEST}`",
+        "orderByAsc": len(sweep.trials) > _LOADED,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "columnOrder": [_RUN, *columns],
+        "columnWidths": {_RUN: 2 * _WIDTH} | dict.fromkeys(columns, _WIDTH),
+        "runsHiddenMode": "SHOW_ALL",
+        "groupsExpanded": {f"param.{METHOD}.{method}": False for method in methods},
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": METHOD}]},
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "isAccordionReordered": True,  # else sections are sorted by name
+        **_charts(sweep.scores, len(methods)),
+    }
+
+
+def _charts(scores: Iterable[int], methods: int) -> dict[str, Any]:
+    """The charts in their order, a section each for macro F, the training set and the F of each score."""
+    sections = {
+        "Macro F": [_line(TEST), _bar(CHOSEN + TEST, methods)],
+        "Training set": [_line("train_size"), _line("majority_share")],
+        "F of each score": [_line(f"f1_{score}") for score in scores],
+    }
+    charts = [
+        {**chart, "uuid": f"{_OURS}{chart['metricKey']}", "metricSectionId": f"{_OURS}{name}"}
+        for name, section in sections.items()
+        for chart in section
+    ]
+    others = (CHOSEN.rstrip("/"), "Model metrics")  # where MLflow puts a chart of every other metric
+    heads = [
+        {"uuid": f"{_OURS}{name}", "name": name, "display": name in sections, "isReordered": True, "columns": 2}
+        for name in (*sections, *others)
+    ]
+    return {"compareRunSections": heads, "compareRunCharts": charts}
+
+
+def _bar(metric: str, methods: int) -> dict[str, Any]:
+    return {"type": "BAR", "metricKey": metric, "runsCountToCompare": methods, "deleted": False, "isGenerated": False}
+
+
+def _line(metric: str) -> dict[str, Any]:
+    return {
+        "type": "LINE",
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "deleted": False,
+        "isGenerated": False,
+        "lineSmoothness": 0,
+        "xAxisKey": "step",
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "range": {},
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "selectedXAxisMetricKey": "",
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
