@@ -1,7 +1,9 @@
-"""A table as it is read, in LaTeX and in Markdown."""
+"""A table as it is read, in LaTeX and in Markdown; and a section of the page."""
 
 import re
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from rsrl_ray.analysis.numbers import NOTHING
 
@@ -31,6 +33,20 @@ class Table:
     text: int = 1
     lines: tuple[int, ...] = ()
     method: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    id : its anchor. heading : its title (h2), also in the table of contents. html : what stands under it, as markup.
+    parts : by anchor, those of its headings (h3) that the table of contents names too.
+    """
+
+    id: str
+    heading: str
+    html: Markup
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 def latex(table: Table) -> str:

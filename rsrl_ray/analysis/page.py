@@ -1,7 +1,6 @@
 """One self-contained page of a sweep: its tables, figures and examples of highlight maps; nothing is fetched."""
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,21 +10,25 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
+from rsrl_ray.analysis.album import make_album
 from rsrl_ray.analysis.comparisons import ROUNDS
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import Picture
-from rsrl_ray.analysis.gallery import Card, Gallery
+from rsrl_ray.analysis.gallery import Gallery
 from rsrl_ray.analysis.markup import Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
-from rsrl_ray.analysis.numbers import number, p_value, signed, spread
+from rsrl_ray.analysis.numbers import p_value, signed, spread
+from rsrl_ray.analysis.photo_section import map_section, photo_section
 from rsrl_ray.analysis.style import TOGETHER
 from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
+LISTED = ("dropped", "returned")  # what the section of photos shows instead
 ELSEWHERE = ("differences", "noise")  # figures that stand in another section than "Round by round"
 SURE = 0.05  # p after Holm, below which a difference is said to be one
 SCALE = 2 / 3  # a figure's pixel in the page
@@ -57,8 +60,14 @@ def write_page(content: Content, folder: Path) -> None:
     """Write ``folder/index.html``."""
     sweep, experiment, frames, tables = content.sweep, content.experiment, content.frames, content.tables
     loader = PackageLoader("rsrl_ray.analysis", ".")
-    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
-    shown = {picture: _figure(picture, folder / "figures" / f"{picture.name}.png") for picture in content.pictures}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    template = environment.get_template("page.html")
+    album = make_album(sweep, experiment.photos, [card.photo for card in content.gallery.cards])
+    shown = {
+        picture: _figure(picture, folder / "figures" / f"{picture.name}.png")
+        for picture in content.pictures
+        if not picture.name.startswith(LISTED)
+    }
     methods = [
         {
             "name": name,
@@ -81,7 +90,9 @@ def write_page(content: Content, folder: Path) -> None:
         noise_figures=[figure for picture, figure in shown.items() if picture.name == "noise"],
         figures=[figure for picture, figure in shown.items() if not (picture.method or picture.name in ELSEWHERE)],
         methods=methods,
-        gallery={**vars(content.gallery), "cards": [_card(card) for card in content.gallery.cards]},
+        photos=photo_section(album, environment, sweep.rounds),
+        maps=map_section(content.gallery, album, environment),
+        style=Markup((Path(__file__).parent / "photos.css").read_text(encoding="utf-8")),
         recipe=list(recipe(experiment).items()),
         markdown=markdown,
         latex=latex,
@@ -155,18 +166,6 @@ def _figure(picture: Picture, path: Path) -> Embedded:
         if not picture.name.startswith(SHEETS):
             return Embedded(_uri(path.read_bytes(), "png"), picture.caption, width, height)
         return Embedded(_jpeg(image), picture.caption, width, height)
-
-
-def _card(card: Card) -> dict[str, Any]:
-    """What the page shows of a card."""
-    said = []
-    if not math.isnan(card.J):
-        said.append(f"J {card.J:.0f}, 1 − correlation {1 - card.correlation:.1e}")  # noqa: RUF001
-    if not math.isnan(card.agreement):
-        said.append(f"agreement with the control {number(card.agreement, 2)}")
-    said += [card.reason] if card.reason else []
-    pictures = [Embedded(_jpeg(picture), caption, *picture.size) for caption, picture in card.pictures.items()]
-    return {"score": card.score, "photo": card.photo, "text": "; ".join(said), "pictures": pictures}
 
 
 def _jpeg(image: Image.Image) -> str:

@@ -3,11 +3,11 @@
 import errno
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -17,6 +17,7 @@ from pyarrow import ArrowException, fs
 
 from rsrl_ray.vision.table import URI
 
+T = TypeVar("T")
 _DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
 
 
@@ -82,6 +83,25 @@ def decode_photo(data: bytes, size: int | None) -> NDArray[np.uint8]:
 
     Returns [H, W, 3]. Raises ValueError with a short cause where the bytes are no whole picture.
     """
+    return _decoded(data, size, lambda upright: np.array(_warped(upright, size), dtype=np.uint8))
+
+
+def small_photo(data: bytes, side: int) -> Image.Image:
+    """The picture as `decode_photo` has it, in its own shape, its longer side at most ``side`` pixels.
+
+    Raises ValueError with a short cause where the bytes are no whole picture.
+    """
+
+    def shrunk(upright: Image.Image) -> Image.Image:
+        small = upright.copy()
+        small.thumbnail((side, side))
+        return small
+
+    return _decoded(data, side, shrunk)
+
+
+def _decoded(data: bytes, size: int | None, finish: Callable[[Image.Image], T]) -> T:
+    """What ``finish`` makes of the upright picture in RGB, of which ``size`` pixels are needed, None for all."""
     if not data:
         raise ValueError("zero bytes")
     _refuse_short_webp(data)
@@ -93,10 +113,7 @@ def decode_photo(data: bytes, size: int | None) -> NDArray[np.uint8]:
                 picture.draft(None, (_DRAFT * size, _DRAFT * size))
             picture.load()
             _turn_upright(picture)
-            rgb = _to_rgb(picture)
-            if size is not None and rgb.size != (size, size):
-                rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-            return np.array(rgb, dtype=np.uint8)
+            return finish(_to_rgb(picture))
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         size_text = f": {int(pixels[1]) / 1e6:.0f} megapixels" if pixels else ""
@@ -106,6 +123,12 @@ def decode_photo(data: bytes, size: int | None) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow's readers raise nearly anything on bytes that are broken
         kind = "truncated" if "truncated" in str(error).lower() else "broken"
         raise ValueError(f"{kind} ({_one_line(error)})") from error
+
+
+def _warped(upright: Image.Image, size: int | None) -> Image.Image:
+    if size is None or upright.size == (size, size):
+        return upright
+    return upright.resize((size, size), Image.Resampling.BILINEAR)
 
 
 @contextmanager
