@@ -35,6 +35,7 @@ class Card:
     correlation: float
     agreement: float
     edges: float
+    differs: bool
     reason: str
     pictures: dict[str, Image.Image]
 
@@ -83,7 +84,19 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
             _number(row[name]) for name in ("J", "correlation", "agreement", "edges")
         )
         pictures = _pictures({caption: row[column] for column, caption in CAPTIONS.items()}, out)
-        cards.append(Card(photo, scores[photo], index, correlation, agreement, edges, row["reason"], pictures))
+        cards.append(
+            Card(
+                photo,
+                scores[photo],
+                index,
+                correlation,
+                agreement,
+                edges,
+                row["differs"] is True,
+                row["reason"],
+                pictures,
+            )
+        )
     return Gallery(
         tuple(cards), trial.method, trial.fold, number, number - 1, verdict=verdict(rows), random=random_words(rows)
     )

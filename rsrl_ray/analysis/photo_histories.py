@@ -65,7 +65,7 @@ def longest(methods: int) -> int:
 def _lists(found: History, length: int) -> list[Listed]:
     most = dropped_most(found)
     kinds = {
-        "Never kept after the first revision": never_kept(found),
+        "Never kept once dropping began": never_kept(found),
         "Dropped most often, but kept at times": most[~found.is_never_kept[most]],
         "Dropped, and back in the last round": came_back(found),
     }

@@ -47,8 +47,13 @@ def _card(card: Card) -> dict[str, Any]:
     said += [f"rank correlation {', '.join(ranks)}"] if ranks else []
     said += [card.reason] if card.reason else []
     pictures = [(caption, _jpeg(picture), *picture.size) for caption, picture in card.pictures.items()]
-    heading = f"score {card.score} · {card.photo}"
-    return {"photo": card.photo, "heading": heading, "text": "; ".join(said), "pictures": pictures}
+    return {
+        "photo": card.photo,
+        "heading": f"score {card.score} · {card.photo}",
+        "text": "; ".join(said),
+        "differs": card.differs,
+        "pictures": pictures,
+    }
 
 
 def _jpeg(image: Image.Image) -> str:

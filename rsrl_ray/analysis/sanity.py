@@ -26,7 +26,7 @@ def random_words(rows: pd.DataFrame) -> str:
         return ""
     edges, maps = (known[name].abs() for name in ("random_edges", "random"))
     return (
-        f"of the maps of a network with random weights, which has learnt nothing, {int((edges >= ALIKE).sum())} of "
-        f"{len(known)} are like the photo's edges (mean rank correlation, without its sign, {edges.mean():.2f}), and "
-        f"{int((maps >= ALIKE).sum())} are like the highlight map ({maps.mean():.2f})"
+        f"of {len(known)} maps of random weights, which have learnt nothing, {int((edges >= ALIKE).sum())} are like "
+        f"the edges (mean size of the rank correlation {edges.mean():.2f}) and {int((maps >= ALIKE).sum())} like the "
+        f"highlight map ({maps.mean():.2f})"
     )

@@ -81,10 +81,10 @@ def make(odd: Sweep, experiment_file: Callable[..., Path], tmp_path: Path) -> Ca
 @pytest.fixture
 def gallery() -> Gallery:
     picture = Image.new("RGB", (32, 24), "red")
-    drawn = {"photo": picture, "highlight map": picture, "control": picture}
+    drawn = {"highlight map": picture, "control": picture}
     cards = (
-        Card("0.jpg", 3, 11, 1 - 2e-7, -0.25, "", drawn),
-        Card("7.jpg", 7, math.nan, math.nan, math.nan, "missing (there is no 7.jpg)", {}),
+        Card("0.jpg", 3, 11, 1 - 2e-7, -0.25, 0.4, False, "", drawn),
+        Card("7.jpg", 7, math.nan, math.nan, math.nan, math.nan, False, "missing (there is no 7.jpg)", {}),
     )
     return Gallery(cards, "paper", 0, 2, 1)
 
@@ -108,13 +108,13 @@ def test_every_section_is_there_and_nothing_is_fetched(
     assert said == [path.as_uri()]
     assert page.title() == "by_hand: RSRL"
     heads = ["Result", "Choosing the round", "Comparisons", "Round by round", "Method paper", "Method none"]
-    assert page.locator("h2").all_inner_texts() == [*heads, f"Method {ODD}", "Highlight maps", "Recipe"]
+    assert page.locator("h2").all_inner_texts() == [*heads, f"Method {ODD}", "Photos", "Highlight maps", "Recipe"]
     for link in page.locator("nav a").all():
         assert page.locator(str(link.get_attribute("href"))).is_visible()
     assert page.locator("dt").all_inner_texts() == ["paper", "none", ODD]
     assert page.locator("dd").first.inner_text() == "from revision 1: 0.9; from revision 3: 0.95"
     assert page.locator("#notes li").all_inner_texts()[0] == f"{ODD}, fold 0: not begun yet."
-    assert page.locator("img").count() > 15
+    assert page.locator("img").count() == 15
     assert page.locator("#result img").count() == 1  # differences to the baseline
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert page.evaluate("[...document.images].every(image => image.alt)")
@@ -131,7 +131,7 @@ def test_every_section_is_there_and_nothing_is_fetched(
     assert page.locator("#method-1 > p").first.inner_text() == "from revision 1: 0.9; from revision 3: 0.95."
     first, second = page.locator(".card").all()
     assert first.locator("figcaption").all_inner_texts() == ["photo", "highlight map", "control"]
-    remark = "J 11, 1 − correlation 2.0e-07; agreement with the control −0.25"  # noqa: RUF001
+    remark = "J 11, 1 − correlation 2.0e-07; rank correlation −0.25 with the control, 0.40 with the edges"  # noqa: RUF001
     assert first.locator("p").inner_text() == remark
     assert second.inner_text().split("\n")[-1] == "missing (there is no 7.jpg)"
     page.locator("#result summary").first.click()
@@ -145,7 +145,7 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Browser, make: Callabl
     page, said = opened(browser, path, 360)
     assert said == [path.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert page.locator("#highlights p").inner_text() == "None: no trial has two rounds yet, and a map compares two."
+    assert page.locator("#maps p").inner_text() == "None: no trial has two rounds yet, and a map compares two."
     page.close()
 
 
