@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Chosen, Sweep, Trial
@@ -39,6 +39,7 @@ def training_size(sweep: Sweep) -> Figure:
     figure, panels = _panels(sweep, "train_size", "training photos")
     for axes, _ in panels:
         axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
     return figure
 
 
@@ -47,7 +48,7 @@ def majority_share(sweep: Sweep) -> Figure:
     """Share of the largest classes among the kept training photos, by round (section V.B)."""
     figure, panels = _panels(sweep, "majority_share", f"share of the {sweep.majority} largest classes")
     for axes, _ in panels:
-        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))  # with as many decimals as tell its ticks apart
     return figure
 
 
@@ -82,7 +83,7 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
 
     A fold without test photos of a class is left out of its mean; so is a class without any, as in the paper.
     """
-    values = {method: _stack(sweep, method, partial(_test_measures, sweep)) for method in shown}
+    values = {method: stack(sweep, method, partial(_test_measures, sweep)) for method in shown}
     tested = np.any([np.isfinite(v).any(axis=(0, 1, 3)) for v in values.values()], axis=0)
     present = np.flatnonzero(tested)
     height = 0.62 * len(present) + 0.95
@@ -105,7 +106,7 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
 def _panels(sweep: Sweep, column: str, label: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
     """Draw one metric by round; the axes, each with the methods that it shows."""
     curves = {
-        method: _stack(sweep, method, lambda trial: trial.metrics[column].to_numpy(dtype=np.float64))
+        method: stack(sweep, method, lambda trial: trial.metrics[column].to_numpy(dtype=np.float64))
         for method in begun(sweep)
     }
     together = groups(list(curves))
@@ -149,7 +150,7 @@ def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:
     legend(figure, shown, [Line2D([], [], **look(sweep.methods.index(method))) for method in shown])
 
 
-def _stack(sweep: Sweep, method: str, values: Callable[[Trial], Values]) -> Values:
+def stack(sweep: Sweep, method: str, values: Callable[[Trial], Values]) -> Values:
     """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
     parts = [values(trial) for trial in trials_of(sweep, method)]
     stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)

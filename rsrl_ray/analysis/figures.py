@@ -65,7 +65,7 @@ def write_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     names, files = begun(sweep), file_names(sweep.methods)
-    alone, mean = len(groups(names)) > 1, _mean_of(sweep)
+    alone, mean = len(groups(names)) > 1, mean_of(sweep)
     parts = [
         _Part(replace(sweep, trials=_of(sweep.trials, name)), name, files[name], _of(chosen, name), mean, alone)
         for name in names
@@ -179,7 +179,7 @@ def _save(drawing: Drawing, folder: Path) -> None:
         figure.savefig(folder / f"{drawing.picture.name}.{kind}", **options)
 
 
-def _mean_of(sweep: Sweep) -> str:
+def mean_of(sweep: Sweep) -> str:
     """What a curve shows, in words."""
     folds = len({key.fold for key in sweep.trials})
     mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
@@ -190,7 +190,7 @@ def _mean_of(sweep: Sweep) -> str:
 
 def _common_drawings(sweep: Sweep, chosen: Chosen) -> Iterator[Drawing]:
     """The figures of all methods."""
-    mean = _mean_of(sweep)
+    mean = mean_of(sweep)
     yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), score_histogram(sweep))
     yield Drawing(Picture("training_size", f"Training photos kept, by round (Fig. 4): {mean}."), training_size(sweep))
     text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."

@@ -1,37 +1,43 @@
-"""One self-contained page of a sweep: its tables, figures and examples of highlight maps; nothing is fetched."""
+"""One self-contained page of a sweep: the answer, then curves, tables, photos and maps; nothing is fetched."""
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from rsrl_ray.analysis.album import make_album
-from rsrl_ray.analysis.comparisons import ROUNDS
+from rsrl_ray.analysis.answer import findings, forest
+from rsrl_ray.analysis.charts import Chart, as_json, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.figures import Picture
+from rsrl_ray.analysis.figures import Picture, mean_of
 from rsrl_ray.analysis.gallery import Gallery
-from rsrl_ray.analysis.markup import Table, latex, markdown
+from rsrl_ray.analysis.markup import Section, Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
-from rsrl_ray.analysis.numbers import p_value, signed, spread
 from rsrl_ray.analysis.photo_section import map_section, photo_section
-from rsrl_ray.analysis.style import TOGETHER
-from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames
+from rsrl_ray.analysis.summary import Frames
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
-LISTED = ("dropped", "returned")  # what the section of photos shows instead
-ELSEWHERE = ("differences", "noise")  # figures that stand in another section than "Round by round"
-SURE = 0.05  # p after Holm, below which a difference is said to be one
+LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
+STYLES = ("page.css", "photos.css")
+CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, where scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
+TABLES = {  # by their headings, the tables that stand together
+    "Performance": ("methods", "groups", "ordinal"),
+    "Choosing the round": ("criteria", "folds"),
+    "Comparisons": ("comparisons",),
+    "Known noise": ("noise",),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Content:
-    """What the page is made of; ``pictures`` lie in the page's folder, in ``figures``, as PNG."""
+    """What the page is made of; ``pictures`` lie in ``folder``, the page's, in ``figures``, as PNG."""
 
     sweep: Sweep
     experiment: Experiment
@@ -54,100 +60,93 @@ class Content:
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     gallery: Gallery
+    folder: Path
+
+    @cached_property
+    def charts(self) -> dict[str, list[Chart]]:
+        """The curves that a reader's browser draws, by group."""
+        return {
+            "common": charts(self.sweep),
+            "scores": score_charts(self.sweep),
+            "noise": noise_charts(self.sweep, self.frames.noise),
+        }
+
+    def figures(self, names: Sequence[str] = (), method: str = "") -> list[Embedded]:
+        """The pictures of a method ("" of all) whose name begins with one of ``names``."""
+        shown = [one for one in self.pictures if one.method == method and one.name.startswith(tuple(names))]
+        return [_figure(picture, self.folder / "figures" / f"{picture.name}.png") for picture in shown]
 
 
-def write_page(content: Content, folder: Path) -> None:
-    """Write ``folder/index.html``."""
-    sweep, experiment, frames, tables = content.sweep, content.experiment, content.frames, content.tables
+def write_page(content: Content) -> None:
+    """Write ``index.html`` into the page's folder."""
     loader = PackageLoader("rsrl_ray.analysis", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    template = environment.get_template("page.html")
-    album = make_album(sweep, experiment.photos, [card.photo for card in content.gallery.cards])
-    shown = {
-        picture: _figure(picture, folder / "figures" / f"{picture.name}.png")
-        for picture in content.pictures
-        if not picture.name.startswith(LISTED)
-    }
+    environment.globals |= {"markdown": markdown, "latex": latex}
+    drawn = [as_json(chart) for group in content.charts.values() for chart in group]
+    by_hand = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    scripts = [library(), by_hand] if drawn else [by_hand]
+    page = environment.get_template("page.html").render(
+        sweep=content.sweep,
+        facts=_facts(content.sweep, content.experiment),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLES)),
+        sections=sections(content, environment),
+        data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
+        scripts=[Markup(script) for script in scripts],
+        policy=Markup(" ".join(map(_digest, scripts))),  # these two and no other script may run
+    )
+    (content.folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def sections(content: Content, environment: Environment) -> list[Section]:
+    """The page's sections in their order: what a reader came for comes first."""
+    write: Any = environment.get_template("sections.html").module
+    sweep, frames = content.sweep, content.frames
+    answer = write.answer(findings(frames), forest(frames), [*sweep.missing, *frames.notes])
+    groups = content.charts
+    curves = write.curves(
+        looks(sweep.methods), *groups.values(), mean_of(sweep), content.figures(CURVES), content.figures(["noise"])
+    )
+    parts = [("curves-scores", "Each score")] * bool(groups["scores"]) + [("curves-noise", "Known noise")] * bool(
+        groups["noise"]
+    )
+    album = make_album(sweep, content.experiment.photos, [card.photo for card in content.gallery.cards])
+    recipe_of = write.recipe(list(recipe(content.experiment).items()), content.figures(["scores"]))
+    return [
+        Section("answer", "The answer", answer),
+        Section("curves", "Curves, round by round", curves, tuple(parts)),
+        _tables(content, write),
+        _methods(content, write),
+        photo_section(album, environment, sweep.rounds),
+        map_section(content.gallery, album, environment),
+        Section("recipe", "Data and recipe", recipe_of),
+    ]
+
+
+def _tables(content: Content, write: Any) -> Section:
+    """Those of `TABLES` that there are."""
+    named = {table.name: table for table in content.tables}
+    groups = {heading: [named[name] for name in names if name in named] for heading, names in TABLES.items()}
+    shown = [(heading, f"tables-{place}", tables) for place, (heading, tables) in enumerate(groups.items()) if tables]
+    parts = tuple((anchor, heading) for heading, anchor, _ in shown)
+    return Section("tables", "Tables", write.tables(shown), parts)
+
+
+def _methods(content: Content, write: Any) -> Section:
+    """What each method is, and its own table and figures."""
+    alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(LISTED)})
     methods = [
         {
             "name": name,
-            "words": str(method_of(experiment, name)),
-            "table": next(table for table in tables if table.method == name),
-            "figures": [figure for picture, figure in shown.items() if picture.method == name],
+            "anchor": f"method-{place}",
+            "words": str(method_of(content.experiment, name)),
+            "table": next(table for table in content.tables if table.method == name),
+            "figures": content.figures(alone, name),
         }
-        for name in begun(sweep)
+        for place, name in enumerate(begun(content.sweep), 1)
     ]
-    page = template.render(
-        sweep=sweep,
-        facts=_facts(sweep, experiment),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        notes=[*sweep.missing, *frames.notes],
-        findings=findings(frames),
-        tables={table.name: table for table in tables},
-        comparisons=next((table for table in tables if table.name == "comparisons"), None),
-        noise=next((table for table in tables if table.name == "noise"), None),
-        first=[figure for picture, figure in shown.items() if picture.name == "differences"],
-        noise_figures=[figure for picture, figure in shown.items() if picture.name == "noise"],
-        figures=[figure for picture, figure in shown.items() if not (picture.method or picture.name in ELSEWHERE)],
-        methods=methods,
-        photos=photo_section(album, environment, sweep.rounds),
-        maps=map_section(content.gallery, album, environment),
-        style=Markup((Path(__file__).parent / "photos.css").read_text(encoding="utf-8")),
-        recipe=list(recipe(experiment).items()),
-        markdown=markdown,
-        latex=latex,
-    )
-    (folder / "index.html").write_text(page, encoding="utf-8")
-
-
-def findings(frames: Frames) -> list[str]:
-    """The result in words: the method of the highest macro F, and how each differs from the baseline."""
-    shown = frames.summary[frames.summary["criterion"] == frames.criterion]
-    known = shown[shown["macro_f1_mean"].notna()].sort_values("macro_f1_mean", ascending=False, kind="stable")
-    if known.empty:
-        return []
-    best = known.iloc[0]
-    largest = frames.summary[frames.summary["method"] == LARGEST_CLASS].iloc[0]
-    sentences = [
-        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the method "
-        f"{best['method']}; to assign always the largest class gives {_macro_f(largest)}."
-    ]
-    tests = frames.comparisons[(frames.comparisons["at"] == ROUNDS) & (frames.comparisons["measure"] == "macro_f1")]
-    tests = tests[tests["p"].notna()]
-    return sentences + (_each(tests) if len(tests) < TOGETHER else _together(tests))
-
-
-def _each(tests: pd.DataFrame) -> list[str]:
-    """A sentence for every comparison."""
-    sentences = []
-    for _, test in tests.iterrows():
-        difference, low, high = (signed(test[name]) for name in ("difference", "low", "high"))
-        p = p_value(test["p_holm"]).replace("<", "below ")
-        sentences.append(
-            f"{test['method']} less {test['against']}: {difference} (95 % interval {low} to {high}, "
-            f"p after Holm {p}, {test['folds']} folds)."
-        )
-    return sentences
-
-
-def _together(tests: pd.DataFrame) -> list[str]:
-    """A sentence for the better, the worse and the other methods."""
-    sure = tests["p_holm"] < SURE
-    kinds = {
-        "better than": sure & (tests["difference"] > 0),
-        "worse than": sure & (tests["difference"] < 0),
-        "not shown to differ from": ~sure,
-    }
-    sentences = []
-    for words, among in kinds.items():
-        named = [f"{test['method']} ({signed(test['difference'])})" for _, test in tests[among].iterrows()]
-        if named:
-            sentences.append(f"{words.capitalize()} {tests['against'].iloc[0]}: {', '.join(named)}.")
-    return [*sentences, f"Better and worse is said where p after Holm is below {SURE} ({tests['folds'].max()} folds)."]
-
-
-def _macro_f(row: "pd.Series[Any]") -> str:
-    return spread(row["macro_f1_mean"], row["macro_f1_sd"])
+    parts = tuple((str(method["anchor"]), str(method["name"])) for method in methods)
+    return Section("methods", "Method by method", write.methods(methods, content.figures(["class_measures"])), parts)
 
 
 def _facts(sweep: Sweep, experiment: Experiment) -> str:
@@ -176,3 +175,8 @@ def _jpeg(image: Image.Image) -> str:
 
 def _uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _digest(script: str) -> str:
+    """The script's hash, as a Content-Security-Policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -43,7 +43,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
     with console.status("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         shown = tables(sweep, frames)
-        write_page(Content(sweep, experiment, frames, shown, pictures, gallery), folder)
+        write_page(Content(sweep, experiment, frames, shown, pictures, gallery, folder))
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
     say(console, markdown(shown[0]))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []

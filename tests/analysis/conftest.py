@@ -42,8 +42,12 @@ def _trial(fold: int, method: str, status: str, assigned: list[list[int]], valid
     )
 
 
-@pytest.fixture
-def by_hand() -> Sweep:
+@pytest.fixture(name="by_hand")
+def _by_hand() -> Sweep:
+    return make_by_hand()
+
+
+def make_by_hand() -> Sweep:
     """Folds 0 and 1 of ``paper`` and ``none`` with 3 rounds; ``late`` runs, has 1 round of fold 1, none of fold 0."""
     all_3, mixed, best = [3, 3, 3], [3, 5, 5], [3, 3, 5, 3]
     trials = [

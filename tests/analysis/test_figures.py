@@ -117,6 +117,17 @@ def test_majority_share(sweep: Sweep) -> None:
     assert figure.get_supylabel() == "share of the 2 largest classes"
 
 
+def test_no_two_ticks_have_the_same_words(sweep: Sweep) -> None:
+    """They were 86 %, 86 %, 86 %."""
+    for trial in sweep.trials.values():
+        trial.metrics["majority_share"] = np.linspace(0.861, 0.8644, len(trial.metrics))
+        trial.metrics["train_size"] = np.linspace(6.0, 7.0, len(trial.metrics))
+    for figure in (majority_share(sweep), training_size(sweep)):
+        figure.draw_without_rendering()
+        words = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert len(words) >= 2 and len(set(words)) == len(words)
+
+
 def test_total_f_marks_the_chosen_round_of_each_fold_at_its_own_value(sweep: Sweep) -> None:
     (axes,) = total_f(sweep, CHOSEN | {TrialKey(0, "none"): 1}).axes
     drawn = _lines(axes)

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from rsrl_ray.analysis.album import make_album
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.gallery import Card, Gallery
+from rsrl_ray.analysis.page import STYLES
 from rsrl_ray.analysis.photo_section import map_section, photo_section
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -50,7 +51,7 @@ def path(by_hand: Sweep, tmp_path: Path) -> Path:
     album = make_album(by_hand, tmp_path / "photos.csv", [card.photo for card in cards])
     sections = photo_section(album, environment, by_hand.rounds), map_section(gallery, album, environment)
     assert sections[0].parts == (("photos-1", "paper"),)
-    style = loader.get_source(environment, "photos.css")[0]
+    style = "".join(loader.get_source(environment, name)[0] for name in STYLES)
     head = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>photos</title>"
         "<meta name='viewport' content='width=device-width'><meta http-equiv='Content-Security-Policy' "
@@ -101,7 +102,7 @@ def test_by_keyboard_enter_opens_escape_closes_and_focus_returns(browser: Browse
     tile = page.locator(".strip .tile").nth(1)
     tile.focus()
     page.keyboard.press("Enter")
-    assert page.locator("dialog:visible h4").inner_text() == "0.jpg"
+    assert page.locator("dialog:visible h3").inner_text() == "0.jpg"
     assert page.evaluate("document.activeElement.className") == "close"
     page.keyboard.press("Escape")
     assert not page.locator("dialog:visible").count()
@@ -118,7 +119,7 @@ def test_a_photo_of_a_map_opens_its_history_too(browser: Browser, path: Path) ->
     assert first.locator("p").inner_text() == f"{remark}; differs from both"
     assert second.locator("p").inner_text() == "not a picture"
     first.get_by_role("button").click()
-    assert page.locator("dialog:visible h4").inner_text() == "6.jpg"
+    assert page.locator("dialog:visible h3").inner_text() == "6.jpg"
     page.close()
 
 
