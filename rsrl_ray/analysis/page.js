@@ -169,12 +169,26 @@
   document.querySelector(".show-all").addEventListener("click", () => { hidden.clear(); show(); });
   document.querySelector(".hide-all").addEventListener("click", () => { for (const { name } of methods) hidden.add(name); show(); });
 
+  /* A finger does not hover: a tap stands for it, until the next touch or scroll. */
+  let tapped = null;
+  const point = (kind, { clientX, clientY }) => {
+    tapped.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX, clientY, pointerType: "touch" }));
+  };
+  const leave = (event) => { if (tapped) point("pointerout", event); tapped = null; };
+  const tap = (event) => {
+    if (event.pointerType !== "touch") return;
+    tapped = event.target;
+    for (const kind of ["pointerover", "pointermove"]) point(kind, event);
+  };
+  for (const kind of ["pointerdown", "scroll"]) addEventListener(kind, leave, { passive: true });
+
   document.body.classList.add("drawn");
   for (const chart of charts) {
     const figure = document.getElementById(`chart-${chart.name}`);
     const height = figure.closest(".small") ? 140 : 220;
     const { view } = await vegaEmbed(figure.querySelector(".plot"), spec(chart, height), options);
     views.push(view);
+    figure.querySelector(".plot").addEventListener("click", tap);
     for (const button of figure.querySelectorAll(".zoom button")) {
       button.addEventListener("click", () => zoomed(view, chart, Number(button.dataset.factor)));
     }

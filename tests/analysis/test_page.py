@@ -307,6 +307,15 @@ def test_on_a_phone_only_tables_scroll_sideways(opened: Callable[..., Page]) -> 
     expect(contents).to_be_in_viewport()
 
 
+def test_a_tap_tells_the_numbers_of_a_curve(opened: Callable[..., Page]) -> None:
+    page = opened(PHONE, has_touch=True)
+    page.locator(f"{CURVE} .mark-symbol path").first.tap(force=True)
+    said = page.locator("#vg-tooltip-element")
+    expect(said).to_contain_text("paper")
+    page.locator("h1").tap()
+    expect(said).not_to_be_visible()
+
+
 def test_in_print_everything_is_dark_on_white_and_on_the_paper(opened: Callable[..., Page]) -> None:
     page = opened(DESK, color_scheme="dark")
     page.emulate_media(media="print")
