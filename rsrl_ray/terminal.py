@@ -150,14 +150,14 @@ def _cells(state: "TrialState", rounds: int) -> list[str]:
 def highlights(rows: pd.DataFrame) -> Table:
     """The maps of `rsrl highlight`; correlations are so near 1 that their distance from it is shown."""
     table = Table(box=None, pad_edge=False)
-    for column in ("photo", "fold", "method", "rounds", "J", "1 - correlation", "agreement", "remark"):
-        numeric = column in ("fold", "J", "1 - correlation", "agreement")
+    for column in ("photo", "fold", "method", "rounds", "J", "1 - correlation", "agreement", "edges", "remark"):
+        numeric = column in ("fold", "J", "1 - correlation", "agreement", "edges")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows.to_dict("records"):
         numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
-        agreement = f"{row['agreement']:.2f}" if pd.notna(row["agreement"]) else ""
+        ranks = (f"{row[name]:.2f}" if pd.notna(row[name]) else "" for name in ("agreement", "edges"))
         place = (str(row["photo"]), str(row["fold"]), str(row["method"]), f"{row['round']} - {row['against']}")
-        table.add_row(*map(cell, place), *numbers, agreement, cell(row["reason"]))
+        table.add_row(*map(cell, place), *numbers, *ranks, cell(row["reason"]))
     return table
 
 

@@ -12,21 +12,21 @@ from PIL import Image
 from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.measures import begun, curve
+from rsrl_ray.analysis.sanity import random_words, verdict
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
-from rsrl_ray.photos.picture import decode_photo
-from rsrl_ray.photos.source import read_bytes
-from rsrl_ray.photos.table import photo_sources
 
 EACH = 2  # photos of each score
-SIDE = 320  # pixels, the longer side of a picture in the page
+SIDE = 256  # pixels, the longer side of a map in the page
+CAPTIONS = {"map": "highlight map", "null_map": "control", "edge_map": "edges", "random_map": "random weights"}
 
 
 @dataclass(frozen=True)
 class Card:
     """A photo of the gallery and its row of ``highlights.csv``; nan and "" where there is no map or no control.
 
-    pictures : the photo, its map, the control's map, by caption; those that there are.
+    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights, by caption; those
+        that there are.
     """
 
     photo: str
@@ -34,13 +34,18 @@ class Card:
     J: float
     correlation: float
     agreement: float
+    edges: float
+    differs: bool
     reason: str
     pictures: dict[str, Image.Image]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cards of the rounds ``number`` and ``against`` of one trial; where there are none, ``reason`` says why."""
+    """Cards of the rounds ``number`` and ``against`` of one trial; where there are none, ``reason`` says why.
+
+    verdict, random : what the maps are worth, see `rsrl_ray.analysis.sanity`.
+    """
 
     cards: tuple[Card, ...]
     method: str = ""
@@ -48,6 +53,8 @@ class Gallery:
     number: int = 0
     against: int = 0
     reason: str = ""
+    verdict: str = ""
+    random: str = ""
 
 
 def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
@@ -69,15 +76,30 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
         rows = highlight(experiment, question, out)
     except ValueError as error:
         return Gallery((), reason=str(error))
-    sources = photo_sources(experiment.photos, photos)
     scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
     cards = []
     for row in rows.to_dict("records"):
         photo = row["photo"]
-        index, correlation, agreement = (_number(row[name]) for name in ("J", "correlation", "agreement"))
-        pictures = _pictures(row["map"], row["null_map"], sources[photo], out)
-        cards.append(Card(photo, scores[photo], index, correlation, agreement, row["reason"], pictures))
-    return Gallery(tuple(cards), trial.method, trial.fold, number, number - 1)
+        index, correlation, agreement, edges = (
+            _number(row[name]) for name in ("J", "correlation", "agreement", "edges")
+        )
+        pictures = _pictures({caption: row[column] for column, caption in CAPTIONS.items()}, out)
+        cards.append(
+            Card(
+                photo,
+                scores[photo],
+                index,
+                correlation,
+                agreement,
+                edges,
+                row["differs"] is True,
+                row["reason"],
+                pictures,
+            )
+        )
+    return Gallery(
+        tuple(cards), trial.method, trial.fold, number, number - 1, verdict=verdict(rows), random=random_words(rows)
+    )
 
 
 def _trial(sweep: Sweep) -> Trial | None:
@@ -106,15 +128,12 @@ def _number(value: Any) -> float:
     return float(value) if pd.notna(value) else math.nan
 
 
-def _pictures(name: str, null: str, source: str, out: Path) -> dict[str, Image.Image]:
-    """The photo, upright, and the overlays that there are."""
-    if not name:
-        return {}
-    pictures: dict[str, Image.Image] = {"photo": Image.fromarray(decode_photo(read_bytes(source), None))}
-    for caption, path in (("highlight map", name), ("control", null)):
+def _pictures(paths: dict[str, str], out: Path) -> dict[str, Image.Image]:
+    """The overlays that there are, by caption; paths : of the maps, "" where there is none."""
+    pictures = {}
+    for caption, path in paths.items():
         if path:
             with Image.open(out / f"{path}.png") as overlay:
+                overlay.thumbnail((SIDE, SIDE))
                 pictures[caption] = overlay.convert("RGB")
-    for picture in pictures.values():
-        picture.thumbnail((SIDE, SIDE))
     return pictures

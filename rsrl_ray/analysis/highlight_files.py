@@ -1,5 +1,6 @@
 """The files of highlight maps: names, rows of `highlights.csv`, maps and overlays."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,19 @@ from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.overlay import covered, overlay
 from rsrl_ray.analysis.subject import Question, Subject
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.highlight import Highlight, agreement
+from rsrl_ray.core.edges import edge_map
+from rsrl_ray.core.highlight import Highlight, agreement, differs, likeness
 from rsrl_ray.photos.picture import decode_photo
 
-Found = tuple[Highlight, Highlight | None]
-"""The map of a photo and that of its control, None where there is no control."""
+
+@dataclass(frozen=True)
+class Found:
+    """The maps of a photo: between the two rounds, of random weights, and of the control, None where there is none."""
+
+    map: Highlight
+    random: Highlight
+    control: Highlight | None = None
+
 
 COLUMNS = {
     "photo": "object",
@@ -32,8 +41,19 @@ COLUMNS = {
     "reason": "object",
     "map": "object",
     "null_map": "object",
+    "edges": "float64",
+    "random": "float64",
+    "random_edges": "float64",
+    "differs": "boolean",
+    "edge_map": "object",
+    "random_map": "object",
 }
-"""Columns of ``highlights.csv`` and their types."""
+"""Columns of ``highlights.csv`` and their types.
+
+agreement : rank correlation of the map with its control. edges, random : how like the map is to the photo's edges and
+to the map of random weights, random_edges : how like that one is to the edges, see `core.highlight.likeness`. differs :
+from control and edges both, see `core.highlight.differs`.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,31 +86,50 @@ class HighlightFiles:
         self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
         self._names = file_names(photos, folders=True)
         self._out, self._subject, self._absolute = out, subject, question.absolute
-        self._box = covered(experiment.network.image_size, conv1.weight.shape[2:], conv1.stride, conv1.padding)
+        self._window = conv1.weight.shape[2:], conv1.stride, conv1.padding
+        self._box = covered(experiment.network.image_size, *self._window)
+        self._first = next(iter(self._names), "")
         (out / self._folder).mkdir(parents=True, exist_ok=True)
 
     def write(self, photo: Photo, found: Found) -> dict[str, Any]:
         """Write one photo's maps; its row. May be called by several threads at once."""
-        first, control = found
-        if first.map is None:
-            return row(self._subject, photo.name, reason=first.reason)
+        if found.map.map is None:
+            return row(self._subject, photo.name, reason=found.map.reason)
         try:
             pixels = decode_photo(photo.data, None)
         except ValueError as error:
             return row(self._subject, photo.name, reason=str(error))
         name = f"{self._folder}/{self._names[photo.name]}"
-        known = {"J": first.J, "correlation": first.correlation, "map": name, "reason": self._subject.no_control}
-        values = self._write_map(name, pixels, first.map)
-        if control is not None and control.map is None:
-            known["reason"] = f"no control: {control.reason}"
-        elif control is not None and control.map is not None:
-            null = self._write_map(f"{name}.null", pixels, control.map)
-            known |= {"null_J": control.J, "null_correlation": control.correlation, "null_map": f"{name}.null"}
-            known["agreement"] = agreement(values, null)
+        known: dict[str, Any] = {"J": found.map.J, "correlation": found.map.correlation, "map": name}
+        values = self._write_map(name, pixels, found.map.map)
+        edges = self._write_map(f"{name}.edges", pixels, edge_map(photo.pixels, *self._window))
+        known |= {"reason": self._subject.no_control, "edges": likeness(values, edges), "edge_map": f"{name}.edges"}
+        if found.control is not None:
+            known |= self._against(found.control, values, name, pixels)
+        if found.random.map is not None:
+            random = self._values(found.random.map)
+            known |= {"random": likeness(values, random), "random_edges": likeness(random, edges)}
+            if photo.name == self._first:
+                self._write_map(f"{name}.random", pixels, random)
+                known["random_map"] = f"{name}.random"
+        known["differs"] = differs(known.get("agreement", math.nan), known["edges"])
         return row(self._subject, photo.name, **known)
 
+    def _against(
+        self, control: Highlight, values: NDArray[np.float64], name: str, pixels: NDArray[np.uint8]
+    ) -> dict[str, Any]:
+        """Write the control of the map ``values``; what is known of it."""
+        if control.map is None:
+            return {"reason": f"no control: {control.reason}"}
+        null = self._write_map(f"{name}.null", pixels, control.map)
+        known = {"null_J": control.J, "null_correlation": control.correlation, "null_map": f"{name}.null"}
+        return known | {"agreement": agreement(values, null)}
+
+    def _values(self, difference: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.abs(difference) if self._absolute else difference
+
     def _write_map(self, name: str, pixels: NDArray[np.uint8], difference: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = np.abs(difference) if self._absolute else difference
+        values = self._values(difference)
         path = self._out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path.with_name(f"{path.name}.npy"), values)

@@ -1,4 +1,4 @@
-"""Highlight maps of photos between two rounds, each with its null control (section IV)."""
+"""Highlight maps of photos between two rounds (section IV), each beside what it has to differ from."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.highlight_files import COLUMNS, Found, HighlightFiles, Photo, row
-from rsrl_ray.analysis.subject import Question, Subject, find_photos, find_rounds
+from rsrl_ray.analysis.subject import Pair, Question, Subject, find_photos, find_rounds
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
@@ -20,7 +20,7 @@ from rsrl_ray.photos.decoding import Progress
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
-from rsrl_ray.vision.conv1 import conv1_maps
+from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
 from rsrl_ray.vision.network import Conv1
 
 Batches = Iterator[tuple[list[Photo], dict[str, str]]]
@@ -30,15 +30,18 @@ _MEMORY = 2**28  # bytes
 
 
 def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Make the highlight maps of photos between two rounds, and beside each its null control.
+    """Make the highlight maps of photos between two rounds, and beside each its null control and the photo's edges.
 
     The control is the same map between the same two rounds of a method of the same fold that drops nothing: what
     retraining alone changes. ``agreement`` is the rank correlation of the two maps over their pixels; the nearer it
-    is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision.
+    is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision. A map that
+    is like the photo's edges (`rsrl_ray.core.edges.edge_map`) says as little (Adebayo et al. 2018, Sanity checks for
+    saliency maps). Theirs too is the map of a network with random weights: between two first convolutions of this
+    shape that have learnt nothing, drawn once a sweep from its seed.
 
     Written to ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64 [h, w], conv1's size) and
-    ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``. These two columns hold paths
-    relative to ``out``, "" where there is no map.
+    ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``, ``<edge_map>`` and, of the first
+    photo only, ``<random_map>``. These columns hold paths relative to ``out``, "" where there is no map.
 
     Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
 
@@ -51,7 +54,7 @@ def highlight(experiment: Experiment, question: Question, out: Path, progress: P
     tracker = results.results
     subject = find_rounds(results, experiment, question)
     asked = find_photos(tracker, experiment, subject, question)
-    comparison = Comparison(subject, experiment.network.image_size, question.after_relu)
+    comparison = Comparison(subject, experiment, question.after_relu)
     rows: dict[str, dict[str, Any]] = {}
     with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         if question.shared_map:
@@ -71,16 +74,18 @@ def highlight(experiment: Experiment, question: Question, out: Path, progress: P
 
 
 class Comparison:
-    """The two rounds' conv1, and their control's, as one convolution: the photos are the same."""
+    """The conv1 of the two rounds, of random weights and of the control in one: the photos are the same."""
 
-    def __init__(self, subject: Subject, image_size: int, after_relu: bool) -> None:
-        pairs = [subject.pair] if subject.control is None else [subject.pair, subject.control]
+    def __init__(self, subject: Subject, experiment: Experiment, after_relu: bool) -> None:
+        generator, like = np.random.default_rng(experiment.seed), subject.pair.later
+        pairs = [subject.pair, Pair(random_conv1(like, generator), random_conv1(like, generator))]
+        pairs += [] if subject.control is None else [subject.control]
         every = [conv1 for pair in pairs for conv1 in (pair.later, pair.earlier)]
         weight, bias = (np.concatenate([getattr(conv1, name) for conv1 in every]) for name in ("weight", "bias"))
         self._conv1 = Conv1(weight, bias, every[0].stride, every[0].padding)
         self._pairs, self._after_relu = len(pairs), after_relu
         self._shared: list[int | None] = [None] * len(pairs)
-        self.image_size = image_size
+        self.image_size = experiment.network.image_size
 
     def batch_size(self) -> int:
         """How many photos to take at once."""
@@ -89,21 +94,21 @@ class Comparison:
         return int(np.clip(_MEMORY / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
 
     def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """[B, P, 2, K, h, w]: of every photo, for the rounds and their control, I and I - k."""
+        """[B, P, 2, K, h, w]: of every photo, for the rounds, random weights and the control, I and I - k."""
         maps = conv1_maps(np.stack(pixels), self._conv1)
         if self._after_relu:
             maps = np.maximum(maps, 0)
         return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
 
     def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Found]:
-        """The map of every photo, and its control's, None where there is no control."""
+        """The maps of every photo."""
         if not pixels:
             return []
         found = [
             [compare(pair[0], pair[1], index) for pair, index in zip(photo, self._shared, strict=True)]
             for photo in self.maps(pixels)
         ]
-        return [(of_photo[0], of_photo[1] if self._pairs == 2 else None) for of_photo in found]
+        return [Found(*of_photo) for of_photo in found]
 
     def share_map(self, batches: Batches) -> None:
         """Take one J for all photos from here on, that of the lowest mean correlation over these."""

@@ -22,6 +22,7 @@ class History:
     dropped : [N, R] share of those folds that dropped it for the round, NaN where there is none.
     times, of : [N], in how many rounds it was dropped, and of how many (round 1, which drops nothing, not counted).
     away : [N], in how many rounds it was dropped by the folds that keep it in their last round.
+    is_never_kept : [N], whether every fold that trains on it dropped it in all rounds from the first that drops any on.
     assigned : [N], the score that most of the folds' last networks assign (ties: the lower); -1 where there is none.
     self_confidence : [N], the mean of their self-confidences, NaN where there is none.
     """
@@ -30,6 +31,7 @@ class History:
     times: NDArray[np.int64]
     of: NDArray[np.int64]
     away: NDArray[np.int64]
+    is_never_kept: NDArray[np.bool_]
     assigned: NDArray[np.int64]
     self_confidence: NDArray[np.float64]
 
@@ -39,13 +41,14 @@ def history(sweep: Sweep, method: str) -> History:
     trials = trials_of(sweep, method)
     photos, rounds = len(sweep.images), max(len(trial.kept) for trial in trials)
     dropped, judged = np.zeros((photos, rounds), np.int64), np.zeros((photos, rounds), np.int64)
-    away, confidence = np.zeros(photos, np.int64), np.zeros(photos)
+    away, due, confidence = np.zeros(photos, np.int64), np.zeros(photos, np.int64), np.zeros(photos)
     votes = np.zeros((photos, len(sweep.classes)), np.int64)
     for trial in trials:
         train = trial.split == TRAIN
         gone = (train & ~trial.kept).T
         dropped[:, : gone.shape[1]] += gone
         judged[:, : gone.shape[1]] += train[:, None]
+        due += train * (gone.shape[1] - _first_drop(gone))
         away += np.where(trial.kept[-1], gone.sum(axis=1), 0)
         confidence += np.where(train, trial.self_confidence[-1], 0)
         votes[train, np.searchsorted(sweep.classes, trial.predicted[-1, train])] += 1
@@ -56,9 +59,27 @@ def history(sweep: Sweep, method: str) -> History:
             dropped.sum(axis=1),
             judged[:, 1:].sum(axis=1),
             away,
+            (due > 0) & (dropped.sum(axis=1) == due),
             np.where(folds > 0, sweep.classes[votes.argmax(axis=1)], -1),
             confidence / folds,
         )
+
+
+def never_kept(found: History) -> NDArray[np.int64]:
+    """The photos that no network after the first revision was trained on, the least confident first."""
+    return np.lexsort([found.self_confidence, ~found.is_never_kept])[: found.is_never_kept.sum()]
+
+
+def dropped_most(found: History) -> NDArray[np.int64]:
+    """The photos that were dropped, in most rounds of the folds training on them first; ties: the least confident."""
+    order = np.lexsort([found.self_confidence, -found.times / np.maximum(found.of, 1)])
+    return np.asarray(order[found.times[order] > 0])
+
+
+def came_back(found: History) -> NDArray[np.int64]:
+    """The photos that were dropped and are kept in the last round, away longest first; ties: the most confident."""
+    order = np.lexsort([-found.self_confidence, -found.away / np.maximum(found.of, 1)])
+    return np.asarray(order[found.away[order] > 0])
 
 
 @styled
@@ -96,6 +117,12 @@ def ledger(sweep: Sweep, method: str) -> Figure:
     if folds > 1:
         bar.set_label("folds that dropped the photo", fontsize=7)
     return figure
+
+
+def _first_drop(gone: NDArray[np.bool_]) -> int:
+    """The place of the first round that drops a photo, of [N, R]; 1, the first that could, where none does."""
+    drops = gone.any(axis=0)
+    return int(drops.argmax()) if drops.any() else 1
 
 
 def _revised(sweep: Sweep, method: str) -> NDArray[np.int64]:

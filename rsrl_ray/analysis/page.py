@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,19 +14,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from rsrl_ray.analysis.album import make_album
 from rsrl_ray.analysis.answer import findings, forest
 from rsrl_ray.analysis.charts import Chart, as_json, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import Picture, mean_of
-from rsrl_ray.analysis.gallery import Card, Gallery
+from rsrl_ray.analysis.gallery import Gallery
 from rsrl_ray.analysis.markup import Section, Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
-from rsrl_ray.analysis.numbers import number
+from rsrl_ray.analysis.photo_section import map_section, photo_section
 from rsrl_ray.analysis.summary import Frames
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
+LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
+STYLES = ("page.css", "photos.css")
 CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, where scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
 TABLES = {  # by their headings, the tables that stand together
@@ -87,7 +89,7 @@ def write_page(content: Content) -> None:
         sweep=content.sweep,
         facts=_facts(content.sweep, content.experiment),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
+        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLES)),
         sections=sections(content, environment),
         data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
         scripts=[Markup(script) for script in scripts],
@@ -108,14 +110,15 @@ def sections(content: Content, environment: Environment) -> list[Section]:
     parts = [("curves-scores", "Each score")] * bool(groups["scores"]) + [("curves-noise", "Known noise")] * bool(
         groups["noise"]
     )
+    album = make_album(sweep, content.experiment.photos, [card.photo for card in content.gallery.cards])
     recipe_of = write.recipe(list(recipe(content.experiment).items()), content.figures(["scores"]))
     return [
         Section("answer", "The answer", answer),
         Section("curves", "Curves, round by round", curves, tuple(parts)),
         _tables(content, write),
         _methods(content, write),
-        *_photos(content, write),
-        Section("maps", "Highlight maps", write.maps(_gallery(content.gallery))),
+        photo_section(album, environment, sweep.rounds),
+        map_section(content.gallery, album, environment),
         Section("recipe", "Data and recipe", recipe_of),
     ]
 
@@ -131,7 +134,7 @@ def _tables(content: Content, write: Any) -> Section:
 
 def _methods(content: Content, write: Any) -> Section:
     """What each method is, and its own table and figures."""
-    alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(SHEETS)})
+    alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(LISTED)})
     methods = [
         {
             "name": name,
@@ -144,16 +147,6 @@ def _methods(content: Content, write: Any) -> Section:
     ]
     parts = tuple((str(method["anchor"]), str(method["name"])) for method in methods)
     return Section("methods", "Method by method", write.methods(methods, content.figures(["class_measures"])), parts)
-
-
-def _photos(content: Content, write: Any) -> list[Section]:
-    """Sheets of photos by method, where there are any."""
-    found = [
-        (name, f"photos-{place}", content.figures(SHEETS, name)) for place, name in enumerate(begun(content.sweep), 1)
-    ]
-    shown = [one for one in found if one[2]]
-    parts = tuple((anchor, name) for name, anchor, _ in shown)
-    return [Section("photos", "Photos", write.photos(shown), parts)] if shown else []
 
 
 def _facts(sweep: Sweep, experiment: Experiment) -> str:
@@ -172,22 +165,6 @@ def _figure(picture: Picture, path: Path) -> Embedded:
         if not picture.name.startswith(SHEETS):
             return Embedded(_uri(path.read_bytes(), "png"), picture.caption, width, height)
         return Embedded(_jpeg(image), picture.caption, width, height)
-
-
-def _gallery(gallery: Gallery) -> dict[str, Any]:
-    return {**vars(gallery), "cards": [_card(card) for card in gallery.cards]}
-
-
-def _card(card: Card) -> dict[str, Any]:
-    """What the page shows of a card."""
-    said = []
-    if not math.isnan(card.J):
-        said.append(f"J {card.J:.0f}, 1 − correlation {1 - card.correlation:.1e}")  # noqa: RUF001
-    if not math.isnan(card.agreement):
-        said.append(f"agreement with the control {number(card.agreement, 2)}")
-    said += [card.reason] if card.reason else []
-    pictures = [Embedded(_jpeg(picture), caption, *picture.size) for caption, picture in card.pictures.items()]
-    return {"score": card.score, "photo": card.photo, "text": "; ".join(said), "pictures": pictures}
 
 
 def _jpeg(image: Image.Image) -> str:

@@ -10,14 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from rsrl_ray.analysis.data import Chosen, Sweep
-from rsrl_ray.analysis.ledger import History
+from rsrl_ray.analysis.ledger import History, came_back, dropped_most
 from rsrl_ray.analysis.measures import TEST, trained_scores, trials_of
 from rsrl_ray.analysis.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.photos.picture import decode_photo
+from rsrl_ray.photos.picture import small_photo
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.photos.table import photo_sources
 
@@ -53,24 +52,20 @@ class Photos:
 
     def _read(self, image: str) -> NDArray[np.uint8] | str:
         try:
-            pixels = decode_photo(read_bytes(photo_sources(self._table, [image])[image]), None)
+            source = photo_sources(self._table, [image])[image]
+            return np.asarray(small_photo(read_bytes(source), round(BOX * DPI)))
         except ValueError as error:
             return str(error)
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((round(BOX * DPI), round(BOX * DPI)))
-        return np.asarray(picture)
 
 
 def dropped_sheet(sweep: Sweep, found: History, photos: Photos) -> Figure:
     """The photos that were dropped in most rounds of the folds training on them; ties: the least confident first."""
-    order = np.lexsort([found.self_confidence, -_share(found.times, found.of)])
-    return _sheet(sweep, found, order[found.times[order] > 0], "dropped most often", photos)
+    return _sheet(sweep, found, dropped_most(found), "dropped most often", photos)
 
 
 def returned_sheet(sweep: Sweep, found: History, photos: Photos) -> Figure:
     """The photos that were dropped and are kept in the last round: away longest first; ties: the most confident."""
-    order = np.lexsort([-found.self_confidence, -_share(found.away, found.of)])
-    return _sheet(sweep, found, order[found.away[order] > 0], "dropped, and back in the last round", photos)
+    return _sheet(sweep, found, came_back(found), "dropped, and back in the last round", photos)
 
 
 def assigned_examples(sweep: Sweep, method: str, chosen: Chosen, scores: Sequence[int], photos: Photos) -> Figure:
@@ -134,10 +129,6 @@ def _draw(axes: Axes, entry: Entry, small: NDArray[np.uint8] | str, centre: floa
         axes.imshow(small, extent=extent)
     for number, line in enumerate((shortened(PurePosixPath(entry.image).name, 16), *entry.lines), start=1):
         axes.text(centre, top + BOX + number * LINE, line, fontsize=6, ha="center")
-
-
-def _share(times: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
-    return times / np.maximum(of, 1)
 
 
 def _sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading: str, photos: Photos) -> Figure:

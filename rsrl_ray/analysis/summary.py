@@ -31,6 +31,7 @@ from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
 LARGEST_CLASS = "always the largest class"
+PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
 Row = dict[str, Any]
 Confusion = NDArray[np.int64]
 
@@ -52,8 +53,10 @@ class Frames:
         and high (95 % interval), worse, equivalent, better (probabilities), detectable (what difference so many folds
         can show, in sd) and detectable_difference (likewise, in units of the measure).
     ledger : method, fold, image, score, rounds, dropped (in how many rounds), returned (how often), history (by
-        round, k kept, d dropped), mean and last self_confidence, last predicted score; photos that were dropped at
-        least once, by trial those dropped most often first. Where labels are wrong on purpose, also true_score.
+        round, k kept, d dropped), mean and last self_confidence, last predicted score, self_confidence_history (by
+        round, per cent), train_folds (how many of the method's folds train on the photo, also those that never dropped
+        it); photos that were dropped at least once, by trial those dropped most often first. Where labels are wrong on
+        purpose, also true_score.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.noise.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
@@ -159,7 +162,10 @@ def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.D
 def _ledger(sweep: Sweep) -> pd.DataFrame:
     parts = []
     images = np.array(sweep.images, dtype=object)
-    for trial in sweep.trials.values():
+    train_folds = {key.method: np.zeros(len(images), np.int64) for key in sweep.trials}
+    for key, trial in sweep.trials.items():
+        train_folds[key.method] += trial.split == TRAIN
+    for key, trial in sweep.trials.items():
         dropped = ~trial.kept & (trial.split == TRAIN)
         photos = np.flatnonzero(dropped.any(axis=0))
         times, confidence = dropped[:, photos].sum(axis=0), trial.self_confidence[:, photos]
@@ -175,6 +181,8 @@ def _ledger(sweep: Sweep) -> pd.DataFrame:
             "self_confidence_mean": confidence.mean(axis=0, dtype=np.float64),
             "self_confidence_last": confidence[-1],
             "predicted_last": trial.predicted[-1, photos],
+            "self_confidence_history": [" ".join(row) for row in PER_CENT[np.rint(100 * confidence.T).astype(int)]],
+            "train_folds": train_folds[key.method][photos],
         }
         if sweep.is_noisy:
             columns["true_score"] = sweep.scores[photos]

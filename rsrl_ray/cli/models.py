@@ -10,7 +10,8 @@ def highlight(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "rsrl highlight",
         description="Highlight maps: the least correlated map of the first convolution, one round less another, and "
-        "beside it the null control: the same of a method that drops nothing.",
+        "beside it the null control, the same of a method that drops nothing, and the photo's edges; how many maps "
+        "differ from both is said at the end.",
     )
     parser.add_argument("experiment", type=Path, help="the experiment file")
     parser.add_argument("photos", nargs="*", help="names in the table, paths or URIs (default: the fold's test photos)")
@@ -28,6 +29,7 @@ def highlight(words: list[str]) -> int:
     from rsrl_ray import terminal
     from rsrl_ray.analysis import highlights
     from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.analysis.sanity import random_words, verdict
     from rsrl_ray.analysis.subject import Question
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.tracking.find import find_results
@@ -51,6 +53,8 @@ def highlight(words: list[str]) -> int:
     with terminal.photo_progress(console) as progress:
         rows = highlights.highlight(experiment, question, out, progress)
     console.print(terminal.highlights(rows))
+    for sentence in filter(None, (verdict(rows), random_words(rows))):
+        terminal.say(console, sentence)
     terminal.say(console, f"written to {out}")
     return 0
 

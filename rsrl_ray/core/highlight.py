@@ -10,6 +10,10 @@ from scipy.stats import rankdata
 # What is below this share of the largest value of all maps is the rounding of a convolution in float64, no pattern.
 ROUNDING = 1e-12
 
+# From this rank correlation on, either way, two maps count as alike: they share a quarter (0.5 squared) of the variance
+# of their ranks, which Cohen (1988) calls a large effect.
+ALIKE = 0.5
+
 IDENTICAL = "the two rounds have identical conv1 maps"
 NO_VARIANCE = "every conv1 map has zero variance"
 
@@ -85,6 +89,22 @@ def agreement(first: NDArray[Any], second: NDArray[Any]) -> float:
     if (np.ptp(ranks, axis=1) == 0).any():
         return float("nan")
     return float(np.corrcoef(ranks)[0, 1])
+
+
+def likeness(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """`agreement` of two maps [h, w], or of their sizes without signs, whichever is farther from 0; NaN as there.
+
+    By sizes too, since what answers edges does so with either sign.
+    """
+    found = [agreement(first, second), agreement(np.abs(first), np.abs(second))]
+    return max((value for value in found if not np.isnan(value)), key=abs, default=float("nan"))
+
+
+def differs(control: float, edges: float) -> bool | None:
+    """Whether a map is like neither its control (`agreement`) nor the photo's edges (`likeness`); None: not known."""
+    if np.isnan([control, edges]).any():
+        return None
+    return abs(control) < ALIKE and abs(edges) < ALIKE
 
 
 def _centred(maps: NDArray[Any]) -> NDArray[np.float64]:

@@ -55,6 +55,14 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
         return np.array(_warped(_rgb(picture), size), dtype=np.uint8)
 
 
+def small_photo(data: bytes, side: int, memory: float = PHOTO_MEMORY) -> Image.Image:
+    """The picture as `decode_photo` has it, in its own shape, its longer side at most ``side`` pixels."""
+    with _opened(data, side, memory) as picture:
+        small = _rgb(picture).copy()
+        small.thumbnail((side, side))
+        return small
+
+
 def examine_photo(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> Picture:
     """As `decode_photo`, and what is odd about the picture, whole as it is opened."""
     with _opened(data, size, memory) as picture:

@@ -7,6 +7,13 @@ from numpy.typing import NDArray
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
 
 
+def random_conv1(like: Conv1, generator: np.random.Generator) -> Conv1:
+    """A first convolution of this shape that has learnt nothing: He's normal weights (2015, eq. 10), no bias."""
+    deviation = np.sqrt(2 / np.prod(like.weight.shape[1:]))
+    weight = generator.normal(0, deviation, like.weight.shape).astype(np.float32)
+    return Conv1(weight, np.zeros_like(like.bias), like.stride, like.padding)
+
+
 def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1) -> NDArray[np.float64]:
     """Output of the first convolution before ReLU, [B, K, h, w]; computed on the GPU if there is one.
 

@@ -209,6 +209,7 @@ def test_history(sweep: Sweep) -> None:
     assert found.times.tolist() == [0, 0, 3, 2, 0, 0, 0, 1, 1, 0, 0, 0]
     assert found.of.tolist() == [1, 0, 3, 3, 3, 3, 0, 2, 3, 3, 1, 2]
     assert found.away.tolist() == [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert np.flatnonzero(found.is_never_kept).tolist() == [2]
     assert found.assigned.tolist() == [3, -1, 4, 3, 3, 3, -1, 4, 2, 4, 2, 2]  # of two scores the lower
     assert_allclose(found.self_confidence[[0, 2, 3, 7, 8]], [0.5, 0.2, 0.7, 0.8, 0.4])
     assert np.isnan(found.self_confidence[[1, 6]]).all()

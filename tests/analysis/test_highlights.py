@@ -15,6 +15,7 @@ from rsrl_ray.analysis.highlight_files import COLUMNS
 from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Pair, Question
 from rsrl_ray.config import Experiment, Network, recipe
+from rsrl_ray.core.edges import edge_map
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.photos.picture import decode_photo
@@ -22,6 +23,7 @@ from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
+from rsrl_ray.vision.conv1 import random_conv1
 from rsrl_ray.vision.network import Conv1
 
 SIZE, STRIDE, PADDING = 16, (2, 1), (0, 1)
@@ -181,6 +183,41 @@ def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
     assert found["agreement"] == pytest.approx(spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
 
 
+def test_beside_the_map_the_edges_and_random_weights(experiment, tmp_path):
+    found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"])
+    rgb = found.iloc[0]
+    pixels = decode_photo((Path(experiment.photos).parent / "rgb.png").read_bytes(), SIZE)
+    generator = np.random.default_rng(experiment.seed)
+    like = filters("paper", 3)
+    pair = [reference_maps(pixels, random_conv1(like, generator)) for _ in range(2)]
+    maps = {name: np.load(tmp_path / f"{rgb[name]}.npy") for name in ("map", "null_map", "edge_map", "random_map")}
+    np.testing.assert_allclose(maps["random_map"], reference(*pair)[2], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(maps["edge_map"], edge_map(pixels, (3, 2), STRIDE, PADDING))
+    assert {drawn.shape for drawn in maps.values()} == {(7, 17)}
+
+    def farther(first, second):
+        pairs = [(first, second), (np.abs(first), np.abs(second))]
+        return max((spearmanr(one.ravel(), other.ravel()).statistic for one, other in pairs), key=abs)
+
+    assert rgb["edges"] == pytest.approx(farther(maps["map"], maps["edge_map"]))
+    assert rgb["random"] == pytest.approx(farther(maps["map"], maps["random_map"]))
+    assert rgb["random_edges"] == pytest.approx(farther(maps["random_map"], maps["edge_map"]))
+    assert rgb["differs"] is np.True_ or rgb["differs"] is True
+    assert (abs(rgb["agreement"]) < 0.5) and abs(rgb["edges"]) < 0.5
+    with Image.open(tmp_path / f"{rgb['edge_map']}.png") as drawn:
+        assert drawn.size == (72, 48)
+    assert found.iloc[1]["random_map"] == "" and found.iloc[1]["edge_map"]
+
+
+def test_random_weights_are_the_sweeps_and_follow_its_seed(experiment, tmp_path):
+    def drawn(name, experiment=experiment, **asked):
+        return np.load(tmp_path / name / f"{run(experiment, tmp_path / name, **asked).iloc[0]['random_map']}.npy")
+
+    first = drawn("first")
+    assert (drawn("none", method="none", number=2) == first).all()
+    assert (drawn("other", dataclasses.replace(experiment, seed=7)) != first).any()
+
+
 def test_the_table_is_what_the_file_holds(experiment, tmp_path):
     returned = run(experiment, tmp_path, ["rgb.png", "flat.png"], method="late", number=2)
     assert list(returned.columns) == list(COLUMNS)
@@ -236,9 +273,13 @@ def test_what_cannot_be_drawn_is_said(experiment, tmp_path):
     assert reasons[1].startswith("truncated") and reasons[3].startswith("missing") and reasons[5].startswith("missing")
     assert reasons[2] == "" and reasons[4] == "zero bytes"
     assert found["J"].isna().tolist() == [False, True, False, True, True, True]
+    drawn = ("flat.png", "rgb.png")
     assert sorted(path.name for path in tmp_path.glob("out/highlights/*/*")) == sorted(
-        f"{photo}{kind}" for photo in ("flat.png", "rgb.png") for kind in (".npy", ".png", ".null.npy", ".null.png")
+        [f"{photo}{kind}.{end}" for photo in drawn for kind in ("", ".null", ".edges") for end in ("npy", "png")]
+        + ["flat.png.random.npy", "flat.png.random.png"]
     )
+    assert found["edges"].isna().tolist() == [True, True, False, True, True, True]  # one colour has no edges
+    assert found["differs"].isna().tolist() == [True, True, False, True, True, True]
 
 
 def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
@@ -278,7 +319,7 @@ def test_all_at_once_or_one_by_one_gives_the_same(experiment, tmp_path, monkeypa
     alone = run(experiment, tmp_path / "alone", photos)
     pd.testing.assert_frame_equal(together, alone, rtol=1e-9)
     files = sorted(path.relative_to(tmp_path / "together") for path in (tmp_path / "together").rglob("*.*"))
-    assert len(files) == 6 * 4 + 1
+    assert len(files) == 6 * 6 + 2 + 1
     for file in (file for file in files if file.suffix == ".npy"):
         ours, theirs = np.load(tmp_path / "together" / file), np.load(tmp_path / "alone" / file)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12, err_msg=str(file))

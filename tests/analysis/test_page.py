@@ -110,10 +110,10 @@ def _written(folder: Path, gallery: Gallery, has_figures: bool) -> Path:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page with everything on it."""
     picture = Image.new("RGB", (32, 24), "red")
-    drawn = {"photo": picture, "highlight map": picture, "control": picture}
+    drawn = {"highlight map": picture, "control": picture, "edges": picture}
     cards = (
-        Card("0.jpg", 3, 11, 1 - 2e-7, -0.25, "", drawn),
-        Card("7.jpg", 7, math.nan, math.nan, math.nan, "missing (there is no 7.jpg)", {}),
+        Card("0.jpg", 3, 11, 1 - 2e-7, -0.25, 0.4, False, "", drawn),
+        Card("7.jpg", 7, math.nan, math.nan, math.nan, math.nan, False, "missing (there is no 7.jpg)", {}),
     )
     return _written(tmp_path_factory.mktemp("whole"), Gallery(cards, "paper", 0, 2, 1), has_figures=True)
 
@@ -162,10 +162,13 @@ def test_every_section_is_there_the_answer_first(opened: Callable[..., Page]) ->
     assert " ".join(cells) == "paper not shown to differ +0.200 −3.345 to +3.745, p 0.604"  # noqa: RUF001
     assert page.locator("#method-1 + p").inner_text() == "from revision 1: 0.9; from revision 3: 0.95."
     first, second = page.locator(".card").all()
-    assert first.locator("figcaption").all_inner_texts() == ["photo", "highlight map", "control"]
-    remark = "J 11, 1 − correlation 2.0e-07; agreement with the control −0.25"  # noqa: RUF001
+    assert first.locator("figcaption").all_inner_texts() == ["photo", "highlight map", "control", "edges"]
+    remark = "J 11, 1 − correlation 2.0e-07; rank correlation −0.25 with the control, 0.40 with the edges"  # noqa: RUF001
     assert first.locator("p").inner_text() == remark
     assert second.inner_text().split("\n")[-1] == "missing (there is no 7.jpg)"
+    page.locator("#photos .tile").first.click()
+    assert page.locator("dialog:visible h3").inner_text() == "6.jpg"
+    page.keyboard.press("Escape")
     page.locator("#tables summary").first.click()
     assert "| paper | 2 | 1, 2 |" in page.locator("#tables pre").first.inner_text()
     assert r"\toprule" in page.locator("#tables pre").nth(1).inner_text()
@@ -261,7 +264,9 @@ def test_for_a_screen_reader_and_a_keyboard(opened: Callable[..., Page]) -> None
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.evaluate("[...document.images].every(image => image.alt)")
-    assert page.locator("[role=img]").evaluate_all("all => all.every(one => one.getAttribute('aria-label'))")
+    assert page.locator("[role=img]").evaluate_all(
+        "all => all.every(one => one.getAttribute('aria-label') || one.querySelector('title')?.textContent)"
+    )
     assert page.locator("table").evaluate_all("all => all.every(table => table.caption?.innerText)")
     heads = page.locator("thead th:not([aria-hidden=true])")
     assert heads.evaluate_all("all => all.every(head => head.scope === 'col')")

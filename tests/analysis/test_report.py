@@ -1,5 +1,6 @@
 """`rsrl analyze` and `rsrl highlight` on a sweep that real Ray has made."""
 
+import html
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from conftest import write_experiment
 from mlflow import MlflowClient
 
 from rsrl_ray.analysis import sheets
+from rsrl_ray.analysis.highlight_files import COLUMNS
+from rsrl_ray.analysis.sanity import verdict
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
@@ -57,19 +60,27 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     logged = [file.path for file in client.list_artifacts(parent.info.run_id, "analysis")]
     assert {"analysis/rounds.csv", "analysis/index.html", "analysis/highlights"} <= set(logged)
     page = (folder / "index.html").read_text(encoding="utf-8")
-    rows = pd.read_csv(folder / "highlights.csv")
+    rows = read_rows(folder)
     assert list(rows["photo"]) == surest(experiment)
     assert set(rows["method"]) == {"firm"} and set(rows["round"]) == {2}
-    assert page.count('<div class="card">') == len(rows) == page.count("agreement with the control")
+    assert page.count('<div class="card">') == len(rows) == page.count("with the control")
+    assert f"<strong>{verdict(rows)}.</strong>" in html.unescape(page)
 
     assert cli.main(["highlight", str(file), "--score", "4", "--top", "2"]) == 0
-    assert "4/" in capsys.readouterr().out
-    rows = pd.read_csv(folder / "highlights.csv")
+    said = capsys.readouterr().out
+    rows = read_rows(folder)
+    assert "4/" in said and verdict(rows) in said
     assert len(rows) == 2
     assert (rows["method"] == "firm").all()
-    for name in rows["map"].dropna():
+    for name in rows.loc[rows["map"] != "", ["map", "edge_map"]].to_numpy().ravel():
         assert (folder / f"{name}.npy").exists()
         assert (folder / f"{name}.png").exists()
+
+
+def read_rows(folder: Path) -> pd.DataFrame:
+    """``highlights.csv`` with the types of its columns."""
+    texts = {name: "" for name, kind in COLUMNS.items() if kind == "object"}
+    return pd.read_csv(folder / "highlights.csv", dtype=COLUMNS).fillna(texts)
 
 
 def surest(experiment: Experiment) -> list[str]:

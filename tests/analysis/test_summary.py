@@ -241,6 +241,13 @@ def test_ledger_holds_who_was_dropped_and_came_back(by_hand: Sweep) -> None:
         "self_confidence_mean",
         "self_confidence_last",
         "predicted_last",
+        "self_confidence_history",
+        "train_folds",
+    ]
+    assert frame[["self_confidence_history", "train_folds"]].to_numpy().tolist() == [
+        ["40 40 40", 1],  # the other fold tests on it
+        ["25 25 25", 2],
+        ["10 10 10", 1],
     ]
     assert frame.iloc[:, :8].to_numpy().tolist() == [
         ["paper", 0, "6.jpg", 3, 3, 2, 0, "kdd"],

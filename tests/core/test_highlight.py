@@ -9,9 +9,11 @@ from rsrl_ray.core.highlight import (
     NO_VARIANCE,
     agreement,
     correlations,
+    differs,
     highlight,
     highlight_map,
     least_correlated,
+    likeness,
 )
 
 
@@ -127,3 +129,29 @@ def test_agreement_is_the_rank_correlation():
     assert agreement(np.array(RISING), np.array(FALLING)) == pytest.approx(-1)
     assert agreement(np.array(RISING), np.array([[1.0, 3.0], [2.0, 4.0]])) == pytest.approx(0.8)
     assert np.isnan(agreement(np.array(RISING), np.array(FLAT)))
+
+
+def test_likeness_is_by_values_or_by_sizes_whichever_is_farther_from_0():
+    edges = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert likeness(np.array([[-1.0, 2.0], [-3.0, 4.0]]), edges) == pytest.approx(
+        1
+    )  # edges of either sign; by values 0.4
+    assert likeness(np.array([[-1.0, -2.0], [-3.0, -4.0]]), edges) == pytest.approx(-1)  # the first of two as far
+    assert likeness(np.array([[-3.0, -1.0], [1.0, 3.0]]), edges) == pytest.approx(1)  # by sizes 0
+    assert np.isnan(likeness(np.array(FLAT), edges))
+    assert likeness(np.array([[-1.0, -1.0], [1.0, 1.0]]), edges) == pytest.approx(2 / np.sqrt(5))  # no sizes to rank
+
+
+@pytest.mark.parametrize(
+    ("control", "edges", "said"),
+    [
+        (0.49, -0.49, True),
+        (0.5, 0.0, False),
+        (-0.5, 0.0, False),
+        (0.0, -0.5, False),
+        (np.nan, 0.0, None),
+        (0.0, np.nan, None),
+    ],
+)
+def test_a_map_differs_where_it_is_like_neither(control, edges, said):
+    assert differs(control, edges) is said

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pyarrow import fs
 
 from rsrl_ray.photos import source
-from rsrl_ray.photos.picture import decode_photo, examine_photo
+from rsrl_ray.photos.picture import decode_photo, examine_photo, small_photo
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
 LOW = "16 bits, of which it uses only the lower 12: it comes out nearly black"
@@ -142,6 +142,16 @@ def test_large_jpegs_are_opened_reduced(monkeypatch):
     whole = np.asarray(Image.open(BytesIO(data)).resize((100, 100), Image.Resampling.BILINEAR)).astype(int)
     assert reduced.shape == (100, 100, 3) and np.abs(reduced - whole).max() <= 5
     assert decode_photo(data, None).shape == (1200, 1600, 3)
+
+
+def test_a_small_photo_keeps_its_shape_and_stands_upright():
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = encode(noise((1200, 1600)), "JPEG", exif=turned)
+    assert small_photo(data, 100).size == (75, 100)
+    assert small_photo(encode(Image.new("L", (6, 3), 77)), 100).getpixel((5, 2)) == (77, 77, 77)  # never enlarged
+    with pytest.raises(ValueError, match="truncated"):
+        small_photo(data[:-100], 100)
 
 
 def huge_png(width, height, kind):

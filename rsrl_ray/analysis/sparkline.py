@@ -1,0 +1,60 @@
+"""A photo's self-confidence by round as a small line, and marks below the rounds that dropped it: paths of an SVG."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 100, 32  # of the drawing
+TOP, BOTTOM = 2, 22  # where a self-confidence of 1 and of 0 lies
+MARK = 8  # how tall a mark is where all folds dropped the photo
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """line, tested : the path of the training folds' mean, and of the testing folds'. marks : of what was dropped.
+
+    step : how wide a mark is. words : the numbers, for those who cannot see the drawing.
+    """
+
+    line: str
+    tested: str
+    marks: str
+    step: float
+    words: str
+
+
+def sparkline(
+    confidence: NDArray[np.float64], dropped: NDArray[np.float64], tested: NDArray[np.float64] | None = None
+) -> Sparkline:
+    """Draw a photo's rounds.
+
+    confidence, tested : [R], 0 to 1. dropped : [R], share of folds. NaN where there is none.
+    """
+    places = _places(len(confidence))
+    shares = np.rint(np.nan_to_num(dropped) * MARK).astype(int)
+    shares[np.nan_to_num(dropped) > 0] = shares[np.nan_to_num(dropped) > 0].clip(1)
+    marks = "".join(f"M{x} {HEIGHT}v-{share}" for x, share in zip(places, shares, strict=True) if share)
+    values = ", ".join("none" if np.isnan(value) else f"{value:.2f}" for value in confidence)
+    gone = ", ".join(str(number) for number, share in enumerate(shares, 1) if share)
+    words = f"self-confidence by round: {values}" + (f"; dropped in round {gone}" if gone else "")
+    step = round(WIDTH / len(confidence) * 0.7, 1)
+    return Sparkline(_path(places, confidence), "" if tested is None else _path(places, tested), marks, step, words)
+
+
+def _places(rounds: int) -> list[int]:
+    """The middle of each round's column."""
+    return [round((number + 0.5) * WIDTH / rounds) for number in range(rounds)]
+
+
+def _path(places: list[int], values: NDArray[np.float64]) -> str:
+    """A line through the values that are there; one by itself is a dot."""
+    path, is_down = "", False
+    for x, value in zip(places, values, strict=True):
+        if np.isnan(value):
+            is_down = False
+            continue
+        path += f"{'L' if is_down else 'M'}{x} {round(BOTTOM - value * (BOTTOM - TOP))}"
+        path += "" if is_down else "h0"
+        is_down = True
+    return path
