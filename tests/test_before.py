@@ -23,6 +23,7 @@ from rsrl_ray.models.load import open_store
 from rsrl_ray.models.register import register
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.views import pages
 
 DATA = Path(__file__).parent / "data" / "before.tar.xz"
 MADE = "/tmp/w/legacy/project"
@@ -91,6 +92,14 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
         ("none", "none"),
     }
     assert statuses(read_experiment(file)) == ["FINISHED"] * 3
+    client = mlflow.MlflowClient(mlflow_uri(read_experiment(file)))  # which is told now what was chosen
+    metrics = {key.method: client.get_run(run.id).data.metrics for key, run in again.trials.items()}
+    assert (metrics["firm"]["chosen/round"], metrics["firm"]["chosen/train_size"]) == (2, 20)
+    assert metrics["firm"]["chosen/validation_macro_f1"] == 1 / 3
+    parent = client.get_run(again.sweep.id).data.metrics
+    assert (parent["chosen/firm/folds"], round(parent["chosen/firm/test_macro_f1_mean"], 6)) == (1, 0.210323)
+    experiment = client.get_experiment(again.results.experiment_id)
+    assert pages("http://x", experiment.experiment_id, experiment.tags, again.sweep.tags["rsrl.sweep"])
 
 
 def test_a_folder_that_was_moved_is_mended_by_those_that_write(project: Path) -> None:

@@ -20,7 +20,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.locks import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
-from rsrl_ray.tracking.names import DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
@@ -36,7 +36,7 @@ class TrackedRun:
     """A run to read from: a sweep's parent run (``fold`` -1, no method), or one trial's.
 
     status : FINISHED, RUNNING, INTERRUPTED (its process is known to be gone), FAILED or KILLED; reason : why it failed.
-    rounds : how many rounds of the trial are wholly logged. metrics : the names of its metrics.
+    rounds : how many rounds of the trial are wholly logged. metrics : the names of those that it has by round.
     params : of a parent run, the sweep's recipe as text; of a trial's, its fold, method and tags.
     artifacts : URI, where they lie now.
     """
@@ -203,7 +203,7 @@ class Results:
             status="INTERRUPTED" if dead and run.info.status == "RUNNING" else run.info.status,
             reason=tags.get(REASON, ""),
             rounds=int(tags.get(LOGGED, 0)),
-            metrics=tuple(run.data.metrics),
+            metrics=tuple(name for name in run.data.metrics if not name.startswith(CHOSEN)),
             params=run.data.params,
             tags=tags,
             artifacts=run_place(run, self._artifacts),

@@ -8,6 +8,7 @@ import pytest
 from rsrl_ray.core.selection import (
     CRITERIA,
     best_round,
+    choices_so_far,
     choose_rounds,
     chosen_round,
     curve_of,
@@ -26,6 +27,15 @@ TEST = [np.array([0.2, 0.1, 0.3]), np.array([0.7, 0.6, 0.7, 0.5])]
 )
 def test_the_best_round_is_counted_from_1_and_of_equals_the_earlier(curve: list[float], number: int) -> None:
     assert best_round(np.array(curve)) == number
+
+
+@pytest.mark.parametrize(
+    ("curve", "numbers"),
+    [([0.3], [1]), ([0.2, 0.1, 0.2, 0.4], [1, 4]), ([0.1, 0.2, 0.3], [1, 2, 3]), ([0.0, 0.0], [1])],
+)
+def test_the_last_choice_so_far_is_the_best_round(curve: list[float], numbers: list[int]) -> None:
+    assert choices_so_far(np.array(curve)) == numbers
+    assert numbers[-1] == best_round(np.array(curve))
 
 
 NAN = math.nan

@@ -128,6 +128,7 @@ def assert_as_analysed(file: Path, *overrides: str) -> None:
     client, shared = MlflowClient(mlflow_uri(experiment)), ("macro_f1", "macro_f1_50", "quadratic_kappa", "mae")
     folds = frames.folds[frames.folds["criterion"] == "validation"]
     assert len(folds) == 18
+    assert not [name for name in frames.rounds if name.startswith("chosen")]  # what is chosen is no metric of a round
     for row in folds.to_dict("records"):
         metrics = client.get_run(found.trials[TrialKey(row["fold"], row["method"])].id).data.metrics
         assert (metrics["chosen/round"], metrics["chosen/train_size"]) == (row["round"], row["train_size"])
