@@ -1,6 +1,7 @@
 """Which photos belong together, and so fall into one part of every fold."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
@@ -32,10 +33,11 @@ def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray
     return None if groups.max(initial=-1) + 1 == count else groups.astype(np.int64)
 
 
-def names_digest(table: Table, images: Collection[str] | None = None) -> str:
-    """What tells the table's column ``group`` from another one, of all photos or of these; "" where there is none."""
-    if table.groups is None:
-        return ""
-    named = sorted((image, group) for image, group in zip(table.images, table.groups, strict=True) if group)
-    of_these = named if images is None else [one for one in named if one[0] in images]
-    return hashlib.blake2b(repr(of_these).encode("utf-8", "surrogateescape"), digest_size=DIGEST).hexdigest()
+def names_digest(table: Table, images: Collection[str]) -> str:
+    """What tells the groups of two and more of these photos that a table names from others; "" where there are none."""
+    names = table.groups or ()
+    named = [(image, name) for image, name in zip(table.images, names, strict=False) if name and image in images]
+    sizes = Counter(name for _, name in named)
+    together = sorted((image, name) for image, name in named if sizes[name] > 1)
+    text = repr(together).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=DIGEST).hexdigest() if together else ""

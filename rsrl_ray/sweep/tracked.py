@@ -14,7 +14,7 @@ from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
-from rsrl_ray.tracking.names import FOLDS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.names import FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
@@ -94,7 +94,8 @@ def open_tracker(
         newest = None
     if newest is not None and newest[0] != sweep:
         changed = "; ".join(changed_knobs(newest[1], knobs))
-        warn(f"new trials, since the file has changed: {changed or 'the photos, their scores or the starting weights'}")
+        changed = changed or "the photos, their scores or groups, or the starting weights"
+        warn(f"new trials, since the file has changed: {changed}")
     return tracker, open_sweep
 
 
@@ -113,5 +114,7 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     )
     pairs = zip(photos.images, photos.scores.tolist(), strict=True)
     tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
+    if photos.group_names:
+        tags[GROUPS] = photos.group_names
     trials = {identity: key for key, identity in _ids(task).items()}
     return SweepRun(sweep, knobs, note, files, tags, trials, tuple(photos.classes.tolist()))

@@ -15,8 +15,9 @@ from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
-from rsrl_ray.photos.table import read_table
-from rsrl_ray.tracking.names import DEVICE, FOLDS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.photos.groups import names_digest
+from rsrl_ray.photos.table import Table, read_table
+from rsrl_ray.tracking.names import DEVICE, FOLDS, GROUPS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
@@ -69,13 +70,13 @@ def find_results(experiment: Experiment) -> Found:
             f"no sweep of {experiment.name} is in MLflow; run `rsrl sweep` on the file first, or restore its runs "
             "where they were deleted"
         )
-    photos = _photos(experiment)
-    differences = (_differences(results, sweep, experiment, photos) for sweep in sweeps)
+    table = _table(experiment)
+    differences = (_differences(results, sweep, experiment, table) for sweep in sweeps)
     first: list[str] = []
     for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
         if not differs:
             unknown = [f"{experiment.photos} cannot be read here, so the sweep's photos were not compared with it."]
-            return _found(results, sweep, experiment, unknown if photos is None else [], True)
+            return _found(results, sweep, experiment, unknown if table is None else [], True)
         first = differs if place == 0 else first
     told = f"The file has changed since it was last swept; these are the older results: {'; '.join(first)}."
     return _found(results, sweeps[0], experiment, [told], False)
@@ -144,16 +145,20 @@ def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
     return [f"The trials were made on several kinds of machine: {', '.join(made)}."] if len(made) > 1 else []
 
 
-def _differences(
-    results: Results, sweep: TrackedRun, experiment: Experiment, photos: frozenset[Photo] | None
-) -> list[str]:
+def _differences(results: Results, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
     """In words, in what a sweep is not the file's."""
     changed = changed_knobs(dict(sweep.params), recipe(experiment))
     if not changed:  # what costs more is looked at only where need be
         changed = _weights(sweep, experiment)
-    if not changed and photos is not None and not _has_photos(results, sweep, photos):
-        changed = ["the photos or their scores are others"]
-    return changed
+    if changed or table is None:
+        return changed
+    photos = _photos(table)
+    if not _has_photos(results, sweep, photos):
+        return ["the photos or their scores are others"]
+    if table.groups is None and not sweep.tags.get(GROUPS):
+        return []
+    images = {image for image, _ in _swept(results, sweep)}
+    return [] if names_digest(table, images) == sweep.tags.get(GROUPS, "") else ["the groups of the photos are others"]
 
 
 def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
@@ -168,24 +173,33 @@ def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
     return [] if same else [f"{WEIGHTS_KNOB} was {before}, is {now}"]
 
 
-def _photos(experiment: Experiment) -> frozenset[Photo] | None:
-    """The photos that the file's table names; None where it cannot be read here, as on another machine."""
+def _table(experiment: Experiment) -> Table | None:
+    """The file's table; None where it cannot be read here, as on another machine."""
     try:
-        table = read_table(experiment.photos)
+        return read_table(experiment.photos)
     except ValueError:
         return None
+
+
+def _photos(table: Table) -> frozenset[Photo]:
+    """The photos that the table names."""
     return frozenset(
         (image, int(table.scores[row])) for row, image in enumerate(table.images) if row not in table.faults
     )
+
+
+def _swept(results: Results, sweep: TrackedRun) -> frozenset[Photo]:
+    """The photos of a sweep."""
+    text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
+    table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
+    return frozenset(zip(table["image"], table["score"].tolist(), strict=True))
 
 
 def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
-    text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
-    table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
-    swept = frozenset(zip(table["image"], table["score"].tolist(), strict=True))
+    swept = _swept(results, sweep)
     others = photos - swept
     if not swept <= photos or not others:
         return swept <= photos

@@ -15,6 +15,7 @@ DRIVER = "rsrl.driver"  # the process that sweeps: host:pid
 LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, host:pid:random
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
+GROUPS = "rsrl.groups"  # of a sweep whose table has groups: digest of the names of its photos and groups
 WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
 CHAIN = "rsrl.chain"  # of a trial's run: what the keys of its rounds start from
 DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on

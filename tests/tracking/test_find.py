@@ -18,6 +18,7 @@ from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import methods_of
+from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
@@ -49,6 +50,8 @@ def sweep(
     rows = "".join(f"{image},{score},train\n" for image, score in photos)
     files = {"folds.csv": f"image,score,fold_0\n{rows}"} | ({"left_out.txt": left_out} if left_out else {})
     tags = {} if old else {"rsrl.photos": photos_digest(photos), "rsrl.weights": weights_digest(experiment)}
+    groups = names_digest(read_table(experiment.photos), {image for image, _ in photos})
+    tags |= {"rsrl.groups": groups} if groups and not old else {}
     tracker.open_sweep(SweepRun(name, recipe(experiment), "", files, tags))
     for method, asked in methods_of(experiment).items():
         trial = Trial(f"{name} {method} {asked}", TrialKey(0, method), asked.params)
@@ -112,6 +115,28 @@ def test_an_older_sweep_of_other_weights_is_known_by_the_knob(file: Write) -> No
     )
     sweep(there, "file", 1, old=True)
     assert seen(find_results(here))[0] == "file"
+
+
+def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, tmp_path: Path) -> None:
+    head, *lines = photos_csv.read_text().splitlines()
+    tables = {
+        "none": [head, *lines],
+        "bursts": [f"{head},group", *(f"{line},{place // 3}" for place, line in enumerate(lines))],
+        "scenes": [f"{head},group", *(f"{line},{place // 5}" for place, line in enumerate(lines))],
+    }
+    files, experiment = {}, read_experiment(file())
+    for name, content in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(content) + "\n")
+        files[name] = replace(experiment, photos=str(tmp_path / f"{name}.csv"))
+        sweep(files[name], name, 2)
+    for name, experiment in files.items():
+        assert seen(find_results(experiment)) == (name, {"firm": 2}, True, 0)
+    alone = [f"{head},group", *(f"{line},{place}" for place, line in enumerate(lines))]  # nobody belongs to anybody
+    (tmp_path / "none.csv").write_text("\n".join(alone) + "\n")
+    assert seen(find_results(files["none"])) == ("none", {"firm": 2}, True, 0)
+    (tmp_path / "none.csv").write_text("\n".join([*tables["bursts"][:-1], f"{lines[-1]},other"]) + "\n")
+    found = find_results(files["none"])
+    assert not found.is_own and "the groups of the photos are others" in found.differs[0]
 
 
 @pytest.mark.parametrize("old", [True, False])
