@@ -134,7 +134,7 @@ def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, t
     alone = [f"{head},group", *(f"{line},{place}" for place, line in enumerate(lines))]  # nobody belongs to anybody
     (tmp_path / "none.csv").write_text("\n".join(alone) + "\n")
     assert seen(find_results(files["none"])) == ("none", {"firm": 2}, True, 0)
-    (tmp_path / "none.csv").write_text("\n".join([*tables["bursts"][:-1], f"{lines[-1]},other"]) + "\n")
+    (tmp_path / "none.csv").write_text("\n".join([f"{head},group", f"{lines[0]},other", *tables["bursts"][2:]]) + "\n")
     found = find_results(files["none"])
     assert not found.is_own and "the groups of the photos are others" in found.differs[0]
 
