@@ -131,7 +131,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (folder / "laptop").mkdir()
         cluster.done("ray", "get-auth-token", "--generate")
         cluster.done("ray", "up", "-y", str(cluster.file))
-        wait_until("each host has a raylet", 120, lambda: all(map(has_raylet, hosts.addresses)))
+        wait_until("each host has a raylet", 300, lambda: all(map(has_raylet, hosts.addresses)))
         try:
             yield cluster
         finally:
@@ -163,7 +163,7 @@ def test_nodes_get_the_project_and_the_photos_and_nothing_else_of_the_folder(clu
 def test_nobody_gets_in_without_the_token(cluster: Cluster, tmp_path: Path) -> None:
     ask = ("ray", "status", "--address", f"{cluster.hosts.addresses[0]}:6379")
     asked = functools.partial(cluster.run, *ask, RAY_AUTH_MODE="token")
-    wait_until("three nodes are active", 120, lambda: "3 local.cluster.node" in asked().stdout)
+    wait_until("three nodes are active", 300, lambda: "3 local.cluster.node" in asked().stdout)
     no_token = cluster.run(*ask, HOME=str(tmp_path))
     wrong = cluster.run(*ask, HOME=str(tmp_path), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
     for ended in (no_token, wrong):
@@ -220,11 +220,11 @@ def test_a_host_dies_in_the_middle_of_a_round_and_the_bits_are_those_of_one_node
         waiting = [f"{cluster.hosts.subnet}.{name.rpartition('-')[2]}" for name in cluster.gate.names()]
         return [host for host in waiting if host != cluster.hosts.addresses[0]]
 
-    wait_until("a worker is in round 2", 300, workers_in_round_2)
+    wait_until("a worker is in round 2", 600, workers_in_round_2)
     cluster.hosts.kill(workers_in_round_2()[0])
     cluster.gate.open()
     with contextlib.suppress(AssertionError):
-        wait_until("the sweep has ended", 300, ended.exists)
+        wait_until("the sweep has ended", 600, ended.exists)
     assert ended.exists() and ended.read_text() == "0\n", printed.read_text()
     assert "started again" in printed.read_text()
 

@@ -29,7 +29,7 @@ from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking.entries import Reading
 from rsrl_ray.tracking.find import find_results
 
-BEGAN = time.time()
+BEGAN = time.time() + 86_400  # after the run of the sweep has begun, however long the tests before take
 ORIGIN = Origin("00", "cpu", ("2",))
 
 
