@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import fs
 
-from rsrl_ray.photos import decoding, known
+from rsrl_ray.photos import decoding, known, source
 from rsrl_ray.photos.checks import PhotoProblems
 from rsrl_ray.photos.decoding import read_digests
 from rsrl_ray.photos.photo_set import check_photos, load_photos
@@ -359,6 +360,31 @@ def test_what_is_known_by_size_and_time_is_not_read_again(tmp_path, rows, monkey
     (tmp_path / "cache" / "digests.npz").write_bytes(b"PK damaged")
     load_photos(source, SIZE, tmp_path / "cache")
     assert len(reads) == 7
+
+
+def test_a_bucket_is_listed_and_not_read_again(tmp_path, rows, monkeypatch):
+    listed, reads = [], []
+
+    class Listing(fs.SubTreeFileSystem):
+        def get_file_info(self, asked):
+            if isinstance(asked, fs.FileSelector):
+                listed.append(asked.base_dir)
+            return super().get_file_info(asked)
+
+    bucket = Listing(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(source, "_file_system", lambda root: (bucket, ""))
+    monkeypatch.setattr(known, "read_digests", lambda names: reads.extend(names) or read_digests(names))
+    table = write_csv(tmp_path, [(f"s3://bucket/{image}", score) for image, score in rows])
+    for path in (tmp_path / "images").iterdir():
+        os.utime(path, (1e9, 1e9))
+    first = load_photos(table, SIZE, tmp_path / "cache")
+    assert (len(listed), len(reads)) == (1, 6)
+    assert load_photos(table, SIZE, tmp_path / "cache").fingerprint == first.fingerprint
+    assert (len(listed), len(reads)) == (2, 6)
+    save(tmp_path / "images" / "0.png", 99)
+    os.utime(tmp_path / "images" / "0.png", (1e9, 1.5e9))
+    assert levels(load_photos(table, SIZE, tmp_path / "cache"))[0] == 99
+    assert reads[6:] == ["s3://bucket/images/0.png"]
 
 
 def test_what_was_changed_a_moment_ago_is_read_again(tmp_path, rows, monkeypatch):
