@@ -206,5 +206,5 @@ def _notes(sweep: Sweep, criterion: Criterion, baseline: str, comparisons: pd.Da
     if note := detectable_note(comparisons):
         notes.append(note)
     if len(comparisons) and not is_unequal(sweep, baseline):
-        notes.append(f"No method has trained on fewer photos than another, so there is no comparison {PHOTOS}.")
+        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {PHOTOS}.")
     return tuple(notes)
