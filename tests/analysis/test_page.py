@@ -8,12 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from analysis.conftest import make_by_hand
 from conftest import write_experiment
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.figures import write_figures
@@ -24,8 +25,6 @@ from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ODD = "<b>late</b> & {{ 7 * 7 }}"
 DESK, PHONE = 1280, 390
 CURVE = "#chart-test_macro_f1"
@@ -60,18 +59,13 @@ LINES = """() => [...Array(7).keys()].map((place) => {
   return found;
 })"""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: the page was NOT looked at"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
+    with chromium.opened() as browser:
         yield browser
-        browser.close()
 
 
 def _odd() -> Sweep:

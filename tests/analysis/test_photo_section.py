@@ -1,14 +1,14 @@
 """Photos and maps of the page in a real browser, by themselves: clicked, by keyboard, at two widths and printed."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from rsrl_ray.analysis.album import make_album
 from rsrl_ray.analysis.data import Sweep
@@ -16,21 +16,13 @@ from rsrl_ray.analysis.gallery import Card, Gallery
 from rsrl_ray.analysis.page import STYLES
 from rsrl_ray.analysis.photo_section import map_section, photo_section
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: the page was NOT looked at"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
+    with chromium.opened() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

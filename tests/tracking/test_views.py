@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -13,12 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 from conftest import put_database
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from sweep.servers import free_port
 
 from rsrl_ray.cli import main as cli
@@ -27,8 +27,6 @@ from rsrl_ray.tracking import views
 from rsrl_ray.tracking.entries import Choice, Round, SweepRun, Trial
 from rsrl_ray.tracking.write import Tracker
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 TAG = "mlflow.sharedViewState."
 VIEW = f"{TAG}rsrl-ab"
 F = {  # test macro F by method and fold, of the rounds 1, 2, 3; the validation photos' is twice that
@@ -85,14 +83,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here: MLflow's UI was NOT looked at")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
+    with chromium.opened() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 2600})
         page.set_default_timeout(120_000)
         yield page
-        browser.close()
 
 
 def links(server: str) -> dict[str, str]:
