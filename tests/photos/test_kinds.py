@@ -75,6 +75,10 @@ READ = {
     "PNG, grey": saved(as_8(GREY), "PNG"),
     "PNG, 1 bit": saved(as_8(GREY), "PNG", "1"),
     "PNG, palette": saved(as_8(COLOUR), "PNG", "P"),
+    "PNG, 4 bits": saved(as_8(GREY), "PNG", "P", bits=4),
+    "PNG, palette with alpha": saved(as_8(COLOUR), "PNG", "P", transparency=bytes(range(256))),
+    "PNG, one colour clear": saved(as_8(COLOUR), "PNG", transparency=(0, 0, 255)),
+    "PNG, grey with alpha": saved(as_8(np.dstack([GREY, ALPHA])), "PNG"),
     "PNG, alpha": saved(as_8(RGBA), "PNG"),
     "PNG, grey of 16 bits": by_opencv(".png", as_16(GREY)),
     "PNG, 16 bits": by_opencv(".png", as_16(BGR)),
@@ -84,6 +88,8 @@ READ = {
     "WebP, lossy": saved(as_8(COLOUR), "WEBP", quality=95),
     "TIFF": tiff(as_8(COLOUR), photometric="rgb"),
     "TIFF, grey": tiff(as_8(GREY)),
+    "TIFF, 1 bit": saved(as_8(GREY), "TIFF", "1"),
+    "TIFF, alpha of 16 bits": tiff(as_16(RGBA), photometric="rgb", extrasamples=["unassalpha"]),
     "TIFF, white is zero": tiff(as_8(GREY), photometric="miniswhite"),
     "TIFF, LZW": saved(as_8(COLOUR), "TIFF", compression="tiff_lzw"),
     "TIFF, deflate, tiles": tiff(as_8(COLOUR), photometric="rgb", compression="zlib", tile=(16, 16)),
@@ -135,6 +141,13 @@ MEANT = {
 def test_what_is_white(kind):
     data, expected = MEANT[kind]
     assert decode_photo(data, None)[0].tolist() == [[value] * 3 for value in expected]
+
+
+def test_a_tiff_with_alpha():
+    """OpenCV takes the colours of such a TIFF for multiplied with alpha already, which its tag denies."""
+    data = tiff(as_8(RGBA), photometric="rgb", extrasamples=["unassalpha"])
+    over_white = as_8(COLOUR * ALPHA[:, :, None] + 1 - ALPHA[:, :, None])
+    assert np.abs(decode_photo(data, None).astype(int) - over_white).max() <= 2
 
 
 INKS = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255]]], dtype=np.uint8)
