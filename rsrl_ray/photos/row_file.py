@@ -1,6 +1,5 @@
 """A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import PIL
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
-from rsrl_ray.store.locks import locked
+from rsrl_ray.store.locks import is_shared, locked, share
 
 Array = NDArray[Any]
 
@@ -62,7 +61,7 @@ class RowFile:
         header = self._header()
         try:
             with open(self.path, "rb") as file:
-                _read_by_us(file)
+                share(file)
                 size = os.fstat(file.fileno()).st_size
                 if file.read(len(header)) != header or size != len(header) + self._size:
                     return None
@@ -136,7 +135,7 @@ class RowFile:
             if larger.record() is None or larger.verified() is None:
                 return None
             os.replace(larger.path, part)
-            if not _read_by_nobody(part):
+            if is_shared(part):
                 copy = part.with_suffix(".copy")
                 shutil.copyfile(part, copy)
                 os.replace(copy, part)
@@ -234,21 +233,6 @@ def _refuse_unexpected(record: Record, expected: str | None) -> None:
             "the photos come out with other pixels on this machine: the pictures were changed since, or "
             f"Pillow differs (here {PIL.__version__})"
         )
-
-
-def _read_by_us(file: IO[bytes]) -> None:
-    """Tell others that a file is read, for as long as a memory map of it lives, which holds what it was opened as."""
-    with suppress(OSError):  # some network file systems have no locks
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _read_by_nobody(path: Path) -> bool:
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody does, or nobody can tell
-            return False
-    return True
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -48,6 +48,22 @@ def _take(file: IO[str], wait: bool) -> OSError | None:
         file.write(process())
         file.flush()
     return None
+
+
+def share(file: IO[Any]) -> None:
+    """Tell others that an open file is read: for as long as it is open, or a memory map of it lives."""
+    with contextlib.suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_shared(path: Path) -> bool:
+    """Whether somebody has told by `share` to read a file; also where the file system cannot tell."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def process() -> str:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from rsrl_ray.store.locks import Held, is_alive, locked, process
+from rsrl_ray.store.locks import Held, is_alive, is_shared, locked, process, share
 
 
 def test_another_process_that_holds_it_is_named_and_a_dead_one_does_not_count(tmp_path: Path) -> None:
@@ -63,3 +64,14 @@ def test_what_says_that_it_is_taken(cause: int, tmp_path: Path, monkeypatch: pyt
 def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with locked(tmp_path / "no" / "lock") as missing:
         assert isinstance(missing, FileNotFoundError)
+
+
+def test_a_memory_map_shares_what_it_was_opened_as(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"abc")
+    assert not is_shared(tmp_path / "rows")
+    with (tmp_path / "rows").open("rb") as file:
+        share(file)
+        rows = np.memmap(file, mode="r")
+    assert is_shared(tmp_path / "rows")
+    del rows
+    assert not is_shared(tmp_path / "rows")
