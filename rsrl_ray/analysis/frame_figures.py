@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.comparisons import EQUAL, ROPE
 from rsrl_ray.analysis.figures import Drawing, Picture
@@ -64,6 +65,9 @@ def forest(columns: Mapping[str, pd.DataFrame], rope: float = ROPE) -> Figure:
         axes.set_title(title)
         axes.spines["left"].set_visible(False)
         axes.tick_params("y", length=0)
+        axes.grid(axis="y", color=BAND, linewidth=0.6)  # leads the eye from a name to its row in the last column
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     grid[0].set_ylim(len(methods) - 0.5, -0.5)
     grid[0].set_yticks(range(len(methods)), [shortened(method, 24) for method in methods])
     against = dict.fromkeys(str(name) for frame in shown.values() for name in frame["against"])
