@@ -11,7 +11,6 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
@@ -149,7 +148,7 @@ def _fit(
         tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
         param_space={"trial": tune.grid_search(points)},
         tune_config=tune.TuneConfig(
-            metric=VALIDATION if task.experiment.folds.validation else TEST,
+            metric=task.chosen_by,
             mode="max",
             scheduler=scheduler,
             reuse_actors=True,

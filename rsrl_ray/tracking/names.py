@@ -17,6 +17,7 @@ REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 GROUPS = "rsrl.groups"  # of a sweep whose table has groups: digest of the names of its photos and groups
 WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
+CHOOSES = "rsrl.chooses"  # of a sweep: the photos that its rounds are chosen on, validation or test
 CHAIN = "rsrl.chain"  # of a trial's run: what the keys of its rounds start from
 DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with

@@ -26,6 +26,17 @@ def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | 
     return str(found.experiment_id)
 
 
+def refuse_former(client: MlflowClient, experiment_id: str, name: str, sweep: SweepRun) -> None:
+    """Raises ValueError where these photos were swept by a version that dealt their groups to folds in another way."""
+    former = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.former}'") if sweep.former else []
+    if former:
+        raise ValueError(
+            f"{name} was swept by a version that dealt groups of photos to folds in another way, so its folds are "
+            "others: to go on, use that version; to sweep with the folds of this one, give the file another `name`. "
+            "`rsrl show`, `analyze` and `register` still read the sweep as it is"
+        )
+
+
 def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[Run, int]:
     """The sweep's parent run, made where there is none, and its place among all that were ever taken up.
 

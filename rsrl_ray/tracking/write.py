@@ -33,7 +33,7 @@ from rsrl_ray.tracking.names import (
     system_name,
     weights_tag,
 )
-from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, open_parent, trial_runs
+from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, open_parent, refuse_former, trial_runs
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
 from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
@@ -89,6 +89,7 @@ class Tracker:
 
     def _begin(self, sweep: SweepRun) -> None:
         mend(self._uri, self._experiment, self._artifacts, self._say)
+        refuse_former(self._client, self._experiment, self._name, sweep)
         run, place = open_parent(self._client, self._experiment, sweep.id)
         self._parent = Parent(
             self._client, self._experiment, sweep.id, run, place, source_tags(), self._artifacts, self._say
@@ -106,7 +107,7 @@ class Tracker:
             log_files(run_place(run, self._artifacts), Path(folder), self._uri)
         trials = trial_runs(self._client, self._experiment, sweep)
         self._seed_view(sweep)
-        self._summary = Summary(self._client, run, trials)
+        self._summary = Summary(self._client, run, trials, sweep)
 
     def _seed_view(self, sweep: SweepRun) -> None:
         """The view is a convenience whose format MLflow may change: the sweep goes on without it."""
@@ -129,7 +130,6 @@ class Tracker:
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
             child = self._children[trial.id] = self.parent.child(trial, rounds, origin)
-            self.summary.put(trial.key, child.choice)
         return len(child.chain.rounds)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
@@ -159,19 +159,21 @@ class Tracker:
         log_metrics(self._client, child.run_id, [*metrics, *choice_metrics(choices)])
         self._client.log_batch(child.run_id, tags=as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
-        self._chose(trial, choices)
+        if choices:
+            child.choice = choices[-1].values
+        self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
-    def log_choices(self, trial: Trial, choices: Sequence[Choice]) -> None:
-        """Log what is lacking of them, where the trial's rounds were logged by a version that did not log choices."""
+    def log_choices(self, trial: Trial, choices: Sequence[Choice], rounds: int) -> None:
+        """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
+
+        Logs what is lacking of them, where the trial's rounds were logged by a version that did not log choices.
+        """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
         log_metrics(self._client, child.run_id, choice_metrics(lacking))
-        self._chose(trial, lacking)
-
-    def _chose(self, trial: Trial, choices: Sequence[Choice]) -> None:
-        if choices:
-            self._children[trial.id].choice = choices[-1].values
-            self.summary.put(trial.key, choices[-1].values)
+        if lacking:
+            child.choice = lacking[-1].values
+        self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
 
     def log_system(self, readings: Iterable[Reading]) -> None:
         """Log what nodes were busy with, in the parent run; the step is the time in seconds since that began."""

@@ -46,7 +46,7 @@ def test_folds_and_majority_classes_fit_the_scores(name: str, tmp_path: Path) ->
     assert experiment.revision.majority_classes == len(majority)
     labels = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     assert [list(sizes)[label] for label in majority_classes(labels, len(majority))] == majority
-    dealt = make_folds(labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats)
+    dealt = make_folds(labels, experiment.draw())
     assert len(dealt) >= 5
     for fold in dealt:  # each score can be learnt and is tested on
         assert set(labels[fold.test]) == set(labels[fold.train]) == set(labels)

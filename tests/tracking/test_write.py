@@ -105,6 +105,20 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., 
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["folds.csv"]
 
 
+def test_a_sweep_whose_groups_were_dealt_otherwise_is_refused_and_left_as_it_is(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    before = opened("old way")
+    log(before, 1)
+    before.end_sweep("FINISHED")
+    tracker = Tracker(uri, "photos", None, print)
+    with pytest.raises(ValueError, match=r"^photos was swept by a version that dealt groups .* give the file another"):
+        tracker.open_sweep(SweepRun("new way", {"seed": 0}, "", {}, {}, former="old way"))
+    left = {name: run.info.status for name, run in runs(uri).items()}
+    assert left == {"sweep": "FINISHED", "paper, fold 0": "RUNNING"}
+    opened("another").end_sweep("FINISHED")  # the experiment is not held
+
+
 def test_logging_twice_stores_once_also_from_a_new_process(opened: Callable[..., Tracker], uri: str) -> None:
     log(opened(), 1)
     again = opened()
