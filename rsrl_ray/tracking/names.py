@@ -22,7 +22,8 @@ DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were 
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive
 
-NEWEST = "rsrl.newest"  # of a trial's run: yes, or no where its fold and method have a newer one
+TAKEN_UP = "rsrl.taken_up"  # of a trial's run: place in the order in which the trial's chains were taken up
+NEWEST = "rsrl.newest"  # of a trial's run, for MLflow's UI: yes, or no if its fold and method have a newer one
 
 METHOD, SCHEDULE = "method", "schedule"  # of a trial's run: its method; what versions up to 0.1 called it
 

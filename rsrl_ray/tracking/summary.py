@@ -11,8 +11,8 @@ from mlflow.entities import Metric, Run
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.entries import Choice
-from rsrl_ray.tracking.names import CHOSEN, METHOD, NEWEST, summed_name
-from rsrl_ray.tracking.runs import log_metrics
+from rsrl_ray.tracking.names import CHOSEN, summed_name
+from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
 """What is summed up over folds; the columns of a table in a paper."""
@@ -38,13 +38,12 @@ class Summary:
     """What a parent run says of every method: mean, sd (ddof 1), low and high over the folds that have a round."""
 
     def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run]) -> None:
-        """Runs : of the sweep's trials so far."""
+        """Runs : the newest of each trial so far."""
         self._client, self._parent = client, parent.info.run_id
         self._told = dict(parent.data.metrics)
         self._chosen: dict[TrialKey, Values] = {}
         for run in runs:
-            if run.data.tags.get(NEWEST) == "yes":
-                self.put(TrialKey(int(run.data.tags["fold"]), run.data.tags[METHOD]), choice_of(run))
+            self.put(key_of_run(run), choice_of(run))
 
     def put(self, trial: TrialKey, values: Values) -> None:
         """A trial's measures at its chosen round; none where it has no round."""

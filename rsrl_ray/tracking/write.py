@@ -33,7 +33,7 @@ from rsrl_ray.tracking.names import (
     system_name,
     weights_tag,
 )
-from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, open_parent, trial_runs
+from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, newest_runs, open_parent
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
 from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
@@ -104,9 +104,9 @@ class Tracker:
             for name, content in sweep.files.items():
                 Path(folder, name).write_text(content, encoding="utf-8")
             log_files(run_place(run, self._artifacts), Path(folder), self._uri)
-        trials = trial_runs(self._client, self._experiment, sweep)
+        newest = newest_runs(self._client, self._experiment, sweep)
         self._seed_view(sweep)
-        self._summary = Summary(self._client, run, trials)
+        self._summary = Summary(self._client, run, newest)
 
     def _seed_view(self, sweep: SweepRun) -> None:
         """The view is a convenience whose format MLflow may change: the sweep goes on without it."""
