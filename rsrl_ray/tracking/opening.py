@@ -4,7 +4,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from rsrl_ray.store.locks import is_here
+from rsrl_ray.store.processes import is_here
 from rsrl_ray.tracking.chains import newest_of_methods
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, SWEEP, TRIAL

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.store.locks import is_alive
+from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
