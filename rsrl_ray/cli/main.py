@@ -89,8 +89,8 @@ def _check(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
     parser.add_argument(
         "photos",
-        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; an experiment file, whose folds are then dealt "
-        "too; or cluster.yaml, before `ray up`",
+        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; an experiment file, whose folds are "
+        "then dealt; or cluster.yaml, before `ray up`",
     )
     parser.add_argument(
         "--photo_memory",

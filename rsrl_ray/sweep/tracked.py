@@ -11,10 +11,12 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.processes import is_alive
 from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
+from rsrl_ray.tracking.lease import MayLive
 from rsrl_ray.tracking.names import CHOOSES, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -76,12 +78,12 @@ def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
 
 
 def open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool = False
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
 ) -> tuple[Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
-    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
+    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
     own = _sweep_run(task, sweep, knobs)
 
     def open_sweep() -> None:

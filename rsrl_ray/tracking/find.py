@@ -17,7 +17,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, read_table
-from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
@@ -149,8 +149,7 @@ def _other_methods(
 ) -> list[str]:
     """A sentence for every method that was swept only as another one: with other thresholds, or another loss."""
     lacking = methods.keys() - {key.method for key in trials}
-    taken_up = sorted(runs, key=lambda run: int(run.tags.get(OPENED, 0)))
-    before = {run.method: run for run in taken_up if run.method in lacking}
+    before = {run.method: run for run in runs if run.method in lacking}
     sentences = []
     for name, run in before.items():
         now = methods[name].params

@@ -11,8 +11,8 @@ from mlflow.entities import Metric, Run
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.entries import Choice, SweepRun
-from rsrl_ray.tracking.names import CHOSEN, LOGGED, METHOD, NEWEST, summed_name
-from rsrl_ray.tracking.runs import log_metrics
+from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
+from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
 """What is summed up over folds; the columns of a table in a paper."""
@@ -51,16 +51,14 @@ class Summary:
     """
 
     def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run], sweep: SweepRun) -> None:
-        """Runs : of the sweep's trials so far."""
+        """Runs : the newest of each trial so far."""
         self._client, self._parent = client, parent.info.run_id
         self._told = dict(parent.data.metrics)
         self._trials, self._asked = set(sweep.trials.values()), sweep.rounds
         self._chosen: dict[TrialKey, Values] = {}
         self._rounds: dict[TrialKey, int] = {}
         for run in runs:
-            if run.data.tags.get(NEWEST) == "yes":
-                trial = TrialKey(int(run.data.tags["fold"]), run.data.tags[METHOD])
-                self.put(trial, choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
+            self.put(key_of_run(run), choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
 
     def put(self, trial: TrialKey, values: Values, rounds: int) -> None:
         """A trial's measures at its chosen round, and how many rounds it has; none where it has no round."""

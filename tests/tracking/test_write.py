@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.store.locks import locked, process
+from rsrl_ray.store.locks import locked
+from rsrl_ray.store.processes import process
 from rsrl_ray.tracking.entries import Round, Split, SweepRun, Trial
 from rsrl_ray.tracking.write import Tracker
 
