@@ -50,8 +50,8 @@ def describe_folds(photos: Dealt, draw: Draw, folds: Sequence[Fold]) -> list[str
     if photos.groups is not None:
         of = np.bincount(photos.groups)
         grouped = [
-            f"{of[of > 1].sum():,} photos belong together with others, {(of > 1).sum():,} times (a table's column group, "
-            "or the same bytes): folds do not divide a group",
+            f"{of[of > 1].sum():,} photos belong together with others, {(of > 1).sum():,} times (a table's column "
+            "group, or the same bytes): folds do not divide a group",
             *_other_shares(draw, folds),
         ]
     classes, sizes = np.unique(photos.scores, return_counts=True)
