@@ -61,6 +61,7 @@ def test_this_process_is_here_and_has_told_where_its_number_counts() -> None:
         ("unknown", False, False),
         ("", False, False),
     ],
+    ids=lambda value: "" if isinstance(value, bool) else "name",  # this process has another name in every worker
 )
 def test_who_is_alive_and_who_is_here(name: object, alive: bool, here: bool) -> None:
     assert (is_alive(str(name)), is_here(str(name))) == (alive, here)

@@ -27,7 +27,7 @@ class Store:
     def open(self) -> Tracker:
         """Take the sweep up, as a new driver does."""
         tracker = Tracker(self.uri, "photos", self.artifacts, lambda line: None)
-        tracker.open_sweep(SweepRun("sweep", {}, "", {}, {}, {TRIAL.id: TRIAL.key}))
+        tracker.open_sweep(SweepRun("sweep", {}, "", {}, {}, {TRIAL.id: TRIAL.key}, rounds=6))
         return tracker
 
     def read(self) -> tuple[str, int]:
