@@ -17,7 +17,7 @@ from rich.text import Text
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.statistics import sd
-from rsrl_ray.core.trial import STATES, TrialKey, lacking
+from rsrl_ray.core.trial import STATES, TrialKey, is_complete
 from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
@@ -129,7 +129,7 @@ def methods(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", cho
         own = {key: number for key, number in chosen.rounds.items() if key.method == name}
         values = np.array([states[key].curves[TEST][number - 1] for key, number in own.items()])
         finished = sum(states[key].run.status == "FINISHED" for key in own)
-        so_far = " so far" if lacking(name, folds, rounds, experiment.rounds) else ""
+        so_far = "" if is_complete(name, folds, rounds, experiment.rounds) else " so far"
         mean = f"{values.mean():.3f}{so_far}" if len(own) else ""
         spread = f"{sd(values):.3f}" if len(own) > 1 else ""
         table.add_row(cell(name), f"{len(own)}/{len(folds)}", str(finished), mean, spread)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.measures import TEST, TRAIN, begun, choose, confusion, lacks, large, majority, measure
+from rsrl_ray.analysis.measures import TEST, TRAIN, begun, choose, confusion, incomplete, large, majority, measure
 from rsrl_ray.core import statistics
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
@@ -61,8 +61,8 @@ def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
     others = [method for method in begun(sweep) if method != asked.baseline]
     if asked.baseline not in begun(sweep):
         others = []
-    lacking = lacks(sweep)
-    unsure = set(others) if asked.baseline in lacking else set(lacking)
+    lacking = incomplete(sweep)
+    unsure = others if asked.baseline in lacking else lacking
     rows: list[Row] = []
     for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}

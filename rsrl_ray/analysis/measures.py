@@ -12,7 +12,7 @@ from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import Criterion, Curve
-from rsrl_ray.core.trial import TrialKey, lacking
+from rsrl_ray.core.trial import TrialKey, is_complete
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SCORES = (
@@ -128,11 +128,10 @@ def default_criterion(sweep: Sweep) -> Criterion:
     return selection.default_criterion(sweep.chooses)
 
 
-def lacks(sweep: Sweep) -> dict[str, str]:
-    """What methods lack to be compared with others, see `rsrl_ray.core.trial.lacking`; not those that lack nothing."""
+def incomplete(sweep: Sweep) -> tuple[str, ...]:
+    """The methods that lack rounds or folds, in the file's order, see `rsrl_ray.core.trial.is_complete`."""
     rounds = {key: len(trial.metrics) for key, trial in sweep.trials.items()}
-    found = {method: lacking(method, sweep.folds, rounds, sweep.rounds) for method in sweep.methods}
-    return {method: what for method, what in found.items() if what}
+    return tuple(name for name in sweep.methods if not is_complete(name, sweep.folds, rounds, sweep.rounds))
 
 
 def begun(sweep: Sweep) -> list[str]:

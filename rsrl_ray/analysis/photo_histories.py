@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.ledger import History, came_back, dropped_most, history, never_kept
-from rsrl_ray.analysis.measures import TEST, TRAIN, VALIDATION, lacks, trials_of
+from rsrl_ray.analysis.measures import TEST, TRAIN, VALIDATION, incomplete, trials_of
 
 EACH = 8  # photos of a list, and
 LISTS = 200  # photos of all lists together, but for
@@ -54,7 +54,7 @@ def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
     """By method, what it never kept, what else it dropped most, and what came back; none for one that drops nothing."""
     found = {method: history(sweep, method) for method in methods}
     dropping = {method: each for method, each in found.items() if each.times.any()}
-    so_far = dict.fromkeys(lacks(sweep), " so far")
+    so_far = dict.fromkeys(incomplete(sweep), " so far")
     return {method: _lists(each, longest(len(dropping)), so_far.get(method, "")) for method, each in dropping.items()}
 
 

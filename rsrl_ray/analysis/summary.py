@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from rsrl_ray.analysis.measures import (
     chosen_rounds,
     confusion,
     default_criterion,
-    lacks,
+    incomplete,
     largest_class_confusion,
     majority,
     measure,
@@ -63,7 +63,7 @@ class Frames:
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.noise.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
-    notes : sentences that belong to them. lacking : by method, what it lacks to be compared with others, in words.
+    notes : sentences that belong to them. incomplete : methods that lack rounds or folds.
     In folds and summary the first rows, criterion "", are `LARGEST_CLASS`.
     """
 
@@ -77,7 +77,7 @@ class Frames:
     criterion: Criterion
     rope: float
     notes: tuple[str, ...]
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    incomplete: tuple[str, ...] = ()
 
 
 def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frames:
@@ -106,7 +106,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         criterion=criterion,
         rope=rope,
         notes=_notes(sweep, criterion, baseline, comparisons),
-        lacking=lacks(sweep),
+        incomplete=incomplete(sweep),
     )
 
 
@@ -206,13 +206,13 @@ def _notes(sweep: Sweep, criterion: Criterion, baseline: str, comparisons: pd.Da
         )
     if baseline not in begun(sweep):
         notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")
-    elif baseline in (lacking := lacks(sweep)):
-        notes.append(f"No verdict on any method: {baseline}, which they are compared with, lacks {lacking[baseline]}.")
+    elif baseline in incomplete(sweep):
+        notes.append(f"No verdict on any method: {baseline}, which they are compared with, lacks rounds or folds.")
     elif (comparisons["folds"] < 2).any():
         notes.append("A comparison on fewer than two folds has no t, p and interval.")
-    if others := {name: what for name, what in lacks(sweep).items() if name in begun(sweep) and name != baseline}:
-        words = "; ".join(f"{name} ({what})" for name, what in others.items())
-        notes.append(f"No verdict on what lacks rounds or folds, nor can its means be compared with others: {words}.")
+    if others := [name for name in begun(sweep) if name in incomplete(sweep)]:
+        verb = "lacks" if len(others) == 1 else "lack"
+        notes.append(f"{', '.join(others)} {verb} rounds or folds: no verdict, and no mean to compare with others.")
     if note := detectable_note(comparisons):
         notes.append(note)
     if len(comparisons) and not is_unequal(sweep, baseline):

@@ -99,7 +99,7 @@ def _methods(frames: Frames, how: str) -> Table:
 
 
 def _not_comparable(frames: Frames) -> str:
-    begun = [method for method in _begun(frames) if method in frames.lacking]
+    begun = [method for method in _begun(frames) if method in frames.incomplete]
     return f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(begun)}." if begun else ""
 
 

@@ -140,7 +140,7 @@ def _show(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray import terminal
-    from rsrl_ray.core.trial import lacking
+    from rsrl_ray.core.trial import is_complete
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import redacted
     from rsrl_ray.tracking.find import Chosen, find_results
@@ -160,7 +160,8 @@ def _show(words: list[str]) -> int:
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
     else:
         notes.append("rounds are chosen on the test photos themselves, which is optimistic: none are held out for that")
-    if any(lacking(name, experiment.fold_numbers(), rounds, experiment.rounds) for name in experiment.method_names()):
+    folds = experiment.fold_numbers()
+    if not all(is_complete(name, folds, rounds, experiment.rounds) for name in experiment.method_names()):
         notes.append("so far: rounds or folds are lacking, so that this mean cannot be compared with others")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):

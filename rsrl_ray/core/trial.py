@@ -25,14 +25,12 @@ class TrialKey(NamedTuple):
         return f"fold {self.fold}, {self.method}"
 
 
-def lacking(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> str:
-    """What a method lacks to be compared with others, in words; "" where all its folds have all rounds.
+def is_complete(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> bool:
+    """Whether a method has all rounds in all folds; else it was not given the same chances as one that has.
 
     rounds : of every trial, how many are there. asked : how many the experiment file asks for.
     """
-    there = {fold: rounds.get(TrialKey(fold, method), 0) for fold in folds}
-    few = [f"fold {fold} has {count} of {asked} rounds" for fold, count in there.items() if count < asked]
-    return ", ".join(few) if len(few) <= 3 else f"{len(few)} of {len(there)} folds have fewer than {asked} rounds"
+    return all(rounds.get(TrialKey(fold, method), 0) >= asked for fold in folds)
 
 
 class Link(NamedTuple):
