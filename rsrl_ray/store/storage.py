@@ -62,10 +62,10 @@ class Storage:
 
         A bucket cannot be asked for this by pyarrow: of those who race within `SETTLE_S` the last one's file stays.
         """
+        if self.read(path) is not None:  # where it is there a full disk is no matter
+            return False
         if not self._is_bucket:
             return self._ask("write", path, lambda: write_first(Path(self.where(path)), content))
-        if self.read(path) is not None:
-            return False
         self.write(path, content)
         time.sleep(SETTLE_S)
         return True

@@ -1,8 +1,9 @@
 """The device that this process computes on, known by what it computes.
 
-In storage lies what the first device of a name has made of the probe. A device that makes the same of it has the plain
-name, which enters keys as ever; another one has its probe in its name. A round says which probe its device has made,
-so that deleting the notes costs time, never results.
+Beside the rounds of the archive lies a note of what the first device of a name has made of the probe
+(``rounds/devices/``, where a cluster's workers may write). A device that makes the same of it has the plain name, which
+enters keys as ever; another one has its probe in its name. A round says which probe its device has made, so that
+deleting the notes costs time, never results.
 """
 
 import contextlib
@@ -53,16 +54,15 @@ def device_here(task: Task) -> Device:
 
 def _noted(task: Task, probing: dict[str, Any], own: str) -> Device:
     """The device by its own probe and the one that is noted in storage, which is its own where there is none."""
-    storage, path, kind = Storage(task.experiment.storage), f"devices/{digest(probing)}.json", probing["device"]
+    storage, path, kind = Storage(task.experiment.storage), f"rounds/devices/{digest(probing)}.json", probing["device"]
     note = json.dumps({"probe": own, **probing}, indent=1).encode()
     remarks = []
     first = storage.write_first(path, note)
     noted = _probe_of(storage.read(path))
     if noted is None:
         remarks.append(f"{storage.where(path)} was damaged and is written anew, for this machine")
-        storage.delete(path)
-        first = storage.write_first(path, note)
-        noted = _probe_of(storage.read(path)) or own
+        storage.write(path, note)
+        first, noted = True, own
     if first and noted == own and _has_untold_rounds(task, kind):
         remarks.append(
             f"the archive has rounds of {kind} that do not say which machine made them: they are taken for this one's"
@@ -93,7 +93,7 @@ def _has_untold_rounds(task: Task, kind: str) -> bool:
 def _probe(task: Task, probing: str) -> str:
     """What this device makes of the probe, also as an earlier process has found it since the machine was started."""
     experiment, here = task.experiment, machine(task.device)
-    known = cache_folder(Location(experiment.storage)) / "devices" / f"{probing}-on-{here}" if here else None
+    known = cache_folder(Location(experiment.storage)) / "probes" / f"{probing}-on-{here}" if here else None
     found = "" if known is None else _read(known)
     if re.fullmatch("[0-9a-f]{32}", found):
         return found

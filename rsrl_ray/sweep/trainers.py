@@ -35,7 +35,8 @@ class NetworkTrainers:
         self._network = NetworkOnDevice(
             experiment.network, experiment.training, classes, rows, task.device, task.gpu_share
         )
-        self._network.make()
+        if self._device is not None:
+            self._network.make()
 
     def __call__(self, fold: Fold, learning: Learning) -> NetworkTrainer:
         """The trainer of this fold; the first one tells the remarks on the device."""

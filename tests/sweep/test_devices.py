@@ -56,7 +56,7 @@ def on(task: Task, monkeypatch: pytest.MonkeyPatch) -> On:
 
 
 def notes(task: Task) -> list[Path]:
-    return sorted(Path(task.experiment.storage, "devices").glob("*.json"))
+    return sorted(Path(task.experiment.storage, "rounds", "devices").glob("*.json"))
 
 
 def first_round(task: Task, probe: str = "") -> None:
@@ -145,7 +145,7 @@ def test_a_machine_is_tried_once_until_it_is_started_again(task: Task, on: On) -
     assert on(ONE, machine="a") == Device(KIND, ONE)
     assert on(TWO, machine="a") == Device(KIND, ONE)  # another process of it, which tries nothing
     assert on(TWO, machine="b") == Device(f"{KIND}-probe=222222222222", TWO)
-    (known,) = Path(task.experiment.storage, "devices").glob("*-on-a")
+    (known,) = Path(task.experiment.storage, "probes").glob("*-on-a")
     known.write_text("damaged")
     assert on(ONE, machine="a") == Device(KIND, ONE)
     assert known.read_text() == ONE
