@@ -25,8 +25,8 @@ _FULL = (
     "_ALLOCATION_FAILED",  # cuDNN
     "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call finds no room for its own
 )
-# What cuDNN says where it has no workspace, and also where a GPU cannot compute what it is asked for.
-_NO_ENGINE = ("unable to find an engine", "CUDNN_STATUS_NOT_SUPPORTED")
+# What cuDNN says where it has no workspace, and also where a GPU cannot compute what it is asked for; in small letters.
+_NO_ENGINE = ("unable to find an engine", "unable to find a valid cudnn algorithm", "cudnn_status_not_supported")
 
 
 class OutOfMemory(RuntimeError):
@@ -40,7 +40,7 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        lacked = refusals() > before and any(sign in str(error) for sign in _NO_ENGINE)
+        lacked = refusals() > before and any(sign in str(error).lower() for sign in _NO_ENGINE)
         if isinstance(error, OutOfMemory) or not (is_full(error) or lacked):
             raise
         raise OutOfMemory(str(error).splitlines()[0]) from error

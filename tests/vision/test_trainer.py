@@ -400,7 +400,7 @@ def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault
     "said",
     [
         "GET was unable to find an engine to execute this computation",
-        "FIND was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
         "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
     ],
 )
