@@ -40,6 +40,7 @@ from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
 
 from rsrl_ray import config
+from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import launch
 from rsrl_ray.sweep.progress import Progress
@@ -62,7 +63,7 @@ class ToyTrainer:
     After every round it notes in a file of its process how often that has used storage.
     """
 
-    device_kind = "cpu"
+    device = Device("cpu")
 
     def __init__(self, task: Task, operations: dict[str, int], notes: Path) -> None:
         self._labels, self._classes = task.photos.labels, len(task.photos.classes)

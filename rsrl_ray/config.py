@@ -134,7 +134,7 @@ class Resources:
     cpus: Positive = 1.0
     """CPU cores a trial, above 0."""
     gpus: NotNegative | Literal["auto"] = 0.0
-    """GPUs a trial; 0: trains on the CPU, 0.5: two trials on one GPU, auto: as many as its memory holds, up to 4."""
+    """Share of a GPU a trial, 0 to 1; 0: trains on the CPU, 0.5: two trials on a GPU, auto: what it holds, up to 4."""
     photo_memory: Positive = PHOTO_MEMORY
     """GiB that decoding one photo may take, above 0, or it is refused; 0.75: 200 megapixels, of a JPEG many more."""
 
@@ -304,13 +304,27 @@ def check(experiment: Experiment) -> None:
             experiment.schedule(name)
         except ValueError as error:
             wrong.append(f"schedules.{name}: {error}")
-    training, gpus = experiment.training, experiment.resources.gpus
+    training = experiment.training
     if training.trainable != "all" and training.augmentation:
         wrong.append(
             f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, for which every "
             "photo passes the frozen layers once, as it is; leave it out, or take trainable: all"
         )
-    if gpus != "auto" and gpus > 1 and gpus % 1:
-        wrong.append(f"resources.gpus: {gpus}; give a fraction below 1, a whole number or auto")
     if wrong:
         raise ValueError("\n".join(wrong))
+
+
+def check_resources(experiment: Experiment) -> None:
+    """What only those who train need to have right; results of before are read whatever they were trained with.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong and what to do about it.
+    """
+    gpus = experiment.resources.gpus
+    if gpus != "auto" and gpus > 1:
+        raise ValueError(
+            f"resources.gpus: {gpus:g}, but a trial trains on one GPU; give 1, a fraction for trials that share a GPU, "
+            "or auto. The results stay the same"
+        )

@@ -57,8 +57,7 @@ def run_rounds(
 
     labels : [N] class indices. seed : of the random numbers that a rule may draw; they depend on fold and round too.
     """
-    kept = np.zeros(len(labels), dtype=bool)
-    kept[fold.train] = True
+    kept = first_kept(fold, len(labels))
     returned, revision = np.zeros_like(kept), None
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     for number in range(1, rounds + 1):
@@ -71,6 +70,13 @@ def run_rounds(
         before, kept = kept, np.zeros_like(kept)
         kept[fold.train] = revision.kept
         returned = kept & ~before
+
+
+def first_kept(fold: Fold, photos: int) -> NDArray[np.bool_]:
+    """What round 1 is trained on, [N]: all training photos of a fold."""
+    kept = np.zeros(photos, dtype=bool)
+    kept[fold.train] = True
+    return kept
 
 
 def revise_round(

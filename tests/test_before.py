@@ -5,6 +5,7 @@ photos of the fixture `photos_csv`, in a folder that is no longer there. Of its 
 its weights; the decoded photos were left out.
 """
 
+import json
 import shutil
 import sqlite3
 import tarfile
@@ -49,6 +50,8 @@ def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[
         np.testing.assert_allclose(state.curves["validation_macro_f1"], VALIDATION[key.method], rtol=0, atol=1e-15)
     assert cli.main(["show", str(project / "before.yaml")]) == 0
     assert "round 2: 0.333 (0.210)" in capsys.readouterr().out
+    assert cli.main(["show", str(project / "before.yaml"), "--resources.gpus", "2"]) == 0  # with which none trains now
+    assert "round 2: 0.333 (0.210)" in capsys.readouterr().out
     assert cli.main(["analyze", str(project / "before.yaml"), "--out", str(project / "out")]) == 0
     summary = pd.read_csv(project / "out" / "summary.csv")
     row = summary[(summary["method"] == "firm") & (summary["criterion"] == "validation")].iloc[0]
@@ -82,6 +85,10 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 0, printed
     assert "trials: 2 finished" in printed and "runs of its own" not in printed
+    said = f"the archive has rounds of {DEVICE} that do not say which machine made them: they are taken for this one's"
+    assert " ".join(printed.split()).count(said) == 1
+    (note,) = (project / "results" / "rounds" / "devices").glob("*.json")
+    assert json.loads(note.read_text())["device"] == DEVICE
     assert entries(file) == before  # nothing is trained again
     again = find_results(read_experiment(file))
     assert again.sweep.id == found.sweep.id

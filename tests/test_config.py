@@ -21,6 +21,7 @@ from rsrl_ray.config import (
     Revision,
     Training,
     check,
+    check_resources,
     digest,
     flat,
     recipe,
@@ -248,12 +249,23 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
             {"schedules": {"a": {1: [0.9, 0.9]}}},
             "schedules.a: revision 1: 2 thresholds [0.9, 0.9] for 3 majority classes; give one K for all, or 3",
         ),
-        ({"resources": Resources(gpus=1.5)}, "resources.gpus: 1.5; give a fraction below 1, a whole number or auto"),
     ],
 )
 def test_a_contradiction_is_named_with_its_way_out(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         check(_experiment(**knobs))
+
+
+@pytest.mark.parametrize("gpus", [2.0, 1.5])
+def test_more_than_one_gpu_a_trial_is_refused_where_trials_train_and_read_where_they_have(gpus: float) -> None:
+    experiment = _experiment(resources=Resources(gpus=gpus))
+    check(experiment)
+    with pytest.raises(ValueError, match=rf"^resources\.gpus: {gpus:g}, but a trial trains on one GPU; give 1, a frac"):
+        check_resources(experiment)
+    one = _experiment(resources=Resources(gpus=1.0))
+    check_resources(one)
+    assert recipe(one) == recipe(experiment)
+    check_resources(_experiment(resources=Resources(gpus="auto")))
 
 
 def test_all_contradictions_are_named_together() -> None:

@@ -222,7 +222,8 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "a bucket without a tracking server": (knob(storage="s3://bucket/x"), SWEEP, "mlflow: with storage in s3://bucket"),
     "an unknown tracking store": (knob(mlflow="redis://host"), SWEEP, "mlflow: "),
     "more CPUs than there are": (knob(resources={"cpus": 512}), SWEEP, "resources.cpus: 512 for a trial"),
-    "a GPU that is not there": (knob(resources={"gpus": 8}), SWEEP, "resources.gpus: 8 for a trial"),
+    "a GPU that is not there": (knob(resources={"gpus": 1}), SWEEP, "resources.gpus: 1 for a trial"),
+    "two GPUs for a trial": (knob(resources={"gpus": 2}), SWEEP, "resources.gpus: 2, but a trial trains on one GPU"),
     "nothing to show yet": (None, ["show", "tiny.yaml"], "run `rsrl sweep` on the file first"),
 }
 

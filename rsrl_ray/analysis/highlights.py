@@ -21,6 +21,7 @@ from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
+from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Conv1
 
 Batches = Iterator[tuple[list[Photo], dict[str, str]]]
@@ -86,6 +87,7 @@ class Comparison:
         self._pairs, self._after_relu = len(pairs), after_relu
         self._shared: list[int | None] = [None] * len(pairs)
         self.image_size = experiment.network.image_size
+        self._place = GpuOrCpu()
 
     def batch_size(self) -> int:
         """How many photos to take at once."""
@@ -95,7 +97,8 @@ class Comparison:
 
     def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """[B, P, 2, K, h, w]: of every photo, for the rounds, random weights and the control, I and I - k."""
-        maps = conv1_maps(np.stack(pixels), self._conv1)
+        stack = np.stack(pixels)
+        maps = self._place.run(lambda device: conv1_maps(stack, self._conv1, device))
         if self._after_relu:
             maps = np.maximum(maps, 0)
         return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])

@@ -79,11 +79,18 @@ def _write(file: Path, text: str) -> None:
 def _look(table: "Table", classes: int) -> "tuple[Machine, list[str]]":
     """What the machine has, and what there is to say of the photos that were tried."""
     from rsrl_ray.cli.template import ALEXNET, SQUEEZENET, Machine, setup
+    from rsrl_ray.vision.memory import OutOfMemory
     from rsrl_ray.vision.speed import device, speed
 
     here = device()
     training = setup(here)
-    fast = speed(ALEXNET, training, classes, here.kind)
+    try:
+        fast = speed(ALEXNET, training, classes, here.kind)
+    except OutOfMemory as error:
+        raise ValueError(
+            f"the GPU, on which a network is timed, is full ({error}); wait until it is free, or take another one by "
+            "the environment variable CUDA_VISIBLE_DEVICES"
+        ) from error
     whole = None if here.gpus else speed(SQUEEZENET, replace(training, trainable="all"), classes, here.kind)
     photo_s, causes = _try(table.sources[:: -(-len(table.sources) // TRIED)], ALEXNET.image_size)
     notes = [f"{len(causes)} of the photos that were tried are no good: {causes[0]}"] if causes else []

@@ -45,6 +45,19 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Device:
+    """What the bits of a round hold for.
+
+    kind : its name, by which devices whose bits differ are told apart. probe : the digest of what it makes of a small
+    computation, or empty. remarks : what a reader should know of it.
+    """
+
+    kind: str = ""
+    probe: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Origin:
     """What a trial's chain of rounds starts from: its first key in the archive, the kind of device, the versions."""
 

@@ -41,6 +41,7 @@ class Record:
         the starting weights, None in a round that was written before this was noted.
     weights : checksum of its own weights; empty in a record that was not read from the archive.
     frozen : digest of the network's other weights, which were not trained; empty where all were.
+    probe : of the device that made it (see `rsrl_ray.core.trial.Device`); empty in rounds of before there were any.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Record:
     parent: str | None = None
     weights: str = ""
     frozen: str = ""
+    probe: str = ""
 
 
 def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
@@ -114,6 +116,7 @@ class Archive:
             parent=manifest.get("parent"),
             weights=manifest["checksums"]["weights"],
             frozen=manifest.get("frozen", ""),
+            probe=manifest.get("probe", ""),
         )
 
     def write(self, key: str, record: Record, weights: Arrays) -> str:
@@ -127,8 +130,7 @@ class Archive:
         manifest = {"number": record.number, **times, "checksums": checksums}
         if record.parent is not None:
             manifest["parent"] = record.parent
-        if record.frozen:
-            manifest["frozen"] = record.frozen
+        manifest |= {name: text for name in ("frozen", "probe") if (text := getattr(record, name))}
         self._put(key, "manifest", json.dumps({**manifest, "digest": digest(manifest)}, indent=1).encode())
         return checksums["weights"]
 

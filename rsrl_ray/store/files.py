@@ -18,8 +18,7 @@ def whole(path: Path) -> Iterator[Path]:
     What killed writers have left beside it for an hour is deleted too. Writers may race: the last one's file stays.
     Without a flush to the disk: a machine that loses its power may lose the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
+    part = _part(path)
     try:
         yield part
         os.replace(part, path)
@@ -36,3 +35,30 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file, text as UTF-8, as `whole` does. Raises OSError."""
     with whole(path) as part:
         part.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def write_first(path: Path, content: bytes) -> bool:
+    """Write a file unless it is there; whether it was not. Of writers that race one is the first. Raises OSError.
+
+    Where the file system has no hard links, the last one's file stays.
+    """
+    part = _part(path)
+    try:
+        part.write_bytes(content)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            if path.exists():
+                return False
+            os.replace(part, path)
+        return True
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """A name beside ``path``, whose folder is there then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{_SUFFIX}")

@@ -10,11 +10,12 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from rsrl_ray.store.files import write_whole
+from rsrl_ray.store.files import write_first, write_whole
 from rsrl_ray.store.location import Location, redacted
 
 PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+SETTLE_S = 1.0  # how long those who race for a file in a bucket wait for each other
 
 T = TypeVar("T")
 
@@ -55,6 +56,19 @@ class Storage:
                 stream.write(content)
 
         self._ask("write", path, write if self._is_bucket else lambda: write_whole(Path(self.where(path)), content))
+
+    def write_first(self, path: str, content: bytes) -> bool:
+        """Write a file unless it is there; whether it was not. What is there is to be read then: others may race.
+
+        A bucket cannot be asked for this by pyarrow: of those who race within `SETTLE_S` the last one's file stays.
+        """
+        if self.read(path) is not None:  # where it is there a full disk is no matter
+            return False
+        if not self._is_bucket:
+            return self._ask("write", path, lambda: write_first(Path(self.where(path)), content))
+        self.write(path, content)
+        time.sleep(SETTLE_S)
+        return True
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there; asked once, for what is not deleted costs space alone."""

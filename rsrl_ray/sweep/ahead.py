@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from rsrl_ray.config import Experiment
+from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.photos.table import URI, read_table
 from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
 
@@ -20,8 +20,9 @@ LOOKED_AT = 100  # photos: more would keep the first round waiting where files l
 def sound(experiment: Experiment) -> bool:
     """Whether a first look finds the experiment's files; else Ray is better started after all checks.
 
-    Raises ValueError where the table of photos cannot be read.
+    Raises ValueError where the table of photos cannot be read, or a trial asks for what it cannot use.
     """
+    check_resources(experiment)
     table = read_table(experiment.photos)
     weights = experiment.network.weights_file
     files = [source for source in table.sources[:LOOKED_AT] if not URI.match(source)]

@@ -2,11 +2,12 @@
 
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.trial import Device
 from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.claims import Claim
@@ -22,13 +23,14 @@ class Start:
     """What a chain of rounds starts from.
 
     key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent;
-    frozen : digest of those that are not trained, or empty.
+    frozen : digest of those that are not trained, or empty. device : what trains the rounds.
     """
 
     key: str
     weights: Weights
     cold: bool
     frozen: str = ""
+    device: Device = field(default_factory=Device)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class CachedLearner:
         self._trainer, self._archive, self._start = trainer, archive, start
         self._maker, self._holder, self._claim = maker, holder, claim
         self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
-        self._notes: list[str] = []
+        self._notes = list(start.device.remarks)
         self._weights: Weights | None = start.weights
         self._parent: Future[str] = _known("")  # checksum of the last round's weights; of the start's it is empty
         self._checksums: dict[str, Future[str]] = {}  # of rounds that are not written yet
@@ -163,6 +165,7 @@ class CachedLearner:
             seconds=time.monotonic() - began,
             parent=self._parent.result(),
             frozen=self._start.frozen,
+            probe=self._start.device.probe,
         )
         return record, weights
 
@@ -178,6 +181,9 @@ class CachedLearner:
             return None
         if record is not None and record.parent is not None and record.parent != self._parent.result():
             self._note(f"round {record.number} in the archive was trained from other weights; trained again")
+            return None
+        if record is not None and record.probe and self._start.device.probe not in ("", record.probe):
+            self._note(f"round {record.number} in the archive is of a machine that computes otherwise; trained again")
             return None
         return record
 

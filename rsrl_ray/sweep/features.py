@@ -3,6 +3,7 @@
 import contextlib
 import queue
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
+from rsrl_ray.core.trial import Device
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.location import Location
+from rsrl_ray.sweep.devices import device_here
 from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
-from rsrl_ray.terminal import photo_progress
+from rsrl_ray.terminal import cell, photo_progress, say
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
 from rsrl_ray.vision.memory import OutOfMemory
-from rsrl_ray.vision.reproducible import device_kind
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
@@ -32,22 +34,24 @@ class FeatureWorker:
     def __init__(self) -> None:
         self._task: Task | None = None
 
-    def kind(self) -> str:
-        """The kind of its device; of a worker that was started again it may be another one."""
-        return device_kind("cuda" if ray.get_gpu_ids() else "cpu")
+    def device(self, shared: "list[ray.ObjectRef[Task]]") -> Device:
+        """Its device; of a worker that was started again it may be another one."""
+        return device_here(ray.get(shared[0]))
 
     def features(self, shared: "list[ray.ObjectRef[Task]]", rows: range) -> tuple[str, NDArray[Any]]:
-        """The kind of device, and the features of these photos, [K, ...]."""
+        """The name of its device, and the features of these photos, [K, ...]."""
         if self._task is None:  # not the constructor's: Ray would warn of what it has to keep for a restart
             self._task = ray.get(shared[0])
+            self._kind = device_here(self._task).kind
             self._maker, self._pixels = _maker(self._task), pixels_here(self._task.photos, self._task.source)
-        return self._maker.kind, self._maker.features(self._pixels[rows.start : rows.stop])
+        return self._kind, self._maker.features(self._pixels[rows.start : rows.stop])
 
 
 class _Workers:
-    """Those with the most common kind of device; each does one part at a time."""
+    """Those with the most common device; each does one part at a time."""
 
     def __init__(self, task: Task, most: int) -> None:
+        """Raises ValueError where no worker starts, or none can compute features."""
         resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
         options = actor.options(
@@ -58,13 +62,18 @@ class _Workers:
             max_task_retries=RESTARTS,
         )
         self._all = [options.remote() for _ in range(min(most, _room(resources.cpus, float(resources.gpus))))]
-        kinds = _ready(self._all)
-        self.kind = Counter(kinds.values()).most_common(1)[0][0]
+        try:
+            devices = _ready(self._all, self._shared)
+        except BaseException:
+            self.close()
+            raise
+        self.kind = Counter(device.kind for device in devices.values()).most_common(1)[0][0]
+        self.remarks = [remark for device in devices.values() for remark in device.remarks]
         self._free = queue.SimpleQueue[Any]()
-        self.count = self._left = sum(kind == self.kind for kind in kinds.values())
-        for worker, kind in kinds.items():
-            if kind == self.kind:
-                self._free.put(worker)
+        mine = [worker for worker, device in devices.items() if device.kind == self.kind]
+        self.count = self._left = len(mine)
+        for worker in mine:
+            self._free.put(worker)
 
     def features(self, rows: range) -> NDArray[Any]:
         """Of these photos, [K, ...], by the next worker that is free; what one that is lost had to do others do.
@@ -99,18 +108,23 @@ class _Workers:
             ray.kill(worker)
 
 
-def _ready(workers: list[Any]) -> dict[Any, str]:
-    """The kinds of device of those that are ready soon after the first one is."""
-    asked = {worker.kind.remote(): worker for worker in workers}
+def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]") -> dict[Any, Device]:
+    """The devices of those that are ready soon after the first one is."""
+    asked = {worker.device.remote(shared): worker for worker in workers}
     ray.wait(list(asked))
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHERS_S)
-    kinds = {}
+    devices: dict[Any, Device] = {}
+    cause: Exception = ValueError("no worker started that passes photos through the frozen layers; try again")
     for one in ready:
-        with contextlib.suppress(RayError):
-            kinds[asked[one]] = ray.get(one)
-    if not kinds:
-        raise ValueError("no worker started that passes photos through the frozen layers; try again")
-    return kinds
+        try:
+            devices[asked[one]] = ray.get(one)
+        except RayTaskError as error:
+            cause = error.cause
+        except RayError:
+            continue
+    if not devices:
+        raise cause
+    return devices
 
 
 def with_features(task: Task, console: Console, joined: bool) -> Task:
@@ -121,8 +135,12 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
     ValueError
         Where a worker cannot make them, or they cannot be kept.
     """
-    files = _files(task)
-    file = files.find(device_kind(task.device) if task.device == "cpu" else None) or _made_by_all(task, files, console)
+    files, kind = _files(task), None
+    if task.device == "cpu":
+        here = device_here(task)
+        kind = here.kind
+        _tell(here.remarks, console)
+    file = files.find(kind) or _made_by_all(task, files, console)
     record = file.record()
     assert record is not None, file
     source = FeatureSource(file, record.fingerprint, row_source(file.open)) if joined else None
@@ -130,28 +148,32 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
 
 
 def _made_by_all(task: Task, files: FeatureFiles, console: Console) -> RowFile:
-    workers = _Workers(task, most=len(parts(files.count, files.count)))
-    groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
     try:
-        with photo_progress(console) as progress:
+        workers = _Workers(task, most=len(parts(files.count, files.count)))
+        _tell(workers.remarks, console)
+        groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
+        with contextlib.closing(workers), photo_progress(console) as progress:
             first = workers.features(range(1))
             file = files.file(workers.kind, first.shape[1:], first.dtype.str)
             file.write(lambda rows: list(workers.features(rows)), progress, None, workers.count, groups)
     except OutOfMemory as error:
         raise ValueError(f"the GPU's memory is full ({error}); try a larger share of it by resources.gpus") from error
-    finally:
-        workers.close()
     return file
+
+
+def _tell(remarks: Sequence[str], console: Console) -> None:
+    for remark in remarks:
+        say(console, cell("note: ", "yellow"), remark)
 
 
 def features_here(task: Task) -> NDArray[Any]:
     """The features [N, ...], a read-only memory map that all processes of a node share.
 
-    Where the file is not on this node it is copied from the node of the driver, or, where that has another kind of
-    device, made here.
+    Where the file is not on this node it is copied from the node of the driver, or, where that has another device,
+    made here.
     """
-    files, kind = _files(task), device_kind(task.device)
-    file = files.find(kind) or _copied(task, files, kind) or _made_here(task, files)
+    files, kind = _files(task), device_here(task).kind
+    file = files.find(kind) or _copied(task, files, kind) or _made_here(task, files, kind)
     rows = file.open()
     assert rows is not None, file
     return rows
@@ -172,10 +194,10 @@ def _copied(task: Task, files: FeatureFiles, kind: str) -> RowFile | None:
     return file
 
 
-def _made_here(task: Task, files: FeatureFiles) -> RowFile:
+def _made_here(task: Task, files: FeatureFiles, kind: str) -> RowFile:
     maker, pixels = _maker(task), pixels_here(task.photos, task.source)
     groups, first = parts(files.count, files.count // PART), maker.features(pixels[:1])
-    file = files.file(maker.kind, first.shape[1:], first.dtype.str)
+    file = files.file(kind, first.shape[1:], first.dtype.str)
     file.write(lambda rows: list(maker.features(pixels[rows.start : rows.stop])), threads=1, parts=groups)
     return file
 

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.config import Experiment, check_resources, recipe
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
@@ -72,6 +72,7 @@ def run_sweep(
     def warn(line: str) -> None:
         say(console, cell(line, "yellow"))
 
+    check_resources(experiment)
     with _locked(experiment, console) as alone, joined_cluster(console) as joined:
         task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)

@@ -14,10 +14,13 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choosing_split
+from rsrl_ray.core.trial import Device
+from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.round_table import Judged, predictions
+from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
@@ -27,8 +30,8 @@ class Trainer(Protocol):
     """What a trial needs of a network: rounds as pure functions, with the same bits on one kind of device."""
 
     @property
-    def device_kind(self) -> str:
-        """The kind of device that the bits hold for."""
+    def device(self) -> Device:
+        """What the bits hold for."""
         ...
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
@@ -45,7 +48,10 @@ class Trainer(Protocol):
 
 
 Trainers = Callable[[Fold, Learning], Trainer]
-"""The trainers of one process, which trains one trial after the other; made of the task."""
+"""The trainers of one process, which trains one trial after the other; made of the task.
+
+They raise `NotFinite`, `OutOfMemory` or ValueError where this process cannot train.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,11 @@ class Task:
         """Likewise, as class indices [N]; every class is there."""
         return np.searchsorted(self.photos.classes, self.scores_in(fold)).astype(np.int64)
 
+    def start_key(self, fold: Fold, learning: Learning, device: str) -> str:
+        """key(0) of a fold's rounds on a device of this name."""
+        given = Given(self.photos.fingerprint, self.start_digest, fold.number, device)
+        return start_key(round_identity(self.experiment, learning, given), self.labels_in(fold), fold.train)
+
     def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
         """A round's table of photos, see `rsrl_ray.round_table.predictions`; with noise, ``true_score`` beside it."""
         membership = self.experiment.revision.membership
@@ -124,4 +135,4 @@ class Task:
         """Of one GPU that a trial has, 0 to 1."""
         gpus = self.experiment.resources.gpus
         assert gpus != "auto"  # the sweep has made a number of it
-        return min(1.0, gpus)
+        return gpus

@@ -8,16 +8,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from rsrl_ray.config import ALWAYS, identifying
-from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.passes import passes
 from rsrl_ray.core.prediction import Predictor
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
-from rsrl_ray.method import Learning, method_of
+from rsrl_ray.method import method_of
 from rsrl_ray.round_table import Judged, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
-from rsrl_ray.store.archive import Archive, Record, start_key
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
@@ -25,7 +23,6 @@ from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.vision.evaluation import ARITHMETIC
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.reproducible import versions
 from rsrl_ray.vision.trainer import NotFinite
@@ -43,14 +40,15 @@ class RSRLTrial(tune.Trainable):
         assert task is not None, "made by tune.with_parameters"
         self._task, self._trainers = task, task.trainers(task)
         self._thread = ThreadPoolExecutor(1, "rounds")
-        self._coming = _nothing()
+        self._coming = _failed(RuntimeError("no round was begun"))
         node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial in this actor, once the one before it trains nothing any more."""
-        self._cached.close()
+        if self._cached is not None:
+            self._cached.close()
         wait([self._coming])
         self._begin(new_config)
         return True
@@ -62,6 +60,7 @@ class RSRLTrial(tune.Trainable):
         """
         try:
             result, learnt = self._coming.result()
+            assert self._cached is not None
             if result.number < self._task.experiment.rounds:
                 self._coming = self._thread.submit(self._next)
             record = self._cached.keep(learnt)
@@ -72,7 +71,7 @@ class RSRLTrial(tune.Trainable):
         else:
             return self._report(result, learnt, record).as_result()
         if self._coming.done():  # it holds the error, and that holds what was on the GPU
-            self._coming = _nothing()
+            self._coming = _failed(RuntimeError("the trial has ended"))
             free_memory()
         return Failure(reason, self._origin).as_result()
 
@@ -90,6 +89,7 @@ class RSRLTrial(tune.Trainable):
 
     def _next(self) -> tuple[RoundResult, Learnt]:
         """Learn the next round."""
+        assert self._cached is not None
         result, learnt = next(self._rounds), self._cached.learnt
         assert learnt is not None
         return result, learnt
@@ -105,18 +105,23 @@ class RSRLTrial(tune.Trainable):
         experiment, trial = self._task.experiment, config["trial"]
         fold = next(fold for fold in self._task.folds if fold.number == trial["fold"])
         labels, method = self._task.labels_in(fold), method_of(experiment, trial["method"])
-        trainer = self._trainers(fold, method.learning)
         self._fold, self._method = fold, method
         self._photos_seen = 0
         self._predictor = Predictor(method.prediction, labels, fold)
-        identity = _identity(self._task, fold, method.learning, trainer.device_kind)
+        self._origin, self._cached = Origin(), None
+        try:
+            trainer = self._trainers(fold, method.learning)
+        except (NotFinite, OutOfMemory, ValueError) as error:
+            self._coming = _failed(error)
+            return
         start = Start(
-            start_key(identity, labels, fold.train),
+            self._task.start_key(fold, method.learning, trainer.device.kind),
             self._task.start,
             method.learning.warm_start == "cold",
             self._task.frozen,
+            trainer.device,
         )
-        self._origin = Origin(start.key, trainer.device_kind, tuple(versions()))
+        self._origin = Origin(start.key, trainer.device.kind, tuple(versions()))
         self._cached = CachedLearner(
             trainer,
             Archive(experiment.storage),
@@ -170,33 +175,8 @@ class RSRLTrial(tune.Trainable):
         )
 
 
-def _nothing() -> "Future[tuple[RoundResult, Learnt]]":
+def _failed(error: Exception) -> "Future[tuple[RoundResult, Learnt]]":
     """No round, and none to wait for."""
     future = Future[tuple[RoundResult, Learnt]]()
-    future.set_exception(RuntimeError("no round was begun"))
+    future.set_exception(error)
     return future
-
-
-def _identity(task: Task, fold: Fold, learning: Learning, device_kind: str) -> dict[str, Any]:
-    """All that the bits of a fold's rounds depend on, besides labels and indices (design, section 2)."""
-    experiment = task.experiment
-    arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
-    network = identifying(experiment.network, "network.")
-    later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
-    return (
-        arithmetic
-        | ({"network": later} if later else {})
-        | learning.identity
-        | {
-            "photos": task.photos.fingerprint,
-            "start": task.start_digest,
-            "backbone": experiment.network.backbone,
-            "image_size": experiment.network.image_size,
-            "training": identifying(experiment.training, "training."),
-            "warm_start": learning.warm_start,
-            "seed": experiment.seed,
-            "fold": fold.number,
-            "device": device_kind,
-            "versions": versions(),
-        }
-    )

@@ -1,16 +1,21 @@
 """The networks that the trials of a process train."""
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.trial import Device
 from rsrl_ray.method import Learning
+from rsrl_ray.sweep.devices import device_here
 from rsrl_ray.sweep.features import features_here
 from rsrl_ray.sweep.photos import pixels_here
 from rsrl_ray.sweep.task import Task
+from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
 
 class NetworkTrainers:
@@ -24,14 +29,20 @@ class NetworkTrainers:
             return features_here(task) if task.frozen else pixels_here(task.photos, task.source)
 
         self._task = task
+        self._device: Device | None = None
+        with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # which the trial says
+            self._device = device_here(task)  # first, while the network takes no memory
         self._network = NetworkOnDevice(
             experiment.network, experiment.training, classes, rows, task.device, task.gpu_share
         )
-        self._network.make()
+        if self._device is not None:
+            self._network.make()
 
     def __call__(self, fold: Fold, learning: Learning) -> NetworkTrainer:
-        """The trainer of this fold."""
+        """The trainer of this fold; the first one tells the remarks on the device."""
         task = self._task
+        device = self._device or device_here(task)
+        self._device = replace(device, remarks=())
         return NetworkTrainer(
             Lesson(
                 labels=task.labels_in(fold),
@@ -44,4 +55,5 @@ class NetworkTrainers:
                 size=len(fold.train),
             ),
             self._network,
+            device,
         )

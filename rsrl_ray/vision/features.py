@@ -17,9 +17,9 @@ from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import batches, stored
-from rsrl_ray.vision.memory import memory_errors
+from rsrl_ray.vision.memory import memory_errors, no_refusals
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.reproducible import device_kind, versions
+from rsrl_ray.vision.reproducible import check_precision, versions
 
 _FORMAT = 1  # part of every key: count up when the same photos and weights are to give another file
 
@@ -36,20 +36,18 @@ class FeatureMaker:
         ------
         OutOfMemory
             Where the GPU's memory is full; likewise `features`.
+        ValueError
+            Where the GPU has no bfloat16, if that is asked for.
         """
         assert training.trainable != "all"
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._training, self._device = training, torch.device(device)
+        check_precision(training.precision, self._device)
         with torch.random.fork_rng(devices=[]), memory_errors():
             model = networks.build(network, classes)
             networks.load_weights(model, start)
             model = cut(model.to(memory_format=torch.channels_last), training.trainable).frozen
             self._model, self._normalise = model.to(self._device), Normaliser(self._device)
-
-    @property
-    def kind(self) -> str:
-        """The kind of device that the bits of the features hold for."""
-        return device_kind(self._device)
 
     def features(self, pixels: Pixels) -> NDArray[Any]:
         """Of photos [K, S, S, 3], as `stored` has them; batches begin every 64 photos, as they do where one judges."""
@@ -58,7 +56,7 @@ class FeatureMaker:
             self._normalise(torch.from_numpy(np.asarray(pixels[rows])).to(device))
             for rows in batches(np.arange(len(pixels)), EVALUATION_BATCH)
         )
-        with memory_errors():
+        with memory_errors(), no_refusals():
             found = evaluate(self._model, inputs, device, training.precision, training.threads)
             return np.concatenate([stored(features) for features in found])
 

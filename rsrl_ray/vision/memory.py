@@ -24,8 +24,9 @@ _FULL = (
     "_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
     "_ALLOCATION_FAILED",  # cuDNN
     "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call finds no room for its own
-    "unable to find an engine to execute this computation",  # no workspace for a convolution
 )
+# What cuDNN says where it has no workspace, and also where a GPU cannot compute what it is asked for; in small letters.
+_NO_ENGINE = ("unable to find an engine", "unable to find a valid cudnn algorithm", "cudnn_status_not_supported")
 
 
 class OutOfMemory(RuntimeError):
@@ -35,12 +36,31 @@ class OutOfMemory(RuntimeError):
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Every way in which PyTorch and CUDA say that a GPU's memory is full as one error of ours."""
+    before = refusals()
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, OutOfMemory) or not is_full(error):
+        lacked = refusals() > before and any(sign in str(error).lower() for sign in _NO_ENGINE)
+        if isinstance(error, OutOfMemory) or not (is_full(error) or lacked):
             raise
         raise OutOfMemory(str(error).splitlines()[0]) from error
+
+
+@contextmanager
+def no_refusals() -> Iterator[None]:
+    """Raises `OutOfMemory` at the end where the GPU refused memory meanwhile, though the body came to its end.
+
+    cuDNN takes another engine then, since the workspace of the first finds no room, and another engine has other bits.
+    """
+    before = refusals()
+    yield
+    if refusals() > before:
+        raise OutOfMemory("cuDNN had no room for its workspace; what it takes instead has other bits")
+
+
+def refusals() -> int:
+    """How often this process has asked for more memory than its GPU had left, so far."""
+    return int(torch.cuda.memory_stats().get("num_ooms", 0))
 
 
 def is_full(error: RuntimeError) -> bool:

@@ -14,9 +14,9 @@ from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import Features, Inputs, Photos, rows_on
-from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, trial_memory
+from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, no_refusals, trial_memory
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.reproducible import device_kind
+from rsrl_ray.vision.reproducible import check_precision
 
 
 class NetworkOnDevice:
@@ -55,15 +55,10 @@ class NetworkOnDevice:
         ValueError
             Where this machine cannot have the inputs.
         """
-        with contextlib.suppress(OutOfMemory), self.computing():
+        with contextlib.suppress(OutOfMemory), self._making():
             with contextlib.suppress(ValueError):
                 _ = self.model
             _ = self.inputs
-
-    @property
-    def kind(self) -> str:
-        """The kind of device that the bits of a round hold for."""
-        return device_kind(self.device)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -72,9 +67,10 @@ class NetworkOnDevice:
         Raises
         ------
         ValueError
-            Where batch normalisation would have to normalise a batch of one photo.
+            Where batch normalisation would have to normalise a batch of one photo, or the GPU has no bfloat16.
         """
         training, network = self.training, self._network
+        check_precision(training.precision, self.device)
         with torch.random.fork_rng(devices=[]):
             model = networks.build(network, self._classes)
         if training.trainable != "all":
@@ -98,7 +94,7 @@ class NetworkOnDevice:
 
     def _room(self) -> int:
         """Bytes of the GPU's memory that the rows may take."""
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" or not self._share:
             return 0
         return gpu_room(self._share, trial_memory(self._network, self.training, self._classes))
 
@@ -109,8 +105,15 @@ class NetworkOnDevice:
         Raises
         ------
         OutOfMemory
-            Where it is full.
+            Where it is full, or was so full meanwhile that the bits are not those of this kind of device.
         """
+        with self._making():
+            _ = self.model, self.inputs  # made now, since rows that the GPU has no room for may stay beside it
+            with no_refusals():
+                yield
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
         try:
             with memory_errors():
                 yield

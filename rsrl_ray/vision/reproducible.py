@@ -1,12 +1,16 @@
 """What the bits of a computation depend on besides its numbers: switches of the process, kind of device, versions."""
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils import deterministic
+
+from rsrl_ray.config import digest
 
 # Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
 # nothing. MKL_CBWR=AUTO is not one: unset, MKL may take other branches.
@@ -40,6 +44,10 @@ _CUDA_VARIABLES = {
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B": ("0",),
     "TORCH_CUDNN_V8_API_DISABLED": ("0",),
 }
+
+# Variables of these begin so, of which not all are known that change the arithmetic.
+_OF_LIBRARIES = re.compile("(ATEN|CUBLAS|CUBLASLT|CUDA|CUDNN|DNNL|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|TORCH)_")
+_BOOT, _DRIVER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/driver/nvidia/version")
 
 _BF16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
@@ -90,10 +98,42 @@ def device_kind(device: torch.device | str) -> str:
     return "-".join([device.type, torch.backends.cpu.get_cpu_capability(), *units, *_changed(_CPU_VARIABLES)])
 
 
-def lacks_bf16() -> bool:
-    """Whether this machine's CPU is known to have no units for bfloat16, which then takes longer than float32."""
+def machine(device: torch.device | str) -> str:
+    """A device of this machine, its libraries and their environment, until the machine is started again, as a digest.
+
+    While it is the same, so are the bits, whatever they are; empty where the machine cannot tell.
+    """
+    device = torch.device(device)
+    if not _BOOT.exists():
+        return ""
+    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if _OF_LIBRARIES.match(name))
+    cudnn: Any = torch.backends.cudnn
+    found = [_BOOT.read_text(), torch.__file__, torch.__config__.show(), str(cudnn.version()), *variables]
+    if device.type == "cuda":
+        found.append(str(torch.cuda.get_device_properties(device)))
+        with suppress(OSError):
+            found.append(_DRIVER.read_text())
+    return digest(found)
+
+
+def lacks_bf16(device: torch.device | str = "cpu") -> bool:
+    """Whether a device is known to have no units for bfloat16.
+
+    A CPU then takes longer than for float32; for a GPU cuDNN lacks what it would need.
+    """
+    if torch.device(device).type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
     found = _capabilities()
     return bool(found) and not any(map(found.get, _BF16_UNITS))
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises ValueError where a GPU cannot train in this precision; a CPU is slow at most."""
+    if precision == "bf16" and device.type == "cuda" and lacks_bf16(device):
+        raise ValueError(
+            f"training.precision: bf16, for which this GPU ({torch.cuda.get_device_name(device)}) has no units; set "
+            "training.precision to fp32"
+        )
 
 
 def _capabilities() -> dict[str, Any]:

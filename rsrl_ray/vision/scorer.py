@@ -17,6 +17,7 @@ from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
+from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Weights
 
 Pixels = NDArray[np.uint8]
@@ -62,14 +63,15 @@ class Scorer:
     def __init__(self, networks: Sequence[Weights], settings: Settings) -> None:
         """K networks of one sweep, by their weights.
 
-        Networks that were trained on a GPU are put on one if there is one; else their logits differ in the last bits.
+        Networks that were trained on a GPU are put on one if there is one that has room; else their logits differ in
+        the last bits.
         Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.settings = settings
-        self._device = torch.device(settings.device if torch.cuda.is_available() else "cpu")
+        self._place = GpuOrCpu(settings.device)
         self._model = _Together([self._loaded(weights) for weights in networks])
-        self._normalise = Normaliser(self._device)
+        self._place.run(self._model.to)
         self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
 
     def _loaded(self, weights: Weights) -> nn.Module:
@@ -78,7 +80,7 @@ class Scorer:
             model = vision_network.build(network, len(self.settings.scores))
         assert model.state_dict().keys() == weights.keys()
         vision_network.load_weights(model, weights)
-        return model.to(memory_format=torch.channels_last).to(self._device)
+        return model.to(memory_format=torch.channels_last)
 
     def judge(self, photos: Sequence[Reader]) -> Judgement:
         """Read, decode and judge photos, a batch at a time.
@@ -88,16 +90,22 @@ class Scorer:
         """
         count = len(self._model.networks)
         logits = np.full((count, len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
-        errors = [""] * len(photos)
+        errors = list[str]()
 
-        def inputs() -> Iterator[Tensor]:
-            for pixels in _in_batches(self._decoded(photos, errors)):
-                yield self._normalise(torch.from_numpy(np.stack(pixels)).to(self._device))
+        def judged(device: torch.device) -> list[Tensor]:
+            errors[:] = [""] * len(photos)
+            normalise = Normaliser(device)
+            inputs = (
+                normalise(torch.from_numpy(np.stack(pixels)).to(device))
+                for pixels in _in_batches(self._decoded(photos, errors))
+            )
+            model, settings = self._model.to(device), self.settings
+            return [part.cpu() for part in evaluate(model, inputs, device, settings.precision, settings.threads)]
 
         with self._alone, quiet_pillow():
-            found = evaluate(self._model, inputs(), self._device, self.settings.precision, self.settings.threads)
+            found = self._place.run(judged)
         if found:
-            logits[:, [not error for error in errors]] = torch.cat(found, dim=1).cpu().numpy()
+            logits[:, [not error for error in errors]] = torch.cat(found, dim=1).numpy()
         return Judgement(logits, tuple(errors))
 
     def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
@@ -40,7 +39,7 @@ def device() -> Device:
     found = gpus()
     if found:
         name = found[0].name if len(found) == 1 else f"{len(found)} GPUs, the first a {found[0].name}"
-        return Device(name, len(found), torch.cuda.is_bf16_supported(including_emulation=False))
+        return Device(name, len(found), not lacks_bf16("cuda"))
     lacks = lacks_bf16()
     return Device(f"{'without' if lacks else 'with'} units for bfloat16; no GPU that PyTorch sees", 0, not lacks)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.core.passes import passes
+from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
@@ -19,6 +20,8 @@ from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
+
+_UNTOLD = Device()
 
 # What a round draws random numbers for; each purpose has a stream of its own.
 _SHUFFLE, _DROPOUT, _AUGMENTATION, _HEAD = 1, 2, 3, 4
@@ -54,14 +57,11 @@ class NetworkTrainer:
     from one call to the next where they are the ones that are asked for.
     """
 
-    def __init__(self, lesson: Lesson, network: NetworkOnDevice) -> None:
+    def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
+        """Device : what the bits hold for, where that is asked for."""
+        self.device = device
         self._lesson, self._network = lesson, network
         self._labels = np.asarray(lesson.labels, dtype=np.int64)
-
-    @property
-    def device_kind(self) -> str:
-        """The kind of device that the bits of a round hold for."""
-        return self._network.kind
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
         """Train round ``number`` on the kept photos ([N]), from the ``parent`` weights of the round before.
@@ -71,7 +71,7 @@ class NetworkTrainer:
         NotFinite
             Where the loss or a weight stops being a finite number.
         OutOfMemory
-            Where the GPU's memory is full; likewise `logits`.
+            Where the GPU's memory is full, or was too full meanwhile for the bits to be the same; likewise `logits`.
         ValueError
             Where the network or its inputs cannot be made; likewise `logits`.
         """

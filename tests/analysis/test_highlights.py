@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -23,7 +24,7 @@ from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
-from rsrl_ray.vision.conv1 import random_conv1
+from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
 from rsrl_ray.vision.network import Conv1
 
 SIZE, STRIDE, PADDING = 16, (2, 1), (0, 1)
@@ -323,6 +324,23 @@ def test_all_at_once_or_one_by_one_gives_the_same(experiment, tmp_path, monkeypa
     for file in (file for file in files if file.suffix == ".npy"):
         ours, theirs = np.load(tmp_path / "together" / file), np.load(tmp_path / "alone" / file)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12, err_msg=str(file))
+
+
+def test_a_full_gpu_leaves_the_maps_to_the_cpu(experiment, tmp_path, monkeypatch, caplog):
+    def full(pixels, conv1, device):
+        tried.append(device.type)
+        if len(tried) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return conv1_maps(pixels, conv1)
+
+    tried, photos = [], ["rgb.png", "grey.jpg", "cmyk.jpg"]
+    expected = run(experiment, tmp_path / "cpu", photos)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(highlights, "_BATCH", 1)
+    monkeypatch.setattr(highlights, "conv1_maps", full)
+    pd.testing.assert_frame_equal(run(experiment, tmp_path / "gpu", photos), expected, rtol=1e-9)
+    assert tried == ["cuda", "cuda", "cpu", "cpu"]
+    assert caplog.messages == ["the GPU is full or busy (CUDA out of memory.): computing on the CPU, slower"]
 
 
 def test_a_batch_takes_what_memory_there_is(experiment, monkeypatch, tmp_path):

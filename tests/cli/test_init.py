@@ -14,6 +14,7 @@ from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.terminal import make_console
 from rsrl_ray.vision import speed as measured
+from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.speed import Device, Speed
 
 Said = pytest.CaptureFixture[str]
@@ -158,3 +159,15 @@ def test_a_gpu_is_what_the_network_is_timed_on(
     )
     assert read_experiment(tmp_path / "a.yaml").resources.gpus == "auto"
     assert Machine(Device("", 1, True), 8, Speed(0, 0, 0), None, 0).at_a_time == 1
+
+
+def test_a_full_gpu_is_one_line(
+    photos_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    def full(*words: object) -> None:
+        raise OutOfMemory("CUDA out of memory.")
+
+    monkeypatch.setattr(measured, "device", lambda: Device("a GPU", 1, True))
+    monkeypatch.setattr(measured, "speed", full)
+    assert cli.main(["init", str(photos_csv), str(tmp_path / "a.yaml")]) == 2
+    assert "the GPU, on which a network is timed, is full (CUDA out of memory.); wait" in capsys.readouterr().err

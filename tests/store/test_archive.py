@@ -46,6 +46,7 @@ RECORD = Record(
     created=1700000000.125,
     seconds=12.5,
     parent="c0ffee",
+    probe="1f0c",
 )
 
 
@@ -74,8 +75,8 @@ def assert_same_record(found: Record | None, expected: Record = RECORD) -> None:
         {"logits": found.logits, "kept": found.kept, **found.conv1},
         {"logits": expected.logits, "kept": expected.kept, **expected.conv1},
     )
-    notes = (expected.number, expected.maker, expected.created, expected.seconds, expected.parent, expected.frozen)
-    assert (found.number, found.maker, found.created, found.seconds, found.parent, found.frozen) == notes
+    names = ("number", "maker", "created", "seconds", "parent", "frozen", "probe")
+    assert [getattr(found, name) for name in names] == [getattr(expected, name) for name in names]
 
 
 # What is written
@@ -203,7 +204,7 @@ def test_weights_of_a_round_that_is_not_whole_yet_stay(archive: Archive, tmp_pat
 
 def test_a_round_of_before_reads_as_it_was_and_keeps_its_weights(tmp_path: Path) -> None:
     archive = Archive(str(tmp_path))
-    before = replace(RECORD, parent=None)
+    before = replace(RECORD, parent=None, probe="")
     archive.write(KEY, before, WEIGHTS)
     manifest = json.loads(_file(tmp_path, "manifest.json").read_text())
     assert manifest.keys() == {"number", "maker", "created", "seconds", "checksums", "digest"}

@@ -1,5 +1,7 @@
 """A directory and a bucket: what is refused, what is waited for."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,48 @@ def test_a_bucket_that_is_away_for_a_while_is_asked_again(
     assert storage.read("rounds/a") == b"content"
     assert storage.read("rounds/none") is None
     assert len(pauses) == 9
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_those_who_write_a_file_first_one_is_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr("os.link", refused)
+    storages = [Storage(str(tmp_path)) for _ in range(8)]
+    together = threading.Barrier(len(storages))
+
+    def write(number: int) -> bool:
+        together.wait(30)
+        return storages[number].write_first("devices/a", str(number).encode())
+
+    with ThreadPoolExecutor(len(storages)) as pool:
+        first = list(pool.map(write, range(len(storages))))
+    found = storages[0].read("devices/a")
+    assert first[int(found or b"")]
+    assert sum(first) == 1 or not links
+    assert not storages[1].write_first("devices/a", b"later") and storages[1].read("devices/a") == found
+    assert [path.name for path in (tmp_path / "devices").iterdir()] == ["a"]
+
+
+def refused(*paths: Any) -> None:
+    raise PermissionError("no hard links here")
+
+
+def test_of_those_who_race_for_a_file_in_a_bucket_the_last_one_s_is_read_by_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]
+) -> None:
+    storage, _ = bucket(monkeypatch, tmp_path.name, 0)
+
+    def rival(seconds: float) -> None:
+        pauses.append(seconds)
+        storage.write("devices/a", b"theirs")
+
+    monkeypatch.setattr(storage_module.time, "sleep", rival)
+    assert storage.write_first("devices/a", b"ours")
+    assert storage.read("devices/a") == b"theirs"
+    assert not storage.write_first("devices/a", b"ours")
+    assert pauses == [1.0]
 
 
 def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sweep.test_claims import Here
 
+from rsrl_ray.core.trial import Device
 from rsrl_ray.store.archive import Archive, weights_checksum
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import cached_learner
@@ -22,6 +23,7 @@ from rsrl_ray.vision.network import Conv1
 
 ALL = np.ones(4, dtype=bool)
 START = {"w": np.zeros(3, np.float32)}
+CPU = Device("cpu")
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Toy:
 
     drift: float = 0.0
     trained: list[int] = field(default_factory=list)
-    device_kind: str = "cpu"
+    device: Device = CPU
 
     def fit(self, parent: Any, kept: Any, number: int) -> dict[str, Any]:
         self.trained.append(number)
@@ -43,11 +45,14 @@ class Toy:
         return Conv1(np.zeros((1, 3, 2, 2), np.float32), np.zeros(1, np.float32), (1, 1), (0, 0))
 
 
-def made(root: Path, toy: Any = None, trial: str = "one", claim: Any = None, cold: bool = False) -> CachedLearner:
+def made(
+    root: Path, toy: Any = None, trial: str = "one", claim: Any = None, cold: bool = False, device: Device = CPU
+) -> CachedLearner:
     holder = Holder(f"holder-{trial}", "experiment", trial)
     trainer: Trainer = Toy() if toy is None else toy
     claim = claim or Attempt(None, trial, "1")
-    return CachedLearner(trainer, Archive(str(root)), Start("start", START, cold), trial, holder, claim)
+    start = Start("start", START, cold, device=device)
+    return CachedLearner(trainer, Archive(str(root)), start, trial, holder, claim)
 
 
 def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Learnt]:
@@ -130,6 +135,29 @@ def test_a_child_that_does_not_say_what_it_was_trained_from_is_taken(tmp_path: P
     assert made_now(again) == [False, False, True]
     parent = manifest(tmp_path, again[1].key)["checksums"]["weights"]
     assert manifest(tmp_path, again[2].key)["parent"] == parent
+
+
+def test_a_round_of_a_machine_that_computes_otherwise_is_trained_again_and_one_that_does_not_say_is_taken(
+    tmp_path: Path,
+) -> None:
+    """Both machines can have the plain name where the note of the first one is gone."""
+    one, other, untold = (Device("cpu", probe) for probe in ("1f", "2e", ""))
+    first = learnt(made(tmp_path, device=one), 2)
+    assert made_now(learnt(made(tmp_path, device=one), 2)) == [False, False]
+    assert made_now(learnt(made(tmp_path, device=untold), 2)) == [False, False]
+    again = learnt(made(tmp_path, device=other), 2)
+    assert made_now(again) == [True, True] and keys(again) == keys(first)
+    said = "round {} in the archive is of a machine that computes otherwise; trained again"
+    assert notes(again) == [said.format(1), said.format(2)]
+    assert [manifest(tmp_path, key)["probe"] for key in keys(again)] == ["2e", "2e"]
+    learnt(made(tmp_path / "old", device=untold), 1)
+    assert made_now(learnt(made(tmp_path / "old", device=other), 1)) == [False]
+
+
+def test_what_is_to_be_said_of_a_device_is_said_in_its_first_round(tmp_path: Path) -> None:
+    assert notes(learnt(made(tmp_path, device=Device("cpu", "1f", ("its note was damaged",))), 2)) == [
+        "its note was damaged"
+    ]
 
 
 def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tmp_path: Path) -> None:

@@ -33,14 +33,18 @@ FROZEN = KNOBS | {
     "training": KNOBS["training"] | {"epochs": 3, "head_factor": 10, "trainable": "classifier"},
     "rounds": 3,
 }
-ONCE = {  # how many photos pass the frozen layers
+ONCE = {  # how many photos pass the frozen layers, those of the probe aside
+    "rsrl_ray.sweep.devices": """
+machine = lambda device: ""
+probe = lambda *network: 32 * ("2" if os.path.exists(OTHER) and "RSRL_OTHER" in os.environ else "1")
+""",
     "rsrl_ray.vision.features": """
 def evaluate(model, inputs, *how, inner=evaluate):
     found = inner(model, inputs, *how)
     with open(LOG + ("there" if "RSRL_OTHER" in os.environ else ""), "a") as log:
         log.write("x" * sum(map(len, found)))
     return found
-"""
+""",
 }
 
 
@@ -64,7 +68,7 @@ def test_a_worker_that_is_killed_leaves_the_same_bits_and_no_photo_passes_twice(
     experiment_file: Write, reference: Tables, tmp_path: Path
 ) -> None:
     file = experiment_file(**FROZEN)
-    log = f"LOG = {str(tmp_path / 'passed')!r}\n"
+    log = f"LOG, OTHER = {str(tmp_path / 'passed')!r}, ''\n"
     at_round_2 = "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"
     code = {module: log + text for module, text in ONCE.items()} | {"rsrl_ray.vision.trainer": at_round_2}
     gate = Gate(tmp_path, code)
@@ -121,26 +125,23 @@ class FeatureWorker(FeatureWorker):
 
 
 OTHER_NODE = {
+    "rsrl_ray.sweep.devices": ONCE["rsrl_ray.sweep.devices"],
     "rsrl_ray.vision.features": ONCE["rsrl_ray.vision.features"] + "EVALUATION_BATCH = 4\n",
     "rsrl_ray.sweep.features": """
 if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     FeatureFiles = lambda cache, *rest, made=FeatureFiles: made(type(cache)(os.environ["RSRL_OTHER"]), *rest)
 """,
 }
-OTHER_KIND = """
-def device_kind(device, inner=device_kind):
-    return inner(device) + ("-other" if "RSRL_OTHER" in os.environ else "")
-"""
 
 
-@pytest.mark.parametrize("other_kind", [False, True])
+@pytest.mark.parametrize("otherwise", [False, True])
 def test_all_nodes_make_the_features_and_each_holds_its_own(
-    experiment_file: Write, tmp_path: Path, other_kind: bool
+    experiment_file: Write, tmp_path: Path, otherwise: bool
 ) -> None:
-    """Where the other node has another kind of device, one of the two makes them for both, and the other for itself."""
+    """Where the other node computes otherwise, one of the two makes them for both, and the other for itself."""
     file, other = experiment_file(**FROZEN | {"resources": {"cpus": 1}, "folds": {"count": 2}}), tmp_path / "other"
-    log, kind = f"LOG = {str(tmp_path / 'passed')!r}\n", OTHER_KIND if other_kind else ""
-    gate = Gate(tmp_path, {module: log + text + kind for module, text in OTHER_NODE.items()})
+    log = f"LOG, OTHER = {str(tmp_path / 'passed')!r}, {str(tmp_path) if otherwise else ''!r}\n"
+    gate = Gate(tmp_path, {module: log + text for module, text in OTHER_NODE.items()})
     gate.open()
     with nodes_of_this_machine(gate, num_cpus=1) as nodes:
         nodes.add_node(num_cpus=1, env_vars={"RSRL_OTHER": str(other)})
@@ -151,7 +152,7 @@ def test_all_nodes_make_the_features_and_each_holds_its_own(
     mine, its = (sorted(folder.glob("*.npy")) for folder in (tmp_path / "results" / "features", other))
     assert len(its) == 1
     assert {file.read_bytes() for file in mine} == {its[0].read_bytes()}
-    if other_kind:
+    if otherwise:
         assert (here, there) == (58 + 1, 58 + 1)
         assert len({file.name for file in mine} | {its[0].name}) == 2
     else:

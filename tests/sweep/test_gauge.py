@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sweep.test_trainable import FOLD, trial_of
 
 from rsrl_ray.config import Experiment, Revision, recipe
+from rsrl_ray.core.trial import Device
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.sweep import gauge
@@ -114,7 +115,7 @@ class Toy:
     """A trainer whose round takes until the node was read, where it is read."""
 
     trials: list[RSRLTrial]
-    device_kind: str = "cpu"
+    device: Device = field(default_factory=lambda: Device("cpu"))
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
         deadline = time.monotonic() + 60

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsrl_ray import config
+from rsrl_ray import config, identity
 from rsrl_ray.config import Experiment, digest, identifying, recipe
 from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.round_table import Judged
 from rsrl_ray.store.archive import start_key
-from rsrl_ray.sweep import tracked, trainable
+from rsrl_ray.sweep import tracked
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainers import NetworkTrainers
 
@@ -51,7 +52,8 @@ def names(task: Any) -> list[str]:
 def started(sweep: Any, name: str, device: str = "cpu-AVX2") -> str:
     """Key of what the rounds of a method start from."""
     learning = method_of(sweep.experiment, name).learning
-    return start_key(trainable._identity(sweep, FOLD, learning, device), LABELS, FOLD.train)
+    given = Given(sweep.photos.fingerprint, sweep.start_digest, FOLD.number, device)
+    return start_key(round_identity(sweep.experiment, learning, given), LABELS, FOLD.train)
 
 
 TODAY = [
@@ -69,7 +71,7 @@ SINCE = {"training.trainable", "training.steps", "folds.repeats", "noise.share",
 
 @pytest.fixture(autouse=True)
 def _versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainable, "versions", lambda: ["2.15.0", "0.30.0"])
+    monkeypatch.setattr(identity, "versions", lambda: ["2.15.0", "0.30.0"])
 
 
 def test_todays_names_stand() -> None:
@@ -187,7 +189,7 @@ def test_what_decoding_may_take_is_in_no_name() -> None:
 
 
 def test_another_version_of_the_arithmetic_is_another_round_and_the_same_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainable, "ARITHMETIC", 2)
+    monkeypatch.setattr(identity, "ARITHMETIC", 2)
     now = names(task())
     assert now[:4] == TODAY[:4]
     assert now[4] != TODAY[4]

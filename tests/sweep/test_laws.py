@@ -272,20 +272,33 @@ def test_driver_ended_mid_round_by_any_signal_then_the_same_command(
     assert statuses(read_experiment(file)) == ["FINISHED"] * 4
 
 
-def test_another_kind_of_device_has_runs_of_its_own(experiment_file: Write) -> None:
-    """A setting of the arithmetic is another kind of CPU: no run holds rounds of both."""
+OTHER_MACHINE = {
+    "rsrl_ray.vision.evaluation": """
+def last_bit(normaliser, photos, inner=Normaliser.__call__):
+    return inner(normaliser, photos) * (1 + 2**-23)
+
+
+Normaliser.__call__ = last_bit
+""",
+    "rsrl_ray.sweep.devices": "machine = lambda device: 'another'",
+}
+
+
+def test_a_machine_that_computes_otherwise_has_runs_of_its_own(experiment_file: Write, tmp_path: Path) -> None:
+    """Its name is the same, and the last bit of its arithmetic is another one: no run holds rounds of both."""
     knobs: dict[str, Any] = {"schedules": {"firm": {1: 0.5}}, "folds": ONE_FOLD}
     file = experiment_file(rounds=2, **knobs)
     swept(file)
     first, before = states(file)["firm"], entries(file)
     rounds = tables(file)[0, "firm"]
     file = experiment_file(rounds=4, **knobs)
-    driver = start_driver(file, MKL_CBWR="COMPATIBLE")
+    driver = start_driver(file, **Gate(tmp_path, OTHER_MACHINE).environment)
     printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 0, printed
     device = first.tags["rsrl.device"]
-    assert f"(device was {device}, is {device}-MKL_CBWR=COMPATIBLE)" in " ".join(printed.split())
     second = states(file)["firm"]
+    assert second.tags["rsrl.device"].startswith(f"{device}-probe=")
+    assert f"(device was {device}, is {second.tags['rsrl.device']})" in " ".join(printed.split())
     assert (second.rounds, second.id != first.id) == (4, True)
     assert {key: entries(file)[key] for key in before} == before and len(entries(file)) == 2 + 4
     settings, rule = read_experiment(file).revision, Thresholds(make_schedule({1: 0.5}))
@@ -293,7 +306,7 @@ def test_another_kind_of_device_has_runs_of_its_own(experiment_file: Write) -> N
     for earlier, later in itertools.pairwise(chain):  # each kept mask follows from the logits before it
         kept = next_kept([earlier], rule, settings, 0, 0)
         assert (later["kept"].to_numpy(dtype=bool, na_value=False) == kept).all()
-    swept(file)  # back on the first kind: its own run goes on
+    swept(file)  # back on the first machine: its own run goes on
     third = states(file)["firm"]
     assert (third.id, third.rounds) == (first.id, 4)
     assert_same_bits({TrialKey(0, "firm"): tables(file)[0, "firm"][:2]}, {TrialKey(0, "firm"): rounds})

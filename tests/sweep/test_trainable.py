@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.trial import Origin
+from rsrl_ray.core.trial import Device, Origin
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure
@@ -36,7 +36,7 @@ class Broken:
     """A trainer whose rounds raise an error, while something large lies on the GPU."""
 
     error: Exception
-    device_kind: str = "cpu-AVX2"
+    device: Device = field(default_factory=lambda: Device("cpu-AVX2"))
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
         large = Large()
@@ -106,6 +106,29 @@ def test_a_full_gpu_says_what_to_change(
     error = OutOfMemory("CUDA out of memory. Tried to allocate 2 GiB.")
     said = f"the GPU's memory is full (CUDA out of memory. Tried to allocate 2 GiB.); try {ways}"
     assert failure(error, gpus, batch_size).reason == said
+
+
+def test_a_process_that_cannot_train_says_why_and_takes_the_next_trial(tmp_path: Path) -> None:
+    """As where the GPU has no bfloat16, or is full while it is tried what it computes."""
+    errors: list[Exception] = [OutOfMemory("CUDA out of memory."), ValueError("training.precision: bf16, but")]
+    said = ["the GPU's memory is full (CUDA out of memory.); try", "training.precision: bf16, but"]
+
+    def trainers(task: Task) -> Callable[..., Broken]:
+        def of(*fold: Any) -> Broken:
+            raise errors.pop(0)
+
+        return of
+
+    experiment = config.Experiment(
+        "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path), revision=config.Revision(majority_classes=1)
+    )
+    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
+    trial = trial_of(Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", trainers))
+    for number, words in enumerate(said):
+        found = Failure.from_result(trial.step())
+        assert found is not None and found.reason.startswith(words) and found.origin == Origin()
+        if number == 0:
+            assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
 
 
 def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..., Failure]) -> None:

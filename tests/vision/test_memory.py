@@ -6,7 +6,7 @@ from vision.test_trainer import NO_GPU
 
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
-from rsrl_ray.vision.memory import PROCESS, gpu_room, gpus, trial_memory
+from rsrl_ray.vision.memory import PROCESS, gpu_room, gpus, refusals, trial_memory
 
 SMALL = Network("small", "none", 64)
 
@@ -56,6 +56,14 @@ def test_photos_have_what_a_share_or_what_is_free_leaves(monkeypatch: pytest.Mon
     assert gpu_room(0.2, 6_000) == 9_000  # 9 tenths of what the share leaves
     assert gpu_room(0.5, 10_000) == 9_000  # 40,000 would be its share, but others have taken of it
     assert gpu_room(0.1, 10_000) < 0
+
+
+@NO_GPU
+def test_a_gpu_counts_what_it_refuses() -> None:
+    before = refusals()
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2**50, dtype=torch.uint8, device="cuda")
+    assert refusals() == before + 1
 
 
 @NO_GPU

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from rsrl_ray.vision import reproducible as module
-from rsrl_ray.vision.reproducible import device_kind, lacks_bf16, reproducible, versions
+from rsrl_ray.vision.reproducible import device_kind, lacks_bf16, machine, reproducible, versions
 
 CPU = torch.device("cpu")
 
@@ -154,6 +155,27 @@ print(torch.backends.cuda.matmul.allow_tf32)
     environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["True", "False", "True"]
+
+
+def test_a_machine_is_the_same_until_something_of_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(module, "_BOOT", boot)
+    assert machine(CPU) == ""  # where a system does not say when it was started
+    boot.write_text("one")
+    here = machine(CPU)
+    assert here == machine("cpu") and len(here) == 32
+    monkeypatch.setenv("RSRL_SOMETHING", "1")
+    assert machine(CPU) == here
+    found = {here}
+    for name in ("MKL_SOMETHING", "ONEDNN_SOMETHING", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"):
+        monkeypatch.setenv(name, "1")
+        found.add(machine(CPU))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: f"of {len(found)}")
+    found |= {machine("cuda")}
+    found |= {machine("cuda")}
+    boot.write_text("two")
+    found |= {machine("cuda")}
+    assert len(found) == 1 + 3 + 3
 
 
 def test_versions() -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from rsrl_ray import config
 from rsrl_ray.photos.picture import decode_photo
-from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Precision
+from rsrl_ray.vision import scorer as module
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.scorer import Scorer, Settings
@@ -19,6 +20,7 @@ from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 SIZE = 32
 COUNT = 150  # two evaluation batches and a part of one
 NETWORK = config.Network("small", "none", SIZE)
+GPU = torch.device("cuda")
 
 
 def settings(precision: Precision = "fp32", device: str = "cpu") -> Settings:
@@ -101,6 +103,32 @@ def test_no_photo_and_none_that_can_be_read(weights):
 def test_a_network_of_a_gpu_is_judged_on_the_cpu_where_there_is_none(weights, photos, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Scorer([weights], settings(device="cuda")).judge([given(photos[0])]).errors == ("",)
+
+
+@pytest.mark.parametrize("full", ["as it is loaded", "as it judges"])
+def test_a_network_of_a_gpu_that_is_full_is_judged_on_the_cpu_and_that_is_said_once(
+    full, weights, photos, monkeypatch, caplog
+):
+    def to(model, *place, inner=torch.nn.Module.to, **how):
+        if full == "as it is loaded" and GPU in place:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(model, *(part for part in place if part != GPU), **how)
+
+    def evaluate_there(model, inputs, device, *how, inner=evaluate):
+        if device == GPU:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(model, inputs, device, *how)
+
+    asked = [given(photo) for photo in photos]
+    expected = Scorer([weights], settings()).judge(asked).logits
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    monkeypatch.setattr(module, "evaluate", evaluate_there)
+    monkeypatch.setattr(module, "Normaliser", lambda device: Normaliser(torch.device("cpu")))
+    scorer = Scorer([weights], settings(device="cuda"))
+    for _ in range(2):
+        assert np.array_equal(scorer.judge(asked).logits, expected)
+    assert caplog.messages == ["the GPU is full or busy (CUDA out of memory.): computing on the CPU, slower"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

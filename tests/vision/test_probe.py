@@ -1,0 +1,88 @@
+"""A probe tells devices apart by what they compute."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from vision.test_trainer import NO_GPU
+
+from rsrl_ray.config import Network, Training
+from rsrl_ray.vision import features, inputs
+from rsrl_ray.vision import probe as module
+from rsrl_ray.vision.evaluation import Normaliser
+from rsrl_ray.vision.memory import OutOfMemory
+from rsrl_ray.vision.network import starting_weights
+from rsrl_ray.vision.probe import probe
+
+NETWORK = Network("small", "none", 32)
+START = starting_weights(NETWORK, 3, [0]).weights
+WHOLE, FROZEN = Training(precision="fp32"), Training(precision="fp32", trainable="classifier")
+
+
+def probed(training: Training = WHOLE, network: Network = NETWORK) -> str:
+    return probe(network, training, 3, START, "cpu")
+
+
+class Other(Normaliser):
+    """Of a machine whose last bit is another one."""
+
+    def __call__(self, photos: Tensor) -> Tensor:
+        return super().__call__(photos) * (1 + 2**-23)
+
+
+@pytest.mark.parametrize(("training", "room"), [(WHOLE, inputs), (FROZEN, features)])
+def test_another_last_bit_is_another_probe_also_of_what_is_frozen(
+    training: Training, room: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = probed(training)
+    assert here == probed(training) and len(here) == 32
+    monkeypatch.setattr(room, "Normaliser", Other)
+    assert probed(training) != here
+
+
+def test_it_is_of_the_very_network_and_of_how_a_device_computes_it() -> None:
+    same = [Training(precision="fp32", epochs=9, learning_rate=0.5, augmentation=["flip"], steps="all")]
+    assert {probed(training) for training in same} == {probed()}
+    others = [Training(), replace(WHOLE, batch_size=7), replace(WHOLE, batch_size=70), FROZEN]
+    assert len({probed(), *map(probed, others)}) == 5
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[float]]:
+    """A GPU that is full as often as this; the pauses of who waits."""
+
+    def times(count: int) -> list[float]:
+        pauses: list[float] = []
+        monkeypatch.setattr(module.time, "sleep", pauses.append)
+        left, inner = [None] * count, torch.nn.functional.cross_entropy
+
+        def cross_entropy(*arguments: Any) -> Tensor:
+            if left:
+                left.pop()
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return inner(*arguments)
+
+        monkeypatch.setattr(torch.nn.functional, "cross_entropy", cross_entropy)
+        return pauses
+
+    return times
+
+
+def test_it_is_tried_again_where_the_memory_is_full_and_then_an_error(full: Callable[[int], list[float]]) -> None:
+    here = probed()
+    pauses = full(2)
+    assert probed() == here
+    assert pauses == [5.0, 5.0]
+    full(3)
+    with pytest.raises(OutOfMemory):
+        probed()
+
+
+@NO_GPU
+@pytest.mark.parametrize("training", [WHOLE, FROZEN, Training()])
+def test_a_gpu_has_its_own_probe_each_time(training: Training) -> None:
+    found = {probe(NETWORK, training, 3, START, "cuda") for _ in range(3)}
+    assert len(found) == 1 and probed(training) not in found
