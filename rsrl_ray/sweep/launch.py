@@ -64,9 +64,9 @@ def run_sweep(
     skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
     trainers : what trains in the place of networks, in each worker.
 
-    A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
-    checked before Ray starts, unless it runs already (`rsrl_ray.sweep.ahead`). A finished round is never trained again
-    while the archive holds it, so the same call resumes.
+    A cluster is joined first, since its nodes help to read the photos, and have to share the storage; else everything
+    that a user can get wrong is checked before Ray starts, unless it runs already (`rsrl_ray.sweep.ahead`). A finished
+    round is never trained again while the archive holds it, so the same call resumes.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def run_sweep(
                         _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
                         left = _again(left, recorder)
             except BaseException:
-                recorder.close("KILLED")
+                close("KILLED")
                 raise
             finally:
                 progress.close()
