@@ -3,6 +3,7 @@
 Nodes whose storage is a folder of their own would train everything, and nothing of it would ever be found.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import Note, StorageError
 from rsrl_ray.sweep.cluster import nodes_with_room
 
+ANSWERS_S = 60.0  # how long the nodes are waited for
 SEEN_S = 10.0  # how long a note is looked for
 NAMED = 3  # nodes in a message
 
@@ -22,7 +24,7 @@ NAMED = 3  # nodes in a message
 def check_nodes(experiment: Experiment) -> None:
     """Have all nodes that hold a trial leave a note where this process looks for it; nothing of that stays.
 
-    A node that cannot say anything is passed over: it will not set up a trial either.
+    A node that does not answer is passed over: it sets up no trial either, see `check_here`.
 
     Raises
     ------
@@ -32,15 +34,17 @@ def check_nodes(experiment: Experiment) -> None:
     notes = {node["NodeID"]: Note(experiment.storage) for node in nodes_with_room(experiment.resources)}
     names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}  # type: ignore[no-untyped-call]
     asked = {node: _at(node, Note.leave, note) for node, note in notes.items()}
+    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWERS_S) if asked else ([], [])
     troubles: dict[str, str] = {}
     for node, note in notes.items():
-        try:
+        if asked[node] not in answered:
+            ray.cancel(asked[node])
+            continue
+        with contextlib.suppress(RayError):
             why = ray.get(asked[node])
             if why or not note.is_seen(0.0 if troubles else SEEN_S):
                 troubles[names[node]] = why
                 ray.get(_at(node, Note.remove, note))
-        except RayError:
-            continue
         note.remove()
     if troubles:
         raise StorageError(_refusal(experiment.storage, troubles))

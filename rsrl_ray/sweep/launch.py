@@ -79,7 +79,8 @@ def run_sweep(
 
     with _locked(experiment, console), joined_cluster(console) as joined:
         if joined:
-            check_nodes(experiment)
+            with console.status("looking whether all nodes share the storage"):
+                check_nodes(experiment)
         task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)

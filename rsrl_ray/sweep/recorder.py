@@ -1,6 +1,6 @@
 """What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
 
-import functools
+import contextlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray.config import digest
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.archive import Archive
+from rsrl_ray.sweep.archivist import Archivist
 from rsrl_ray.sweep.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.choices import choices
 from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.gauge import Readings
 from rsrl_ray.sweep.logged import LoggedRounds
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
+from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.writer import Writer
@@ -40,11 +40,10 @@ class Recorder(Callback):
         retention: Retention,
     ) -> None:
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
-        self._trials, self._retention = trials, retention
-        self._archive = Archive(task.experiment.storage)
+        self._trials, self._archive = trials, Archive(task.experiment.storage)
         self.board = Board()
-        self._writer = Writer(MLFLOW, self.board)
-        self._archivist = Writer(STORAGE, self.board)  # a bucket that is away does not hold up MLflow
+        self._writer, notes = Writer(MLFLOW, self.board), Writer(STORAGE, self.board)
+        self._archivist = Archivist(task.experiment.name, self._archive, retention, trials, notes)
         self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._logged = LoggedRounds(task, self._archive)
@@ -87,7 +86,7 @@ class Recorder(Callback):
         tracked = self._trials[key]
         self._unlogged[tracked.id].append(report)
         self._put(tracked, lambda: self._log(tracked))
-        self._retain(key, report)
+        self._archivist.note(key, report)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -131,30 +130,6 @@ class Recorder(Callback):
         if self._task.claims is not None:
             self._task.claims.ended(self._trials[trial_key(trial)].id)
 
-    def _retain(self, key: TrialKey, report: Report) -> None:
-        """Note in the archive which weights are needed now, then which are not."""
-        changes = self._retention.finished(key, report)
-        for need in changes.hold:
-            if need != Need(report.key, key):  # which the trial itself holds since it has it
-                self._archivist.put(_note_on(need.key), functools.partial(self._hold, need))
-        gone: defaultdict[str, list[str]] = defaultdict(list)
-        for need in changes.release:
-            gone[need.key].append(self._holder(need).id)
-        for unneeded, holders in gone.items():
-            self._archivist.put(_note_on(unneeded), functools.partial(self._archive.release, unneeded, *holders))
-
-    def _hold(self, need: Need) -> None:
-        if self._retention.needs(need):  # still: rounds that are replayed pass by
-            holder = self._holder(need)
-            self._archive.hold(need.key, holder.id, holder.words)
-
-    def _holder(self, need: Need) -> Holder:
-        experiment = self._task.experiment.name
-        if need.trial is not None:
-            return trial_holder(experiment, need.trial, self._trials[need.trial].id)
-        why = "every round" if self._retention.keep_all else "trials that wait"
-        return Holder(digest([experiment, self._retention.sweep, why]), experiment, why)
-
     def close(self, status: str) -> None:
         """End what still runs, and wait for the log; the board has what could not be done.
 
@@ -164,13 +139,20 @@ class Recorder(Callback):
         for key in sorted(self._running):
             self._end(key, "KILLED")
         self._put_readings()
-        self._writer.close()
-        self._archivist.close()  # what it has not noted costs disk, or time where another sweep deletes weights
+        left = self._writer.close()
+        self._archivist.close()
         self._tell_last("the chosen rounds over the folds", self._sum_up_all)  # of methods too that lack trials
         lacks = self.board.lacks(MLFLOW) or self.board.lacks(STORAGE)
         status = "KILLED" if lacks and status == "FINISHED" else status
-        # after all that is logged: it lets another sweep into the experiment
-        self._tell_last("the end of the sweep", lambda: self._tracker.end_sweep(status))
+
+        def end() -> None:
+            with contextlib.suppress(Exception):  # else they stay RUNNING, until the sweep is taken up again
+                for key in self._trials:
+                    if str(key) in left:
+                        self._tracker.end_trial(self._trials[key], "KILLED")
+            self._tracker.end_sweep(status)
+
+        self._tell_last("the end of the sweep", end)  # last: it lets another sweep into the experiment
 
     def _tell_last(self, what: str, job: Callable[[], None]) -> None:
         last = Writer(MLFLOW, self.board)
@@ -244,11 +226,6 @@ class Recorder(Callback):
             self._put_readings()
         for _ in reports:
             waiting.popleft()
-
-
-def _note_on(key: str) -> str:
-    """The archivist's line on a round: what is noted of one keeps its order."""
-    return f"a note on who needs the weights of round {key}"
 
 
 def _follow(chain: list[Report], report: Report) -> None:

@@ -37,10 +37,10 @@ class Writer:
             self._jobs.setdefault(line, deque()).append(job)
             self._changed.notify()
 
-    def close(self, patient: bool = True) -> None:
-        """Finish what is queued; the board is told what could not be done after `PATIENCE_S` without a success.
+    def close(self, patient: bool = True) -> set[str]:
+        """Finish what is queued; the lines in which something is left, after `PATIENCE_S` without a success.
 
-        Without being ``patient`` a job is tried once.
+        The board counts it. Without being ``patient`` a job is tried once.
         """
         with self._changed:
             self._closing, self._patience = True, PATIENCE_S if patient else 0.0
@@ -50,6 +50,7 @@ class Writer:
         if left:
             why = next(iter(self._refused.values()), "it does not answer")
             self._board.give_up(self._store, sum(map(len, left.values())), why)
+        return set(left)
 
     def _run(self) -> None:
         while (line := self._next()) is not None:

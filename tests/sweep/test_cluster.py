@@ -166,7 +166,8 @@ open_storage = lambda root, inner=open_storage: inner(os.environ.get("RSRL_OTHER
 def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_trains_on_none_that_does_not_share_storage(
     experiment_file: Write, tmp_path: Path
 ) -> None:
-    file, results, other = experiment_file(resources={"gpus": 0.5}), tmp_path / "results", tmp_path / "other"
+    file = experiment_file(**KNOBS | {"schedules": {"none": {1: 0.0}}}, resources={"gpus": 0.5})
+    results, other = tmp_path / "results", tmp_path / "other"
     (other / "rounds").mkdir(parents=True)
     with nodes_of_this_machine(Gate(tmp_path, NOT_SHARED), num_cpus=1) as nodes:
         driver = start_driver(file, RAY_ADDRESS=nodes.address)

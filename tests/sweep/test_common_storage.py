@@ -34,6 +34,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     context = SimpleNamespace(get_node_id=lambda: "head")
     monkeypatch.setattr(common_storage.ray, "nodes", nodes)
     monkeypatch.setattr(common_storage.ray, "get", lambda found: found)
+    monkeypatch.setattr(common_storage.ray, "wait", lambda asked, **_: (asked, []))
     monkeypatch.setattr(common_storage.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(common_storage.ray.util, "get_node_ip_address", lambda: "10.0.0.7")
     monkeypatch.setattr(common_storage, "_at", at)

@@ -122,7 +122,7 @@ class Told:
     def log_system(self, readings: Any) -> None:
         self._tell("system")
 
-    def end_trial(self, trial: Any, status: str, reason: str) -> None:
+    def end_trial(self, trial: Any, status: str, reason: str = "") -> None:
         self._tell(status, trial.key.method)
 
     def end_sweep(self, status: str) -> None:
@@ -174,6 +174,7 @@ def test_what_mlflow_refuses_lastingly_stops_nothing_else_and_the_sweep_has_not_
     expected = [call for method in ("firm", "none") for call in [("round", method)] * 3 + [("FINISHED", method)]]
     expected = [call for call in expected if call != refused and refused != ("round", call[1])]
     assert sorted(call for call in told.calls if call in expected or call == refused) == sorted(expected)
+    assert ("KILLED", "firm") in told.calls or refused[1] != "firm"
     assert told.calls[-1] == ("KILLED", "sweep")
     assert recorder.board.lacks(MLFLOW) == lacks
     assert f"(OSError: {refused[0]} is refused)" in "".join(recorder.board.closing())
