@@ -106,4 +106,5 @@ def _ended(
     say(console, f"page:    {f'rsrl analyze {pasted(file)}' if page is None else page.absolute().as_uri()}")
     say(console, f"table:   rsrl show {pasted(file)}")
     say(console, f"MLflow:  rsrl ui {pasted(file)}")
-    return STOPPED if outcome.stopped else 1 if outcome.failed else 0
+    is_whole = not (outcome.failed or outcome.unlogged or outcome.unkept)
+    return STOPPED if outcome.stopped else 0 if is_whole else 1

@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,6 +134,47 @@ def open_storage(root: str) -> tuple[fs.FileSystem, str]:
     return system, base.rstrip("/")
 
 
+@dataclass(frozen=True)
+class Note:
+    """A small file in storage, of a name of its own: it shows whether one process writes where another one looks.
+
+    Each method asks storage once: nobody waits here for a bucket that is away.
+    """
+
+    root: str
+    name: str = field(default_factory=lambda: f"probe-{uuid.uuid4().hex}")
+
+    def leave(self) -> str:
+        """Write it, where there is a folder for rounds; why that cannot be done, or ""."""
+        try:
+            system, path = self._place()
+            with system.open_output_stream(path) as stream:
+                stream.write(b"probe")
+        except (OSError, ValueError) as error:
+            return _cause(error) if isinstance(error, OSError) else str(error)
+        return ""
+
+    def is_seen(self, seconds: float = 0.0) -> bool:
+        """Whether it is there or comes within so many seconds: some file systems show late what others write."""
+        system, path = self._place()
+        deadline = time.monotonic() + seconds
+        while system.get_file_info(path).type != fs.FileType.File:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def remove(self) -> None:
+        """Delete it; what cannot be deleted costs a few bytes."""
+        with contextlib.suppress(OSError, ValueError):
+            system, path = self._place()
+            system.delete_file(path)
+
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        system, base = open_storage(self.root)
+        return system, f"{base}/rounds/{self.name}"
+
+
 def probe_storage(root: str) -> None:
     """Write and delete a small file under ``root``, so that a sweep fails before it trains, not after.
 
@@ -142,14 +184,16 @@ def probe_storage(root: str) -> None:
         Where that cannot be done.
     """
     system, base = open_storage(root)
-    path = f"{base}/rounds/probe-{uuid.uuid4().hex}"
+    note = Note(root)
     try:
         system.create_dir(f"{base}/rounds", recursive=True)
-        with system.open_output_stream(path) as stream:
-            stream.write(b"probe")
-        system.delete_file(path)
+        why = note.leave()
+        if not why:
+            system.delete_file(f"{base}/rounds/{note.name}")
     except OSError as error:
-        raise ValueError(f"storage: cannot write to {Location(root)} ({_cause(error)})") from error
+        why = _cause(error)
+    if why:
+        raise ValueError(f"storage: cannot write to {Location(root)} ({why})")
 
 
 def _cause(error: OSError) -> str:

@@ -178,13 +178,23 @@ def _holds_sockets(folder: str) -> bool:
     return True
 
 
+def nodes_with_room(resources: Resources) -> list[dict[str, Any]]:
+    """The nodes that hold a trial, as Ray tells of them."""
+    wanted = _wanted(resources)
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node for node in nodes if all(node["Resources"].get(name, 0.0) >= n for name, n in wanted.items())]
+
+
+def _wanted(resources: Resources) -> dict[str, float]:
+    return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
+
+
 def check_room(resources: Resources, console: Console) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
-    auto = resources.gpus == "auto"
-    wanted = {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    if any(all(node.get(name, 0.0) >= share for name, share in wanted.items()) for node in nodes):
+    if nodes_with_room(resources):
         return
+    auto, wanted = resources.gpus == "auto", _wanted(resources)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if _joined():
         gpus = "some of a GPU" if auto else f"{wanted['GPU']:g} GPUs"
         waits = (

@@ -14,12 +14,14 @@ from rich.console import Console
 from rsrl_ray.config import Experiment, check_resources, recipe
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
-from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import probe_storage
+from rsrl_ray.sweep.board import MLFLOW, STORAGE, read_aloud
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.cluster import check_room, joined_cluster, quiet_ray
+from rsrl_ray.sweep.common_storage import check_nodes
 from rsrl_ray.sweep.lifeline import lifeline
 from rsrl_ray.sweep.prepare import complete, keeps_all, prepare
 from rsrl_ray.sweep.progress import Progress
@@ -39,12 +41,16 @@ from rsrl_ray.tracking.write import Tracker
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended: trials by name, and how many log entries MLflow still lacks."""
+    """How a sweep ended: trials by name, and how much it could not tell.
+
+    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
+    """
 
     finished: list[TrialKey]
     failed: dict[TrialKey, str]
     stopped: list[TrialKey]
     unlogged: int
+    unkept: int = 0
 
 
 def run_sweep(
@@ -59,9 +65,9 @@ def run_sweep(
     skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
     trainers : what trains in the place of networks, in each worker.
 
-    A cluster is joined first, since its nodes help to read the photos; else everything that a user can get wrong is
-    checked before Ray starts, unless it runs already (`rsrl_ray.sweep.ahead`). A finished round is never trained again
-    while the archive holds it, so the same call resumes.
+    A cluster is joined first, since its nodes help to read the photos, and have to share the storage; else everything
+    that a user can get wrong is checked before Ray starts, unless it runs already (`rsrl_ray.sweep.ahead`). A finished
+    round is never trained again while the archive holds it, so the same call resumes.
 
     Raises
     ------
@@ -74,6 +80,9 @@ def run_sweep(
 
     check_resources(experiment)
     with _locked(experiment, console) as alone, joined_cluster(console) as joined:
+        if joined:
+            with console.status("looking whether all nodes share the storage"):
+                check_nodes(experiment)
         task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
@@ -82,19 +91,25 @@ def run_sweep(
         methods = methods_of(experiment)
         chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
         retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
-        with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch:
+        with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch, contextlib.ExitStack() as stack:
             claims = Claims()
             task = replace(task, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
+            stack.enter_context(read_aloud(recorder.board, warn))
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
             def waits(trial: Trial) -> bool:
                 return claims.waits(trial.config["trial"]["id"])
 
+            def close(status: str) -> None:
+                recorder.close(status)
+                for line in recorder.board.closing():
+                    warn(line)
+
             def leave(line: str) -> None:
                 progress.close()
                 say(console, cell(line, "bold red"))
-                recorder.close("KILLED")
+                close("KILLED")
                 shutil.rmtree(scratch, ignore_errors=True)
 
             try:
@@ -106,18 +121,16 @@ def run_sweep(
                         _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
                         left = _again(left, recorder)
             except BaseException:
-                recorder.close("KILLED")
+                close("KILLED")
                 raise
             finally:
                 progress.close()
                 claims.close()
             stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
             status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
-            unlogged, why = recorder.close(status)
-        if unlogged:
-            lacks = f"MLflow lacks {unlogged} entries ({redacted(why)}); the same command logs them."
-            say(console, cell(lacks, "yellow"))
-        return Outcome(recorder.finished, recorder.failed, stopped, unlogged)
+            close(status)
+        lacks = recorder.board.lacks
+        return Outcome(recorder.finished, recorder.failed, stopped, lacks(MLFLOW), lacks(STORAGE))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import ray
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
@@ -68,7 +69,8 @@ def keeps_all(task: Task) -> bool:
 def complete(task: Task, console: Console, joined: bool) -> Task:
     """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
     source = row_source(task.photos.pixels) if joined else None
-    task = replace(_with_gpu_share(task, console), source=source)
+    here = ray.get_runtime_context().get_node_id()
+    task = replace(_with_gpu_share(task, console), source=source, driver_node=here)
     return with_features(task, console, joined) if task.frozen else task
 
 

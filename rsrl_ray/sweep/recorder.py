@@ -1,6 +1,6 @@
 """What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
 
-import functools
+import contextlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,15 +8,16 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray.config import digest
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.archive import Archive
+from rsrl_ray.sweep.archivist import Archivist
+from rsrl_ray.sweep.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.choices import choices
 from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.gauge import Readings
 from rsrl_ray.sweep.logged import LoggedRounds
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
+from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.writer import Writer
@@ -39,9 +40,10 @@ class Recorder(Callback):
         retention: Retention,
     ) -> None:
         self._task, self._tracker, self._open_sweep = task, tracker, open_sweep
-        self._trials, self._retention = trials, retention
-        self._archive = Archive(task.experiment.storage)
-        self._writer, self._archivist = Writer(), Writer()  # a bucket that is away does not hold up MLflow
+        self._trials, self._archive = trials, Archive(task.experiment.storage)
+        self.board = Board()
+        self._writer, notes = Writer(MLFLOW, self.board), Writer(STORAGE, self.board)
+        self._archivist = Archivist(task.experiment.name, self._archive, retention, trials, notes)
         self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._logged = LoggedRounds(task, self._archive)
@@ -53,7 +55,7 @@ class Recorder(Callback):
         self._dropped: list[TrialKey] = []
         self._ended: set[TrialKey] = set()  # as MLflow has been told
         self._lost_before: set[str] | None = None  # nodes, before the sweep began
-        self._readings = Readings()
+        self._readings, self._readings_wait = Readings(), False
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; threads and clients stay here."""
@@ -84,7 +86,7 @@ class Recorder(Callback):
         tracked = self._trials[key]
         self._unlogged[tracked.id].append(report)
         self._put(tracked, lambda: self._log(tracked))
-        self._retain(key, report)
+        self._archivist.note(key, report)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -128,39 +130,34 @@ class Recorder(Callback):
         if self._task.claims is not None:
             self._task.claims.ended(self._trials[trial_key(trial)].id)
 
-    def _retain(self, key: TrialKey, report: Report) -> None:
-        """Note in the archive which weights are needed now, then which are not."""
-        changes = self._retention.finished(key, report)
-        for need in changes.hold:
-            if need != Need(report.key, key):  # which the trial itself holds since it has it
-                self._archivist.put("", functools.partial(self._hold, need))
-        gone: defaultdict[str, list[str]] = defaultdict(list)
-        for need in changes.release:
-            gone[need.key].append(self._holder(need).id)
-        for unneeded, holders in gone.items():
-            self._archivist.put("", functools.partial(self._archive.release, unneeded, *holders))
+    def close(self, status: str) -> None:
+        """End what still runs, and wait for the log; the board has what could not be done.
 
-    def _hold(self, need: Need) -> None:
-        if self._retention.needs(need):  # still: rounds that are replayed pass by
-            holder = self._holder(need)
-            self._archive.hold(need.key, holder.id, holder.words)
-
-    def _holder(self, need: Need) -> Holder:
-        experiment = self._task.experiment.name
-        if need.trial is not None:
-            return trial_holder(experiment, need.trial, self._trials[need.trial].id)
-        why = "every round" if self._retention.keep_all else "trials that wait"
-        return Holder(digest([experiment, self._retention.sweep, why]), experiment, why)
-
-    def close(self, status: str) -> tuple[int, str]:
-        """End what still runs, wait for the log; how many entries could not be logged, and why."""
+        A sweep that lacks something in a store has not finished. It is KILLED, in the word that people read stopped, as
+        after Ctrl-C: no trial has failed, and the same command goes on and makes up for what is lacking.
+        """
         for key in sorted(self._running):
             self._end(key, "KILLED")
-        unlogged = self._writer.close()
-        self._archivist.close()  # what it has not noted costs disk, or time where another sweep deletes weights
-        last = Writer()  # the end comes after all that is logged: it lets another sweep into the experiment
-        last.put("", self._when_open(lambda: self._end_sweep(status)))
-        return unlogged + last.close(patient=not unlogged), self._writer.error or last.error
+        self._put_readings()
+        left = self._writer.close()
+        self._archivist.close()
+        self._tell_last("the chosen rounds over the folds", self._sum_up_all)  # of methods too that lack trials
+        lacks = self.board.lacks(MLFLOW) or self.board.lacks(STORAGE)
+        status = "KILLED" if lacks and status == "FINISHED" else status
+
+        def end() -> None:
+            with contextlib.suppress(Exception):  # else they stay RUNNING, until the sweep is taken up again
+                for key in self._trials:
+                    if str(key) in left:
+                        self._tracker.end_trial(self._trials[key], "KILLED")
+            self._tracker.end_sweep(status)
+
+        self._tell_last("the end of the sweep", end)  # last: it lets another sweep into the experiment
+
+    def _tell_last(self, what: str, job: Callable[[], None]) -> None:
+        last = Writer(MLFLOW, self.board)
+        last.put(what, self._when_open(job))
+        last.close(patient=not self.board.lacks(MLFLOW))
 
     def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
         self._running.discard(key)
@@ -177,29 +174,34 @@ class Recorder(Callback):
                 self._tracker.log_choices(trial, choices(own, self._task.chooses), len(own))
             self._tracker.end_trial(trial, status, reason)
             self._ended.add(key)
-            self._sum_up(key.method)
             self._logged.forget(trial)
             self._chains.pop(trial.id, None)
+            self._sum_up(key.method)
 
         self._put(trial, end)
 
     def _sum_up(self, method: str) -> None:
         """Tell the sweep's own run of a method once all its trials have ended."""
         if all(key in self._ended for key in self._trials if key.method == method):
-            self._tracker.summary.log([method])
+            self._writer.put(f"the chosen rounds of {method}", lambda: self._tracker.summary.log([method]))
+
+    def _put_readings(self) -> None:
+        """Tell all that were read so far, on a line of their own: no trial waits for them."""
+        if self._readings.pending() and not self._readings_wait:
+            self._readings_wait = True
+            self._writer.put("what the nodes were busy with", self._when_open(self._tell_readings))
 
     def _tell_readings(self) -> None:
         readings = self._readings.pending()
         self._tracker.log_system(readings)
         self._readings.told(len(readings))
+        self._readings_wait = False
 
-    def _end_sweep(self, status: str) -> None:
-        self._tell_readings()
-        self._tracker.summary.log(sorted(self._tracker.summary.methods()))  # of those too that lack trials
-        self._tracker.end_sweep(status)
+    def _sum_up_all(self) -> None:
+        self._tracker.summary.log(sorted(self._tracker.summary.methods()))
 
     def _put(self, trial: TrackedTrial, job: Callable[[], None]) -> None:
-        self._writer.put(trial.id, self._when_open(job))
+        self._writer.put(str(trial.key), self._when_open(job))
 
     def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
@@ -222,7 +224,7 @@ class Recorder(Callback):
         new = [self._logged.round(trial, report, chosen.get(report.number)) for report in chain[logged:]]
         if new:  # else they are replayed
             self._tracker.log_rounds(trial, new)
-            self._tell_readings()
+            self._put_readings()
         for _ in reports:
             waiting.popleft()
 

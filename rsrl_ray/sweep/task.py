@@ -70,7 +70,7 @@ class Task:
     trainers : makes a process's `Trainers`. frozen : digest of the weights that are not trained, or empty.
     trained_bytes : of the weights of a round.
     source, features : where nodes get the decoded photos and the features, in a cluster.
-    claims : which trial makes which round now.
+    claims : which trial makes which round now. driver_node : which sees what others write to storage.
     """
 
     experiment: Experiment
@@ -84,6 +84,7 @@ class Task:
     source: "ActorHandle[RowSource] | None" = None
     features: FeatureSource | None = None
     claims: Claims | None = None
+    driver_node: str = ""
 
     @cached_property
     def noisy_scores(self) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
+from rsrl_ray.sweep.common_storage import check_here
 from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
@@ -36,8 +37,13 @@ class RSRLTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id."""
+        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id.
+
+        Raises ValueError where this node cannot train: its storage is not the driver's, it cannot read photos.
+        """
         assert task is not None, "made by tune.with_parameters"
+        if task.driver_node:
+            check_here(task.experiment.storage, task.driver_node)
         self._task, self._trainers = task, task.trainers(task)
         self._thread = ThreadPoolExecutor(1, "rounds")
         self._coming = _failed(RuntimeError("no round was begun"))

@@ -3,14 +3,17 @@ import dataclasses
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
-from rsrl_ray.sweep import ahead
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.sweep import ahead, launch
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -94,3 +97,22 @@ def test_ui_takes_another_port_where_the_usual_one_is_taken() -> None:
         port = int(taken.getsockname()[1])
         assert cli._free_port(port) not in (port, 0)
     assert cli._free_port(port) == port
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        ({}, 0),
+        ({"unlogged": 1}, 1),
+        ({"unkept": 1}, 1),
+        ({"failed": {TrialKey(0, "firm"): "it diverged"}}, 1),
+        ({"stopped": [TrialKey(0, "firm")], "unlogged": 1}, 130),
+    ],
+)
+def test_the_exit_status_of_a_sweep_says_whether_all_is_done_and_where_it_belongs(
+    ended: dict[str, Any], status: int, experiment_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = launch.Outcome(**({"finished": [], "failed": {}, "stopped": [], "unlogged": 0} | ended))
+    monkeypatch.setattr(ahead, "started_ahead", lambda console, wanted: contextlib.nullcontext())
+    monkeypatch.setattr(launch, "run_sweep", lambda *words: outcome)
+    assert cli.main(["sweep", str(experiment_file())]) == status

@@ -155,15 +155,37 @@ def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, 
     assert np.array_equal(shared_photos.pixels_here(photos, source), before)
 
 
-def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so(experiment_file: Write, tmp_path: Path) -> None:
-    file = experiment_file(resources={"gpus": 0.5})
-    with nodes_of_this_machine(Gate(tmp_path, {}), num_cpus=1) as nodes:
+NOT_SHARED = {  # a node with a disk of its own where the others have the storage
+    "rsrl_ray.store.storage": """
+open_storage = lambda root, inner=open_storage: inner(os.environ.get("RSRL_OTHER", root))
+""",
+    "rsrl_ray.sweep.common_storage": "SEEN_S = 0.3",
+}
+
+
+def test_a_sweep_waits_for_nodes_with_room_and_takes_none_that_does_not_share_its_storage(
+    experiment_file: Write, tmp_path: Path
+) -> None:
+    file = experiment_file(**KNOBS | {"schedules": {"none": {1: 0.0}}}, resources={"cpus": 2})
+    results, other = tmp_path / "results", tmp_path / "other"
+    (other / "rounds").mkdir(parents=True)
+    with nodes_of_this_machine(Gate(tmp_path, NOT_SHARED), num_cpus=1) as nodes:
         driver = start_driver(file, RAY_ADDRESS=nodes.address)
-        said = "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has one"
         assert driver.stdout is not None
-        assert any(said in line for line in driver.stdout)
+        waits = "no node has 2 CPUs and 0 GPUs for a trial yet: the sweep waits until the cluster has one"
+        assert any(waits in line for line in driver.stdout)
+        nodes.add_node(num_cpus=2, env_vars={"RSRL_OTHER": str(other)})
+        assert any(line.startswith("fold 0, none: ") and "started again" in line for line in driver.stdout)
         driver.kill()
         driver.communicate()
+        driver, address = start_driver(file, RAY_ADDRESS=nodes.address), nodes.head_node.node_ip_address
+        printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 2, printed
+    assert printed == (
+        f"rsrl sweep: storage: the driver does not see what {address} writes to {results}; "
+        "give a folder that all nodes share, or a bucket (s3://..., gs://...)\n"
+    )
+    assert not list((results / "rounds").iterdir()) and not list((other / "rounds").iterdir())
 
 
 LARGE = KNOBS | {

@@ -202,7 +202,8 @@ def test_disk_refuses_mid_sweep_and_is_mended(
             assert said.startswith(f"storage: cannot write {tmp_path}/results/rounds/")
             assert said.endswith(f"({cause}); mend that, then the same command goes on")
             assert said in " ".join(printed.split())
-        assert ("MLflow lacks" in printed) == (folder == "results")
+        assert (bool(outcome.unlogged), "MLflow lacks" in printed) == 2 * (folder == "results",)
+        assert (bool(outcome.unkept), "storage lacks" in printed) == (True, True)
         with pytest.raises(ValueError, match=f"^storage: cannot write to {tmp_path}/results .*{cause}"):
             swept(file)
         assert mount("-o", f"remount,{mended}", str(place)).returncode == 0

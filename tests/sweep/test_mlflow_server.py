@@ -118,11 +118,12 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
     monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.2)
     monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
     uri, fold = f"http://127.0.0.1:{port}", {"count": 2, "validation": 0.2, "use": [0]}
-    file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}})
+    file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}}, system_metrics=False)
     outcome, printed = swept(file)
-    assert (len(outcome.finished), outcome.unlogged) == (1, 2 + 1 + 1)  # rounds and end of the trial, end of the sweep
+    # rounds and end of the trial, chosen rounds over the folds, end of the sweep
+    assert (len(outcome.finished), outcome.unlogged) == (1, 2 + 1 + 1 + 1)
     assert "does not answer; rounds are logged there once it does" in " ".join(printed.split())
-    assert "MLflow lacks 4 entries" in printed
+    assert "MLflow lacks 5 entries (the server does not answer); the same command logs them" in printed
     archive = bits(Path(read_experiment(file).storage))
     assert len(archive) == 2 * 2
 
@@ -137,8 +138,8 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
         patch.setattr(Tracker, "end_trial", lost)
         outcome, printed = swept(file)
     assert server.poll() is not None
-    assert (len(outcome.finished), outcome.unlogged) == (1, 2)  # the end of the trial, the end of the sweep
-    assert "MLflow lacks 2 entries" in printed
+    assert (len(outcome.finished), outcome.unlogged) == (1, 3)  # the end of the trial, the chosen rounds, the end
+    assert "MLflow lacks 3 entries" in printed
 
     start_server()
     assert statuses(read_experiment(file)) == ["RUNNING"] * 2

@@ -18,68 +18,33 @@ from rsrl_ray.config import recipe
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import tracked
+from rsrl_ray.sweep.board import MLFLOW
 from rsrl_ray.sweep.cluster import IN_ORDER, lost_nodes
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.trainers import NetworkTrainers
-from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking.entries import Reading
+from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.find import find_results
 
 BEGAN = time.time() + 86_400  # after the run of the sweep has begun, however long the tests before take
 ORIGIN = Origin("00", "cpu", ("2",))
 
 
-def test_jobs_of_a_trial_keep_their_order_and_another_trial_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.05)
-    done: list[str] = []
-    away = threading.Event()
-
-    def fails_until_back() -> None:
-        if not away.is_set():
-            raise ConnectionError("the store is away\nwith details")
-        done.append("a1")
-
-    writer = Writer()
-    writer.put("a", fails_until_back)
-    writer.put("a", lambda: done.append("a2"))
-    writer.put("b", lambda: done.append("b1"))
-    deadline = time.monotonic() + 5
-    while done != ["b1"] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert done == ["b1"]
-    away.set()
-    assert writer.close() == 0
-    assert done == ["b1", "a1", "a2"]
-    assert writer.error == "ConnectionError: the store is away"
-
-
-def test_what_could_not_be_logged_is_counted_and_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.05)
-    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 0.3)
-
-    def fails() -> None:
-        raise ConnectionError("away")
-
-    writer = Writer()
-    for _ in range(3):
-        writer.put("a", fails)
-    assert writer.close() == 3
-
-
-def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
-    """Put a made-up round into the archive; what a trial reports of it."""
+def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[str, Any]:
+    """Put a made-up round into the archive, under keys that begin with ``chain``; what a trial reports of it."""
     generator = np.random.default_rng(number)
     logits, kept = generator.normal(size=(photos, 5)).astype(np.float32), np.ones(photos, bool)
-    record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0)
-    archive.write(f"{number:02d}", record, {"w": np.zeros(1, np.float32)})
+    record = Record(number, logits, kept, {"weight": np.zeros(1, np.float32)}, "maker", 1000.0 + number, 1.0, "")
+    key, before = f"{chain}{number:02d}", f"{chain}{number - 1:02d}"
+    archive.write(key, record, {"w": np.zeros(1, np.float32)})
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
-    key, before = f"{number:02d}", f"{number - 1:02d}"
     made = record.created, True
     return Report(
         number, key, before, f"w{number}", ORIGIN, *made, numbers, 0.5, "", number == 12, system=(reading,)
@@ -113,7 +78,8 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
         reported = result(archive, photos, number)
         writing.on_trial_result(0, [], trial, reported)  # type: ignore[arg-type]
     held.set()
-    assert writing.close("FINISHED") == (0, "")
+    writing.close("FINISHED")
+    assert writing.board.closing() == []
     assert [number for numbers in logged for number in numbers] == list(range(1, 13))
     assert max(map(len, logged)) == ROUNDS_AT_ONCE
     found = find_results(experiment)
@@ -130,6 +96,116 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     assert find_results(experiment).sweep.tags["mlflow.source.type"] == "LOCAL"
     points = client.get_metric_history(run.id, "test_macro_f1")
     assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]
+
+
+class Told:
+    """A tracker that remembers what it was told, and refuses some of it."""
+
+    def __init__(self, refuses: Callable[[str, str], bool]) -> None:
+        self.calls, self._refuses = list[tuple[str, str]](), refuses
+        self.summary = SimpleNamespace(log=lambda methods: self._tell("sum up", *methods), methods=lambda: {"none"})
+
+    def _tell(self, what: str, of: str = "") -> None:
+        if self._refuses(what, of):
+            raise OSError(f"{what} is refused")
+        self.calls.append((what, of))
+
+    def take_up(self, trial: Any, rounds: Any, origin: Any) -> int:
+        return sum(call == ("round", trial.key.method) for call in self.calls)
+
+    def log_rounds(self, trial: Any, rounds: Any) -> None:
+        for _ in rounds:
+            self._tell("round", trial.key.method)
+
+    def log_choices(self, trial: Any, choices: Any) -> None:
+        pass
+
+    def log_system(self, readings: Any) -> None:
+        self._tell("system")
+
+    def end_trial(self, trial: Any, status: str, reason: str = "") -> None:
+        self._tell(status, trial.key.method)
+
+    def end_sweep(self, status: str) -> None:
+        self._tell(status, "sweep")
+
+
+def recorded(tmp_path: Path, told: Told) -> Recorder:
+    """Two trials of three rounds each, told to this tracker, and to an archive, in the background."""
+    experiment = SimpleNamespace(storage=str(tmp_path), name="tiny")
+    fold = SimpleNamespace(number=0)
+    photos = SimpleNamespace(scores=np.zeros(6))
+    task: Any = SimpleNamespace(experiment=experiment, claims=None, folds=[fold], photos=photos)
+    keys = [TrialKey(0, method) for method in ("firm", "none")]
+    trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
+    retention = Retention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
+    tracker: Any = told
+    recorder = Recorder(task, tracker, lambda: None, trials, retention)
+    for key in keys:
+        trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": key.method}}, max_failures=-1)
+        for number in (1, 2, 3):
+            reported = result(recorder._archive, 6, number, key.method)
+            recorder.on_trial_result(0, [], trial, reported)
+        recorder.on_trial_complete(0, [], trial)
+    return recorder
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.05)
+    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("refused", "lacks"),
+    [
+        (("round", "firm"), 4),  # three rounds and the end of the trial
+        (("FINISHED", "firm"), 1),
+        (("system", ""), 1),
+        (("sum up", "none"), 2),  # once its trials have ended, and at the end
+    ],
+)
+def test_what_mlflow_refuses_lastingly_stops_nothing_else_and_the_sweep_has_not_finished(
+    tmp_path: Path, refused: tuple[str, str], lacks: int
+) -> None:
+    told = Told(lambda *call: call == refused)
+    recorder = recorded(tmp_path, told)
+    recorder.close("FINISHED")
+    expected = [call for method in ("firm", "none") for call in [("round", method)] * 3 + [("FINISHED", method)]]
+    expected = [call for call in expected if call != refused and refused != ("round", call[1])]
+    assert sorted(call for call in told.calls if call in expected or call == refused) == sorted(expected)
+    assert ("KILLED", "firm") in told.calls or refused[1] != "firm"
+    assert told.calls[-1] == ("KILLED", "sweep")
+    assert recorder.board.lacks(MLFLOW) == lacks
+    assert f"(OSError: {refused[0]} is refused)" in "".join(recorder.board.closing())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_note_that_storage_refuses_holds_up_no_other_and_the_sweep_has_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Archive.release
+
+    def refuses(archive: Archive, key: str, *holders: str) -> None:
+        if key == "firm02":
+            raise StorageError("storage: cannot delete (Permission denied)")
+        release(archive, key, *holders)
+
+    monkeypatch.setattr(Archive, "release", refuses)
+    told = Told(lambda *_: False)
+    recorder = recorded(tmp_path, told)
+    recorder.close("FINISHED")
+    left = sorted(path.parent.name for path in tmp_path.glob("rounds/*/*/weights.safetensors"))
+    assert left == ["firm01", "firm02", "firm03", "none01", "none03"]  # the best, and the newest
+    assert told.calls[-1] == ("KILLED", "sweep")
+    (said,) = recorder.board.closing()
+    assert said.startswith("storage lacks 1 notes on who needs which weights (StorageError: storage: cannot delete")
+    monkeypatch.setattr(Archive, "release", release)
+    again = recorded(tmp_path, told)
+    again.close("FINISHED")
+    assert told.calls[-1] == ("FINISHED", "sweep")
+    assert not (tmp_path / "rounds/fi/firm02/weights.safetensors").exists()
 
 
 def node(name: str, reason: int | None) -> dict[str, Any]:

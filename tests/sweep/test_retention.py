@@ -18,7 +18,7 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.store.archive import Archive, Record
-from rsrl_ray.sweep.recorder import Recorder
+from rsrl_ray.sweep.archivist import Archivist
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.retention import Need, Retention, trial_holder
 from rsrl_ray.sweep.scheduler import Prefix, chain
@@ -42,7 +42,7 @@ def report(number: int, key: str, value: float, made: bool = True, start: str = 
 
 @dataclass
 class Sweep:
-    """A sweep's driver: a recorder whose jobs are done at once, in their order, and that logs nothing."""
+    """A sweep's driver: an archivist whose jobs are done at once, in their order."""
 
     archive: Archive
     retention: Retention
@@ -50,13 +50,9 @@ class Sweep:
     jobs: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recorder = Recorder.__new__(Recorder)
-        task: Any = SimpleNamespace(experiment=SimpleNamespace(name=self.name))
         trials: Any = {key: SimpleNamespace(id=self.id(key)) for key in self.retention._chains}
         writer: Any = SimpleNamespace(put=lambda line, job: self.jobs.append(job))
-        vars(self.recorder).update(
-            _task=task, _trials=trials, _archivist=writer, _archive=self.archive, _retention=self.retention
-        )
+        self.archivist = Archivist(self.name, self.archive, self.retention, trials, writer)
 
     def id(self, trial: TrialKey) -> str:
         return f"recipe-{trial.method}"  # trials of one recipe are the same trials, whatever the file is called
@@ -69,7 +65,7 @@ class Sweep:
         if made:
             record = Record(number, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0, "")
             self.archive.write(key, record, {"w": np.zeros(1, np.float32)})
-        self.recorder._retain(trial, report(number, key, value, made, **more))
+        self.archivist.note(trial, report(number, key, value, made, **more))
         if not later:
             self.work()
 

@@ -203,7 +203,7 @@ def drive(world: World, file: Path, until: float) -> int:
                 world.driver = psutil.Popen(command, stdout=out, stderr=out, env=environment)
         elif (status := world.driver.poll()) is not None:
             assert until or status == 0, printed.read_text()[-3000:]
-            ended = status == 0 and b"MLflow lacks" not in printed.read_bytes()[world.began :]
+            ended = status == 0
             world.driver = None
         elif next_fault < time.monotonic() < until:
             world.strike()
