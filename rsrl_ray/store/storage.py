@@ -155,13 +155,19 @@ class Note:
         return ""
 
     def is_seen(self, seconds: float = 0.0) -> bool:
-        """Whether it is there or comes within so many seconds: some file systems show late what others write."""
+        """Whether it is there or comes within so many seconds: some file systems show late what others write.
+
+        Raises `StorageError` where storage cannot be asked.
+        """
         system, path = self._place()
         deadline = time.monotonic() + seconds
-        while system.get_file_info(path).type != fs.FileType.File:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.1)
+        try:
+            while system.get_file_info(path).type != fs.FileType.File:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(0.1)
+        except OSError as error:
+            raise StorageError(f"storage: cannot read {Location(self.root)} ({_cause(error)})") from error
         return True
 
     def remove(self) -> None:

@@ -67,7 +67,7 @@ class Board:
     def refused(self, store: Store, line: str, why: str) -> None:
         """It has failed, and will be tried again."""
         with self._lock:
-            self._undone[store, line].why = why
+            self._undone.setdefault((store, line), _Undone(time.monotonic())).why = why
 
     def done(self, store: Store, line: str) -> None:
         """It is done."""

@@ -10,7 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 from rsrl_ray.store import storage as storage_module
-from rsrl_ray.store.storage import Storage, StorageError, open_storage
+from rsrl_ray.store.storage import Note, Storage, StorageError, open_storage
 
 
 class Unsteady(fs.FSSpecHandler):
@@ -138,3 +138,27 @@ def test_a_directory_needs_no_uri(tmp_path: Path) -> None:
     system, base = open_storage(f"{tmp_path}/")
     assert isinstance(system, fs.LocalFileSystem)
     assert base == str(tmp_path)
+
+
+def test_a_note_makes_no_folder_is_seen_until_it_is_removed_and_an_error_is_one_line(tmp_path: Path) -> None:
+    note = Note(str(tmp_path / "results"))
+    assert note.leave() == "No such file or directory"
+    assert not note.is_seen() and not (tmp_path / "results").exists()
+    (tmp_path / "results" / "rounds").mkdir(parents=True)
+    assert note.leave() == ""
+    assert note.is_seen() and not Note(note.root).is_seen()
+    note.remove()
+    note.remove()
+    assert not note.is_seen() and not list(tmp_path.rglob("probe*"))
+    (tmp_path / "file").touch()
+    assert Note(str(tmp_path / "file")).leave() == "Not a directory"
+
+
+def test_what_a_note_cannot_look_into_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(Unsteady):
+        def get_file_info(self, paths: list[str]) -> Any:
+            self._refuse()
+
+    monkeypatch.setattr(storage_module, "open_storage", lambda root: (fs.PyFileSystem(Away(9)), "rsrl"))
+    with pytest.raises(StorageError, match=r"^storage: cannot read s3://rsrl \(.*503 https://\*\*\*@host\)$"):
+        Note("s3://rsrl").is_seen()
