@@ -117,7 +117,7 @@ class Told:
         for _ in rounds:
             self._tell("round", trial.key.method)
 
-    def log_choices(self, trial: Any, choices: Any) -> None:
+    def log_choices(self, trial: Any, choices: Any, rounds: int) -> None:
         pass
 
     def log_system(self, readings: Any) -> None:
@@ -135,7 +135,7 @@ def recorded(tmp_path: Path, told: Told) -> Recorder:
     experiment = SimpleNamespace(storage=str(tmp_path), name="tiny")
     fold = SimpleNamespace(number=0)
     photos = SimpleNamespace(scores=np.zeros(6))
-    task: Any = SimpleNamespace(experiment=experiment, claims=None, folds=[fold], photos=photos)
+    task: Any = SimpleNamespace(experiment=experiment, claims=None, folds=[fold], photos=photos, chooses="test")
     keys = [TrialKey(0, method) for method in ("firm", "none")]
     trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
     retention = Retention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
