@@ -21,7 +21,6 @@ from rsrl_ray.terminal import cell, say
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
-IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's common.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
 
 
@@ -79,12 +78,6 @@ def _joined() -> bool:
     """Whether the Ray that this process is connected to was there before it."""
     node: Any = worker._global_node
     return node is None or not node.is_head()
-
-
-def lost_nodes() -> set[str]:
-    """The nodes that this Ray has lost so far; not those that have ended in good order, as an autoscaler ends them."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"] for node in nodes if not node["Alive"] and node["DeathReason"] not in IN_ORDER}
 
 
 def _connect(joins: bool) -> None:
