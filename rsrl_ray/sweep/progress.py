@@ -13,13 +13,13 @@ from rich.text import Text
 
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.sweep.cluster import WAIT_S, WAITS
 from rsrl_ray.sweep.crashes import crash_of
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.terminal import cell
 
 REFRESH_S = 0.5
-WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
 STYLES = {
     "running": "bold green",
     "done": "green",
@@ -127,8 +127,7 @@ class Progress(Callback):
             self._ran = now
         elif self._may_wait and now - self._ran > WAIT_S:
             self._ran = now
-            waits = "no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)"
-            self._say(cell(waits, "yellow"))
+            self._say(cell(f"no trial runs: {WAITS}", "yellow"))
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()
