@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.location import Location
+from rsrl_ray.sweep.cluster import wait_for_room
 from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
 from rsrl_ray.terminal import photo_progress
@@ -47,7 +48,7 @@ class FeatureWorker:
 class _Workers:
     """Those with the most common kind of device; each does one part at a time."""
 
-    def __init__(self, task: Task, most: int) -> None:
+    def __init__(self, task: Task, most: int, console: Console) -> None:
         resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
         options = actor.options(
@@ -58,7 +59,7 @@ class _Workers:
             max_task_retries=RESTARTS,
         )
         self._all = [options.remote() for _ in range(min(most, _room(resources.cpus, float(resources.gpus))))]
-        kinds = _ready(self._all)
+        kinds = _ready(self._all, console)
         self.kind = Counter(kinds.values()).most_common(1)[0][0]
         self._free = queue.SimpleQueue[Any]()
         self.count = self._left = sum(kind == self.kind for kind in kinds.values())
@@ -99,10 +100,10 @@ class _Workers:
             ray.kill(worker)
 
 
-def _ready(workers: list[Any]) -> dict[Any, str]:
+def _ready(workers: list[Any], console: Console) -> dict[Any, str]:
     """The kinds of device of those that are ready soon after the first one is."""
     asked = {worker.kind.remote(): worker for worker in workers}
-    ray.wait(list(asked))
+    wait_for_room(list(asked), console)
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHERS_S)
     kinds = {}
     for one in ready:
@@ -130,7 +131,7 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
 
 
 def _made_by_all(task: Task, files: FeatureFiles, console: Console) -> RowFile:
-    workers = _Workers(task, most=len(parts(files.count, files.count)))
+    workers = _Workers(task, len(parts(files.count, files.count)), console)
     groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
     try:
         with photo_progress(console) as progress:

@@ -1,5 +1,6 @@
 """A trial as Ray Tune sees it: look the round up in the archive, else train it; report."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,6 +23,7 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
 from rsrl_ray.sweep.common_storage import check_here
+from rsrl_ray.sweep.crashes import SetUpFailed
 from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
@@ -40,32 +42,35 @@ class RSRLTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id.
-
-        Raises ValueError where this node cannot train: its storage is not the driver's, it cannot read photos.
-        """
+        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id."""
         assert task is not None, "made by tune.with_parameters"
-        if task.driver_node:
-            check_here(task.experiment.storage, task.driver_node)
-        self._task, self._trainers = task, task.trainers(task)
+        self._task, self._gauge = task, None
         self._thread = ThreadPoolExecutor(1, "rounds")
         self._coming = _nothing()
-        node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
-        self._begin(config)
+        with self._told_by_the_next_step():
+            if task.driver_node:
+                check_here(task.experiment.storage, task.driver_node)
+            self._trainers = task.trainers(task)
+            node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
+            self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial in this actor, once the one before it trains nothing any more."""
         self._cached.close()
         wait([self._coming])
-        self._begin(new_config)
+        with self._told_by_the_next_step():
+            self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason.
 
-        The round after it is trained in a thread while this one is written to the archive and reported.
+        The round after it is trained in a thread while this one is written to the archive and reported. Raises
+        SetUpFailed where the set-up has failed.
         """
+        if self._failed is not None:
+            raise self._failed
         try:
             result, learnt = self._coming.result()
             if result.number < self._task.experiment.rounds:
@@ -106,6 +111,22 @@ class RSRLTrial(tune.Trainable):
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
         ways = [larger] * (share < 1) + [smaller] * (batch > 1)
         return f"the GPU's memory is full ({error}); try {' or '.join(ways)}"
+
+    @contextlib.contextmanager
+    def _told_by_the_next_step(self) -> Iterator[None]:
+        """Set up in the body; where it fails, `step` says so.
+
+        Of an error in the constructor Tune keeps the text alone, and where an actor changes trials it gives the trial
+        up; after one in a step it starts the trial again in another process.
+        """
+        self._failed: SetUpFailed | None = None
+        try:
+            yield
+        except OutOfMemory as error:
+            self._failed = SetUpFailed(_this_node(), self._out_of_memory(error))
+        except Exception as error:  # whatever is wrong with this node
+            words = str(error) if isinstance(error, ValueError | StorageError) else f"{type(error).__name__}: {error}"
+            self._failed = SetUpFailed(_this_node(), words)
 
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]
@@ -173,6 +194,12 @@ class RSRLTrial(tune.Trainable):
             predicted=predicted,
             system=() if self._gauge is None else self._gauge.take(),
         )
+
+
+def _this_node() -> str:
+    """Ray's name for the node that this process is on."""
+    node: str = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return node
 
 
 def _nothing() -> "Future[tuple[RoundResult, Learnt]]":
