@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -242,7 +243,9 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
     monkeypatch.setattr(find, "find_results", lambda experiment: results)
     monkeypatch.setattr(report, "analyze", analyze)
     folder = tmp_path / "a demo"
-    assert cli.main(["demo", str(folder)]) == 0
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert cli.main(["demo", str(folder), "--ray", "new"]) == 0
+    assert os.environ["RAY_ADDRESS"] == "local"
     shown = capsys.readouterr().out
     file = f"'{folder / 'quickstart.yaml'}'"
     assert f"rsrl show {file}\n" in shown and f"rsrl ui {file}\n" in shown

@@ -1,5 +1,7 @@
 """What several commands read from the command line in the same way."""
 
+import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,3 +14,20 @@ def experiment_file(words: list[str], print_help: Callable[[], None]) -> Path | 
     if not words or words[0].startswith("-"):
         raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
     return Path(words[0])
+
+
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told on which Ray it runs; see `choose_ray`."""
+    parser.add_argument(
+        "--ray",
+        default="auto",
+        metavar="new|auto|ADDRESS",
+        help="The Ray to run on: new, begun here whatever runs already; ADDRESS, such as 10.0.0.5:6379; auto, that of "
+        "RAY_ADDRESS, or else what `ray start` began on this machine, or else a new one.",
+    )
+
+
+def choose_ray(which: str) -> None:
+    """Ask for this Ray by RAY_ADDRESS, which all of this process reads."""
+    if which != "auto":
+        os.environ["RAY_ADDRESS"] = "local" if which == "new" else which

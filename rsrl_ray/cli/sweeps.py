@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import experiment_file
+from rsrl_ray.cli.arguments import add_ray, choose_ray, experiment_file
 from rsrl_ray.cli.ending import STOPPED
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ def demo(words: list[str]) -> int:
     """`rsrl demo`: a small data set, its sweep, a page of it, and what came of it."""
     parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
     parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
-    folder = parser.parse_args(words).folder
+    add_ray(parser)
+    asked = parser.parse_args(words)
+    folder = asked.folder
+    choose_ray(asked.ray)
     from rsrl_ray.sweep.ahead import started_ahead
     from rsrl_ray.terminal import make_console, say
 
@@ -64,7 +67,7 @@ def sweep(words: list[str]) -> int:
 
     parser = experiment_parser(
         prog="rsrl sweep",
-        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--take_over] [--KNOB VALUE ...]",
+        usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--take_over] [--ray WHICH] [--KNOB VALUE ...]",
         description="Run a sweep; the same command again continues or extends it. Every knob below stands in the "
         "experiment file and can be given here over it.",
     )
@@ -72,11 +75,13 @@ def sweep(words: list[str]) -> int:
     parser.add_argument(
         "--take_over", action="store_true", help="Sweep though another process holds the experiment: it has crashed."
     )
+    add_ray(parser)
     file = experiment_file(words, parser.print_help)
     if file is None:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
+    choose_ray(knobs.ray)
     from rsrl_ray.sweep.ahead import sound, started_ahead
     from rsrl_ray.terminal import make_console
 

@@ -4,45 +4,49 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
-from ray._private import services, utils, worker
+from ray._private import utils, worker
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
 from rich.console import Console
 
 from rsrl_ray.config import Resources
+from rsrl_ray.sweep.address import ELSE, NEW, address_to_join
+from rsrl_ray.sweep.places import with_room
 from rsrl_ray.terminal import cell, say
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
-IN_ORDER = (1, 4)  # EXPECTED_TERMINATION and AUTOSCALER_DRAIN_IDLE of NodeDeathInfo in Ray's common.proto
 A_LITTLE = 0.01  # of a GPU, to look at it
+WAIT_S = 60.0  # a cluster in which nothing was begun for so long has no room
+WAITS = "waiting for nodes with room (`ray status` shows what the cluster starts)"
 
 
 @contextlib.contextmanager
 def joined_cluster(console: Console) -> Iterator[bool]:
-    """Connected to the cluster of this machine (`ray start`, RAY_ADDRESS), if there is one; yields whether.
+    """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
     Raises ValueError where it cannot be joined.
     """
-    began = not ray.is_initialized()
-    if began and not os.environ.get("RAY_ADDRESS") and services.find_bootstrap_address(None) is None:
+    if ray.is_initialized():
+        yield _joined()
+        return
+    address = address_to_join(console)
+    if address is None:
         yield False
         return
-    if began:
-        with console.status("joining Ray"):
-            _connect(joins=True)
+    with console.status("joining Ray"):
+        _connect(address)
     try:
-        yield _joined()
+        say(console, _described())
+        yield True
     finally:
-        if began:
-            ray.shutdown()
+        ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -60,8 +64,10 @@ def quiet_ray(console: Console) -> Iterator[None]:
     began = not ray.is_initialized()
     if began:
         with console.status("starting Ray"):
-            _connect(joins=False)
+            _connect(NEW)
     try:
+        if began:
+            say(console, _described())
         yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         node: Any = worker._global_node
@@ -81,21 +87,21 @@ def _joined() -> bool:
     return node is None or not node.is_head()
 
 
-def lost_nodes() -> set[str]:
-    """The nodes that this Ray has lost so far; not those that have ended in good order, as an autoscaler ends them."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"] for node in nodes if not node["Alive"] and node["DeathReason"] not in IN_ORDER}
+def _described() -> str:
+    """The Ray that this process is connected to, in a line: where it is, and what it has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+    whose, many = "joined" if _joined() else "begun here", f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
+    return f"Ray at {ray.get_runtime_context().gcs_address} ({whose}): {many}, {cpus:g} CPUs, {gpus:g} GPUs"
 
 
-def _connect(joins: bool) -> None:
-    address = os.environ.get("RAY_ADDRESS", "")
-    host, _, port = address.rpartition(":")
-    folder = None if joins else _short_folder()
+def _connect(address: str) -> None:
+    """Join the Ray at this address, or begin a `NEW` one."""
+    folder = _short_folder() if address == NEW else None
     try:
-        if host and "/" not in address:  # Ray itself tries for more than 10 minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
         with _signals_left_alone():
             ray.init(
+                address=address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -103,11 +109,9 @@ def _connect(joins: bool) -> None:
                 _temp_dir=folder,
             )
     except (AuthenticationError, OSError, ValueError) as error:
-        where = f"RAY_ADDRESS={address}" if address else "the one that `ray start` began here"
-        raise ValueError(
-            f"cannot join Ray ({where}): {str(error).splitlines()[0]}; unset RAY_ADDRESS, or run `ray stop`, "
-            "to sweep on this machine alone"
-        ) from error
+        if address == NEW:
+            raise ValueError(f"Ray did not start: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"Ray at {address} cannot be joined: {str(error).splitlines()[0]}; {ELSE}") from error
     except Exception as error:
         if type(error) is not Exception:  # Ray has no name of its own for a start that takes longer than 30 s
             raise
@@ -178,25 +182,26 @@ def _holds_sockets(folder: str) -> bool:
     return True
 
 
-def nodes_with_room(resources: Resources) -> list[dict[str, Any]]:
-    """The nodes that hold a trial, as Ray tells of them."""
-    wanted = _wanted(resources)
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [node for node in nodes if all(node["Resources"].get(name, 0.0) >= n for name, n in wanted.items())]
-
-
-def _wanted(resources: Resources) -> dict[str, float]:
+def wanted(resources: Resources) -> dict[str, float]:
+    """What a node needs to hold a trial."""
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
+
+
+def wait_for_room(asked: list[Any], console: Console) -> None:
+    """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
+    while not ray.wait(asked, timeout=WAIT_S)[0]:
+        if _joined():
+            say(console, cell(f"nothing could be begun: {WAITS}", "yellow"))
 
 
 def check_room(resources: Resources, console: Console) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
-    if nodes_with_room(resources):
+    auto, share = resources.gpus == "auto", wanted(resources)
+    if with_room(share):
         return
-    auto, wanted = resources.gpus == "auto", _wanted(resources)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if _joined():
-        gpus = "some of a GPU" if auto else f"{wanted['GPU']:g} GPUs"
+        gpus = "some of a GPU" if auto else f"{share['GPU']:g} GPUs"
         waits = (
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts"
@@ -205,6 +210,6 @@ def check_room(resources: Resources, console: Console) -> None:
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.get(name, 0.0) for node in nodes)
-        if wanted[name] > there:
-            asked = "auto" if auto and name == "GPU" else f"{wanted[name]:g}"
+        if share[name] > there:
+            asked = "auto" if auto and name == "GPU" else f"{share[name]:g}"
             raise ValueError(f"resources.{knob}: {asked} for a trial, but this machine has {there:g}")

@@ -14,7 +14,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rsrl_ray.config import Experiment
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import Note, StorageError
-from rsrl_ray.sweep.cluster import nodes_with_room
+from rsrl_ray.sweep.cluster import wanted
+from rsrl_ray.sweep.places import node_names, with_room
 
 ANSWERS_S = 60.0  # how long the nodes are waited for
 SEEN_S = 10.0  # how long a note is looked for
@@ -31,8 +32,8 @@ def check_nodes(experiment: Experiment) -> None:
     ValueError
         Where the nodes do not share the storage, or cannot write to it: which ones, and what to do.
     """
-    notes = {node["NodeID"]: Note(experiment.storage) for node in nodes_with_room(experiment.resources)}
-    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}  # type: ignore[no-untyped-call]
+    names = with_room(wanted(experiment.resources))
+    notes = {node: Note(experiment.storage) for node in names}
     asked = {node: _at(node, Note.leave, note) for node, note in notes.items()}
     answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWERS_S) if asked else ([], [])
     troubles: dict[str, str] = {}
@@ -57,7 +58,8 @@ def check_here(storage: str, driver_node: str) -> None:
 
     Raises `StorageError` where it is not seen, or cannot be left.
     """
-    if Location(storage).is_uri or ray.get_runtime_context().get_node_id() == driver_node:
+    here = ray.get_runtime_context().get_node_id()
+    if Location(storage).is_uri or here == driver_node:
         return
     note = Note(storage)
     why = note.leave()
@@ -66,8 +68,7 @@ def check_here(storage: str, driver_node: str) -> None:
     finally:
         note.remove()
     if not is_seen:
-        here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        raise StorageError(_refusal(storage, {here: why}))
+        raise StorageError(_refusal(storage, {node_names().get(here, here): why}))
 
 
 def _at(node: str, function: Callable[..., Any], *arguments: Any) -> Any:

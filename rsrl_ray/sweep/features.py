@@ -15,6 +15,7 @@ from rich.console import Console
 from rsrl_ray.core.trial import Device
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.location import Location
+from rsrl_ray.sweep.cluster import wait_for_room
 from rsrl_ray.sweep.devices import device_here
 from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
@@ -50,7 +51,7 @@ class FeatureWorker:
 class _Workers:
     """Those with the most common device; each does one part at a time."""
 
-    def __init__(self, task: Task, most: int) -> None:
+    def __init__(self, task: Task, most: int, console: Console) -> None:
         """Raises ValueError where no worker starts, or none can compute features."""
         resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
@@ -63,7 +64,7 @@ class _Workers:
         )
         self._all = [options.remote() for _ in range(min(most, _room(resources.cpus, float(resources.gpus))))]
         try:
-            devices = _ready(self._all, self._shared)
+            devices = _ready(self._all, self._shared, console)
         except BaseException:
             self.close()
             raise
@@ -108,10 +109,10 @@ class _Workers:
             ray.kill(worker)
 
 
-def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]") -> dict[Any, Device]:
+def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", console: Console) -> dict[Any, Device]:
     """The devices of those that are ready soon after the first one is."""
     asked = {worker.device.remote(shared): worker for worker in workers}
-    ray.wait(list(asked))
+    wait_for_room(list(asked), console)
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHERS_S)
     devices: dict[Any, Device] = {}
     cause: Exception = ValueError("no worker started that passes photos through the frozen layers; try again")
@@ -149,7 +150,7 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
 
 def _made_by_all(task: Task, files: FeatureFiles, console: Console) -> RowFile:
     try:
-        workers = _Workers(task, most=len(parts(files.count, files.count)))
+        workers = _Workers(task, len(parts(files.count, files.count)), console)
         _tell(workers.remarks, console)
         groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
         with contextlib.closing(workers), photo_progress(console) as progress:

@@ -6,7 +6,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from rsrl_ray.sweep.cluster import A_LITTLE
+from rsrl_ray.sweep.cluster import A_LITTLE, wait_for_room
 from rsrl_ray.terminal import say
 from rsrl_ray.vision.memory import Gpu, gpus
 
@@ -21,7 +21,7 @@ def gpu_share(need: int, console: Console) -> float:
     one. The results do not depend on the share.
     """
     with console.status("asking the GPUs how much memory they have"):
-        found = _gpus()
+        found = _gpus(console)
     if not found:
         raise ValueError(
             "resources.gpus: auto, but PyTorch sees no GPU where Ray has some; install a PyTorch for these GPUs, or "
@@ -39,14 +39,14 @@ def gpu_share(need: int, console: Console) -> float:
     return math.floor(1e4 / trials) / 1e4  # Ray counts in ten-thousandths
 
 
-def _gpus() -> list[Gpu]:
+def _gpus(console: Console) -> list[Gpu]:
     """Of all nodes that are there; of the first one that comes, where there is none yet."""
     sees_all = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= A_LITTLE]  # type: ignore[no-untyped-call]
     on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
     asked = [one.remote() for one in on_each or [look]]
-    ray.wait(asked)
+    wait_for_room(asked, console)
     answered, busy = ray.wait(asked, num_returns=len(asked), timeout=OTHERS_S)  # by others' trials
     for one in busy:
         ray.cancel(one)

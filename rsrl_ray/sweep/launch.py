@@ -22,7 +22,9 @@ from rsrl_ray.sweep.board import MLFLOW, STORAGE, read_aloud
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.cluster import check_room, joined_cluster, quiet_ray
 from rsrl_ray.sweep.common_storage import check_nodes
+from rsrl_ray.sweep.crashes import kills_are_crashes
 from rsrl_ray.sweep.lifeline import lifeline
+from rsrl_ray.sweep.places import Places
 from rsrl_ray.sweep.prepare import complete, keeps_all, prepare
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.recorder import Recorder
@@ -96,6 +98,7 @@ def run_sweep(
             task = replace(task, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             stack.enter_context(read_aloud(recorder.board, warn))
+            places = Places(recorder.blame, console)
             progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
 
             def waits(trial: Trial) -> bool:
@@ -113,12 +116,13 @@ def run_sweep(
                 shutil.rmtree(scratch, ignore_errors=True)
 
             try:
-                with lifeline(leave):
+                with lifeline(leave), kills_are_crashes():
                     check_room(experiment.resources, console)
                     task, left = complete(task, console, joined), trials
                     while left:
-                        scheduler = SharingScheduler({key: chains[key] for key in left})
+                        scheduler = SharingScheduler({key: chains[key] for key in left}, places=places)
                         _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
+                        places.check()
                         left = _again(left, recorder)
             except BaseException:
                 close("KILLED")

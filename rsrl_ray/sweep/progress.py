@@ -13,13 +13,13 @@ from rich.text import Text
 
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.sweep.recorder import last_error
+from rsrl_ray.sweep.cluster import WAIT_S, WAITS
+from rsrl_ray.sweep.crashes import crash_of
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.terminal import cell
 
 REFRESH_S = 0.5
-WAIT_S = 60.0  # a cluster in which no trial has run for so long is waiting for nodes
 STYLES = {
     "running": "bold green",
     "done": "green",
@@ -96,17 +96,18 @@ class Progress(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray starts it again after a crash."""
-        key = trial_key(trial)
+        key, crash = trial_key(trial), crash_of(trial)
         self._rows[key].state = "starting"
-        ended = f"its process ended in round {self._rows[key].round + 1}; started again"
-        self._say(cell(f"{key}: ", "yellow"), ended)
+        ended = f"its process ended in round {self._rows[key].round + 1}"
+        how = crash.reason if crash.for_memory else "it could not be set up" if crash.in_set_up else ended
+        self._say(cell(f"{key}: ", "yellow"), f"{how}; started again")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
         key, number = trial_key(trial), self._rows[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._rows[key].state = "failed"
-            self._say(cell(f"{key} failed ", "bold red"), f"in round {number}: {last_error(trial)}")
+            self._say(cell(f"{key} failed ", "bold red"), f"in round {number}: {crash_of(trial).reason}")
         else:
             self._rows[key].state = "waiting"
             ended = f"its process ended before round {number}; started again at the end"
@@ -126,8 +127,7 @@ class Progress(Callback):
             self._ran = now
         elif self._may_wait and now - self._ran > WAIT_S:
             self._ran = now
-            waits = "no trial runs: waiting for nodes with room (`ray status` shows what the cluster starts)"
-            self._say(cell(waits, "yellow"))
+            self._say(cell(f"no trial runs: {WAITS}", "yellow"))
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()

@@ -1,7 +1,7 @@
 """What the driver does with every result: MLflow in the background, and weights that nobody needs any more."""
 
 import contextlib
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +11,13 @@ from ray.tune.experiment import Trial
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.sweep.archivist import Archivist
+from rsrl_ray.sweep.blame import Blame
 from rsrl_ray.sweep.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.choices import choices
-from rsrl_ray.sweep.cluster import lost_nodes
+from rsrl_ray.sweep.crashes import crash_of, node_of
 from rsrl_ray.sweep.gauge import Readings
 from rsrl_ray.sweep.logged import LoggedRounds
+from rsrl_ray.sweep.places import lost_nodes, needs, with_room
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import trial_key
@@ -47,34 +49,32 @@ class Recorder(Callback):
         self._unlogged: defaultdict[str, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[str, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._logged = LoggedRounds(task, self._archive)
-        self._failures: Counter[tuple[TrialKey, int]] = Counter()
+        self.blame = Blame()
         self._furthest: dict[TrialKey, int] = {}
         self.finished: list[TrialKey] = []
         self.failed: dict[TrialKey, str] = {}
         self._running: set[TrialKey] = set()
         self._dropped: list[TrialKey] = []
         self._ended: set[TrialKey] = set()  # as MLflow has been told
-        self._lost_before: set[str] | None = None  # nodes, before the sweep began
         self._readings, self._readings_wait = Readings(), False
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks; threads and clients stay here."""
         return {}
 
-    def setup(self, *args: Any, **info: Any) -> None:
-        """Ray is there, and no trial yet; again where trials are run again."""
-        if self._lost_before is None:
-            self._lost_before = lost_nodes()
-
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has an actor."""
-        self._running.add(trial_key(trial))
+        key, actor = trial_key(trial), trial.temporary_state.ray_actor
+        assert actor is not None
+        self._running.add(key)
+        self.blame.started(key, node_of(actor._actor_id.hex()), actor._actor_id.hex())
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A round is done, or the trial has given up."""
         key, failure = trial_key(trial), Failure.from_result(result)
+        self.blame.reported(key)
         if failure is not None:
             self._end(key, "FAILED", failure.reason, failure.origin)
             return
@@ -96,21 +96,22 @@ class Recorder(Callback):
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray starts it again after a crash; not for ever in the same round, save when nodes are lost."""
+        """Ray starts it again after a crash; not for ever in the same round, save where it is not the trial's fault."""
         self._void_claims(trial)
-        if self._failed(trial_key(trial)) >= FAILURES_A_ROUND - 1:
+        if self._failed(trial) >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray has given it up: for good, or too early (see `take_dropped`)."""
         self._void_claims(trial)
         key = trial_key(trial)
-        if trial.max_failures != 0 and self._failed(key) < FAILURES_A_ROUND:
+        given_up = self._failed(trial) >= FAILURES_A_ROUND
+        trial.max_failures = 0 if given_up else -1
+        if not given_up:
             self._dropped.append(key)
             return
-        trial.max_failures = 0
         number = self._furthest.get(key, 0) + 1
-        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {last_error(trial)}")
+        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {crash_of(trial).reason}")
 
     def take_dropped(self) -> list[TrialKey]:
         """The trials that Ray has given up too early, told once.
@@ -120,11 +121,17 @@ class Recorder(Callback):
         dropped, self._dropped = self._dropped, []
         return dropped
 
-    def _failed(self, key: TrialKey) -> int:
-        """Count a crash of the trial's next round; how many it had that no lost node explains."""
-        failed = key, self._furthest.get(key, 0) + 1
-        self._failures[failed] += 1
-        return self._failures[failed] - len(lost_nodes() - (self._lost_before or set()))
+    def _failed(self, trial: Trial) -> int:
+        """Lay the blame for the trial's failure; how many of its next round are its own fault."""
+        key, crash = trial_key(trial), crash_of(trial)
+        number = self._furthest.get(key, 0) + 1
+        died = not (crash.in_set_up or crash.for_memory or self.blame.has_started(key))
+        if (crash.in_set_up or died) and self.blame.refused(
+            key, crash.node, crash.reason, with_room(needs(trial)), died
+        ):
+            return 0
+        self.blame.crashed(key, number, crash.node)
+        return self.blame.own_crashes(key, number, lost_nodes())
 
     def _void_claims(self, trial: Trial) -> None:
         if self._task.claims is not None:
@@ -235,8 +242,3 @@ def _follow(chain: list[Report], report: Report) -> None:
     assert place <= len(chain), (place, len(chain))
     if place == len(chain) or chain[place].link != report.link:
         chain[place:] = [report]
-
-
-def last_error(trial: Trial) -> str:
-    """The last line of what Ray says of the trial's last failure."""
-    return str(trial.get_error() or "no error was reported").strip().splitlines()[-1]

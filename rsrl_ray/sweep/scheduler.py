@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method
+from rsrl_ray.sweep.places import Places
 
 Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
 PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
@@ -49,12 +50,18 @@ class SharingScheduler(FIFOScheduler):
     Ray asks several times a result, so a waiting trial is looked at again only when the round it waits for is made,
     or is claimed no more.
 
-    slots : how many trials such as this one can run at once.
+    slots : how many trials such as this one can run at once. places : keeps trials from some nodes.
     """
 
-    def __init__(self, chains: Mapping[TrialKey, tuple[Prefix, ...]], slots: Callable[[Trial], int] = slots) -> None:
+    def __init__(
+        self,
+        chains: Mapping[TrialKey, tuple[Prefix, ...]],
+        slots: Callable[[Trial], int] = slots,
+        places: Places | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._chains = chains
+        self._places = places
         self._slots_for = slots
         self._slots = 1
         self._done: set[Prefix] = set()
@@ -71,6 +78,8 @@ class SharingScheduler(FIFOScheduler):
             trial.status = Trial.PAUSED
             # Tune asks every trial for its folder at the end, also those that Ctrl-C left waiting
             trial.init_local_path()  # type: ignore[no-untyped-call]
+            if self._places is not None:
+                self._places.assign(trial)
             self._queue(trial)
         else:
             self._claim(trial)
@@ -102,6 +111,8 @@ class SharingScheduler(FIFOScheduler):
         Ray gives a process that a trial has left to the trial that stands here, and ends the one that is being started
         for it, which takes seconds: so a trial whose own process is being started is passed over.
         """
+        if self._places is not None:
+            self._places.look(tune_controller)
         trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
         while self._turn and len(pending) < PENDING_AT_ONCE:

@@ -1,5 +1,6 @@
 """A trial as Ray Tune sees it: look the round up in the archive, else train it; report."""
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,6 +21,7 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
 from rsrl_ray.sweep.common_storage import check_here
+from rsrl_ray.sweep.crashes import SetUpFailed
 from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.retention import trial_holder
@@ -37,33 +39,37 @@ class RSRLTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id.
-
-        Raises ValueError where this node cannot train: its storage is not the driver's, it cannot read photos.
-        """
+        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id."""
         assert task is not None, "made by tune.with_parameters"
-        if task.driver_node:
-            check_here(task.experiment.storage, task.driver_node)
-        self._task, self._trainers = task, task.trainers(task)
+        self._task, self._gauge = task, None
         self._thread = ThreadPoolExecutor(1, "rounds")
-        self._coming = _failed(RuntimeError("no round was begun"))
-        node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
-        self._begin(config)
+        self._coming = _failed("no round was begun")
+        self._cached: CachedLearner | None = None
+        with self._told_by_the_next_step():
+            if task.driver_node:
+                check_here(task.experiment.storage, task.driver_node)
+            self._trainers = task.trainers(task)
+            node = "" if task.source is None else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            self._gauge = Gauge(node, task.device == "cuda") if task.experiment.system_metrics else None
+            self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial in this actor, once the one before it trains nothing any more."""
         if self._cached is not None:
             self._cached.close()
         wait([self._coming])
-        self._begin(new_config)
+        with self._told_by_the_next_step():
+            self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason.
 
-        The round after it is trained in a thread while this one is written to the archive and reported.
+        The round after it is trained in a thread while this one is written to the archive and reported. Raises
+        SetUpFailed where the set-up has failed.
         """
+        if self._failed is not None:
+            raise self._failed
         try:
             result, learnt = self._coming.result()
             assert self._cached is not None
@@ -77,7 +83,7 @@ class RSRLTrial(tune.Trainable):
         else:
             return self._report(result, learnt, record).as_result()
         if self._coming.done():  # it holds the error, and that holds what was on the GPU
-            self._coming = _failed(RuntimeError("the trial has ended"))
+            self._coming = _failed("the trial has ended")
             free_memory()
         return Failure(reason, self._origin).as_result()
 
@@ -107,6 +113,22 @@ class RSRLTrial(tune.Trainable):
         ways = [larger] * (share < 1) + [smaller] * (batch > 1)
         return f"the GPU's memory is full ({error}); try {' or '.join(ways)}"
 
+    @contextlib.contextmanager
+    def _told_by_the_next_step(self) -> Iterator[None]:
+        """Set up in the body; where it fails, `step` says so.
+
+        Of an error in the constructor Tune keeps the text alone, and where an actor changes trials it gives the trial
+        up; after one in a step it starts the trial again in another process.
+        """
+        self._failed: SetUpFailed | None = None
+        try:
+            yield
+        except OutOfMemory as error:
+            self._failed = SetUpFailed(_this_node(), self._out_of_memory(error))
+        except Exception as error:  # whatever is wrong with this node
+            words = str(error) if isinstance(error, ValueError | StorageError) else f"{type(error).__name__}: {error}"
+            self._failed = SetUpFailed(_this_node(), words)
+
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]
         fold = next(fold for fold in self._task.folds if fold.number == trial["fold"])
@@ -114,12 +136,7 @@ class RSRLTrial(tune.Trainable):
         self._fold, self._method = fold, method
         self._photos_seen = 0
         self._predictor = Predictor(method.prediction, labels, fold)
-        self._origin, self._cached = Origin(), None
-        try:
-            trainer = self._trainers(fold, method.learning)
-        except (NotFinite, OutOfMemory, ValueError) as error:
-            self._coming = _failed(error)
-            return
+        trainer = self._trainers(fold, method.learning)
         start = Start(
             self._task.start_key(fold, method.learning, trainer.device.kind),
             self._task.start,
@@ -181,8 +198,14 @@ class RSRLTrial(tune.Trainable):
         )
 
 
-def _failed(error: Exception) -> "Future[tuple[RoundResult, Learnt]]":
+def _this_node() -> str:
+    """Ray's name for the node that this process is on."""
+    node: str = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return node
+
+
+def _failed(why: str) -> "Future[tuple[RoundResult, Learnt]]":
     """No round, and none to wait for."""
     future = Future[tuple[RoundResult, Learnt]]()
-    future.set_exception(error)
+    future.set_exception(RuntimeError(why))
     return future

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
@@ -74,7 +75,9 @@ def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
     assert "photos.csv: cannot be read" in capsys.readouterr().err
     assert asked == []
     (tmp_path / "photos.csv").write_text("image,score\ngone.jpg,1\n")
-    assert cli.main(["sweep", str(file)]) == 2
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert cli.main(["sweep", str(file), "--ray", "new"]) == 2
+    assert os.environ["RAY_ADDRESS"] == "local"
     assert "line 2, gone.jpg: missing" in capsys.readouterr().err
     assert asked == [False]
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CONSTRAINTS = Path(__file__).parents[2] / "experiments" / "constraints.txt"
+ROOT = Path(__file__).parents[2]
 PROGRAMS = {"sshd": "openssh-server", "rsync": "rsync", "ip": "iproute2", "unshare": "util-linux", "tmux": "tmux"}
 
 
@@ -125,7 +125,8 @@ class Hosts:
             folder.mkdir(parents=True)
         for part in ("bin", "lib", "pyvenv.cfg"):
             (environment / part).symlink_to(Path(sys.prefix, part))
-        shutil.copy(CONSTRAINTS, environment / "constraints.txt")  # so the set-up finds its work done
+        installed = [(ROOT / name).read_text() for name in ("pyproject.toml", "experiments/constraints.txt")]
+        (environment / "installed").write_text("".join(installed))  # so the set-up finds its work done
         own = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
         (home / ".bashrc").write_text("".join(own))
         users = Path("/etc/passwd").read_text().splitlines()

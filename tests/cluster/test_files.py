@@ -5,6 +5,8 @@ Not proven this way: the image and its driver, quotas, whether spot machines are
 
 import copy
 import json
+import os
+import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,6 +101,29 @@ def test_no_node_is_open(path: Path) -> None:
     assert "--dashboard-host=127.0.0.1" in start
 
 
+def test_packages_are_installed_anew_where_the_project_or_the_locked_versions_have_changed(tmp_path: Path) -> None:
+    project, tools, pip = tmp_path / "rsrl_ray", tmp_path / "tools", tmp_path / "venv" / "bin" / "pip"
+    for folder in (project / "experiments", tools, pip.parent):
+        folder.mkdir(parents=True)
+    project_file, locked = project / "pyproject.toml", project / "experiments" / "constraints.txt"
+    for tool, script in {tools / "sudo": "", tools / "python3": "", pip: "echo installs"}.items():
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o700)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def installs() -> bool:
+        command = content(AWS)["setup_commands"][0]
+        ended = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+        return ended.stdout == "installs\n"
+
+    done = []
+    for content_of_project, content_of_locked in [("a", "1"), ("a", "1"), ("b", "1"), ("b", "2"), ("b", "2")]:
+        project_file.write_text(content_of_project)
+        locked.write_text(content_of_locked)
+        done.append(installs())
+    assert done == [True, False, True, True, False]
+
+
 @pytest.mark.usefixtures("aws")
 def test_aws_knows_what_the_nodes_have() -> None:
     types = AWSNodeProvider.fillout_available_node_types_resources(validated(content(AWS)))["available_node_types"]
@@ -128,6 +153,7 @@ def test_nodes_are_created_and_terminated() -> None:
     workers = [node for node in created(config, "worker", 2) if node["InstanceId"] != head["InstanceId"]]
     assert [(node["InstanceType"], node["InstanceLifecycle"]) for node in workers] == [("g6.xlarge", "spot")] * 2
     for node in [head, *workers]:
+        assert node["MetadataOptions"]["HttpTokens"] == "required"
         role = "rsrl-head" if node is head else "rsrl-worker"
         assert node["IamInstanceProfile"]["Arn"].endswith(f"instance-profile/{role}")
         (disk,) = boto3.client("ec2").describe_volumes(

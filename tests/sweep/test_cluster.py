@@ -2,7 +2,6 @@
 
 import io
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,19 +23,6 @@ from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.vision.memory import Gpu
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
-def test_a_cluster_that_is_not_there_is_one_line(experiment_file: Callable[..., Path], address: str, why: str) -> None:
-    command = [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(experiment_file())]
-    ended = subprocess.run(
-        command, env=os.environ | {"RAY_ADDRESS": address}, capture_output=True, text=True, timeout=100
-    )
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"rsrl sweep: cannot join Ray (RAY_ADDRESS={address}): ")
-    assert why in line
-    assert line.endswith("unset RAY_ADDRESS, or run `ray stop`, to sweep on this machine alone")
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -82,6 +68,23 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
     said = "^Ray did not start: The current node timed out .* the same command tries again$"
     with pytest.raises(ValueError, match=said), cluster.quiet_ray(Console(quiet=True)):
         pass
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_whoever_waits_for_a_node_with_room_says_so_every_minute(joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [[], [], ["done"]]
+
+    def wait(asked: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        assert (asked, timeout) == (["one"], 60)
+        return list(answers.pop(0)), []
+
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(cluster, "_joined", lambda: joined)
+    console = Console(file=io.StringIO(), width=200)
+    cluster.wait_for_room(["one"], console)
+    assert isinstance(console.file, io.StringIO)
+    line = "nothing could be begun: waiting for nodes with room (`ray status` shows what the cluster starts)"
+    assert console.file.getvalue().splitlines() == [line] * (2 if joined else 0)
 
 
 OTHER_NODE = {
@@ -166,7 +169,7 @@ open_storage = lambda root, inner=open_storage: inner(os.environ.get("RSRL_OTHER
 def test_a_sweep_waits_for_nodes_with_room_and_takes_none_that_does_not_share_its_storage(
     experiment_file: Write, tmp_path: Path
 ) -> None:
-    file = experiment_file(**KNOBS | {"schedules": {"none": {1: 0.0}}}, resources={"cpus": 2})
+    file = experiment_file(**KNOBS, resources={"cpus": 2})
     results, other = tmp_path / "results", tmp_path / "other"
     (other / "rounds").mkdir(parents=True)
     with nodes_of_this_machine(Gate(tmp_path, NOT_SHARED), num_cpus=1) as nodes:
@@ -175,17 +178,46 @@ def test_a_sweep_waits_for_nodes_with_room_and_takes_none_that_does_not_share_it
         waits = "no node has 2 CPUs and 0 GPUs for a trial yet: the sweep waits until the cluster has one"
         assert any(waits in line for line in driver.stdout)
         nodes.add_node(num_cpus=2, env_vars={"RSRL_OTHER": str(other)})
-        assert any(line.startswith("fold 0, none: ") and "started again" in line for line in driver.stdout)
+        unseen = f"({nodes.head_node.node_ip_address}) writes to {results}; give a folder that all nodes share"
+        out = "gets no more trials: one could not be set up there: storage: the driver does not see what"
+        assert any(out in line and unseen in line for line in driver.stdout)
         driver.kill()
         driver.communicate()
-        driver, address = start_driver(file, RAY_ADDRESS=nodes.address), nodes.head_node.node_ip_address
+        driver = start_driver(file, RAY_ADDRESS=nodes.address)
         printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 2, printed
-    assert printed.splitlines()[-1] == (
-        f"rsrl sweep: storage: the driver does not see what {address} writes to {results}; "
-        "give a folder that all nodes share, or a bucket (s3://..., gs://...)"
-    )
+    refused = printed.splitlines()[-1]
+    assert refused.startswith("rsrl sweep: storage: the driver does not see what ")
+    assert refused.endswith(f"{unseen}, or a bucket (s3://..., gs://...)")
     assert not list((results / "rounds").iterdir()) and not list((other / "rounds").iterdir())
+
+
+def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so_and_a_new_ray_has_none(
+    experiment_file: Write, tmp_path: Path
+) -> None:
+    file, stranger = experiment_file(resources={"gpus": 0.5}), tmp_path / ".ray" / "auth_token"
+    stranger.parent.mkdir()
+    stranger.write_text("ab" * 32)
+    open_to_all = Gate(tmp_path, {})
+    open_to_all.environment["RAY_AUTH_MODE"] = "disabled"
+    with nodes_of_this_machine(open_to_all, num_cpus=1) as nodes:  # its address is now in Ray's folder
+        address, driver = nodes.address, start_driver(file)
+        assert driver.stdout is not None
+        said = [next(driver.stdout).strip(), next(driver.stdout).strip()]
+        driver.kill()
+        driver.communicate()
+        driver = start_driver(file, RAY_AUTH_MODE="token", HOME=str(tmp_path))
+        refused = driver.communicate(timeout=100)[0]
+        driver = start_driver(file, RAY_ADDRESS="local")
+        alone = driver.communicate(timeout=100)[0]
+    assert said[0] == f"Ray at {address} (joined): 1 node, 1 CPUs, 0 GPUs"
+    assert said[1].startswith(
+        "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has one"
+    )
+    assert refused.startswith(f"rsrl sweep: Ray at {address}, the one that `ray start` began here, was begun ")
+    first, last = alone.splitlines()
+    assert first.startswith("Ray at ") and " (begun here): 1 node, " in first and address not in first
+    assert last == "rsrl sweep: resources.gpus: 0.5 for a trial, but this machine has 0"
 
 
 LARGE = KNOBS | {

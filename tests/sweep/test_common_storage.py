@@ -27,7 +27,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     def nodes() -> list[dict[str, Any]]:
         there = [("10.0.0.1", "head"), *((f"10.0.0.{9 - n}", name) for n, name in enumerate(folders) if name != "head")]
         return [
-            {"NodeID": name, "NodeManagerAddress": address, "Alive": True, "Resources": {"CPU": 2.0}}
+            {
+                "NodeID": name,
+                "NodeManagerHostname": f"host-{name}",
+                "NodeManagerAddress": address,
+                "Alive": True,
+                "Resources": {"CPU": 2.0},
+            }
             for address, name in there
         ]
 
@@ -36,7 +42,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     monkeypatch.setattr(common_storage.ray, "get", lambda found: found)
     monkeypatch.setattr(common_storage.ray, "wait", lambda asked, **_: (asked, []))
     monkeypatch.setattr(common_storage.ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(common_storage.ray.util, "get_node_ip_address", lambda: "10.0.0.7")
     monkeypatch.setattr(common_storage, "_at", at)
     monkeypatch.setattr(common_storage, "SEEN_S", 0.0)
     probe_storage(str(folders["head"]))
@@ -64,9 +69,9 @@ def test_nodes_with_folders_of_their_own_are_all_named_with_what_to_do(
     with pytest.raises(ValueError) as refused:
         check_nodes(read_experiment(experiment_file()))
     assert str(refused.value) == (
-        f"storage: the driver does not see what 10.0.0.8 writes to {folders['head']}; 10.0.0.7 cannot write to "
-        f"{folders['head']} (No such file or directory); give a folder that all nodes share, or a bucket "
-        "(s3://..., gs://...)"
+        f"storage: the driver does not see what host-own (10.0.0.8) writes to {folders['head']}; "
+        f"host-none (10.0.0.7) cannot write to {folders['head']} (No such file or directory); give a "
+        "folder that all nodes share, or a bucket (s3://..., gs://...)"
     )
     assert not folders["none"].exists()
     assert files(tmp_path) == [tmp_path / "tiny.yaml"]
@@ -80,9 +85,9 @@ def test_a_node_that_comes_later_sets_up_no_trial_where_its_folder_is_another_on
     folders["driver"] = here
     probe_storage(str(here))
     check_here(str(here), "driver")
-    with pytest.raises(StorageError, match=r"^storage: 10\.0\.0\.7 cannot write to .*nowhere \(No such file"):
+    with pytest.raises(StorageError, match=r"^storage: host-head \(10.0.0.1\) cannot write to .*nowhere \(No"):
         check_here(str(tmp_path / "nowhere"), "driver")
-    with pytest.raises(StorageError, match=r"^storage: the driver does not see what 10\.0\.0\.7 writes to .*; give a"):
+    with pytest.raises(StorageError, match=r"^storage: the driver does not see what host-head .* writes to .*; give a"):
         check_here(str(folders["head"]), "driver")
     assert files(tmp_path) == []
     check_here("s3://bucket/rsrl", "driver")  # the same one from everywhere

@@ -1,8 +1,8 @@
 import io
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from mlflow import MlflowClient
-from ray.core.generated.common_pb2 import NodeDeathInfo
+from ray.tune import PlacementGroupFactory
 from rich.console import Console
 
 from rsrl_ray.config import recipe
@@ -20,8 +20,9 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import tracked
+from rsrl_ray.sweep.blame import Blame
 from rsrl_ray.sweep.board import MLFLOW
-from rsrl_ray.sweep.cluster import IN_ORDER, lost_nodes
+from rsrl_ray.sweep.crashes import Crash
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.report import Report
@@ -208,41 +209,67 @@ def test_a_note_that_storage_refuses_holds_up_no_other_and_the_sweep_has_not_fin
     assert not (tmp_path / "rounds/fi/firm02/weights.safetensors").exists()
 
 
-def node(name: str, reason: int | None) -> dict[str, Any]:
-    """As Ray 2.60 tells of a node: these are entries of a real one, of nodes that came, went and were killed."""
-    said = {0: "", 1: "received SIGTERM", 2: "health check failed due to missing too many heartbeats"}
-    message = said.get(reason or 0, "drained")
-    return {"NodeID": name, "Alive": reason is None, "DeathReason": reason or 0, "DeathReasonMessage": message}
+@dataclass
+class Ray:
+    """Nodes, of which some are lost, and a trial that crashes on them."""
+
+    recorder: Recorder
+    nodes: dict[str, bool]
+    trial: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            config={"trial": {"fold": 0, "method": "firm"}},
+            max_failures=-1,
+            temporary_state=SimpleNamespace(ray_actor=None),
+            placement_group_factory=PlacementGroupFactory([{"CPU": 1}]),
+        )
+    )
+
+    def crash(self, node: str, last: bool = False) -> None:
+        """The trial is started on the node and crashes there; ``last``: Ray starts it no more."""
+        actor = SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: node))
+        self.trial.temporary_state.ray_actor = actor
+        self.recorder.on_trial_start(0, [], self.trial)
+        (self.recorder.on_trial_error if last else self.recorder.on_trial_recover)(0, [], self.trial)
 
 
-def test_nodes_that_ended_in_good_order_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons = NodeDeathInfo.Reason
-    assert [reasons.Name(number) for number in IN_ORDER] == ["EXPECTED_TERMINATION", "AUTOSCALER_DRAIN_IDLE"]
-    nodes = [node("here", None), *(node(reasons.Name(number), number) for number in reasons.values())]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    assert lost_nodes() == {"UNSPECIFIED", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED"}
-
-
-def test_a_trial_that_crashes_each_time_runs_three_times_whatever_nodes_ended_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    nodes = [node("here", None), node("killed long ago", 2), node("scaled down", 4), node("stopped", 1)]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+@pytest.fixture
+def crashing(monkeypatch: pytest.MonkeyPatch) -> Ray:
     recorder = Recorder.__new__(Recorder)
     task: Any = SimpleNamespace(claims=None)
     trials: Any = {TrialKey(0, "firm"): SimpleNamespace(id="firm")}
-    vars(recorder).update(_task=task, _trials=trials, _failures=Counter(), _furthest={}, _lost_before=None)
-    recorder.setup()
-    nodes.append(node("scaled down meanwhile", 4))
+    vars(recorder).update(_task=task, _trials=trials, blame=Blame(), _furthest={}, _running=set(), _dropped=[])
+    crashing = Ray(recorder, {"here": True} | {f"lost {number}": False for number in range(20)})
+    monkeypatch.setattr("rsrl_ray.sweep.recorder.node_of", lambda actor: actor)
+    monkeypatch.setattr("rsrl_ray.sweep.recorder.crash_of", lambda trial: Crash("it has died"))
+    monkeypatch.setattr(
+        ray, "nodes", lambda: [{"NodeID": node, "Alive": alive} for node, alive in crashing.nodes.items()]
+    )
+    return crashing
 
-    def crash() -> bool:
-        """Whether the trial is started again."""
-        trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
-        recorder.on_trial_recover(0, [], trial)  # type: ignore[arg-type]
-        return trial.max_failures != 0
 
-    assert [crash(), crash()] == [True, False]  # the next failure is its last: it has run three times then
-    nodes.append(node("killed now", 2))
-    recorder._failures.clear()
-    recorder.setup()  # again, where trials are run again
-    assert [crash(), crash(), crash()] == [True, True, False]
+def test_a_trial_that_crashes_by_itself_runs_three_times_however_many_nodes_are_lost(crashing: Ray) -> None:
+    crashing.crash("here")
+    assert crashing.trial.max_failures == -1
+    crashing.crash("here")
+    assert crashing.trial.max_failures == 0  # the next failure is its last: it has run three times then
+
+
+def test_a_crash_on_a_node_that_is_lost_is_no_try(crashing: Ray) -> None:
+    for number in range(5):
+        crashing.crash(f"lost {number}")
+    crashing.crash("here")
+    assert crashing.trial.max_failures == -1
+    crashing.crash("here")
+    assert crashing.trial.max_failures == 0
+    crashing.nodes["here"] = False
+    crashing.crash("here", last=True)
+    assert crashing.recorder.take_dropped() == [TrialKey(0, "firm")]  # to run again
+
+
+def test_the_third_crash_in_a_round_is_the_last(crashing: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    monkeypatch.setattr(Recorder, "_end", lambda recorder, *told: ended.append(told))
+    for last in (False, False, True):
+        crashing.crash("here", last)
+    assert ended == [(TrialKey(0, "firm"), "FAILED", "round 1 failed 3 times: it has died")]
+    assert (crashing.trial.max_failures, crashing.recorder.take_dropped()) == (0, [])

@@ -15,6 +15,7 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device, Origin
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
+from rsrl_ray.sweep.crashes import SetUpFailed
 from rsrl_ray.sweep.report import Failure
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trainable import RSRLTrial
@@ -108,7 +109,7 @@ def test_a_full_gpu_says_what_to_change(
     assert failure(error, gpus, batch_size).reason == said
 
 
-def test_a_process_that_cannot_train_says_why_and_takes_the_next_trial(tmp_path: Path) -> None:
+def test_a_node_that_cannot_train_says_why(tmp_path: Path) -> None:
     """As where the GPU has no bfloat16, or is full while it is tried what it computes."""
     errors: list[Exception] = [OutOfMemory("CUDA out of memory."), ValueError("training.precision: bf16, but")]
     said = ["the GPU's memory is full (CUDA out of memory.); try", "training.precision: bf16, but"]
@@ -125,8 +126,9 @@ def test_a_process_that_cannot_train_says_why_and_takes_the_next_trial(tmp_path:
     photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
     trial = trial_of(Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", trainers))
     for number, words in enumerate(said):
-        found = Failure.from_result(trial.step())
-        assert found is not None and found.reason.startswith(words) and found.origin == Origin()
+        with pytest.raises(SetUpFailed) as failed:
+            trial.step()
+        assert failed.value.reason.startswith(words)
         if number == 0:
             assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
 
