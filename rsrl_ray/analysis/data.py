@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.photos.table import public_name
 from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
@@ -172,7 +173,8 @@ def _photos(file: Path) -> _Photos:
     are_noisy = TRUE_SCORE in pq.read_schema(file).names
     score = TRUE_SCORE if are_noisy else "score"
     table = _columns(file, ["image", score])
-    return _Photos(tuple(table["image"].to_pylist()), table[score].to_numpy().astype(np.int64), are_noisy)
+    images = tuple(map(public_name, table["image"].to_pylist()))  # those of older versions hold keys
+    return _Photos(images, table[score].to_numpy().astype(np.int64), are_noisy)
 
 
 def _fold(file: Path) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

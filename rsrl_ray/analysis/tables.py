@@ -149,13 +149,13 @@ def _criteria(sweep: Sweep, frames: Frames) -> Table:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> Table:
-    criterion = frames.folds["criterion"].isin(["", frames.criterion])
-    found = {(row["method"], row["fold"]): row for row in _records(frames.folds[criterion])}
+    found = {(row["method"], row["criterion"], row["fold"]): row for row in _records(frames.folds)}
+    shown = [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in _begun(frames))]
     rows = []
-    for method in (LARGEST_CLASS, *_begun(frames)):
+    for method, criterion in shown:
         cells = []
         for fold in sweep.folds:
-            row = found.get((method, fold))
+            row = found.get((method, criterion, fold))
             chosen = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
             cells.append(NOTHING if row is None else number(row["macro_f1"]) + chosen)
         rows.append((method, *cells))
@@ -169,7 +169,7 @@ def _folds(sweep: Sweep, frames: Frames) -> Table:
 def _quartiles(sweep: Sweep, frames: Frames) -> Table:
     shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for method, part in shown.groupby("method", sort=False):
+    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
         values = np.quantile(part["macro_f1"], (0, 0.25, 0.5, 0.75, 1))
         rows.append((str(method), *(number(float(value)) for value in values)))
     caption = (

@@ -57,7 +57,7 @@ class Examination:
 class PhotoSet:
     """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
 
-    images : as the table names them. scores : [N].
+    images : their public names in the table. scores : [N].
     fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
     sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
     left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.

@@ -16,7 +16,7 @@ from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
-from rsrl_ray.photos.table import Table, read_table
+from rsrl_ray.photos.table import Table, public_name, read_table
 from rsrl_ray.tracking.names import DEVICE, FOLDS, GROUPS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
@@ -189,10 +189,10 @@ def _photos(table: Table) -> frozenset[Photo]:
 
 
 def _swept(results: Results, sweep: TrackedRun) -> frozenset[Photo]:
-    """The photos of a sweep."""
+    """The photos of a sweep; older versions noted the keys of URIs too."""
     text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
-    return frozenset(zip(table["image"], table["score"].tolist(), strict=True))
+    return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
 
 def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:

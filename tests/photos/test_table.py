@@ -47,6 +47,22 @@ def test_paths_and_uris(tmp_path):
     assert photo_sources(path, ["s3://bucket/a b#1.jpg"]) == {"s3://bucket/a b#1.jpg": "s3://bucket/a b#1.jpg"}
 
 
+def test_what_is_kept_of_a_uri_holds_no_keys(tmp_path):
+    path, place = tmp_path / "photos.csv", "bucket/a b.jpg?region=x"
+    path.write_text(f"image,score\ns3://user:p/w@{place}&secret_key=1,1\na?key=1.jpg,1\ns3://bucket/c.jpg,1\n")
+    table, name = read_table(path), f"s3://***@{place}&secret_key=***"
+    assert table.images == (name, "a?key=1.jpg", "s3://bucket/c.jpg")
+    assert table.sources[::2] == (f"s3://user:p/w@{place}&secret_key=1", "s3://bucket/c.jpg")
+    assert str(table.problem(0, "zero bytes")) == f"line 2, {name}: zero bytes"
+    assert photo_sources(path, table.images) == dict(zip(table.images, table.sources, strict=True))
+    path.write_text(path.read_text().replace("user:p/w", "user:new"))
+    assert photo_sources(path, [name]) == {name: f"s3://user:new@{place}&secret_key=1"}
+    path.unlink()
+    assert photo_sources(path, table.images) == {name: name, "a?key=1.jpg": table.sources[1]} | {
+        "s3://bucket/c.jpg": "s3://bucket/c.jpg"
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -117,6 +117,24 @@ def test_an_older_sweep_of_other_weights_is_known_by_the_knob(file: Write) -> No
     assert seen(find_results(here))[0] == "file"
 
 
+@pytest.mark.parametrize("keys", ["user:pass@", "***@"])  # noted by older versions, and today
+def test_the_sweep_of_photos_whose_uris_hold_keys_is_taken_whatever_the_keys_are(
+    file: Write, tmp_path: Path, keys: str
+) -> None:
+    table, uris = tmp_path / "photos.csv", [f"s3://{{}}bucket/{name}.png" for name in "abcd"]
+    table.write_text(
+        "image,score\n" + "".join(f"{uri.format('user:new@')},{row % 2}\n" for row, uri in enumerate(uris))
+    )
+    experiment = replace(read_experiment(file()), photos=str(table))
+    names = [(uri.format(keys), row % 2) for row, uri in enumerate(uris)]
+    sweep(experiment, "whole", 2, photos=names)
+    assert seen(find_results(experiment)) == ("whole", {"firm": 2}, True, 0)
+    sweep(experiment, "less", 1, photos=names[:-1], left_out=f"line 5, {uris[-1].format('***@')}: zero bytes\n")
+    assert seen(find_results(experiment)) == ("less", {"firm": 1}, True, 0)
+    sweep(experiment, "others", 1, photos=[("s3://bucket/e.png", 0)])
+    assert seen(find_results(experiment)) == ("less", {"firm": 1}, True, 0)
+
+
 def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, tmp_path: Path) -> None:
     head, *lines = photos_csv.read_text().splitlines()
     tables = {
