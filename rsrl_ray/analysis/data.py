@@ -19,10 +19,9 @@ from rsrl_ray.photos.table import public_name
 from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun
+from rsrl_ray.tracking.read import THREADS, Results, TrackedRun
 
 TRUE_SCORE, PHOTOS_SEEN = "true_score", "photos_seen"  # a column of a round's table, a metric
-THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
 Chosen = Mapping[TrialKey, int]
 """The chosen round of every trial that has one."""
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
-from rsrl_ray.core.selection import TEST, VALIDATION, Curve
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
@@ -48,9 +48,13 @@ class Found:
 
     def states(self) -> dict[TrialKey, TrialState]:
         """Every trial with its curves of macro F and of the kept photos."""
-        names = (VALIDATION, TEST, "train_size")
+        runs = self.trials.values()
+        found = {
+            name: self.results.histories([run for run in runs if name in run.metrics], name)
+            for name in (VALIDATION, TEST, "train_size")
+        }
         return {
-            key: TrialState(run, {name: self.results.curve(run, name) for name in names})
+            key: TrialState(run, {name: curve_of(by_run.get(run.id, {}), run.rounds) for name, by_run in found.items()})
             for key, run in self.trials.items()
         }
 
