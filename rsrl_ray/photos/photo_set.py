@@ -28,7 +28,7 @@ from rsrl_ray.photos.decoding import (
     no_digests,
 )
 from rsrl_ray.photos.groups import groups_of, names_digest
-from rsrl_ray.photos.known import digests_of
+from rsrl_ray.photos.known import digests_of, look
 from rsrl_ray.photos.picture import examine_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
@@ -128,8 +128,8 @@ def load_photos(
     """
     assert image_size > 0, image_size
     session = uuid.uuid4().hex
-    table = read_table(source)
-    digests, causes = digests_of(table.sources, cache, run, progress)
+    table, seen = look(read_table(source))
+    digests, causes = digests_of(table.sources, seen, cache, run, progress)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
     decoding = _Decoding(Decoder(image_size, memory, run), session, progress)
     everything = PixelFile.of(digests[readable], image_size, cache, memory)
@@ -191,7 +191,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     source : see `rsrl_ray.photos.table.read_table`. memory : GiB that decoding one photo may take.
     Raises ValueError where the table itself cannot be read.
     """
-    table = read_table(source)
+    table, _ = look(read_table(source))
     digests = no_digests(len(table.images))
     odd: dict[int, str] = {}
 

@@ -22,10 +22,12 @@ URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 class Table:
     """N photos as they stand in the table, whether or not they are any good.
 
-    images : N names, see `public_name`; sources : N absolute paths or URIs, "" where no image is named.
+    images : N names, see `public_name`; sources : N absolute paths or URIs, "" where no image is named. Whether a file
+    is there nobody has looked yet, see `alike`.
     scores : [N], 0 where ``faults`` (row -> what is wrong with its score) has the row.
     lines : [N], or None for a folder. problems : what could not be read as a row at all.
     groups : N names of what photos belong to ("": alone), or None where the table has no such column.
+    root : what paths in it are relative to.
     """
 
     images: tuple[str, ...]
@@ -37,11 +39,17 @@ class Table:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
+    root: str = ""
 
     def problem(self, row: int, message: str) -> Problem:
         """A problem of one row."""
         line = None if self.lines is None else int(self.lines[row])
         return Problem(line, self.images[row] or None, message, self.unit)
+
+    def alike(self, row: int) -> str | None:
+        """In the place of a source that is not there, a file whose name is the same to the eye, if there is one."""
+        image = _plain(self.images[row])
+        return None if not image or URI.match(image) else _alike(self.root, image)
 
     def where(self, row: int) -> str:
         """How a message about another row names this one: ``line 3``; in a folder its picture."""
@@ -88,7 +96,7 @@ def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
     """
     path = Path(os.path.abspath(table))
     root = _root(path)
-    sources = {image: _source(root, image) for image in images}
+    sources = {image: _there(root, image) for image in images}
     if any(URI.match(image) and "***" in image for image in sources):
         sources |= {image: uri for image, uri in _keyed(path).items() if image in sources}
     return sources
@@ -133,19 +141,27 @@ def _table(path: Path, rows: Rows) -> Table:
         tuple(rows.problems),
         tuple(rows.notes),
         None if rows.groups is None else tuple(rows.groups),
+        root,
     )
 
 
 def _source(root: str, image: str) -> str:
     """An image's absolute path or URI, written in one way only, so that two names of one file are seen."""
-    if not image:
-        return ""
-    if image.lower().startswith("file://"):
-        image = unquote(urlsplit(image, allow_fragments=False).path)
-    if URI.match(image):
-        return image
-    path = os.path.normpath(os.path.join(root, image))
-    return path if os.path.lexists(path) else _alike(root, image) or path
+    image = _plain(image)
+    return image if not image or URI.match(image) else os.path.normpath(os.path.join(root, image))
+
+
+def _plain(image: str) -> str:
+    """The path of a file:// URI; all else as it is."""
+    return unquote(urlsplit(image, allow_fragments=False).path) if image.lower().startswith("file://") else image
+
+
+def _there(root: str, image: str) -> str:
+    """`_source`, or a file that is there whose name is the same to the eye."""
+    source = _source(root, image)
+    if not source or URI.match(source) or os.path.lexists(source):
+        return source
+    return _alike(root, _plain(image)) or source
 
 
 def _alike(root: str, image: str) -> str | None:

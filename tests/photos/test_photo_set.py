@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.row_file import RowFile
+from rsrl_ray.photos.table import read_table
 
 SIZE = 4
 SCORES = [2, 2, 3, 3, 9, 9]
@@ -76,6 +78,22 @@ def test_load(tmp_path, rows):
     assert found.pixels().shape == (6, SIZE, SIZE, 3) and not found.pixels().flags.writeable
     assert levels(found) == [10, 20, 30, 40, 50, 60]
     assert told == [("reading", 6, 6), ("decoding", 6, 6)]
+
+
+def test_a_start_looks_at_every_photo_once(tmp_path, rows, monkeypatch):
+    table = write_csv(tmp_path, rows)
+    first = load_photos(table, SIZE, tmp_path / "cache")
+    looked = Counter()
+
+    def counted(inner):
+        return lambda path, *more, **named: (looked.update([str(path)]), inner(path, *more, **named))[1]
+
+    monkeypatch.setattr(os, "stat", counted(os.stat))
+    monkeypatch.setattr(os, "lstat", counted(os.lstat))
+    read_table(table)
+    assert not looked.keys() & set(first.sources)
+    load_photos(table, SIZE, tmp_path / "cache")
+    assert [looked[source] for source in first.sources] == [1] * 6
 
 
 def test_every_kind_of_table_gives_the_same_photos(tmp_path, rows):

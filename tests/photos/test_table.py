@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rsrl_ray.photos.known import look
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.table import photo_sources, read_table
 
@@ -168,6 +169,7 @@ ACUTE, COMPOSED = "e\u0301", "\u00e9"
     [
         (f"caf{COMPOSED}.jpg", f"caf{ACUTE}.jpg"),
         (f"caf{ACUTE}.jpg", f"caf{COMPOSED}.jpg"),
+        ("file://{}/cafe%CC%81.jpg", f"caf{COMPOSED}.jpg"),
         ("sub\\a.jpg", "sub/a.jpg"),
         ("  a.jpg ", "a.jpg"),
         ("\ufeffa.jpg", "a.jpg"),
@@ -176,17 +178,20 @@ ACUTE, COMPOSED = "e\u0301", "\u00e9"
     ],
 )
 def test_names_that_are_the_same_to_the_eye(tmp_path, named, there):
+    named = named.format(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / there).touch()
     (tmp_path / "photos.csv").write_text(f"image,score\n{named},3\n", "utf-8")
-    assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / there),)
+    table, _ = look(read_table(tmp_path / "photos.csv"))
+    assert table.sources == (str(tmp_path / there),)
+    assert list(photo_sources(tmp_path / "photos.csv", table.images).values()) == [str(tmp_path / there)]
 
 
 def test_a_name_that_is_there_is_taken_as_it_is(tmp_path):
     for name in (f"{COMPOSED}.jpg", f"{ACUTE}.jpg", "sub\\a.jpg"):
         (tmp_path / name).touch()
         (tmp_path / "photos.csv").write_text(f"image,score\n{name},3\n", "utf-8")
-        assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / name),)
+        assert look(read_table(tmp_path / "photos.csv"))[0].sources == (str(tmp_path / name),)
 
 
 def test_groups(tmp_path):
