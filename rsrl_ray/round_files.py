@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rsrl_ray.core.metrics import NUMBERED
 from rsrl_ray.round_table import class_table, confusion
 from rsrl_ray.tracking.names import CONV1, PREDICTIONS
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and between its parts
-NUMBERED = 20  # classes up to which cells have this size and hold their counts; the picture of more is no larger
 TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
 
 

@@ -45,7 +45,7 @@ def history(sweep: Sweep, method: str) -> History:
     votes = np.zeros((photos, len(sweep.classes)), np.int64)
     for trial in trials:
         train = trial.split == TRAIN
-        gone = (train & ~trial.kept).T
+        gone = (train & ~trial.kept[:]).T
         dropped[:, : gone.shape[1]] += gone
         judged[:, : gone.shape[1]] += train[:, None]
         due += train * (gone.shape[1] - _first_drop(gone))

@@ -1,7 +1,7 @@
 """Which photos a method dropped most, which came back, which it never kept; and single photos under every method."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,10 @@ class Course:
 
 def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
     """By method, what it never kept, what else it dropped most, and what came back; none for one that drops nothing."""
-    found = {method: history(sweep, method) for method in methods}
-    dropping = {method: each for method, each in found.items() if each.times.any()}
-    return {method: _lists(each, longest(len(dropping))) for method, each in dropping.items()}
+    found = {method: _lists(history(sweep, method)) for method in methods}  # one method's history at a time is held
+    dropping = {method: each for method, each in found.items() if any(listed.count for listed in each)}
+    most = longest(len(dropping))
+    return {method: [replace(each, rows=each.rows[:most]) for each in found] for method, found in dropping.items()}
 
 
 def longest(methods: int) -> int:
@@ -62,14 +63,14 @@ def longest(methods: int) -> int:
     return max(FEWEST, min(EACH, LISTS // (3 * max(1, methods))))
 
 
-def _lists(found: History, length: int) -> list[Listed]:
+def _lists(found: History) -> list[Listed]:
     most = dropped_most(found)
     kinds = {
         "Never kept once dropping began": never_kept(found),
         "Dropped most often, but kept at times": most[~found.is_never_kept[most]],
         "Dropped, and back in the last round": came_back(found),
     }
-    return [Listed(heading, len(rows), tuple(rows[:length].tolist())) for heading, rows in kinds.items()]
+    return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
 
 
 def courses(sweep: Sweep, method: str, rows: Sequence[int]) -> list[Course]:

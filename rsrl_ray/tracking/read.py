@@ -60,6 +60,26 @@ class TrackedRun:
         return TrialKey(self.fold, self.method)
 
 
+@dataclass(frozen=True)
+class Artifacts:
+    """A run's artifacts, to be read in any process. uri : of the store. place : URI, where they lie now."""
+
+    uri: str
+    place: str
+
+    def read(self, path: str, read: Callable[[Path], T]) -> T:
+        """What ``read`` makes of the artifact at ``path``, which it must not change; raises ValueError."""
+        where = f"{self.place}/{path}"
+        is_here = where.startswith("file:")  # it is read where it lies
+        copies = nullcontext() if is_here else tempfile.TemporaryDirectory(prefix="rsrl-")
+        with asked(self.uri, f"{where} cannot be read"), copies as folder:
+            try:
+                copy = mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=folder, tracking_uri=self.uri)
+                return read(Path(copy))
+            except Exception as error:  # what a broken file makes its readers raise
+                raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 def artifacts_root(experiment: Experiment) -> str | None:
     """URI of the artifacts of an experiment that MLflow itself writes to; None where a tracking server knows."""
     # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
@@ -159,15 +179,11 @@ class Results:
     @_reading
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of the run's artifact at ``path``, which it must not change."""
-        where = f"{run.artifacts}/{path}"
-        is_here = where.startswith("file:")  # it is read where it lies
-        copies = nullcontext() if is_here else tempfile.TemporaryDirectory(prefix="rsrl-")
-        with copies as folder, asked(self.uri, f"{where} cannot be read"):
-            try:
-                copy = mlflow.artifacts.download_artifacts(artifact_uri=where, dst_path=folder, tracking_uri=self.uri)
-                return read(Path(copy))
-            except Exception as error:  # what a broken file makes its readers raise
-                raise OSError(f"{type(error).__name__}: {error}") from error
+        return self.artifacts(run).read(path, read)
+
+    def artifacts(self, run: TrackedRun) -> Artifacts:
+        """Those of the run."""
+        return Artifacts(self.uri, run.artifacts)
 
     def predictions(self, run: TrackedRun) -> list[pd.DataFrame]:
         """``predictions.parquet`` of a trial's rounds 1, 2, ..."""
