@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-HELD = 2**30  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
+HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
 
 
 class Rows(Protocol):
