@@ -18,6 +18,7 @@ import psutil
 from PIL import Image
 
 from rsrl_ray import config
+from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import revise
 from rsrl_ray.core.rules.thresholds import Thresholds
@@ -189,7 +190,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     scores = np.resize(np.repeat(list(SIZES), list(SIZES.values())), count)
     generator, images = np.random.default_rng(0), [f"images/{number}.jpg" for number in range(count)]
     labels, archive, settings = np.searchsorted(list(SIZES), scores), Archive(str(folder)), config.Revision()
-    fold = make_folds(labels, 5, "stratified", 0.1, 0)[0]
+    fold = make_folds(labels, Draw(5, "stratified", 0.1, 0))[0]
     kept = np.isin(np.arange(count), fold.train)
     conv1 = {"weight": np.zeros((64, 3, 11, 11), np.float32), "bias": np.zeros(64, np.float32)}
     logits = generator.normal(size=(count, len(SIZES))).astype(np.float32)

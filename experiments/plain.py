@@ -116,9 +116,9 @@ def trial(config: dict[str, Any]) -> None:
 
     experiment: Experiment = config["experiment"]
     torch.set_num_threads(experiment.training.threads)
-    (table, _), asked = look(read_table(experiment.photos)), experiment.folds
+    table, _ = look(read_table(experiment.photos))
     classes, labels = np.unique(table.scores, return_inverse=True)
-    fold = make_folds(labels, asked.count, asked.kind, asked.validation, experiment.seed, asked.repeats)[config["fold"]]
+    fold = make_folds(labels, experiment.draw())[config["fold"]]
     photos = Photos(table.sources, labels, experiment.network.image_size)
     learner = PlainLearner(network(experiment, len(classes)), photos, experiment.training, config["frozen"])
     rule = method_of(experiment, config["method"]).rule
@@ -159,10 +159,7 @@ def bare(experiment: Experiment) -> dict[str, list[float]]:
     for rows in torch.arange(len(labels)).split(EVALUATION_BATCH):
         pictures[rows] = Normaliser(device)(torch.from_numpy(pixels[rows.numpy()])).permute(0, 2, 3, 1)
     del pixels
-    folds = experiment.folds
-    train = torch.from_numpy(
-        make_folds(photos.labels, folds.count, folds.kind, folds.validation, experiment.seed)[0].train
-    )
+    train = torch.from_numpy(make_folds(photos.labels, experiment.draw())[0].train)
     model = network(experiment, len(photos.classes)).to(memory_format=torch.channels_last)
     torch.set_num_threads(experiment.training.threads)
     seconds = []

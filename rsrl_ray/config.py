@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -186,6 +187,11 @@ class Experiment:
     def method_names(self) -> tuple[str, ...]:
         """Of schedules and of the other methods, in the file's order."""
         return (*self.schedules, *self.methods)
+
+    def draw(self) -> Draw:
+        """How its photos are dealt to folds."""
+        folds = self.folds
+        return Draw(folds.count, folds.kind, folds.validation, self.seed, folds.repeats)
 
     def fold_numbers(self) -> list[int]:
         """The folds that are run, ascending."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
+from rsrl_ray.core.selection import TEST, VALIDATION, choose, default_criterion, split_of_curves
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import round_metrics
 from rsrl_ray.store.files import write_whole
@@ -166,15 +166,22 @@ def summary(trials: Trials) -> Group:
 
 def outcome(trials: Trials) -> Outcome:
     """The outcome, from the trials' predictions."""
-    methods: dict[str, list[Sequence[pd.DataFrame]]] = {}
-    folds = {}
-    for trial, rounds in trials.items():
-        if rounds:
-            methods.setdefault(trial.method, []).append(rounds)
-            folds[trial.fold] = rounds[0]
-    dropped = np.concatenate([_dropped(group) for group in methods.values()])
+    trials = {trial: rounds for trial, rounds in trials.items() if rounds}
+    methods = dict.fromkeys(trial.method for trial in trials)
+    folds = {trial.fold: rounds[0] for trial, rounds in trials.items()}
+    curves = {trial: _curves(rounds) for trial, rounds in trials.items()}
+    chosen = choose(curves, default_criterion(split_of_curves(curves.values())))
+    tests = {trial: (curves[trial][TEST][0], curves[trial][TEST][number - 1]) for trial, number in chosen.items()}
+    dropped = np.concatenate([_dropped([rounds]) for rounds in trials.values()])
     return Outcome(
-        lines=tuple(_line(method, group) for method, group in methods.items()),
+        lines=tuple(
+            _line(
+                method,
+                [rounds for trial, rounds in trials.items() if trial.method == method],
+                [test for trial, test in tests.items() if trial.method == method],
+            )
+            for method in methods
+        ),
         folds=len(folds),
         dropped=len(dropped),
         wrong_dropped=_share(dropped),
@@ -209,14 +216,15 @@ def _findings(outcome: Outcome) -> list[str]:
     ]
 
 
-def _line(method: str, group: Sequence[Sequence[pd.DataFrame]]) -> Line:
-    """A method's line; group : the rounds of its folds."""
-    rows = []
-    for rounds in group:
-        scores = [round_metrics(table, MAJORITY) for table in rounds]
-        curves = {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
-        rows.append((scores[0][TEST], scores[chosen_round(curves, len(scores)) - 1][TEST]))
-    first, chosen = (float(mean) for mean in np.mean(rows, axis=0))
+def _curves(rounds: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
+    """Macro F of a trial's rounds, [R] each."""
+    scores = [round_metrics(table, MAJORITY) for table in rounds]
+    return {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
+
+
+def _line(method: str, group: Sequence[Sequence[pd.DataFrame]], tests: Sequence[tuple[float, float]]) -> Line:
+    """A method's line; group : the rounds of its folds. tests : macro F of their first and chosen networks."""
+    first, chosen = (float(mean) for mean in np.mean(tests, axis=0))
     dropped = _dropped(group)
     return Line(method, first, chosen, len(dropped), _share(dropped))
 

@@ -42,6 +42,11 @@ def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experime
     return as_experiment(parse(file, overrides, parser), parser)
 
 
+def names_photos(file: Path) -> bool:
+    """Whether a YAML file is an experiment file: whether it has the knob ``photos``, which others have not."""
+    return file.is_file() and bool(re.search(rb"^photos\s*:", file.read_bytes(), re.MULTILINE))
+
+
 @functools.cache
 def _parser() -> ArgumentParser:
     """Made once, since that takes longer than to read a file with it."""

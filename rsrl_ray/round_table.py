@@ -101,7 +101,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     ``*_macro_f1`` is the mean F over the classes that have photos in the split, ``test_total_f1`` the sum;
     ``train_accuracy`` is over the kept photos, those the network was trained on; ``majority_share`` is the share of
     kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
-    Without validation photos there is no ``validation_macro_f1``.
+    Without validation photos there is no ``validation_macro_f1``: what a split without photos cannot tell is left out.
 
     ``test_macro_f1_50`` is the mean F over the classes with 50 photos or more by true score, in all splits together;
     there is none where no such class has test photos. Of ordered scores: quadratic kappa, the mean absolute error over
@@ -123,26 +123,21 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "dropped": float(train - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
     }
-    if (table["split"] == "validation").any():
-        values["validation_macro_f1"] = metrics.macro_f1(confusion(table, "validation"))
-    values |= _large_class_f1(table, test) | _ordinal_scores(table, test)
+    values["validation_macro_f1"] = metrics.macro_f1(confusion(table, "validation"))
+    values["test_macro_f1_50"] = _large_class_f1(table, test)
+    ordinal = vars(metrics.ordinal_scores(test, np.unique(table["score"])))
+    values |= {f"test_{name}": value for name, value in ordinal.items()}
     f1 = metrics.class_scores(test).f1
-    return values | {f"f1_{score}": float(f) for score, f in zip(np.unique(table["score"]), f1, strict=True)}
+    values |= {f"f1_{score}": float(f) for score, f in zip(np.unique(table["score"]), f1, strict=True)}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> dict[str, float]:
-    """Macro F of the test photos over the large classes, if any has test photos."""
+def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
+    """Macro F of the test photos over the large classes; nan where none has test photos."""
     scores = table["score"].to_numpy()
     true = table["true_score"].to_numpy() if "true_score" in table else scores
     classes = np.unique(scores)
-    value = metrics.macro_f1_of(test, metrics.large_classes(np.searchsorted(classes, true), len(classes)))
-    return {} if math.isnan(value) else {"test_macro_f1_50": value}
-
-
-def _ordinal_scores(table: pd.DataFrame, test: NDArray[np.int64]) -> dict[str, float]:
-    """Measures of ordered scores; those that are nan, in an empty split, are left out."""
-    found = vars(metrics.ordinal_scores(test, np.unique(table["score"])))
-    return {f"test_{name}": value for name, value in found.items() if not math.isnan(value)}
+    return metrics.macro_f1_of(test, metrics.large_classes(np.searchsorted(classes, true), len(classes)))
 
 
 def next_kept(

@@ -15,15 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, best_round, choosing_curve
+from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.statistics import sd
-from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.core.trial import STATES, TrialKey, lacking
 from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
 
 if TYPE_CHECKING:  # a worker has no use for mlflow
-    from rsrl_ray.tracking.find import TrialState
+    from rsrl_ray.tracking.find import Chosen, TrialState
 
 SHOWN = 50  # photos of a long table
 
@@ -101,8 +101,8 @@ def examination(found: Examination, source: str | Path) -> Group:
     return Group(cell(source, "bold"), table, *lines, Text(end))
 
 
-def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> Table:
-    """The table of `rsrl show`: every trial of the file, at its last round, and its best one on validation photos."""
+def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", chosen: "Chosen") -> Table:
+    """The table of `rsrl show`: every trial of the file, at its last round, and at the chosen one."""
     table = Table(box=None, pad_edge=False, title=cell(experiment.name), title_justify="left")
     for column in ("fold", "method", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
         left = column in ("method", "state")
@@ -110,40 +110,44 @@ def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> T
     expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
     for key in expected:
         state = states.get(key)
-        cells = ["waiting"] if state is None else _cells(state, experiment.rounds)
+        cells = ["waiting"] if state is None else _cells(state, experiment.rounds, chosen)
         table.add_row(str(key.fold), cell(key.method), *cells)
     return table
 
 
-def methods(experiment: Experiment, states: "Mapping[TrialKey, TrialState]") -> Table:
-    """Every method of the file over its folds: macro F on test photos at the best round, mean and sd (ddof 1)."""
+def methods(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", chosen: "Chosen") -> Table:
+    """Every method of the file over its folds: macro F on test photos at the best round, mean and sd (ddof 1).
+
+    One that lacks rounds or folds is marked: its mean cannot be compared with others.
+    """
     table = Table(box=None, pad_edge=False, title="Mean over the folds, each at its best round", title_justify="left")
     for column in ("method", "folds", "finished", "macro F (test)", "sd"):
         table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
-    folds = len(experiment.fold_numbers())
+    folds = experiment.fold_numbers()
+    rounds = {key: state.run.rounds for key, state in states.items()}
     for name in experiment.method_names():
-        own = [state for key, state in states.items() if key.method == name and state.run.rounds]
-        values = np.array([state.curves[TEST][best_round(choosing_curve(state.curves)) - 1] for state in own])
-        finished = sum(state.run.status == "FINISHED" for state in own)
-        mean = f"{values.mean():.3f}" if len(own) else ""
+        own = {key: number for key, number in chosen.rounds.items() if key.method == name}
+        values = np.array([states[key].curves[TEST][number - 1] for key, number in own.items()])
+        finished = sum(states[key].run.status == "FINISHED" for key in own)
+        so_far = " so far" if lacking(name, folds, rounds, experiment.rounds) else ""
+        mean = f"{values.mean():.3f}{so_far}" if len(own) else ""
         spread = f"{sd(values):.3f}" if len(own) > 1 else ""
-        table.add_row(cell(name), f"{len(own)}/{folds}", str(finished), mean, spread)
+        table.add_row(cell(name), f"{len(own)}/{len(folds)}", str(finished), mean, spread)
     return table
 
 
-def _cells(state: "TrialState", rounds: int) -> list[str]:
+def _cells(state: "TrialState", rounds: int, chosen: "Chosen") -> list[str]:
     name = STATES[state.run.status]
     last, test = state.run.rounds, state.curves[TEST]
     if not last:
         return [name, f"0/{rounds}"]
-    chosen = choosing_curve(state.curves)
-    best = best_round(chosen)
+    curve, best = state.curves[VALIDATION if chosen.split == "validation" else TEST], chosen.rounds[state.run.key]
     return [
         name,
         f"{last}/{rounds}",
-        f"{chosen[last - 1]:.3f} ({test[last - 1]:.3f})",
+        f"{curve[last - 1]:.3f} ({test[last - 1]:.3f})",
         f"{state.curves['train_size'][last - 1]:,.0f}",
-        f"round {best}: {chosen[best - 1]:.3f} ({test[best - 1]:.3f})",
+        f"round {best}: {curve[best - 1]:.3f} ({test[best - 1]:.3f})",
     ]
 
 

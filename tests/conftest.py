@@ -81,10 +81,8 @@ def put_database(path: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_mlflow() -> Iterator[None]:
-    """In this process too MLflow's new databases are copies of one that it has made, and nothing is waited for."""
+    """In this process too MLflow's new databases are copies of one that it has made."""
     from mlflow.store.db import utils
-
-    from rsrl_ray.tracking import lease
 
     new, make = new_database(), utils._initialize_tables
 
@@ -101,7 +99,6 @@ def quick_mlflow() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_initialize_tables", initialize)
         patch.setattr(utils, "_get_latest_schema_revision", functools.cache(utils._get_latest_schema_revision))
-        patch.setattr(lease, "SETTLE_S", 0)
         yield
 
 

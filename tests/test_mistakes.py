@@ -270,3 +270,14 @@ def test_check_reports_everything_at_once(place: Place, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert all(f"line {number}," in said for number in (60, 61, 62))
     assert "24" in said  # the histogram: 24 photos of score 4
+
+
+def test_check_deals_the_folds_of_an_experiment_file(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    knob(folds={"count": 2, "validation": 0.2})(place)
+    assert cli.main(["check", str(place / "tiny.yaml")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "58 photos, nothing wrong." in said
+    assert said.endswith("2 folds, photos in each: train 24 to 24, validation 5 to 5, test 29 to 29.")
+    knob(folds={"count": 2, "validation": 0.02})(place)
+    assert cli.main(["check", str(place / "tiny.yaml")]) == 2
+    assert "folds.validation: 0.02, but of the 29 photos that fold 0 does not test, none" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_ab
 
 from rsrl_ray import config
 from rsrl_ray import round_table as rounds_table
+from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.revision import Revision
@@ -218,7 +219,7 @@ def _read_back(
 @pytest.mark.parametrize("name", SETTINGS)
 def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tmp_path: Path) -> None:
     settings = SETTINGS[name]
-    fold = make_folds(ALL_LABELS, 5, kind, 0.1, 0)[1]  # type: ignore[arg-type]
+    fold = make_folds(ALL_LABELS, Draw(5, kind, 0.1, 0))[1]  # type: ignore[arg-type]
     results = _rounds(settings, fold)
     tables: list[pd.DataFrame] = []
     for result, following in zip(results, [*results[1:], None], strict=True):
@@ -243,7 +244,7 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
 
 @pytest.mark.parametrize("rule", [Quantile(0.2, "mean"), RandomShare(0.3), HALF_AT_RANDOM], ids=str)
 def test_so_are_rules_that_look_back_or_draw(rule: Rule, tmp_path: Path) -> None:
-    settings, fold = config.Revision(), make_folds(ALL_LABELS, 5, "stratified", 0.1, 0)[1]
+    settings, fold = config.Revision(), make_folds(ALL_LABELS, Draw(5, "stratified", 0.1, 0))[1]
     results = _rounds(settings, fold, rule, seed=7)
     read = [_read_back(result, fold, "sigmoid", tmp_path / "predictions.parquet")[1] for result in results]
     for number in range(1, ROUNDS):
@@ -253,7 +254,7 @@ def test_so_are_rules_that_look_back_or_draw(rule: Rule, tmp_path: Path) -> None
 
 
 def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:
-    fold = make_folds(ALL_LABELS, 5, "stratified", 0.1, 0)[1]
+    fold = make_folds(ALL_LABELS, Draw(5, "stratified", 0.1, 0))[1]
     scores = SCORE_OF[ALL_LABELS]
     test, validation = fold.test, fold.validation
     for result in _rounds(config.Revision(), fold):

@@ -11,6 +11,7 @@ from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.photos.readers import Problem
+from rsrl_ray.tracking.find import Chosen
 
 NAMES = ["[/]", "[red]x", "a\\", "[link=x]y", ":smile:", "a[b]\\"]
 
@@ -29,7 +30,7 @@ def test_data_is_never_markup(name: str, markup: bool) -> None:
     console.print(terminal.examination(found, name))
     row = {"photo": name, "score": None, "error": name}
     console.print(terminal.scores(pd.DataFrame([row])))
-    console.print(terminal.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), {}))
+    console.print(terminal.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), {}, Chosen("test", {})))
     assert shown(console).count(name) >= 2 + 4 + 2 + 5
 
 

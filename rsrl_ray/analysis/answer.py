@@ -56,7 +56,8 @@ class Forest:
 def findings(frames: Frames) -> list[str]:
     """The result in plain sentences: which methods differ from the baseline, and the method of the highest macro F."""
     shown = frames.summary[frames.summary["criterion"] == frames.criterion]
-    known = shown[shown["macro_f1_mean"].notna()].sort_values("macro_f1_mean", ascending=False, kind="stable")
+    known = shown[shown["macro_f1_mean"].notna() & ~shown["method"].isin(list(frames.lacking))]
+    known = known.sort_values("macro_f1_mean", ascending=False, kind="stable")
     if known.empty:
         return []
     best = known.iloc[0]

@@ -25,7 +25,8 @@ def closing(frames: Frames) -> Group:
         shown.add_column(cell(column), justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in frames.summary[frames.summary["criterion"].isin(["", frames.criterion])].to_dict("records"):
         difference = _difference(differences[row["method"]]) if row["method"] in differences else ()
-        shown.add_row(cell(row["method"]), spread(row["macro_f1_mean"], row["macro_f1_sd"]), *difference)
+        so_far = " so far" if row["method"] in frames.lacking else ""
+        shown.add_row(cell(row["method"]), spread(row["macro_f1_mean"], row["macro_f1_sd"]) + so_far, *difference)
     chosen = "test photos (oracle)" if frames.criterion == "oracle" else "validation photos"
     said = f"Mean ± standard deviation over the folds, each at its round chosen on {chosen}."
     if differences:

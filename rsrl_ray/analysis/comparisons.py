@@ -1,7 +1,7 @@
 """Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.measures import TEST, TRAIN, begun, choose, confusion, large, majority, measure
+from rsrl_ray.analysis.measures import TEST, TRAIN, begun, choose, confusion, lacks, large, majority, measure
 from rsrl_ray.core import statistics
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
@@ -22,6 +22,7 @@ COLUMNS = (
     *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
     *("p_holm", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),
 )
+CONCLUSIONS = (*("t", "p", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),)
 Row = dict[str, Any]
 
 
@@ -43,7 +44,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A method's trial and the baseline's in one fold, and the rounds of each that are compared."""
+    """A method's trial and the baseline's in one fold, and how many rounds of each are compared."""
 
     trials: tuple[Trial, Trial]
     rounds: tuple[int, int]
@@ -52,12 +53,16 @@ class _Pair:
 def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
     """The frame ``comparisons`` of `rsrl_ray.analysis.summary.Frames`, without rows where there is no baseline.
 
+    Both sides of a pair are given the same chances: in each fold they are cut to the rounds that both have. A method
+    that lacks rounds or folds, or whose baseline does, has differences, but no interval, p or probabilities.
     At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
     than the other has at its end, before its round is chosen. Where no trial is cut, there are no such rows.
     """
     others = [method for method in begun(sweep) if method != asked.baseline]
     if asked.baseline not in begun(sweep):
         others = []
+    lacking = lacks(sweep)
+    unsure = set(others) if asked.baseline in lacking else set(lacking)
     rows: list[Row] = []
     for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
@@ -66,7 +71,7 @@ def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
         for name in COMPARED if large(sweep).any() else (name for name in COMPARED if name != "macro_f1_50"):
             rows += [
                 row | {"at": at, "measure": name}
-                for row in _tests({method: part[name] for method, part in values.items()}, ratios, asked)
+                for row in _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
             ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -74,7 +79,7 @@ def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
 def is_unequal(sweep: Sweep, baseline: str) -> bool:
     """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
     pairs = [pair for method in begun(sweep) for pair in _pairs(sweep, method, baseline, PHOTOS)]
-    return any(end < len(trial.metrics) for pair in pairs for trial, end in zip(pair.trials, pair.rounds, strict=True))
+    return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
 
 
 def detectable_note(comparisons: pd.DataFrame) -> str:
@@ -99,8 +104,10 @@ def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Pair]
         first, second = trials
         if first is None or second is None:
             continue
-        limit = math.inf if at == ROUNDS else min(first.photos_seen[-1], second.photos_seen[-1]) * (1 + SLACK)
-        ends = [max(1, int((trial.photos_seen <= limit).sum())) for trial in (first, second)]
+        both = min(len(first.metrics), len(second.metrics))
+        seen = [trial.photos_seen[:both] for trial in (first, second)]
+        limit = math.inf if at == ROUNDS else min(photos[-1] for photos in seen) * (1 + SLACK)
+        ends = [max(1, int((photos <= limit).sum())) for photos in seen]
         yield _Pair((first, second), (ends[0], ends[1]))
 
 
@@ -109,17 +116,23 @@ def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.D
     measured = []
     for side in (0, 1):
         trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
-        numbers = choose(trials, criterion, ends)
+        keys = [TrialKey(trial.fold, trial.method) for trial in trials]
+        numbers = choose(trials, criterion, dict(zip(keys, ends, strict=True)))
         values = [
-            measure(sweep, confusion(sweep, trial, number), majority(sweep, trial))
-            for trial, number in zip(trials, numbers, strict=True)
+            measure(sweep, confusion(sweep, trial, numbers[key]), majority(sweep, trial))
+            for key, trial in zip(keys, trials, strict=True)
         ]
         measured.append(pd.DataFrame(values, columns=list(COMPARED)))
     return measured[0] - measured[1]
 
 
-def _tests(values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Asked) -> list[Row]:
-    """The columns of one measure, a row for every method; values : the differences of its folds."""
+def _tests(
+    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Asked, unsure: Collection[str]
+) -> list[Row]:
+    """The columns of one measure, a row for every method; values : the differences of its folds.
+
+    unsure : the methods of which nothing is concluded.
+    """
     rows: list[Row] = []
     for method, column in values.items():
         known, ratio = np.array(column.dropna(), dtype=np.float64), ratios[method]
@@ -128,7 +141,8 @@ def _tests(values: dict[str, "pd.Series[float]"], ratios: dict[str, float], aske
         sd = statistics.detectable(len(known), ratio)
         row = {"method": method, "against": asked.baseline, "criterion": asked.criterion, "folds": len(known)}
         row |= vars(test) | {"ratio": ratio, "detectable": sd, "detectable_difference": sd * test.sd}
-        rows.append(row | {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")})
+        row |= {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")}
+        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
     for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = float(adjusted)
     return rows

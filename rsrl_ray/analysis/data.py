@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.reader import PREDICTED, SURE, Folds, Photos, Round, on_demand, read_photos, read_round
 from rsrl_ray.analysis.rows import HELD, Bits, Confusions, Room, Rows
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import curve_of
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
@@ -59,7 +59,8 @@ class Sweep:
     run_id : of the parent run. scores : [N], the true ones. classes : [C], the distinct scores, ascending.
     is_noisy : whether labels are wrong on purpose (`config.Noise`), so that it is known which.
     rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
-    majority : how many of the largest classes are revised. missing : sentences on what is not there.
+    majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
+    missing : sentences on what is not there.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Sweep:
     majority: int
     missing: tuple[str, ...] = field(default=())
     is_noisy: bool = False
+    chooses: Split = "validation"
 
 
 def read_sweep(experiment: Experiment) -> Sweep:
@@ -104,6 +106,10 @@ def read_sweep(experiment: Experiment) -> Sweep:
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
+    curves = [
+        {name: trial.metrics[name].to_numpy(np.float64) for name in (VALIDATION, TEST) if name in trial.metrics}
+        for trial in trials.values()
+    ]
     return Sweep(
         name=experiment.name,
         run_id=found.sweep.id,
@@ -117,6 +123,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
         majority=experiment.revision.majority_classes,
         missing=(*found.differs, *_missing(experiment, found.trials)),
         is_noisy=photos.are_noisy,
+        chooses=found.chooses(curves),
     )
 
 

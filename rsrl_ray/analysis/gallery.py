@@ -11,10 +11,10 @@ from PIL import Image
 
 from rsrl_ray.analysis import measures
 from rsrl_ray.analysis.data import Sweep, Trial
-from rsrl_ray.analysis.measures import begun, curve
+from rsrl_ray.analysis.measures import begun
 from rsrl_ray.analysis.sanity import random_words, verdict
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round
+from rsrl_ray.core.trial import TrialKey
 
 EACH = 2  # photos of each score
 SIDE = 256  # pixels, the longer side of a map in the page
@@ -69,7 +69,8 @@ def make_gallery(sweep: Sweep, experiment: Experiment, out: Path) -> Gallery:
     trial = _trial(sweep)
     if trial is None:
         return Gallery((), reason="no trial has two rounds yet, and a map compares two")
-    number = chosen_round({metric: curve(trial, metric) for metric in (VALIDATION, TEST)}, sweep.rounds, first=2)
+    chosen = measures.choose([trial], measures.default_criterion(sweep), first=2)
+    number = chosen[TrialKey(trial.fold, trial.method)]
     try:
         photos = _surest(sweep, trial, number)
         question = Question(photos, fold=trial.fold, method=trial.method, number=number)

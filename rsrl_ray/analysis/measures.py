@@ -1,7 +1,7 @@
 """What one network makes of a fold's test photos, and which round of a trial is chosen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import Criterion, Curve, choose_rounds
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.selection import Criterion, Curve
+from rsrl_ray.core.trial import TrialKey, lacking
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SCORES = (
@@ -102,28 +102,39 @@ def chosen_rounds(sweep: Sweep, method: str, criterion: Criterion) -> dict[int, 
     ValueError
         Where the criterion needs validation photos and there are none.
     """
-    trials = trials_of(sweep, method)
-    numbers = choose(trials, criterion, [len(trial.metrics) for trial in trials])
-    return dict(zip((trial.fold for trial in trials), numbers, strict=True))
+    return {trial.fold: number for trial, number in choose(trials_of(sweep, method), criterion).items()}
 
 
-def choose(trials: Sequence[Trial], criterion: Criterion, rounds: Sequence[int]) -> list[int]:
-    """The round that ``criterion`` chooses by macro F in each of a method's trials among its first ``rounds``."""
-    validation, test = (
-        [curve(trial, metric)[:end] for trial, end in zip(trials, rounds, strict=True)]
-        for metric in (selection.VALIDATION, selection.TEST)
-    )
-    return choose_rounds(criterion, validation, test)
+def choose(
+    trials: Iterable[Trial], criterion: Criterion, ends: Mapping[TrialKey, int] | None = None, first: int = 1
+) -> dict[TrialKey, int]:
+    """What `rsrl_ray.core.selection.choose` chooses by macro F in these trials.
+
+    ends : how many rounds of each trial may be chosen; all where it is None. first : the first that may.
+    """
+    curves = {}
+    for trial in trials:
+        key = TrialKey(trial.fold, trial.method)
+        end = len(trial.metrics) if ends is None else ends[key]
+        curves[key] = {name: curve(trial, name)[:end] for name in (selection.VALIDATION, selection.TEST)}
+    return selection.choose(curves, criterion, first=first)
 
 
 def usable_criteria(sweep: Sweep) -> tuple[Criterion, ...]:
     """The criteria that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
-    return selection.usable_criteria([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
+    return selection.usable_criteria(sweep.chooses)
 
 
 def default_criterion(sweep: Sweep) -> Criterion:
     """The criterion that the tables and figures choose by, see `rsrl_ray.core.selection.default_criterion`."""
-    return selection.default_criterion([curve(trial, selection.VALIDATION) for trial in sweep.trials.values()])
+    return selection.default_criterion(sweep.chooses)
+
+
+def lacks(sweep: Sweep) -> dict[str, str]:
+    """What methods lack to be compared with others, see `rsrl_ray.core.trial.lacking`; not those that lack nothing."""
+    rounds = {key: len(trial.metrics) for key, trial in sweep.trials.items()}
+    found = {method: lacking(method, sweep.folds, rounds, sweep.rounds) for method in sweep.methods}
+    return {method: what for method, what in found.items() if what}
 
 
 def begun(sweep: Sweep) -> list[str]:

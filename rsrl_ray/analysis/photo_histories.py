@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.ledger import History, came_back, dropped_most, history, never_kept
-from rsrl_ray.analysis.measures import TEST, TRAIN, VALIDATION, trials_of
+from rsrl_ray.analysis.measures import TEST, TRAIN, VALIDATION, lacks, trials_of
 
 EACH = 8  # photos of a list, and
 LISTS = 200  # photos of all lists together, but for
@@ -52,7 +52,9 @@ class Course:
 
 def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
     """By method, what it never kept, what else it dropped most, and what came back; none for one that drops nothing."""
-    found = {method: _lists(history(sweep, method)) for method in methods}  # one method's history at a time is held
+    so_far = dict.fromkeys(lacks(sweep), " so far")
+    # one method's history at a time is held
+    found = {method: _lists(history(sweep, method), so_far.get(method, "")) for method in methods}
     dropping = {method: each for method, each in found.items() if any(listed.count for listed in each)}
     most = longest(len(dropping))
     return {method: [replace(each, rows=each.rows[:most]) for each in found] for method, found in dropping.items()}
@@ -63,12 +65,13 @@ def longest(methods: int) -> int:
     return max(FEWEST, min(EACH, LISTS // (3 * max(1, methods))))
 
 
-def _lists(found: History) -> list[Listed]:
+def _lists(found: History, so_far: str) -> list[Listed]:
+    """so_far : a word for a method that lacks rounds or folds, of which more may say otherwise."""
     most = dropped_most(found)
     kinds = {
-        "Never kept once dropping began": never_kept(found),
-        "Dropped most often, but kept at times": most[~found.is_never_kept[most]],
-        "Dropped, and back in the last round": came_back(found),
+        f"Never kept once dropping began{so_far}": never_kept(found),
+        f"Dropped most often, but kept at times{so_far}": most[~found.is_never_kept[most]],
+        f"Dropped, and back in the last round{so_far}": came_back(found),
     }
     return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
 

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, chosen_round, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import controls_of, main_method
 from rsrl_ray.photos.table import URI, photo_sources, public_name
-from rsrl_ray.tracking.find import Found
+from rsrl_ray.tracking.find import Chosen, Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 from rsrl_ray.vision.network import Conv1
@@ -69,7 +68,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     """The rounds to compare. What the question leaves open is filled in.
 
     The first fold; the first method that drops photos; of its rounds from 2 on the one that is chosen, see
-    `rsrl_ray.core.selection.chosen_round`; and the round before it. Raises ValueError where the file does not ask for
+    `rsrl_ray.core.selection.choose`; and the round before it. Raises ValueError where the file does not ask for
     a round, or it is not logged (yet), or the first convolution is frozen.
     """
     trainable = experiment.training.trainable
@@ -87,7 +86,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     if run is None:
         begun = "; ".join(map(str, runs)) or "none"
         raise ValueError(f"{trial}: no such trial was begun; begun so far: {begun}")
-    number = _chosen_round(tracker, run, experiment.rounds) if question.number is None else question.number
+    number = _chosen_round(found, run, experiment.rounds) if question.number is None else question.number
     against = number - 1 if question.against is None else question.against
     _check_rounds(run, experiment.rounds, number, against)
     pair = _read_pair(tracker, run, number, against)
@@ -122,14 +121,13 @@ def find_photos(tracker: Results, experiment: Experiment, subject: Subject, ques
     return found
 
 
-def _chosen_round(tracker: Results, run: TrackedRun, asked: int) -> int:
+def _chosen_round(found: Found, run: TrackedRun, asked: int) -> int:
     if asked < 2:
         raise ValueError(f"{_name(run)}: the file asks for one round; a highlight map compares two")
     rounds = min(run.rounds, asked)
     if rounds < 2:
         raise ValueError(f"{_name(run)}: rounds logged so far: {rounds}; a highlight map compares two")
-    metrics = [metric for metric in (VALIDATION, TEST) if metric in run.metrics]
-    return chosen_round({metric: curve_of(tracker.history(run, metric), rounds) for metric in metrics}, rounds, first=2)
+    return Chosen.of(found, found.states(), first=2).rounds[run.key]
 
 
 def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> None:

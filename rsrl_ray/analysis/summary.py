@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from rsrl_ray.analysis.measures import (
     chosen_rounds,
     confusion,
     default_criterion,
+    lacks,
     largest_class_confusion,
     majority,
     measure,
@@ -49,14 +50,16 @@ class Frames:
     classes : method, network (first | chosen, by ``criterion``), group (minority | majority), score, folds (those that
         have test photos of it), support (their sum), and mean, sd and pooled precision, recall and f1. Rows without
         a score are a group's means.
-    comparisons : method, against, criterion, at (equal rounds | equal photos seen), measure, folds (paired),
+    comparisons : of what both sides have, fold by fold: method, against, criterion, at (equal rounds | equal photos
+        seen), measure, folds (paired),
         difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods, for each measure by itself), low
         and high (95 % interval), worse, equivalent, better (probabilities), detectable (what difference so many folds
-        can show, in sd) and detectable_difference (likewise, in units of the measure).
+        can show, in sd) and detectable_difference (likewise, in units of the measure). What is concluded is nan where
+        a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.noise.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
-    notes : sentences that belong to them.
+    notes : sentences that belong to them. lacking : by method, what it lacks to be compared with others, in words.
     In folds and summary the first rows, criterion "", are `LARGEST_CLASS`.
     """
 
@@ -69,6 +72,7 @@ class Frames:
     criterion: Criterion
     rope: float
     notes: tuple[str, ...]
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frames:
@@ -96,6 +100,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         criterion=criterion,
         rope=rope,
         notes=_notes(sweep, criterion, baseline, comparisons),
+        lacking=lacks(sweep),
     )
 
 
@@ -204,8 +209,13 @@ def _notes(sweep: Sweep, criterion: Criterion, baseline: str, comparisons: pd.Da
         )
     if baseline not in begun(sweep):
         notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")
+    elif baseline in (lacking := lacks(sweep)):
+        notes.append(f"No verdict on any method: {baseline}, which they are compared with, lacks {lacking[baseline]}.")
     elif (comparisons["folds"] < 2).any():
         notes.append("A comparison on fewer than two folds has no t, p and interval.")
+    if others := {name: what for name, what in lacks(sweep).items() if name in begun(sweep) and name != baseline}:
+        words = "; ".join(f"{name} ({what})" for name, what in others.items())
+        notes.append(f"No verdict on what lacks rounds or folds, nor can its means be compared with others: {words}.")
     if note := detectable_note(comparisons):
         notes.append(note)
     if len(comparisons) and not is_unequal(sweep, baseline):

@@ -102,9 +102,14 @@ def _methods(frames: Frames, how: str) -> Table:
     caption = (
         f"Performance on the test photos, mean ± standard deviation over the folds. round: chosen {how}{many}; photos: "
         "those that the chosen networks were trained on; pooled: F from confusion matrices summed over the folds."
-        f"{' ' + LARGE if has_large else ''}"
+        f"{' ' + LARGE if has_large else ''}{_not_comparable(frames)}"
     )
     return Table("methods", caption, columns, tuple(rows), lines=(1,))
+
+
+def _not_comparable(frames: Frames) -> str:
+    begun = [method for method in _begun(frames) if method in frames.lacking]
+    return f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(begun)}." if begun else ""
 
 
 def _are_many(rows: list[Row]) -> bool:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsrl_ray.cli.arguments import experiment_file
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
@@ -14,6 +15,9 @@ from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
+
+if TYPE_CHECKING:
+    from rsrl_ray.config import Experiment
 
 USAGE = """\
 rsrl COMMAND [...]
@@ -25,7 +29,8 @@ commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
   init PHOTOS [EXPERIMENT.yaml]        write an experiment file for photos.csv (or .parquet, AVA.txt, a folder)
   check PHOTOS                         everything that is wrong with these photos
-  check CLUSTER.yaml                   the same of a cluster file, before `ray up`
+  check EXPERIMENT.yaml                the same, and whether its folds have what is asked for
+  check CLUSTER.yaml                   everything that is wrong with a cluster file, before `ray up`
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
   ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
@@ -84,7 +89,8 @@ def _check(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
     parser.add_argument(
         "photos",
-        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; or cluster.yaml, before `ray up`",
+        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; an experiment file, whose folds are "
+        "then dealt; or cluster.yaml, before `ray up`",
     )
     parser.add_argument(
         "--photo_memory",
@@ -96,16 +102,34 @@ def _check(words: list[str]) -> int:
     asked = parser.parse_args(words)
     source = asked.photos
     if source.endswith((".yaml", ".yml")):
-        from rsrl_ray.cli.cluster_checks import check_cluster
+        from rsrl_ray.experiment_file import names_photos, read_experiment
 
-        return check_cluster(Path(source))
+        if not names_photos(Path(source)):
+            from rsrl_ray.cli.cluster_checks import check_cluster
+
+            return check_cluster(Path(source))
+        experiment = read_experiment(Path(source))
+        return _check_photos(experiment.photos, experiment.resources.photo_memory, experiment)
+    return _check_photos(source, asked.photo_memory)
+
+
+def _check_photos(source: str, memory: float, experiment: "Experiment | None" = None) -> int:
+    """Say what is wrong with the photos, and with the folds of the experiment."""
     from rsrl_ray import terminal
+    from rsrl_ray.photos.folds import describe_folds, folds_of
     from rsrl_ray.photos.photo_set import check_photos
 
     console = terminal.make_console()
     with terminal.photo_progress(console) as progress:
-        found = check_photos(source, memory=asked.photo_memory, progress=progress)
+        found = check_photos(source, memory=memory, progress=progress)
     console.print(terminal.examination(found, source), soft_wrap=True)
+    if experiment is not None and not found.problems:
+        folds = folds_of(experiment, found)
+        for line in describe_folds(found, experiment.draw(), folds):
+            terminal.say(console, terminal.cell("note: ", "yellow"), line)
+        parts = {name: [len(getattr(fold, name)) for fold in folds] for name in ("train", "validation", "test")}
+        sizes = (f"{name} {min(counts):,} to {max(counts):,}" for name, counts in parts.items())
+        terminal.say(console, f"{len(folds)} folds, photos in each: {', '.join(sizes)}.")
     return 1 if found.problems else 0
 
 
@@ -116,22 +140,28 @@ def _show(words: list[str]) -> int:
     if file is None:
         return 0
     from rsrl_ray import terminal
-    from rsrl_ray.core.selection import VALIDATION
+    from rsrl_ray.core.trial import lacking
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import redacted
-    from rsrl_ray.tracking.find import find_results
+    from rsrl_ray.tracking.find import Chosen, find_results
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
     found = find_results(experiment)
     states = found.states()
+    chosen = Chosen.of(found, states)
     console = terminal.make_console()
-    console.print(terminal.trials(experiment, states))
+    console.print(terminal.trials(experiment, states, chosen))
     if len(experiment.fold_numbers()) > 1:
-        console.print(terminal.methods(experiment, states))
+        console.print(terminal.methods(experiment, states, chosen))
     notes = [f"note: {sentence}" for sentence in found.differs]
-    if any(VALIDATION in state.run.metrics for state in states.values()):
+    rounds = {key: state.run.rounds for key, state in states.items()}
+    if chosen.split == "validation":
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
+    else:
+        notes.append("rounds are chosen on the test photos themselves, which is optimistic: none are held out for that")
+    if any(lacking(name, experiment.fold_numbers(), rounds, experiment.rounds) for name in experiment.method_names()):
+        notes.append("so far: rounds or folds are lacking, so that this mean cannot be compared with others")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
         terminal.say(console, redacted(line))

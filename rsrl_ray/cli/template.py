@@ -1,10 +1,12 @@
 """The experiment file that `rsrl init` writes: for the scores of some photos, and a machine."""
 
+import contextlib
 import math
 import os
 import re
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,8 @@ from rsrl_ray.config import Network, Training
 if TYPE_CHECKING:
     from rsrl_ray.vision.speed import Device, Speed
 
-FOLDS, VALIDATION, ROUNDS = 5, 0.1, 20
+FOLDS, ROUNDS = 5, 20
+VALIDATION = (0.1, 0.2, 0.3, 0.4, 0.5)  # shares to choose rounds on: the first of which every fold has a photo
 METHODS, ALIKE = 4, 3  # in the file; those that train round 1 alike, and so share it
 START_S, ROUND_S = 20.0, 0.1  # until the first round begins, and a round's bookkeeping, as measured (LOG.md)
 ALEXNET = Network("alexnet", "imagenet", 224)
@@ -54,6 +57,21 @@ class Scores:
     def repeats(self) -> int:
         """How often photos are dealt, so that there are 5 folds or more to compare methods on."""
         return math.ceil(FOLDS / self.folds)
+
+    @cached_property
+    def validation(self) -> float:
+        """The share that is held out to choose rounds on: more than usual where that would be no photo."""
+        import numpy as np  # late: help answers at once
+
+        from rsrl_ray.core.draw import Draw
+        from rsrl_ray.core.folds import make_folds
+
+        labels = np.repeat(np.arange(len(self.sizes)), list(self.sizes.values()))
+        for share in VALIDATION:
+            with contextlib.suppress(ValueError):
+                make_folds(labels, Draw(self.folds, "stratified", share, 0, self.repeats))
+                return share
+        return VALIDATION[0]  # of so few photos nothing can be held out: `rsrl sweep` says so
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ photos: {_quoted(relative)}   # paths are relative to this file
 storage: results   # all that a sweep makes: a folder, s3://... or gs://...
 
 {_comment(_about_folds(scores))}
-folds: {{count: {scores.folds}, repeats: {scores.repeats}, validation: {VALIDATION}}}
+folds: {{count: {scores.folds}, repeats: {scores.repeats}, validation: {scores.validation}}}
 
 {_about_network(file, scores, machine)}
 network: {{backbone: {ALEXNET.backbone}, weights: {ALEXNET.weights}, image_size: {ALEXNET.image_size}}}
@@ -213,7 +231,7 @@ def _amount(scores: Scores, machine: Machine) -> tuple[int, int, int]:
 
 
 def _round_seconds(scores: Scores, speed: "Speed") -> float:
-    trained = Training.epochs * scores.photos * (1 - 1 / scores.folds) * (1 - VALIDATION)
+    trained = Training.epochs * scores.photos * (1 - 1 / scores.folds) * (1 - scores.validation)
     return trained * speed.training + scores.photos * speed.judging + ROUND_S
 
 

@@ -31,8 +31,7 @@ class OrdinalScores:
     spearman : rank correlation of score and prediction, tied photos having their mean rank.
 
     Kappa is 0 where all labels and predictions are of one class, and the correlation where all labels or all
-    predictions are (each 0 / 0), which a tracking server takes, unlike nan. In an empty split, both are 0 and the
-    errors nan, since an error of 0 would be the best.
+    predictions are (each 0 / 0), which a tracking server takes, unlike nan. In an empty split, all are nan.
 
     References
     ----------
@@ -61,10 +60,8 @@ def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F over the classes that have photos in this split; 0 where the split is empty."""
-    scores = class_scores(confusion)
-    present = scores.support > 0
-    return float(scores.f1[present].mean()) if present.any() else 0.0
+    """Mean F over the classes that have photos in this split; nan where the split is empty."""
+    return macro_f1_of(confusion, np.ones(len(confusion), dtype=bool))
 
 
 def large_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
@@ -84,26 +81,26 @@ def macro_f1_of(confusion: NDArray[np.int64], members: NDArray[np.bool_]) -> flo
 
 
 def total_f1(confusion: NDArray[np.int64]) -> float:
-    """Sum of F over the classes: the scale of the paper's Fig. 8; a class without photos adds 0."""
-    return float(class_scores(confusion).f1.sum())
+    """Sum of F over the classes, the scale of the paper's Fig. 8: a class without photos adds 0; nan if all are."""
+    return float(class_scores(confusion).f1.sum()) if confusion.any() else math.nan
 
 
 def all_class_macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F over all C classes, those without photos in this split counted as 0."""
-    return float(class_scores(confusion).f1.mean())
+    """Mean F over all C classes, those without photos in this split counted as 0; nan where it is empty."""
+    return float(class_scores(confusion).f1.mean()) if confusion.any() else math.nan
 
 
 def weighted_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F weighted by support; 0 where the split is empty."""
+    """Mean F weighted by support; nan where the split is empty."""
     scores = class_scores(confusion)
     total = scores.support.sum()
-    return float((scores.f1 * scores.support).sum() / total) if total else 0.0
+    return float((scores.f1 * scores.support).sum() / total) if total else math.nan
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of photos assigned to their own class (eq. 7); 0 where the split is empty."""
+    """Share of photos assigned to their own class (eq. 7); nan where the split is empty."""
     total = confusion.sum()
-    return float(np.trace(confusion) / total) if total else 0.0
+    return float(np.trace(confusion) / total) if total else math.nan
 
 
 def ordinal_scores(confusion: NDArray[np.int64], scores: NDArray[np.int64]) -> OrdinalScores:
@@ -112,16 +109,16 @@ def ordinal_scores(confusion: NDArray[np.int64], scores: NDArray[np.int64]) -> O
     support, errors = confusion.sum(axis=1), (distance * confusion).sum(axis=1)
     present, total = support > 0, support.sum()
     return OrdinalScores(
-        quadratic_kappa=_kappa(confusion, distance**2),
+        quadratic_kappa=_kappa(confusion, distance**2) if total else math.nan,
         mae=float(errors.sum() / total) if total else math.nan,
         macro_mae=float((errors[present] / support[present]).mean()) if total else math.nan,
-        spearman=_spearman(confusion),
+        spearman=_spearman(confusion) if total else math.nan,
     )
 
 
 def sharing_rate(labels: NDArray[np.int64], majority: NDArray[np.int64]) -> float:
     """Share of the photos that belongs to the majority classes: 87 % before and 83 % after RSRL in the paper."""
-    return float(np.isin(labels, majority).mean()) if len(labels) else 0.0
+    return float(np.isin(labels, majority).mean()) if len(labels) else math.nan
 
 
 def _kappa(confusion: NDArray[np.int64], weights: NDArray[np.float64]) -> float:

@@ -1,53 +1,89 @@
 """Choosing the round whose network is used."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.trial import TrialKey
+
 Criterion = Literal["validation", "validation_mean", "last", "oracle"]
 CRITERIA: tuple[Criterion, ...] = ("validation", "validation_mean", "last", "oracle")
+Split = Literal["validation", "test"]
 Curve = NDArray[np.float64]
+Curves = Mapping[str, Curve]
+"""Of one trial, by metric, [R] each; nan where a round has no value."""
 VALIDATION, TEST = "validation_macro_f1", "test_macro_f1"  # names of the metrics, in MLflow too
 
 
-def choosing_metric(known: Container[str]) -> str:
-    """The metric that rounds are chosen by: macro F on validation photos, on test photos where none are held out."""
-    return VALIDATION if VALIDATION in known else TEST
+def choosing_split(validation: float) -> Split:
+    """The photos that rounds are chosen on, if this share is held out: a fact of the folds, the same for all trials.
 
-
-def choosing_curve(curves: Mapping[str, Curve]) -> Curve:
-    """The values that rounds are chosen by, [R], from the curves of a trial by metric.
-
-    Those on validation photos, or where these lack a value, those on test photos.
+    `rsrl_ray.core.folds.make_folds` sees to it that what is held out has a photo in every fold.
     """
-    validation = curves.get(VALIDATION)
-    return curves[TEST] if validation is None or np.isnan(validation).any() else validation
+    return "validation" if validation else "test"
+
+
+def split_of_curves(curves: Iterable[Curves]) -> Split:
+    """The same, of a sweep that does not say it: ``test`` if a trial lacks a value on validation photos."""
+    known = [each.get(VALIDATION) for each in curves if len(each[TEST])]
+    return "test" if any(curve is None or np.isnan(curve).any() for curve in known) else "validation"
+
+
+def usable_criteria(split: Split) -> tuple[Criterion, ...]:
+    """The criteria that can choose where rounds are chosen on these photos: ``last`` and ``oracle`` need no others."""
+    return CRITERIA if split == "validation" else ("last", "oracle")
+
+
+def default_criterion(split: Split) -> Criterion:
+    """``validation``, or ``oracle`` where there are no validation photos; whoever shows it says which."""
+    return "validation" if split == "validation" else "oracle"
+
+
+def choose(
+    curves: Mapping[TrialKey, Curves], criterion: Criterion, measure: str = "macro_f1", first: int = 1
+) -> dict[TrialKey, int]:
+    """The round of each trial whose network is used, among those from ``first`` on; trials without one are left out.
+
+    - ``validation``: the best on the trial's validation photos.
+    - ``validation_mean``: one for all folds of a method, the best on the mean of their validation curves. Folds that
+      hold more rounds than others are cut to the rounds that all of them hold.
+    - ``last``: the last.
+    - ``oracle``: the best on the trial's test photos. The paper's choice (section V.B, Fig. 8); optimistic, since
+      the photos that choose are those that measure.
+
+    curves : of all rounds that may be chosen, with ``test_`` and where the criterion needs it ``validation_`` before
+    the measure. Of equal rounds the earlier is chosen.
+
+    Raises
+    ------
+    ValueError
+        Where the criterion needs a value that is nan.
+    """
+    own = {trial: _curve(each, criterion, measure)[first - 1 :] for trial, each in curves.items()}
+    own = {trial: curve for trial, curve in own.items() if len(curve)}
+    if criterion == "validation_mean":
+        own = {trial: _mean([own[other] for other in own if other.method == trial.method]) for trial in own}
+    return {trial: best_round(curve) + first - 1 for trial, curve in own.items()}
+
+
+def choices_so_far(curves: Curves, criterion: Criterion, measure: str = "macro_f1") -> list[int]:
+    """Numbers of the rounds of a trial that `choose` would have chosen at one time, ascending; the last is its choice.
+
+    criterion : any that looks at one trial alone. Raises ValueError as `choose` does.
+    """
+    curve = _curve(curves, criterion, measure)
+    if not len(curve):
+        return []
+    best_round(curve)
+    before = np.maximum.accumulate([-np.inf, *curve[:-1]])
+    return [int(place) + 1 for place in np.flatnonzero(curve > before)]
 
 
 def curve_of(values: Mapping[int, float], rounds: int) -> Curve:
     """A metric by round as a curve [rounds]: nan where a round has no value."""
     return np.array([values.get(number, np.nan) for number in range(1, rounds + 1)])
-
-
-def chosen_round(curves: Mapping[str, Curve], rounds: int, first: int = 1) -> int:
-    """Number of the round of one trial whose network is used: the best of the rounds ``first`` to ``rounds``.
-
-    curves : by metric, see `choosing_curve`. rounds : as many as the experiment file asks for; of a longer sweep the
-    others are no candidates. Raises ValueError as `best_round` does.
-    """
-    return best_round(choosing_curve({name: curve[first - 1 : rounds] for name, curve in curves.items()})) + first - 1
-
-
-def usable_criteria(validation: Sequence[Curve]) -> tuple[Criterion, ...]:
-    """The criteria that can choose where these are the validation curves: a nan leaves ``last`` and ``oracle``."""
-    return ("last", "oracle") if any(np.isnan(curve).any() for curve in validation) else CRITERIA
-
-
-def default_criterion(validation: Sequence[Curve]) -> Criterion:
-    """``validation``, or ``oracle`` where validation photos are missing; whoever shows it says which."""
-    return "validation" if "validation" in usable_criteria(validation) else "oracle"
 
 
 def best_round(curve: Curve) -> int:
@@ -68,40 +104,16 @@ def best_round(curve: Curve) -> int:
     return int(np.argmax(curve)) + 1
 
 
-def choices_so_far(curve: Curve) -> list[int]:
-    """Numbers of the rounds that are better than all before them, ascending; the last of them is `best_round`.
-
-    curve : [R]. Raises ValueError as `best_round` does.
-    """
-    best_round(curve)
-    before = np.maximum.accumulate([-np.inf, *curve[:-1]])
-    return [int(place) + 1 for place in np.flatnonzero(curve > before)]
-
-
-def choose_rounds(criterion: Criterion, validation: Sequence[Curve], test: Sequence[Curve]) -> list[int]:
-    """The round that ``criterion`` chooses in each fold.
-
-    - ``validation``: per fold, the best on its validation photos.
-    - ``validation_mean``: one for all folds, the best on the mean of the validation curves. Folds that hold more
-      rounds than others are cut to the rounds that all of them hold.
-    - ``last``: per fold, its last.
-    - ``oracle``: per fold, the best on its test photos. The paper's choice (section V.B, Fig. 8); optimistic, since
-      the photos that choose are those that measure.
-
-    validation, test : for each fold, its curve [R]; R may differ between folds. Where validation photos are missing
-    their curve is nan.
-
-    Raises
-    ------
-    ValueError
-        Where a fold has no round, or the criterion needs a value that is nan.
-    """
+def _curve(curves: Curves, criterion: Criterion, measure: str) -> Curve:
+    """The values that a criterion goes by, [R]."""
+    test = curves[f"test_{measure}"]
     if criterion == "last":
-        return [best_round(np.arange(len(curve), dtype=np.float64)) for curve in test]
+        return np.arange(len(test), dtype=np.float64)
     if criterion == "oracle":
-        return [best_round(curve) for curve in test]
-    if criterion == "validation":
-        return [best_round(curve) for curve in validation]
-    shared = min((len(curve) for curve in validation), default=0)
-    mean = np.mean([curve[:shared] for curve in validation], axis=0)
-    return [best_round(mean)] * len(validation)
+        return test
+    return curves.get(f"validation_{measure}", np.full(len(test), np.nan))
+
+
+def _mean(curves: list[Curve]) -> Curve:
+    shared = min(map(len, curves))
+    return np.asarray(np.mean([curve[:shared] for curve in curves], axis=0))

@@ -1,5 +1,6 @@
 """What a trial is called, and what its rounds come from."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,16 @@ class TrialKey(NamedTuple):
     def __str__(self) -> str:
         """As messages name it."""
         return f"fold {self.fold}, {self.method}"
+
+
+def lacking(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> str:
+    """What a method lacks to be compared with others, in words; "" where all its folds have all rounds.
+
+    rounds : of every trial, how many are there. asked : how many the experiment file asks for.
+    """
+    there = {fold: rounds.get(TrialKey(fold, method), 0) for fold in folds}
+    few = [f"fold {fold} has {count} of {asked} rounds" for fold, count in there.items() if count < asked]
+    return ", ".join(few) if len(few) <= 3 else f"{len(few)} of {len(there)} folds have fewer than {asked} rounds"
 
 
 class Link(NamedTuple):

@@ -24,12 +24,13 @@ from PIL import Image
 import rsrl_ray
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, best_round, choosing_curve
+from rsrl_ray.core.selection import TEST, VALIDATION
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of
 from rsrl_ray.models.load import LOADER, NAME, open_store
 from rsrl_ray.round_table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
-from rsrl_ray.tracking.find import Found, find_results
+from rsrl_ray.tracking.find import Chosen, Found, find_results
 from rsrl_ray.tracking.names import KEY, predictions_path
 from rsrl_ray.tracking.places import mend
 from rsrl_ray.tracking.read import TrackedRun, artifacts_root
@@ -174,20 +175,22 @@ def choose(found: Found, experiment: Experiment, method: str, fold: int | None) 
         raise ValueError(f"there is no method {method!r}; there are {', '.join(experiment.method_names())}")
     if not found.is_own:
         raise ValueError(f"{found.differs[0]} Run `rsrl sweep` on the file first.")
-    runs = [run for run in found.trials.values() if run.method == method and run.rounds and fold in (None, run.fold)]
-    if not runs:
+    states = found.states()
+    chosen = Chosen.of(found, states)
+    numbers = {
+        key: number for key, number in chosen.rounds.items() if key.method == method and fold in (None, key.fold)
+    }
+    if not numbers:
         where = "" if fold is None else f" in fold {fold}"
         raise ValueError(f"no round of method {method!r}{where} is logged yet; `rsrl show` tells how far it is")
-    curves = [{name: found.results.curve(run, name) for name in (VALIDATION, TEST)} for run in runs]
-    chosen = [choosing_curve(curve) for curve in curves]
-    by_validation = all(one is curve[VALIDATION] for one, curve in zip(chosen, curves, strict=True))
-    if not by_validation:  # the folds are compared by one measure
-        chosen = [curve[TEST] for curve in curves]
-    numbers = [best_round(curve) for curve in chosen]
-    best = max(range(len(runs)), key=lambda place: (chosen[place][numbers[place] - 1], -runs[place].fold))
-    number = numbers[best]
-    validation, test = (float(curves[best][name][number - 1]) for name in (VALIDATION, TEST))
-    return Choice(runs[best], number, validation if by_validation else math.nan, test)
+    by = VALIDATION if chosen.split == "validation" else TEST  # the folds are compared by what chose their rounds
+
+    def value(trial: TrialKey, metric: str) -> float:
+        return float(states[trial].curves[metric][numbers[trial] - 1])
+
+    best = max(numbers, key=lambda trial: (value(trial, by), -trial.fold))
+    validation = value(best, VALIDATION) if chosen.split == "validation" else math.nan
+    return Choice(found.trials[best], numbers[best], validation, value(best, TEST))
 
 
 def _weights(experiment: Experiment, choice: Choice, number: int, key: str | None) -> Weights:

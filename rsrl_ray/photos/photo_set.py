@@ -44,13 +44,15 @@ class Examination:
     """What is in a table of photos.
 
     images, scores : [N], the photos without a problem. problems : sorted by line.
-    notes : what is odd, but allowed.
+    notes : what is odd, but allowed. groups, group_names : see `PhotoSet`.
     """
 
     images: tuple[str, ...]
     scores: NDArray[np.int64]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    group_names: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
         rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, "decoding", progress
     )
     verdict = judge(table, digests, causes)
-    images = tuple(table.images[row] for row in verdict.rows)
+    images, groups = tuple(table.images[row] for row in verdict.rows), groups_of(table, digests, verdict.rows)
     notes = [*verdict.notes, *(str(table.problem(row, odd[row])) for row in verdict.rows if row in odd)]
-    return Examination(images, table.scores[verdict.rows], verdict.problems, tuple(notes))
+    named = names_digest(table, set(images))
+    return Examination(images, table.scores[verdict.rows], verdict.problems, tuple(notes), groups, named)

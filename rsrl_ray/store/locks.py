@@ -3,13 +3,11 @@
 import contextlib
 import errno
 import fcntl
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
+from rsrl_ray.store.processes import in_words, process
 
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error says that there are no locks here
 
@@ -41,7 +39,7 @@ def _take(file: IO[str], wait: bool) -> OSError | None:
     except OSError as error:
         if error.errno in _TAKEN:
             file.seek(0)
-            raise Held(file.read(200).strip() or "unknown") from error
+            raise Held(in_words(file.read(200).strip()) or "unknown") from error
         return error
     with contextlib.suppress(OSError):  # a full disk
         file.truncate(0)
@@ -64,30 +62,3 @@ def is_shared(path: Path) -> bool:
         except OSError:
             return True
     return False
-
-
-def process() -> str:
-    """The name of this process in locks: host:pid."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def is_alive(name: str) -> bool:
-    """Whether a process may still run, by its name: it does here, or it is another machine's, which cannot be seen."""
-    host = name.rpartition(":")[0]
-    return is_here(name) if host == socket.gethostname() else host != ""
-
-
-def is_here(name: str) -> bool:
-    """Whether a process runs on this machine, by its name; one that has ended and that nobody has waited for does not.
-
-    In a container whose first process waits for no others, a process that was killed stays in the table for ever.
-    """
-    host, _, number = name.rpartition(":")
-    if host != socket.gethostname() or not number.isdigit():
-        return False
-    try:
-        return psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True

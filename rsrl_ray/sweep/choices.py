@@ -3,25 +3,23 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from rsrl_ray.core.selection import TEST, VALIDATION, choices_so_far, choosing_curve, curve_of
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choices_so_far, curve_of, default_criterion
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.tracking.entries import Choice
 
 _MEASURES = ("test_", "validation_", "f1_", "train_size", "photos_seen")  # how the names of measures begin
 
 
-def choices(chain: Sequence[Report]) -> list[Choice]:
-    """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one."""
+def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
+    """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one.
+
+    chooses : the photos that rounds are chosen on.
+    """
     curves = {
         name: curve_of({report.number: report.metrics[name] for report in chain if name in report.metrics}, len(chain))
         for name in (VALIDATION, TEST)
     }
-    curve = choosing_curve(curves)
-    if not len(curve) or np.isnan(curve).any():  # nothing to choose by
-        return []
-    return [_choice(chain[:number]) for number in choices_so_far(curve)]
+    return [_choice(chain[:number]) for number in choices_so_far(curves, default_criterion(chooses))]
 
 
 def _choice(chain: Sequence[Report]) -> Choice:

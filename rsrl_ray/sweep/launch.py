@@ -5,17 +5,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, recipe
-from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.locks import Held, locked
+from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.cluster import check_room, joined_cluster, quiet_ray
@@ -71,11 +72,12 @@ def run_sweep(
     def warn(line: str) -> None:
         say(console, cell(line, "yellow"))
 
-    with _locked(experiment, console), joined_cluster(console) as joined:
+    with _locked(experiment, console) as alone, joined_cluster(console) as joined:
         task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
-        tracker, open_sweep = open_tracker(task, sweep, knobs, warn, take_over)
+        may_live = (lambda holder: False) if take_over else partial(is_alive, unseen=not alone)
+        tracker, open_sweep = open_tracker(task, sweep, knobs, warn, may_live)
         methods = methods_of(experiment)
         chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
         retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
@@ -149,7 +151,7 @@ def _fit(
         tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
         param_space={"trial": tune.grid_search(points)},
         tune_config=tune.TuneConfig(
-            metric=VALIDATION if task.experiment.folds.validation else TEST,
+            metric=task.chosen_by,
             mode="max",
             scheduler=scheduler,
             reuse_actors=True,
@@ -174,20 +176,23 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment, console: Console) -> Iterator[None]:
-    """Make the storage and hold the experiment in it, so that two drivers do not write the same runs."""
+def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
+    """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
+
+    Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
+    """
     mlflow_uri(experiment)
     probe_storage(experiment.storage)
     storage = Location(experiment.storage)
     if storage.is_uri:  # the lease in MLflow holds it
-        yield
+        yield False
         return
     try:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
                 say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
-            yield
+            yield missing is None and experiment.mlflow is None  # whose store lies in the storage
     except Held as holder:
         raise ValueError(
             f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"

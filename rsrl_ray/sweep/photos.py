@@ -121,21 +121,6 @@ def cache_folder(storage: Location) -> Path:
     return Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
 
 
-def describe_folds(photos: PhotoSet, count: int) -> list[str]:
-    """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
-    grouped = []
-    if photos.groups is not None:
-        of = np.bincount(photos.groups)
-        grouped = [
-            f"{of[of > 1].sum():,} photos are of {(of > 1).sum():,} groups (a table's column group, or the same "
-            "bytes): folds do not divide a group"
-        ]
-    sizes = np.bincount(photos.labels)
-    small = [f"{score} ({size})" for score, size in zip(photos.classes, sizes, strict=True) if size < count]
-    fewer = f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"
-    return [*grouped, *([fewer] if small else [])]
-
-
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
     """One row per photo: image, score, and for every fold the split it is in."""
     table = pd.DataFrame({"image": photos.images, "score": photos.scores})

@@ -6,11 +6,11 @@ from dataclasses import replace
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.folds import make_folds
+from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.store.archive import Archive, array_digest
 from rsrl_ray.sweep.features import with_features
 from rsrl_ray.sweep.gpus import gpu_share
-from rsrl_ray.sweep.photos import describe_folds, load, row_source
+from rsrl_ray.sweep.photos import load, row_source
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.terminal import cell, say
 from rsrl_ray.vision.frozen import frozen_weights
@@ -27,16 +27,8 @@ def prepare(
     """All that needs no Ray; see `rsrl_ray.sweep.launch.run_sweep`."""
     photos = load(experiment, console, skip_bad, joined)
     classes = photos.classes
-    if experiment.revision.majority_classes > len(classes):
-        raise ValueError(
-            f"revision.majority_classes: {experiment.revision.majority_classes}, "
-            f"but the photos have {len(classes)} scores: {classes.tolist()}; give {len(classes)} or fewer"
-        )
-    folds = experiment.folds
-    all_folds = make_folds(
-        photos.labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats, photos.groups
-    )
-    for line in describe_folds(photos, folds.count):
+    all_folds = folds_of(experiment, photos)
+    for line in describe_folds(photos, experiment.draw(), all_folds):
         say(console, cell("note: ", "yellow"), line)
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":

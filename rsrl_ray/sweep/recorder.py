@@ -174,7 +174,7 @@ class Recorder(Callback):
             if start is not None:
                 own = [report for report in chain if report.origin == start]
                 self._tracker.take_up(trial, [report.link for report in own], start)
-                self._tracker.log_choices(trial, choices(own))
+                self._tracker.log_choices(trial, choices(own, self._task.chooses), len(own))
             self._tracker.end_trial(trial, status, reason)
             self._ended.add(key)
             self._sum_up(key.method)
@@ -217,7 +217,8 @@ class Recorder(Callback):
         for report in reports:
             _follow(chain, report)
         logged = self._tracker.take_up(trial, [report.link for report in chain], chain[-1].origin)
-        chosen = {choice.number: choice for choice in choices(chain)} if logged < len(chain) else {}
+        made = choices(chain, self._task.chooses) if logged < len(chain) else []
+        chosen = {choice.number: choice for choice in made}
         new = [self._logged.round(trial, report, chosen.get(report.number)) for report in chain[logged:]]
         if new:  # else they are replayed
             self._tracker.log_rounds(trial, new)

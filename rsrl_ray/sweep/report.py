@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.tune.result import DONE
 
-from rsrl_ray.core.selection import choosing_metric
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.entries import Reading
 
@@ -22,7 +21,8 @@ class Report:
     key, parent_key : its key in the archive and that of the round before, which for round 1 is the chain's start.
     weights : checksum of its weights.
     created : Unix time at which it was made. made : whether that was just now, and not found in the archive.
-    metrics : all that MLflow is told, by name. note : what a reader should know of it, or empty.
+    metrics : all that MLflow is told, by name. value : what rounds are chosen by.
+    note : what a reader should know of it, or empty.
     last : whether it is the trial's last.
     predicted : [N] class indices; None where they are those of the largest logits.
     system : what the node was busy with since the report before.
@@ -36,6 +36,7 @@ class Report:
     created: float
     made: bool
     metrics: Mapping[str, float]
+    value: float
     note: str
     last: bool
     predicted: NDArray[np.int16] | None = None
@@ -51,11 +52,6 @@ class Report:
         """Of the training and the judging of this round, whenever that was."""
         return self.metrics["seconds"]
 
-    @property
-    def value(self) -> float:
-        """What rounds are chosen by."""
-        return self.metrics[choosing_metric(self.metrics)]
-
     def as_result(self) -> dict[str, Any]:
         """As a result of Ray Tune: flat, since Tune keeps statistics of every number in it."""
         return {
@@ -68,6 +64,7 @@ class Report:
             **asdict(self.origin),
             "created": self.created,
             "made": self.made,
+            "value": self.value,
             "note": self.note,
             "predicted": self.predicted,
             "system": self.system,
@@ -86,6 +83,7 @@ class Report:
             created=result["created"],
             made=result["made"],
             metrics={name: result[name] for name in result[_METRICS]},
+            value=result["value"],
             note=result["note"],
             last=result[DONE],
             predicted=result["predicted"],

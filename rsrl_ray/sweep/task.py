@@ -13,6 +13,7 @@ from ray.actor import ActorHandle
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choosing_split
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
@@ -102,6 +103,16 @@ class Task:
         membership = self.experiment.revision.membership
         table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table
+
+    @property
+    def chooses(self) -> Split:
+        """The photos that rounds are chosen on, in all trials."""
+        return choosing_split(self.experiment.folds.validation)
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric that rounds are chosen by."""
+        return VALIDATION if self.chooses == "validation" else TEST
 
     @property
     def device(self) -> str:

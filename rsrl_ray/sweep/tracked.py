@@ -6,27 +6,34 @@ import numpy as np
 import yaml
 
 from rsrl_ray.config import digest, recipe
+from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.processes import is_alive
 from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
-from rsrl_ray.tracking.names import FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.lease import MayLive
+from rsrl_ray.tracking.names import CHOOSES, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
 
 
-def sweep_id(task: Task) -> str:
-    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie."""
+def sweep_id(task: Task, dealing: int = DEALING) -> str:
+    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie.
+
+    dealing : the way in which groups are dealt to folds; of photos without groups there is one way only.
+    """
     knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
     data = [task.photos.fingerprint, task.photos.scores.tolist()]
     if task.photos.groups is not None:
         data.append(task.photos.groups.tolist())
-    return digest({"recipe": knobs, "data": data, "start": task.start_digest})
+    way = {} if dealing == 1 or task.photos.groups is None else {"dealing": dealing}
+    return digest({"recipe": knobs, "data": data, "start": task.start_digest, **way})
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
@@ -71,12 +78,12 @@ def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
 
 
 def open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], take_over: bool = False
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
 ) -> tuple[Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
-    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, take_over)
+    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
     own = _sweep_run(task, sweep, knobs)
 
     def open_sweep() -> None:
@@ -113,8 +120,10 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
         "mean, sd, low and high over the folds, each at its chosen round."
     )
     pairs = zip(photos.images, photos.scores.tolist(), strict=True)
-    tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment)}
+    tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment), CHOOSES: task.chooses}
     if photos.group_names:
         tags[GROUPS] = photos.group_names
     trials = {identity: key for key, identity in _ids(task).items()}
-    return SweepRun(sweep, knobs, note, files, tags, trials, tuple(photos.classes.tolist()))
+    former = "" if photos.groups is None else sweep_id(task, dealing=1)
+    scores = tuple(photos.classes.tolist())
+    return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)

@@ -162,6 +162,7 @@ class RSRLTrial(tune.Trainable):
             created=record.created,
             made=learnt.made,
             metrics=metrics,
+            value=metrics[self._task.chosen_by],
             note="; ".join(notes),
             last=result.number == experiment.rounds,
             predicted=predicted,

@@ -1,15 +1,29 @@
-"""Which chain of rounds a trial's run holds: a run never holds two.
+"""Which chain of rounds a trial's run holds, and which of a trial's chains is the trial: the one taken up last.
 
-A chain is known by the archive's keys of its rounds, each of which depends on the one before, and by their start.
+A run never holds two chains. A chain is known by the archive's keys of its rounds, each of which depends on the one
+before, and by their start.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import Run
 
-from rsrl_ray.core.trial import Link, Origin
-from rsrl_ray.tracking.names import CHAIN, DEVICE, LOGGED, VERSIONS, key_tag, weights_tag
+from rsrl_ray.core.trial import Link, Origin, TrialKey
+from rsrl_ray.tracking.names import (
+    CHAIN,
+    DEVICE,
+    LOGGED,
+    NEWEST,
+    OPENED,
+    TAKEN_UP,
+    TRIAL,
+    VERSIONS,
+    key_tag,
+    weights_tag,
+)
+from rsrl_ray.tracking.runs import key_of_run, opened
 
 
 @dataclass(frozen=True)
@@ -52,3 +66,43 @@ def difference(run: Run, origin: Origin) -> str:
         if before.get(tag, "") != now.get(tag, "")
     ]
     return "; ".join(changed) or "device and versions are the same, something else of the machine differs"
+
+
+def order(run: Run) -> tuple[int, int, float, int]:
+    """What a trial's runs are sorted by, so that the chain that was taken up last comes last.
+
+    By the opening of the sweep, then by count, see `place_tags`. Older runs have no count: of the chains of one opening
+    one at a time goes on, so the last one has ended last, or goes on still.
+    """
+    info = run.info
+    ended = math.inf if info.status == "RUNNING" else info.end_time or 0
+    return opened(run), _count(run), ended, info.start_time
+
+
+def place_tags(known: Iterable[Run], opening: int) -> dict[str, str]:
+    """What a run says if it is taken up now: it is the last in the `order` of its trial's runs.
+
+    known : all of the trial's runs, those that were deleted too, which people may restore. opening : that of the sweep.
+    """
+    count = 1 + max(map(_count, known), default=0)
+    return {OPENED: str(opening), TAKEN_UP: str(count), NEWEST: "yes"}
+
+
+def newest(runs: Iterable[Run]) -> list[Run]:
+    """Of every trial the run whose chain was taken up last, in this order."""
+    last = {run.data.tags[TRIAL]: run for run in sorted(runs, key=order)}
+    return sorted(last.values(), key=order)
+
+
+def newest_of_methods(runs: Iterable[Run], trials: Mapping[str, TrialKey]) -> list[Run]:
+    """Of every fold and method the run that was taken up last; none of a method that the file has redefined since.
+
+    trials : of the file, by id.
+    """
+    ids = {key: trial for trial, key in trials.items()}
+    asked = [run for run in newest(runs) if ids.get(key_of_run(run), run.data.tags[TRIAL]) == run.data.tags[TRIAL]]
+    return list({key_of_run(run): run for run in asked}.values())
+
+
+def _count(run: Run) -> int:
+    return int(run.data.tags.get(TAKEN_UP, 0))

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import Link, Origin
-from rsrl_ray.tracking.chains import Chain, difference, origin_tags
+from rsrl_ray.tracking.chains import Chain, difference, order, origin_tags, place_tags
 from rsrl_ray.tracking.entries import Trial
-from rsrl_ray.tracking.names import NEWEST, OPENED, SWEEP, TRIAL
+from rsrl_ray.tracking.names import NEWEST, SWEEP, TRIAL
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.provenance import dataset_inputs
-from rsrl_ray.tracking.runs import as_params, as_tags, opened, search
+from rsrl_ray.tracking.runs import as_params, as_tags, search
 from rsrl_ray.tracking.summary import choice_of
 
 
@@ -49,17 +49,19 @@ class Parent:
 
     def child(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> Child:
         """The run of a trial's chain, ready to be logged to."""
-        runs = search(self.client, self.experiment_id, f"tags.`{TRIAL}` = '{trial.id}'")
-        runs.sort(key=lambda run: (opened(run), run.info.start_time), reverse=True)
+        known = search(self.client, self.experiment_id, f"tags.`{TRIAL}` = '{trial.id}'", ViewType.ALL)
+        known.sort(key=order, reverse=True)
+        runs = [run for run in known if run.info.lifecycle_stage == LifecycleStage.ACTIVE]
         own = next((run for run in runs if Chain.of(run).agrees(rounds, origin)), None)
         if own is None:
-            own = self._new_child(trial, runs, origin)
+            name = f"{trial.name}, chain {len(known) + 1}" if runs else trial.name
+            own = self._new_child(trial, name, runs, origin)
         for other in runs:
             if other is not own and other.data.tags.get(NEWEST) == "yes":
                 self.client.set_tag(other.info.run_id, NEWEST, "no")
         chain, run_id = Chain.of(own), own.info.run_id
         said = trial.place | dict(trial.tags)
-        tags = {SWEEP: self.sweep, MLFLOW_PARENT_RUN_ID: self.run.info.run_id, OPENED: str(self.place), NEWEST: "yes"}
+        tags = {SWEEP: self.sweep, MLFLOW_PARENT_RUN_ID: self.run.info.run_id, **place_tags(known, self.place)}
         if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
             chain = replace(chain, start=origin.start_key)
             tags |= origin_tags(origin)
@@ -70,8 +72,7 @@ class Parent:
         self.client.update_run(run_id, status="RUNNING")
         return Child(run_id, run_place(own, self.artifacts), own.info.status, chain, choice_of(own))
 
-    def _new_child(self, trial: Trial, others: Sequence[Run], origin: Origin) -> Run:
-        name = trial.name if not others else f"{trial.name}, chain {len(others) + 1}"
+    def _new_child(self, trial: Trial, name: str, others: Sequence[Run], origin: Origin) -> Run:
         tags = {TRIAL: trial.id, MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: trial.note, **trial.place, **self.source}
         run = self.client.create_run(self.experiment_id, tags=tags)
         if others:

@@ -80,7 +80,8 @@ class Round:
 class SweepRun:
     """What a sweep's parent run says. ``files`` : artifacts by name, as text.
 
-    trials : of the file, by id. scores : the distinct scores of the photos, ascending.
+    trials : of the file, by id; of each it asks for so many ``rounds``. scores : the distinct scores of the photos,
+    ascending. former : the id that a sweep of these photos had whose groups were dealt to folds in another way.
     """
 
     id: str
@@ -90,6 +91,8 @@ class SweepRun:
     tags: Mapping[str, str]
     trials: Mapping[str, TrialKey] = field(default_factory=dict)
     scores: tuple[int, ...] = ()
+    rounds: int = 1
+    former: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,21 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
-from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
+from rsrl_ray.core.selection import (
+    TEST,
+    VALIDATION,
+    Curves,
+    Split,
+    choose,
+    curve_of,
+    default_criterion,
+    split_of_curves,
+)
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, public_name, read_table
-from rsrl_ray.tracking.names import DEVICE, FOLDS, GROUPS, LEFT_OUT, OPENED, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
@@ -29,7 +38,7 @@ class TrialState:
     """A trial's run and some of its curves by metric, [R] each, R the rounds that it is cut to."""
 
     run: TrackedRun
-    curves: dict[str, Curve]
+    curves: Curves
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,29 @@ class Found:
             key: TrialState(run, {name: curve_of(by_run.get(run.id, {}), run.rounds) for name, by_run in found.items()})
             for key, run in self.trials.items()
         }
+
+    def chooses(self, curves: Iterable[Curves]) -> Split:
+        """The photos that the sweep's rounds are chosen on.
+
+        curves : of its trials, which tell it where the sweep is of a version that did not say so.
+        """
+        told = self.sweep.tags.get(CHOOSES)
+        return split_of_curves(curves) if told is None else "validation" if told == "validation" else "test"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen round of every trial that has one, and the photos that rounds of this sweep are chosen on."""
+
+    split: Split
+    rounds: dict[TrialKey, int]
+
+    @classmethod
+    def of(cls, found: Found, states: Mapping[TrialKey, TrialState], first: int = 1) -> "Chosen":
+        """Among the rounds from ``first`` on. states : of all trials of the sweep."""
+        curves = {key: state.curves for key, state in states.items()}
+        split = found.chooses(curves.values())
+        return cls(split, choose(curves, default_criterion(split), first=first))
 
 
 def find_results(experiment: Experiment) -> Found:
@@ -130,8 +162,7 @@ def _other_methods(
 ) -> list[str]:
     """A sentence for every method that was swept only as another one: with other thresholds, or another loss."""
     lacking = methods.keys() - {key.method for key in trials}
-    taken_up = sorted(runs, key=lambda run: int(run.tags.get(OPENED, 0)))
-    before = {run.method: run for run in taken_up if run.method in lacking}
+    before = {run.method: run for run in runs if run.method in lacking}
     sentences = []
     for name, run in before.items():
         now = methods[name].params

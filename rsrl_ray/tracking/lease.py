@@ -1,62 +1,94 @@
-"""One sweep at a time writes to an MLflow experiment, wherever its driver runs: a tag of the experiment says which."""
+"""One sweep at a time writes to an MLflow experiment, wherever its driver runs: a tag of the experiment says which.
 
+MLflow cannot set a tag only if nobody else has set it. So whoever wants the lease first claims it in a tag of its own,
+then reads all tags, and takes the lease only if it sees no lease and no other claim; then it takes its claim back. Of
+two that ask at once, however slowly they write, the one that reads last sees the other.
+"""
+
+import contextlib
 import time
 import uuid
+from collections.abc import Callable, Mapping
 
 from mlflow import MlflowClient
 
-from rsrl_ray.store.locks import is_alive, process
-from rsrl_ray.tracking.names import LEASE
+from rsrl_ray.store.processes import in_words, is_alive, process
+from rsrl_ray.tracking.names import CLAIM, LEASE
 
-SETTLE_S = 0.2
+MayLive = Callable[[str], bool]
+"""Says of a process, by its name, whether it may still run."""
+
+WAIT_S = 10.0  # for others that have asked too, and give way once they have read this claim
 
 
 class Lease:
-    """The right to write to an experiment, held in its tag `LEASE` as host:pid:random."""
+    """The right to write to an experiment, held in its tag `LEASE`."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, take_over: bool = False) -> None:
-        """``take_over``: from a holder of which it is not known whether it lives."""
-        self._client, self._experiment, self._take_over = client, experiment_id, take_over
-        self._mine = f"{process()}:{uuid.uuid4().hex}"
+    def __init__(self, client: MlflowClient, experiment_id: str, may_live: MayLive = is_alive) -> None:
+        """may_live : of a process that holds or claims it; if it does not live, the lease is free."""
+        self._client, self._experiment, self._may_live = client, experiment_id, may_live
+        self._process, number = process(), uuid.uuid4().hex
+        self._mine, self._claim = f"{self._process}:{number}", CLAIM + number
 
     def take(self) -> None:
-        """Take it, or keep it. Of a process of this machine that has ended it is taken over.
+        """Take it, or keep it.
 
         Raises
         ------
         ValueError
-            Where another process has it.
+            If another process has it, or asks for it at the same time.
         """
-        held = self._held()
-        if held == self._mine:
+        if self._tags().get(LEASE) == self._mine:
             return
-        holder = held.rpartition(":")[0]
-        if held and not self._take_over and holder != process() and is_alive(holder):
-            raise ValueError(_refusal(holder))
-        self._client.set_experiment_tag(self._experiment, LEASE, self._mine)
-        time.sleep(SETTLE_S)  # another one that saw it free as well has written by now
-        held = self._held()
-        if held != self._mine:  # two asked at once
-            raise ValueError(_refusal(held.rpartition(":")[0]))
-        self._take_over = False
+        self._client.set_experiment_tag(self._experiment, self._claim, self._mine)
+        try:
+            self._wait()
+            self._client.set_experiment_tag(self._experiment, LEASE, self._mine)
+        finally:
+            self._forget_claims()
+        self._may_live = is_alive
 
     def keep(self) -> None:
         """Raises ValueError where another process has taken it over."""
-        held = self._held()
+        held = self._tags().get(LEASE, "")
         if held != self._mine:
-            raise ValueError(_refusal(held.rpartition(":")[0]))
+            raise ValueError(_refusal(_holder(held)))
 
     def release(self) -> None:
         """Give it back, unless another process has taken it over."""
-        if self._held() == self._mine:
+        if self._tags().get(LEASE) == self._mine:
             self._client.delete_experiment_tag(self._experiment, LEASE)
 
-    def _held(self) -> str:
-        return str(self._client.get_experiment(self._experiment).tags.get(LEASE, ""))
+    def _wait(self) -> None:
+        """Until nobody else has it or claims it; of those that claim it at once the first by name stays."""
+        deadline = time.monotonic() + WAIT_S
+        while others := {tag: _holder(held) for tag, held in self._tags().items() if self._is_anothers(tag, held)}:
+            first = min(others)  # the lease, if it is among them
+            if first < self._claim or time.monotonic() > deadline:
+                raise ValueError(_refusal(others[first]))
+            time.sleep(0.05)
+
+    def _is_anothers(self, tag: str, held: str) -> bool:
+        is_one = tag == LEASE or tag.startswith(CLAIM)
+        return is_one and _holder(held) != self._process and self._may_live(_holder(held))
+
+    def _forget_claims(self) -> None:
+        """Its own, and what processes that were killed have left."""
+        with contextlib.suppress(Exception):  # MLflow may be away, and others clean up as well
+            for tag, held in self._tags().items():
+                if tag.startswith(CLAIM) and not self._is_anothers(tag, held):
+                    self._client.delete_experiment_tag(self._experiment, tag)
+
+    def _tags(self) -> Mapping[str, str]:
+        return dict(self._client.get_experiment(self._experiment).tags)
+
+
+def _holder(held: str) -> str:
+    return held.rpartition(":")[0]
 
 
 def _refusal(holder: str) -> str:
     return (
-        f"the experiment is being swept by another process ({holder}) that tracks into the same MLflow; if that one "
-        "crashed: rsrl sweep FILE --take_over"
+        f"the experiment is being swept by another process ({in_words(holder)}) that tracks into the same MLflow; if "
+        "that one crashed: rsrl sweep FILE --take_over"
     )

@@ -11,18 +11,21 @@ SWEEP = "rsrl.sweep"  # of every run: which sweep it belongs to
 TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's parent run
 OPENED = "rsrl.opened"  # place in the order in which sweeps were taken up; a trial's run has its sweep's
 LOGGED = "rsrl.rounds_logged"  # how many rounds of a trial are wholly logged
-DRIVER = "rsrl.driver"  # the process that sweeps: host:pid
-LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, host:pid:random
+DRIVER = "rsrl.driver"  # the process that sweeps, see `rsrl_ray.store.processes`
+LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, and a random number behind its name
+CLAIM = "rsrl.lease.claim."  # of an experiment, before a random number: a process that asks for it; as `LEASE`
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 GROUPS = "rsrl.groups"  # of a sweep whose table has groups: digest of the names of its photos and groups
 WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
+CHOOSES = "rsrl.chooses"  # of a sweep: the photos that its rounds are chosen on, validation or test
 CHAIN = "rsrl.chain"  # of a trial's run: what the keys of its rounds start from
 DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on
 VERSIONS = "rsrl.versions"  # of a trial's run: versions of the libraries that its rounds were made with
 KEY = "rsrl.key"  # of a registered model: its round in the archive
 
-NEWEST = "rsrl.newest"  # of a trial's run: yes, or no where its fold and method have a newer one
+TAKEN_UP = "rsrl.taken_up"  # of a trial's run: place in the order in which the trial's chains were taken up
+NEWEST = "rsrl.newest"  # of a trial's run, for MLflow's UI: yes, or no if its fold and method have a newer one
 
 METHOD, SCHEDULE = "method", "schedule"  # of a trial's run: its method; what versions up to 0.1 called it
 

@@ -1,13 +1,11 @@
 """What is looked after in MLflow when a sweep is taken up: its experiment, what a crash left, older runs."""
 
-from collections.abc import Iterable, Mapping
-
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.store.locks import is_here
+from rsrl_ray.store.processes import is_here
+from rsrl_ray.tracking.chains import newest_of_methods
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, SWEEP, TRIAL
 from rsrl_ray.tracking.runs import as_params, as_tags, method_of_run, opened, search
@@ -24,6 +22,17 @@ def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | 
     if EXPERIMENT not in found.tags:
         client.set_experiment_tag(found.experiment_id, EXPERIMENT, name)
     return str(found.experiment_id)
+
+
+def refuse_former(client: MlflowClient, experiment_id: str, name: str, sweep: SweepRun) -> None:
+    """Raises ValueError where these photos were swept by a version that dealt their groups to folds in another way."""
+    former = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.former}'") if sweep.former else []
+    if former:
+        raise ValueError(
+            f"{name} was swept by a version that dealt groups of photos to folds in another way, so its folds are "
+            "others: to go on, use that version; to sweep with the folds of this one, give the file another `name`. "
+            "`rsrl show`, `analyze` and `register` still read the sweep as it is"
+        )
 
 
 def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[Run, int]:
@@ -46,13 +55,13 @@ def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[R
     return own, 1 + max(map(opened, ever))
 
 
-def trial_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> list[Run]:
-    """The runs of a sweep's trials, which say by now whether they are the newest of their fold and method.
+def newest_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> list[Run]:
+    """The newest run of every fold and method of a sweep; all its trials' runs say by now whether they are one.
 
     Runs of versions up to 0.1 get their method as a parameter, by which others are grouped in MLflow's UI.
     """
     runs = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{TRIAL}` != ''")
-    newest = _newest(runs, sweep.trials)
+    newest = {run.info.run_id: run for run in newest_of_methods(runs, sweep.trials)}
     for run in runs:
         method = method_of_run(run)
         tags = {METHOD: method, NEWEST: "yes" if run.info.run_id in newest else "no"}
@@ -61,15 +70,4 @@ def trial_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> lis
         if new or params:
             client.log_batch(run.info.run_id, tags=as_tags(new), params=as_params(params))
             run.data.tags.update(new)
-    return runs
-
-
-def _newest(runs: Iterable[Run], trials: Mapping[str, TrialKey]) -> set[str]:
-    """Ids of the runs that were taken up last; none of a method that the file has redefined since."""
-    ids = {key: trial for trial, key in trials.items()}
-    newest: dict[TrialKey, str] = {}
-    for run in sorted(runs, key=lambda run: (opened(run), run.info.start_time)):
-        key = TrialKey(int(run.data.tags["fold"]), method_of_run(run))
-        if ids.get(key, run.data.tags[TRIAL]) == run.data.tags[TRIAL]:
-            newest[key] = run.info.run_id
-    return set(newest.values())
+    return list(newest.values())

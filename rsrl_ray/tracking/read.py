@@ -18,9 +18,10 @@ from mlflow.entities import Run
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.store.locks import is_alive
+from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
+from rsrl_ray.tracking.chains import newest
 from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
@@ -135,12 +136,10 @@ class Results:
 
     @_reading
     def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
-        """The trials of a sweep, in the order they were begun; of one with several chains the one taken up last."""
+        """The trials of a sweep as they were taken up, the last one last; of one with several chains the newest."""
         condition = f"tags.`{SWEEP}` = '{parent.tags[SWEEP]}' and tags.`{TRIAL}` != ''"
-        runs = search(self._client, self.experiment_id, condition)[::-1]
-        newest = {run.data.tags[TRIAL]: run for run in sorted(runs, key=opened)}
         dead = not is_alive(parent.tags.get(DRIVER, ""))
-        return [self._tracked(run, dead) for run in runs if newest[run.data.tags[TRIAL]] is run]
+        return [self._tracked(run, dead) for run in newest(search(self._client, self.experiment_id, condition))]
 
     @_reading
     def history(self, run: TrackedRun, metric: str) -> dict[int, float]:

@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE
 
 _AT_ONCE = 1000  # metrics that MLflow takes
@@ -34,6 +35,11 @@ def method_of_run(run: Run) -> str:
     """The method of a trial's run; empty for a sweep's parent run."""
     tags = run.data.tags
     return str(tags.get(METHOD, tags.get(SCHEDULE, "")))
+
+
+def key_of_run(run: Run) -> TrialKey:
+    """The fold and the method of a trial's run."""
+    return TrialKey(int(run.data.tags["fold"]), method_of_run(run))
 
 
 def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> None:

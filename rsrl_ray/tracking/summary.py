@@ -10,9 +10,9 @@ from mlflow.entities import Metric, Run
 
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.entries import Choice
-from rsrl_ray.tracking.names import CHOSEN, METHOD, NEWEST, summed_name
-from rsrl_ray.tracking.runs import log_metrics
+from rsrl_ray.tracking.entries import Choice, SweepRun
+from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
+from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
 """What is summed up over folds; the columns of a table in a paper."""
@@ -34,24 +34,39 @@ def choice_of(run: Run) -> dict[str, float]:
     return {name.removeprefix(CHOSEN): value for name, value in run.data.metrics.items() if name.startswith(CHOSEN)}
 
 
-class Summary:
-    """What a parent run says of every method: mean, sd (ddof 1), low and high over the folds that have a round."""
+def choice_within(client: MlflowClient, run: Run, rounds: int) -> dict[str, float]:
+    """What is `SUMMED` of the round chosen among the first ``rounds``, of which the run may hold more."""
+    if int(run.data.tags.get(LOGGED, 0)) <= rounds:
+        return choice_of(run)
+    histories = {name: client.get_metric_history(run.info.run_id, CHOSEN + name) for name in SUMMED}
+    within = {name: [point for point in points if point.step <= rounds] for name, points in histories.items()}
+    return {name: max(points, key=lambda point: point.step).value for name, points in within.items() if points}
 
-    def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run]) -> None:
-        """Runs : of the sweep's trials so far."""
+
+class Summary:
+    """What a parent run says of every method: mean, sd (ddof 1), low and high over the folds.
+
+    Of a method that lacks rounds or folds that the file asks for it says only how many folds are complete: its mean
+    could not be compared with others.
+    """
+
+    def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run], sweep: SweepRun) -> None:
+        """Runs : the newest of each trial so far."""
         self._client, self._parent = client, parent.info.run_id
         self._told = dict(parent.data.metrics)
+        self._trials, self._asked = set(sweep.trials.values()), sweep.rounds
         self._chosen: dict[TrialKey, Values] = {}
+        self._rounds: dict[TrialKey, int] = {}
         for run in runs:
-            if run.data.tags.get(NEWEST) == "yes":
-                self.put(TrialKey(int(run.data.tags["fold"]), run.data.tags[METHOD]), choice_of(run))
+            self.put(key_of_run(run), choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
 
-    def put(self, trial: TrialKey, values: Values) -> None:
-        """A trial's measures at its chosen round; none where it has no round."""
+    def put(self, trial: TrialKey, values: Values, rounds: int) -> None:
+        """A trial's measures at its chosen round, and how many rounds it has; none where it has no round."""
         if values:
-            self._chosen[trial] = values
+            self._chosen[trial], self._rounds[trial] = values, rounds
         else:
             self._chosen.pop(trial, None)
+            self._rounds.pop(trial, None)
 
     def methods(self) -> set[str]:
         """Those with a chosen round."""
@@ -71,9 +86,11 @@ class Summary:
 
     def _over_folds(self, method: str) -> dict[str, float]:
         """By the metric's name; nan of what was logged once and is not known any more, as where a run was deleted."""
-        folds = [values for trial, values in self._chosen.items() if trial.method == method]
+        asked = sorted(trial for trial in self._trials if trial.method == method)
+        complete = [trial for trial in asked if self._rounds.get(trial, 0) >= self._asked]
+        folds = [self._chosen[trial] for trial in complete]
         found = {"folds": float(len(folds))}
-        for measure in SUMMED:
+        for measure in SUMMED if len(complete) == len(asked) else ():
             known = np.array([fold[measure] for fold in folds if not math.isnan(fold.get(measure, math.nan))])
             if len(known):
                 found |= {f"{measure}_mean": statistics.mean(known), f"{measure}_sd": statistics.sd(known)}

@@ -14,12 +14,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.store.location import redacted
-from rsrl_ray.store.locks import process
+from rsrl_ray.store.processes import is_alive, process
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import Chain
 from rsrl_ray.tracking.children import Child, Parent
 from rsrl_ray.tracking.entries import Choice, Reading, Round, SweepRun, Trial
-from rsrl_ray.tracking.lease import Lease
+from rsrl_ray.tracking.lease import Lease, MayLive
 from rsrl_ray.tracking.names import (
     DRIVER,
     LOGGED,
@@ -33,7 +33,7 @@ from rsrl_ray.tracking.names import (
     system_name,
     weights_tag,
 )
-from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, open_parent, trial_runs
+from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
 from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
@@ -46,11 +46,13 @@ Say = Callable[[str], None]
 class Tracker:
     """The MLflow store of one experiment, to write a sweep into. Only the sweep's driver writes to it."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None, say: Say, take_over: bool = False) -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifacts: str | None, say: Say, may_live: MayLive = is_alive
+    ) -> None:
         """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
 
         artifacts : URI where the experiment's artifacts go; the server decides where it is None.
-        take_over : the experiment from another sweep that may have crashed, see `Lease`.
+        may_live : says of a process that holds the experiment whether it may still run, see `Lease`.
         """
         self._client = open_to_write(uri, say)
         self._uri, self._name, self._artifacts, self._say = uri, experiment, artifacts, say
@@ -59,7 +61,7 @@ class Tracker:
         self._summary: Summary | None = None
         self._children: dict[str, Child] = {}
         self._lease: Lease | None = None
-        self._take_over = take_over
+        self._may_live = may_live
 
     def open_sweep(self, sweep: SweepRun) -> None:
         """Find or make the sweep's parent run and mark it running, once.
@@ -76,7 +78,7 @@ class Tracker:
             return
         self._experiment = find_or_create_experiment(self._client, self._name, self._artifacts)
         if self._lease is None:
-            self._lease = Lease(self._client, self._experiment, self._take_over)
+            self._lease = Lease(self._client, self._experiment, self._may_live)
         self._lease.take()
         try:
             self._begin(sweep)
@@ -89,6 +91,8 @@ class Tracker:
 
     def _begin(self, sweep: SweepRun) -> None:
         mend(self._uri, self._experiment, self._artifacts, self._say)
+        refuse_former(self._client, self._experiment, self._name, sweep)
+        self._keep_lease()  # nothing is ended or made in the runs of another one
         run, place = open_parent(self._client, self._experiment, sweep.id)
         self._parent = Parent(
             self._client, self._experiment, sweep.id, run, place, source_tags(), self._artifacts, self._say
@@ -104,9 +108,9 @@ class Tracker:
             for name, content in sweep.files.items():
                 Path(folder, name).write_text(content, encoding="utf-8")
             log_files(run_place(run, self._artifacts), Path(folder), self._uri)
-        trials = trial_runs(self._client, self._experiment, sweep)
+        newest = newest_runs(self._client, self._experiment, sweep)
         self._seed_view(sweep)
-        self._summary = Summary(self._client, run, trials)
+        self._summary = Summary(self._client, run, newest, sweep)
 
     def _seed_view(self, sweep: SweepRun) -> None:
         """The view is a convenience whose format MLflow may change: the sweep goes on without it."""
@@ -129,7 +133,6 @@ class Tracker:
             if child is not None:  # the trial was started again on another kind of device
                 self._client.set_terminated(child.run_id, "KILLED" if child.before == "RUNNING" else child.before)
             child = self._children[trial.id] = self.parent.child(trial, rounds, origin)
-            self.summary.put(trial.key, child.choice)
         return len(child.chain.rounds)
 
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
@@ -159,19 +162,21 @@ class Tracker:
         log_metrics(self._client, child.run_id, [*metrics, *choice_metrics(choices)])
         self._client.log_batch(child.run_id, tags=as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
-        self._chose(trial, choices)
+        if choices:
+            child.choice = choices[-1].values
+        self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
-    def log_choices(self, trial: Trial, choices: Sequence[Choice]) -> None:
-        """Log what is lacking of them, where the trial's rounds were logged by a version that did not log choices."""
+    def log_choices(self, trial: Trial, choices: Sequence[Choice], rounds: int) -> None:
+        """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
+
+        Logs what is lacking of them, where the trial's rounds were logged by a version that did not log choices.
+        """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
         log_metrics(self._client, child.run_id, choice_metrics(lacking))
-        self._chose(trial, lacking)
-
-    def _chose(self, trial: Trial, choices: Sequence[Choice]) -> None:
-        if choices:
-            self._children[trial.id].choice = choices[-1].values
-            self.summary.put(trial.key, choices[-1].values)
+        if lacking:
+            child.choice = lacking[-1].values
+        self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
 
     def log_system(self, readings: Iterable[Reading]) -> None:
         """Log what nodes were busy with, in the parent run; the step is the time in seconds since that began."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.comparisons import Asked, compare, detectable_note
+from rsrl_ray.analysis.comparisons import CONCLUSIONS, Asked, compare, detectable_note
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.core.trial import TrialKey
 
@@ -49,6 +49,36 @@ def test_each_fold_has_its_own_limit(by_hand: Sweep) -> None:
     first = TrialKey(1, "none")
     sweep.trials[first] = dataclasses.replace(sweep.trials[first], photos_seen=np.array([10.0, 20, 30]))
     assert differences(compare(sweep, ASKED), "macro_f1")["equal photos seen"] == pytest.approx(0.2)
+
+
+def few(sweep: Sweep, key: TrialKey, rounds: int) -> Sweep:
+    """The sweep, of one of whose trials only so many rounds are there."""
+    trial = sweep.trials[key]
+    cut = {name: getattr(trial, name)[:rounds] for name in ("photos_seen", "predicted", "kept", "self_confidence")}
+    short = dataclasses.replace(trial, metrics=trial.metrics.iloc[:rounds], **cut)
+    return dataclasses.replace(sweep, trials={**sweep.trials, key: short})
+
+
+def test_methods_that_learn_alike_do_not_differ_while_one_has_fewer_rounds(by_hand: Sweep) -> None:
+    # paper's third round would be chosen; of a twin that has two so far, the second is
+    best_last = np.array([[3, 3, 3], [3, 3, 3], [3, 5, 5]])
+    for name, fold in (("none", 0), ("twin", 0), ("none", 1), ("twin", 1)):
+        trial = by_hand.trials[TrialKey(0, "paper")]
+        predicted = trial.predicted.copy()
+        predicted[:, trial.split == 2] = best_last
+        metrics = trial.metrics.assign(validation_macro_f1=[0.1, 0.2, 0.9], test_macro_f1=[0.4, 0.4, 2 / 3])
+        more = {"method": name, "fold": fold, "predicted": predicted, "metrics": metrics}
+        by_hand.trials[TrialKey(fold, name)] = dataclasses.replace(trial, **more)
+    sweep = dataclasses.replace(by_hand, methods=("none", "twin"))
+    whole = compare(sweep, ASKED).iloc[0]
+    assert (whole["difference"], whole["p"]) == (0, 1)
+    for key in (TrialKey(0, "twin"), TrialKey(1, "none")):  # either side
+        part = compare(few(sweep, key, 2), ASKED).iloc[0]
+        assert (part["difference"], part["folds"]) == (0, 2)  # -0.27 where each side has what it has
+        assert part[[*CONCLUSIONS, "p_holm"]].isna().all()
+    del sweep.trials[TrialKey(1, "twin")]
+    part = compare(sweep, ASKED).iloc[0]
+    assert (part["difference"], part["folds"]) == (0, 1) and part[list(CONCLUSIONS)].isna().all()
 
 
 @pytest.mark.parametrize("most", [240, 244])

@@ -21,6 +21,7 @@ from rsrl_ray.analysis.photo_histories import lists
 from rsrl_ray.analysis.rows import OnDemand
 from rsrl_ray.analysis.tables import write_tables
 from rsrl_ray.config import Experiment, Folds, recipe
+from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.round_files import write_round
@@ -32,7 +33,7 @@ from rsrl_ray.tracking.write import Tracker
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]
 CLASSES, LABELS = np.unique(SCORES, return_inverse=True)
-FOLDS = make_folds(LABELS, 2, "stratified", 0.2, seed=0)
+FOLDS = make_folds(LABELS, Draw(2, "stratified", 0.2, seed=0))
 CONV1 = {"weight": np.zeros((2, 3, 3, 3)), "bias": np.zeros(2), "stride": np.array([4, 4]), "padding": np.array([2, 2])}
 Begin = Callable[..., tuple[Experiment, Tracker]]
 

@@ -31,7 +31,7 @@ def without_validation(sweep: Sweep) -> Sweep:
         key: dataclasses.replace(trial, metrics=trial.metrics.drop(columns="validation_macro_f1"))
         for key, trial in sweep.trials.items()
     }
-    return dataclasses.replace(sweep, trials=trials)
+    return dataclasses.replace(sweep, trials=trials, chooses="test")
 
 
 def test_rounds_chosen_by_each_criterion(by_hand: Sweep) -> None:
@@ -210,8 +210,11 @@ def test_comparisons_with_the_control(by_hand: Sweep) -> None:
     late = row(frame, method="late", measure="macro_f1")
     assert (late["folds"], late["difference"]) == (1, 0)
     assert all(math.isnan(late[name]) for name in ("t", "p", "p_holm", "low", "high"))
+    assert frames.lacking == {"late": "fold 0 has 0 of 3 rounds, fold 1 has 1 of 3 rounds"}
     assert frames.notes == (
         "A comparison on fewer than two folds has no t, p and interval.",
+        "No verdict on what lacks rounds or folds, nor can its means be compared with others: late (fold 0 has 0 of 3 "
+        "rounds, fold 1 has 1 of 3 rounds).",
         "2 folds can show a difference of 12.5 sd (standard deviation of the differences, fold by fold; in macro F "
         "3.545); no difference shown does not mean none.",
     )
@@ -273,7 +276,7 @@ def test_a_sweep_of_the_first_round_alone(by_hand: Sweep) -> None:
     frames = summarise(alone)
     assert frames.summary["method"].unique().tolist() == [LARGEST_CLASS, "late"]
     assert len(frames.comparisons) == 0 and not any(map(len, ledger_parts(alone)))
-    assert frames.notes == ("Nothing to compare with: no round of a method 'none' is logged.",)
+    assert frames.notes[0] == "Nothing to compare with: no round of a method 'none' is logged."
 
 
 def test_an_unknown_baseline_is_refused(by_hand: Sweep) -> None:

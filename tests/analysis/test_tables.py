@@ -178,7 +178,7 @@ def test_without_validation_photos_the_tables_say_oracle(by_hand: Sweep) -> None
         key: dataclasses.replace(trial, metrics=trial.metrics.drop(columns="validation_macro_f1"))
         for key, trial in by_hand.trials.items()
     }
-    sweep = dataclasses.replace(by_hand, trials=trials)
+    sweep = dataclasses.replace(by_hand, trials=trials, chooses="test")
     assert "(oracle), which is optimistic" in shown(sweep, "methods").caption
     assert shown(sweep, "criteria").columns == ("method", "last", "oracle", "optimism")
     assert shown(sweep, "criteria").rows[1][-1] == "–"

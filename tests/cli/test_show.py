@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 
 from rsrl_ray import terminal
-from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
-from rsrl_ray.tracking.find import TrialState
+from rsrl_ray.config import Experiment, Folds
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.find import Chosen, TrialState
 from rsrl_ray.tracking.read import TrackedRun, cut
 
 TESTED = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.9}
@@ -15,14 +16,19 @@ VALIDATED = {1: 0.5, 2: 0.4, 3: 0.8, 4: 0.9}
 SIZES = {1: 2000.0, 2: 1900.0, 3: 1800.0, 4: 1700.0}
 
 
-def shown(rounds: int, logged: int, **history: dict[int, float]) -> str:
+def chosen(states: dict[TrialKey, TrialState], split: Split) -> Chosen:
+    return Chosen(split, choose({key: state.curves for key, state in states.items()}, default_criterion(split)))
+
+
+def shown(rounds: int, logged: int, split: Split = "validation", **history: dict[int, float]) -> str:
     """The row of a trial with this history, ``logged`` of it wholly, where the file asks for ``rounds``."""
     experiment = Experiment("tiny", "photos.csv", {"none": {1: 0.0}}, rounds=rounds)
     run = cut(TrackedRun("run", 0, "none", "RUNNING", "", logged, tuple(history), {}, {}, ""), rounds)
     curves = {name: curve_of(history.get(name, {}), run.rounds) for name in (VALIDATION, TEST, "train_size")}
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(terminal.trials(experiment, {run.key: TrialState(run, curves)}))
+        states = {run.key: TrialState(run, curves)}
+        console.print(terminal.trials(experiment, states, chosen(states, split)))
     return " ".join(next(line for line in captured.get().splitlines() if line.startswith("   0")).split())
 
 
@@ -39,7 +45,7 @@ def test_rounds_that_the_file_does_not_ask_for_are_not_shown(rounds: int, row: s
 
 
 def test_without_validation_photos_the_best_is_that_on_test_photos() -> None:
-    row = shown(3, 4, test_macro_f1=TESTED, train_size=SIZES)
+    row = shown(3, 4, "test", test_macro_f1=TESTED, train_size=SIZES)
     assert row == "0 none running 3/3 0.200 (0.200) 1,800 round 2: 0.300 (0.300)"
 
 
@@ -49,8 +55,11 @@ def test_a_round_that_is_being_logged_is_not_there_yet() -> None:
     assert shown(4, 0) == "0 none running 0/4"
 
 
+SCHEDULES = {"none": {1: 0.0}, "firm": {1: 0.9}, "mild": {1: 0.5}}
+
+
 def test_methods_are_summed_up_over_their_folds() -> None:
-    experiment = Experiment("tiny", "photos.csv", {"none": {1: 0.0}, "firm": {1: 0.9}, "mild": {1: 0.5}}, rounds=2)
+    experiment = Experiment("tiny", "photos.csv", SCHEDULES, rounds=2, folds=Folds(use=[0, 1]))
     states = {}
     for fold, method, status, test in (
         (0, "none", "FINISHED", [0.1, 0.3]),
@@ -61,9 +70,9 @@ def test_methods_are_summed_up_over_their_folds() -> None:
         states[run.key] = TrialState(run, {TEST: np.array(test)})
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(terminal.methods(experiment, states))
+        console.print(terminal.methods(experiment, states, chosen(states, "test")))
     assert [line.split() for line in captured.get().splitlines()[2:]] == [
-        ["none", "2/5", "1", "0.400", "0.141"],  # .3 and .5, each its best
-        ["firm", "1/5", "0", "0.250"],
-        ["mild", "0/5", "0"],
+        ["none", "2/2", "1", "0.400", "0.141"],  # .3 and .5, each its best
+        ["firm", "1/2", "0", "0.250", "so", "far"],
+        ["mild", "0/2", "0"],
     ]

@@ -27,6 +27,7 @@ TABLES = {  # photos of each score; folds, repeats and majority classes that fit
     "nine scores": (dict(zip(range(1, 10), (3, 20, 60, 200, 300, 180, 70, 25, 4), strict=True)), (3, 2), [5, 4, 6]),
     "four of a score": ({-1: 4, 0: 50, 1: 9}, (4, 2), [0]),
     "25 photos": ({1: 2, 2: 15, 3: 8}, (2, 3), [2]),
+    "12 photos": ({0: 6, 1: 6}, (5, 1), [0]),
     "four kinds of solar cells": ({0: 1508, 1: 295, 2: 106, 3: 715}, (5, 1), [0, 3]),
 }
 
@@ -46,8 +47,9 @@ def test_folds_and_majority_classes_fit_the_scores(name: str, tmp_path: Path) ->
     assert experiment.revision.majority_classes == len(majority)
     labels = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     assert [list(sizes)[label] for label in majority_classes(labels, len(majority))] == majority
-    dealt = make_folds(labels, folds.count, folds.kind, folds.validation, experiment.seed, folds.repeats)
+    dealt = make_folds(labels, experiment.draw())
     assert len(dealt) >= 5
+    assert experiment.folds.validation == (0.2 if sum(sizes.values()) == 12 else 0.1)
     for fold in dealt:  # each score can be learnt and is tested on
         assert set(labels[fold.test]) == set(labels[fold.train]) == set(labels)
 

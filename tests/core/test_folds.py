@@ -1,11 +1,14 @@
 """Folds: who is tested where, and what is held out."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, Kind, make_folds
 
 PAPER = np.repeat(np.arange(8), [93, 697, 1488, 512, 186, 113, 9, 2])
@@ -30,7 +33,12 @@ def _classes(labels: NDArray[np.int64], count: int = 8) -> list[int]:
     repeats=st.integers(1, 3),
 )
 def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int, repeats: int) -> None:
-    folds = make_folds(labels, count, kind, validation, seed, repeats)
+    draw = Draw(count, kind, validation, seed, repeats)
+    try:
+        folds = make_folds(labels, draw)
+    except ValueError:  # less than one would be held out, or only the last of their class
+        draw = Draw(count, kind, 0.0, seed, repeats)
+        folds = make_folds(labels, draw)
     assert [fold.number for fold in folds] == list(range(repeats * count))
     for fold in folds:  # disjoint, ascending, and together all photos
         parts = [fold.train, fold.validation, fold.test]
@@ -39,7 +47,8 @@ def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: flo
         # No class is taken from training altogether by the validation part.
         rest = np.concatenate([fold.train, fold.validation])
         assert set(labels[fold.train]) == set(labels[rest])
-        assert len(fold.validation) <= len(rest) * validation
+        assert bool(draw.validation) == bool(len(fold.validation))
+        assert len(fold.validation) <= len(rest) * draw.validation
     for first in range(0, len(folds), count):
         repeat = folds[first : first + count]
         assert sorted(np.concatenate([fold.test for fold in repeat]).tolist()) == list(range(len(labels)))
@@ -51,13 +60,13 @@ def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: flo
 
 
 def test_the_papers_sizes() -> None:
-    for fold in make_folds(_shuffled(PAPER), 5, "random", 0.0, 0):
+    for fold in make_folds(_shuffled(PAPER), Draw(5, "random", 0.0, 0)):
         assert (len(fold.train), len(fold.validation), len(fold.test)) == (2480, 0, 620)
 
 
 def test_stratified_shares_of_every_class() -> None:
     labels = _shuffled(PAPER)
-    folds = make_folds(labels, 5, "stratified", 0.1, 0, repeats=5)
+    folds = make_folds(labels, Draw(5, "stratified", 0.1, 0, repeats=5))
     for fold in folds:
         test, held = _classes(labels[fold.test]), _classes(labels[fold.validation])
         assert all(size // 5 <= n <= -(-size // 5) for size, n in zip(_classes(PAPER), test, strict=True))
@@ -74,9 +83,11 @@ def test_stratified_shares_of_every_class() -> None:
 
 def test_random_folds_do_not_look_at_the_classes() -> None:
     labels = np.repeat([0, 1], 50)
-    sizes = [_classes(labels[fold.test], 2) for fold in make_folds(labels, 5, "random", 0.0, 1)]
+    sizes = [_classes(labels[fold.test], 2) for fold in make_folds(labels, Draw(5, "random", 0.0, 1))]
     assert any(size != [10, 10] for size in sizes)
-    assert [_classes(labels[fold.test], 2) for fold in make_folds(labels, 5, "stratified", 0.0, 1)] == [[10, 10]] * 5
+    assert [_classes(labels[fold.test], 2) for fold in make_folds(labels, Draw(5, "stratified", 0.0, 1))] == [
+        [10, 10]
+    ] * 5
 
 
 @pytest.mark.parametrize(
@@ -85,32 +96,31 @@ def test_random_folds_do_not_look_at_the_classes() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_validation_part_is_exact_in_number(kind: Kind, photos: int, validation: float, held: int) -> None:
     labels = np.zeros(photos, dtype=np.int64)
-    first = make_folds(labels, 5, kind, validation, 0)[0]
+    first = make_folds(labels, Draw(5, kind, validation, 0))[0]
     assert (len(first.validation), len(first.test)) == (held, 25)
 
 
 def test_the_last_training_photo_of_a_class_is_not_held_out() -> None:
-    labels = np.arange(30, dtype=np.int64) // 2  # two photos a class
+    labels = np.arange(30, dtype=np.int64) // 3  # three photos a class
     for kind in KINDS:
-        for fold in make_folds(labels, 2, kind, 0.5, 3):
+        for fold in make_folds(labels, Draw(3, kind, 0.5, 3)):
             rest = np.concatenate([fold.train, fold.validation])
             assert set(labels[rest]) == set(labels[fold.train])
 
 
 def test_a_class_may_be_missing_from_a_random_training_part() -> None:
     labels = np.array([0] * 6 + [1] * 2, dtype=np.int64)
-    missing = [
-        fold for seed in range(20) for fold in make_folds(labels, 2, "random", 0.1, seed) if 1 not in labels[fold.train]
-    ]
+    draws = [make_folds(labels, Draw(2, "random", 0.0, seed)) for seed in range(20)]
+    missing = [fold for folds in draws for fold in folds if 1 not in labels[fold.train]]
     assert missing
     assert all(np.isin([6, 7], fold.test).all() for fold in missing)
 
 
 def test_the_draw_depends_on_the_seed_alone() -> None:
     labels = _shuffled(PAPER)
-    once = make_folds(labels, 5, "stratified", 0.1, 4)
-    again = make_folds(labels, 5, "stratified", 0.1, 4)
-    other = make_folds(labels, 5, "stratified", 0.1, 5)
+    once = make_folds(labels, Draw(5, "stratified", 0.1, 4))
+    again = make_folds(labels, Draw(5, "stratified", 0.1, 4))
+    other = make_folds(labels, Draw(5, "stratified", 0.1, 5))
     for a, b, c in zip(once, again, other, strict=True):
         for part in ("train", "validation", "test"):
             np.testing.assert_array_equal(getattr(a, part), getattr(b, part))
@@ -120,7 +130,9 @@ def test_the_draw_depends_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
     labels = _shuffled(PAPER)
-    for with_, without in zip(make_folds(labels, 5, kind, 0.3, 0), make_folds(labels, 5, kind, 0.0, 0), strict=True):
+    for with_, without in zip(
+        make_folds(labels, Draw(5, kind, 0.3, 0)), make_folds(labels, Draw(5, kind, 0.0, 0)), strict=True
+    ):
         np.testing.assert_array_equal(with_.test, without.test)
         np.testing.assert_array_equal(np.union1d(with_.train, with_.validation), without.train)
 
@@ -128,7 +140,7 @@ def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_repeats_leave_the_first_as_they_are(kind: Kind) -> None:
     labels = _shuffled(PAPER)
-    once, often = make_folds(labels, 5, kind, 0.1, 4), make_folds(labels, 5, kind, 0.1, 4, repeats=3)
+    once, often = make_folds(labels, Draw(5, kind, 0.1, 4)), make_folds(labels, Draw(5, kind, 0.1, 4, repeats=3))
     for a, b in zip(once, often[:5], strict=True):
         assert (a.number, _parts(a)) == (b.number, _parts(b))
 
@@ -136,7 +148,7 @@ def test_more_repeats_leave_the_first_as_they_are(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
 def test_no_two_folds_are_the_same(kind: Kind, seed: int) -> None:
-    folds = make_folds(_shuffled(PAPER), 5, kind, 0.1, seed, repeats=5)
+    folds = make_folds(_shuffled(PAPER), Draw(5, kind, 0.1, seed, repeats=5))
     for part in ("train", "validation", "test"):
         assert len({getattr(fold, part).tobytes() for fold in folds}) == 25
     # As many photos as chance has it are tested in the same place of two repeats: 124 of 620, with sd 9 at most.
@@ -169,8 +181,46 @@ def test_the_draw_does_not_change_unnoticed() -> None:
 
 
 def _validation_and_test(labels: NDArray[np.int64], kind: Kind, repeats: int) -> list[tuple[list[int], list[int]]]:
-    return [(fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, 3, kind, 0.25, 0, repeats)]
+    return [
+        (fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, Draw(3, kind, 0.25, 0, repeats))
+    ]
 
 
 def _parts(fold: Fold) -> list[list[int]]:
     return [fold.train.tolist(), fold.validation.tolist(), fold.test.tolist()]
+
+
+NOT_TESTED = "photos that fold 0 does not test, none is held out to choose the round on; give"
+ON_TEST = "or 0 to choose it on the test photos"
+LAST = "another share (the last photo of a score is never held out)"
+
+
+@pytest.mark.parametrize(
+    ("labels", "draw", "message"),
+    [
+        (
+            [0, 1] * 2,
+            Draw(5, "stratified", 0.0, 0),
+            "folds.count: 5, but there are 4 photos, so fold 4 tests none; give 4 or less",
+        ),
+        (
+            [0, 1] * 2,
+            Draw(4, "stratified", 0.1, 0),
+            f"folds.validation: 0.1, but of the 3 {NOT_TESTED} 0.334 or more, {ON_TEST}",
+        ),
+        (
+            [0, 1] * 200,
+            Draw(5, "stratified", 0.002, 0),
+            f"folds.validation: 0.002, but of the 320 {NOT_TESTED} 0.004 or more, {ON_TEST}",
+        ),
+        (
+            [0, 1, 2, 3],
+            Draw(2, "random", 0.5, 0),
+            f"folds.validation: 0.5, but of the 2 {NOT_TESTED} {LAST}, {ON_TEST}",
+        ),
+        ([0], Draw(1, "random", 0.0, 0), "folds: of 1 photos fold 0 has none to train on; give more photos"),
+    ],
+)
+def test_a_part_that_was_asked_for_is_there_or_refused(labels: list[int], draw: Draw, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_folds(np.array(labels), draw)

@@ -63,12 +63,10 @@ def test_weighted_f1_weighs_by_support() -> None:
     assert metrics.weighted_f1(np.array([[3, 1], [0, 1]])) == pytest.approx((4 * 6 / 7 + 1 * 2 / 3) / 5)
 
 
-def test_an_empty_split_scores_zero() -> None:
-    assert metrics.macro_f1(EMPTY) == 0
-    assert metrics.total_f1(EMPTY) == 0
-    assert metrics.all_class_macro_f1(EMPTY) == 0
-    assert metrics.weighted_f1(EMPTY) == 0
-    assert metrics.accuracy(EMPTY) == 0
+def test_an_empty_split_has_no_scores() -> None:
+    of = (metrics.macro_f1, metrics.total_f1, metrics.all_class_macro_f1, metrics.weighted_f1, metrics.accuracy)
+    assert all(math.isnan(score(EMPTY)) for score in of)
+    assert math.isnan(metrics.sharing_rate(np.array([], np.int64), np.array([0])))
 
 
 def test_classes_of_50_photos_or_more() -> None:
@@ -118,7 +116,7 @@ def test_ordinal_scores_of_right_and_of_reversed_predictions() -> None:
         ([[0, 2], [0, 6]], [0.0, 0.25, 0.5, 0.0]),  # predictions of one class, as of the largest-class baseline
         ([[0, 0], [0, 4]], [0.0, 0.0, 0.0, 0.0]),  # both the same one
         ([[0, 4], [0, 0]], [0.0, 1.0, 1.0, 0.0]),  # both, but not the same
-        ([[0, 0], [0, 0]], [0.0, math.nan, math.nan, 0.0]),
+        ([[0, 0], [0, 0]], [math.nan] * 4),
     ],
 )
 def test_ordinal_scores_where_a_side_is_constant(confusion: list[list[int]], expected: list[float]) -> None:

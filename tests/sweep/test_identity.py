@@ -11,6 +11,7 @@ import pytest
 
 from rsrl_ray import config
 from rsrl_ray.config import Experiment, digest, identifying, recipe
+from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
@@ -169,6 +170,16 @@ def test_photos_that_belong_together_make_another_sweep_of_the_same_rounds() -> 
         True,
         True,
     ]
+
+
+def test_another_way_of_dealing_groups_is_another_sweep_and_photos_without_groups_know_one_way() -> None:
+    """In 43ba890, which dealt groups in the way called 1, the sweep below had this id."""
+    together = task()
+    together.photos.groups = np.array([0, 1, 2, 1, 3, 4])
+    assert tracked.sweep_id(together, dealing=1) == "32a233492ce5ecea8f26a481c4158e38"
+    assert len({tracked.sweep_id(together, dealing=way) for way in (1, 2, 3)}) == 3
+    assert tracked.sweep_id(together) == tracked.sweep_id(together, dealing=DEALING)
+    assert {tracked.sweep_id(task(), dealing=way) for way in (1, 2, 3)} == {tracked.sweep_id(task())}
 
 
 def test_what_decoding_may_take_is_in_no_name() -> None:

@@ -31,7 +31,9 @@ def said(*results: dict[str, Any]) -> list[str]:
 
 
 def report(number: int, made: bool, note: str = "") -> dict[str, Any]:
-    return Report(number, "key", "parent", "ab", ORIGIN, 0.0, made, METRICS, note, False).as_result()
+    return Report(
+        number, "key", "parent", "ab", ORIGIN, 0.0, made, METRICS, METRICS["validation_macro_f1"], note, False
+    ).as_result()
 
 
 def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
@@ -58,6 +60,7 @@ def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
         3.0,
         True,
         METRICS,
+        0.5,
         "note",
         True,
         system=(Reading("a", 1.0, {"cpu_utilization_percentage": 9.0}),),

@@ -80,8 +80,9 @@ def result(archive: Archive, photos: int, number: int) -> dict[str, Any]:
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
     key, before = f"{number:02d}", f"{number - 1:02d}"
+    made = record.created, True
     return Report(
-        number, key, before, f"w{number}", ORIGIN, record.created, True, numbers, "", number == 12, system=(reading,)
+        number, key, before, f"w{number}", ORIGIN, *made, numbers, 0.5, "", number == 12, system=(reading,)
     ).as_result()
 
 

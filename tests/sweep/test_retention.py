@@ -37,7 +37,7 @@ def chains(rounds: int, *names: str) -> dict[TrialKey, tuple[Prefix, ...]]:
 
 def report(number: int, key: str, value: float, made: bool = True, start: str = "start") -> Report:
     metrics = {"test_macro_f1": value, "seconds": 1.0}
-    return Report(number, key, "", "", Origin(start, "cpu", ("2",)), 0.0, made, metrics, "", False)
+    return Report(number, key, "", "", Origin(start, "cpu", ("2",)), 0.0, made, metrics, value, "", False)
 
 
 @dataclass

@@ -22,7 +22,7 @@ def trial(fold: int) -> Any:
 
 def report(number: int, seconds: float, made: bool) -> dict[str, Any]:
     origin = Origin("start", "cpu", ("2",))
-    return Report(number, "key", "parent", "ab", origin, 0.0, made, {"seconds": seconds}, "", False).as_result()
+    return Report(number, "key", "parent", "ab", origin, 0.0, made, {"seconds": seconds}, 0.5, "", False).as_result()
 
 
 @pytest.mark.parametrize(

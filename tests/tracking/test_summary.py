@@ -25,9 +25,10 @@ def trial(fold: int, method: str = "paper", name: str = "") -> Trial:
 def opened(tmp_path: Path) -> Callable[[], Tracker]:
     put_database(tmp_path / "mlflow.db")
 
-    def opened(**trials: TrialKey) -> Tracker:
+    def opened(rounds: int = 1, **trials: TrialKey) -> Tracker:
+        trials = trials or {f"paper-{fold}": TrialKey(fold, "paper") for fold in (0, 1)}
         tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", "photos", (tmp_path / "artifacts").as_uri(), print)
-        tracker.open_sweep(SweepRun("s", {}, "", {}, {}, trials))
+        tracker.open_sweep(SweepRun("s", {}, "", {}, {}, trials, rounds=rounds))
         return tracker
 
     return opened
@@ -73,8 +74,10 @@ def steps(tmp_path: Path, run: str, metric: str) -> list[int]:
 def test_a_method_is_summed_up_over_its_folds_and_anew_when_more_rounds_come(
     opened: Callable[..., Tracker], tmp_path: Path
 ) -> None:
-    tracker = opened()
+    tracker = opened(rounds=2)
     log(tracker, trial(0), 0.2, 0.4, chosen=(1, 2))
+    tracker.summary.log(["paper"])
+    assert chosen(runs(tmp_path)["sweep"]) == {"chosen/paper/folds": 1}  # no mean that could be compared with others
     log(tracker, trial(1), 0.3, 0.1, chosen=(1,))
     tracker.summary.log(["paper"])
     expected = {
@@ -96,24 +99,36 @@ def test_a_method_is_summed_up_over_its_folds_and_anew_when_more_rounds_come(
         {f"chosen/paper/{name}": value for name, value in expected.items()}
     )
     tracker.summary.log(["paper"])  # nothing has changed
-    again = opened()
+    again = opened(rounds=2)
     log(again, trial(0), 0.2, 0.4, chosen=(1, 2))
     again.summary.log(["paper"])
-    assert steps(tmp_path, "sweep", "chosen/paper/folds") == [0]
-    log(again, trial(1), 0.3, 0.1, 0.6, chosen=(1, 3))
-    again.summary.log(["paper"])
+    assert steps(tmp_path, "sweep", "chosen/paper/folds") == [0, 1]
+    more = opened(rounds=3)
+    log(more, trial(0), 0.2, 0.4, 0.1, chosen=(1, 2))
+    log(more, trial(1), 0.3, 0.1, 0.6, chosen=(1, 3))
+    more.summary.log(["paper"])
     now = chosen(runs(tmp_path)["sweep"])
     assert (now["chosen/paper/test_macro_f1_mean"], now["chosen/paper/round_high"]) == (pytest.approx(0.5), 3)
-    assert steps(tmp_path, "sweep", "chosen/paper/folds") == [0, 1]
+    assert steps(tmp_path, "sweep", "chosen/paper/folds") == [0, 1, 2]
     assert steps(tmp_path, "paper, fold 1", "chosen/round") == [1, 3]
     assert chosen(runs(tmp_path)["paper, fold 1"]) == {
         "chosen/round": 3,
         "chosen/test_macro_f1": 0.6,
         "chosen/train_size": 30,
     }
+    opened(rounds=2).summary.log(["paper"])  # the file asks for fewer than there are: the mean is over these
+    now = chosen(runs(tmp_path)["sweep"])
+    assert (now["chosen/paper/test_macro_f1_mean"], now["chosen/paper/round_high"]) == (pytest.approx(0.35), 2)
+    fewer = opened(rounds=2)
+    choice = Choice(1, 1001.0, {"round": 1, "test_macro_f1": 0.3, "train_size": 10})
+    fewer.take_up(trial(1), [Link("paper-1-1"), Link("paper-1-2")], ORIGIN)
+    fewer.log_choices(trial(1), [choice], 2)  # as a trial that has ended tells them
+    fewer.summary.log(["paper"])
+    assert chosen(runs(tmp_path)["sweep"])["chosen/paper/test_macro_f1_mean"] == pytest.approx(0.35)
+    assert steps(tmp_path, "sweep", "chosen/paper/folds") == [0, 1, 2, 3]
 
 
-def test_a_fold_whose_run_was_deleted_no_longer_counts(opened: Callable[..., Tracker], tmp_path: Path) -> None:
+def test_a_fold_whose_run_was_deleted_is_lacking(opened: Callable[..., Tracker], tmp_path: Path) -> None:
     tracker = opened()
     log(tracker, trial(0), 0.2, chosen=(1,))
     log(tracker, trial(1), 0.4, chosen=(1,))
@@ -121,8 +136,8 @@ def test_a_fold_whose_run_was_deleted_no_longer_counts(opened: Callable[..., Tra
     MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").delete_run(runs(tmp_path)["paper, fold 1"].info.run_id)
     opened().summary.log(["paper"])
     now = chosen(runs(tmp_path)["sweep"])
-    assert (now["chosen/paper/folds"], now["chosen/paper/test_macro_f1_mean"]) == (1, 0.2)
-    assert math.isnan(now["chosen/paper/test_macro_f1_sd"])
+    assert now["chosen/paper/folds"] == 1
+    assert math.isnan(now["chosen/paper/test_macro_f1_mean"]) and math.isnan(now["chosen/paper/test_macro_f1_sd"])
     opened().summary.log(["paper"])
     assert len(steps(tmp_path, "sweep", "chosen/paper/folds")) == 2
 
@@ -130,7 +145,7 @@ def test_a_fold_whose_run_was_deleted_no_longer_counts(opened: Callable[..., Tra
 def test_only_the_newest_chain_and_the_present_meaning_of_a_method_count(
     opened: Callable[..., Tracker], tmp_path: Path
 ) -> None:
-    tracker = opened()
+    tracker = opened(paper=trial(0).key)
     log(tracker, trial(0), 0.2, chosen=(1,))
     log(tracker, trial(0), 0.3, chosen=(1,), chain="-elsewhere")
     tracker.summary.log(["paper"])
@@ -147,13 +162,13 @@ def test_only_the_newest_chain_and_the_present_meaning_of_a_method_count(
 
 def test_rounds_that_were_logged_without_choices_get_them(opened: Callable[..., Tracker], tmp_path: Path) -> None:
     """As by versions up to 0.1."""
-    log(opened(), trial(0), 0.2, 0.1, 0.4)
+    log(opened(rounds=3), trial(0), 0.2, 0.1, 0.4)
     assert chosen(runs(tmp_path)["paper, fold 0"]) == {}
-    tracker = opened()
+    tracker = opened(rounds=3)
     log(tracker, trial(0), 0.2, 0.1, 0.4)
     choices = [Choice(number, 1000.0, {"round": number}) for number in (1, 3)]
     for _ in range(2):
-        tracker.log_choices(trial(0), choices)
+        tracker.log_choices(trial(0), choices, 3)
     assert steps(tmp_path, "paper, fold 0", "chosen/round") == [1, 3]
     assert tracker.summary.methods() == {"paper"}
 
@@ -162,7 +177,7 @@ def test_a_method_of_any_name_is_a_metric_that_mlflow_takes(opened: Callable[...
     names = ["<b>late</b> & {{ 7 * 7 }}", "../..", "a/b", "a.b", "é è", "x" * 400, "system"]
     assert len({summed_name(name, "folds") for name in names}) == len(names)
     assert summed_name("paper", "folds") == "chosen/paper/folds"
-    tracker = opened()
+    tracker = opened(**{f"id-{number}": TrialKey(0, name) for number, name in enumerate(names)})
     for number, name in enumerate(names):
         log(tracker, Trial(f"id-{number}", TrialKey(0, name), {}), 0.5, chosen=(1,))
     tracker.summary.log(names)

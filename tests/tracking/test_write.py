@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.store.locks import locked, process
+from rsrl_ray.store.locks import locked
+from rsrl_ray.store.processes import process
 from rsrl_ray.tracking.entries import Round, Split, SweepRun, Trial
 from rsrl_ray.tracking.write import Tracker
 
@@ -103,6 +104,20 @@ def test_a_round_is_metrics_tags_and_files_under_its_step(opened: Callable[..., 
     assert parent.data.params == {"seed": "0"}
     assert (parent.data.tags["rsrl.photos"], parent.data.tags["mlflow.note.content"]) == ("ab", "a note")
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["folds.csv"]
+
+
+def test_a_sweep_whose_groups_were_dealt_otherwise_is_refused_and_left_as_it_is(
+    opened: Callable[..., Tracker], uri: str
+) -> None:
+    before = opened("old way")
+    log(before, 1)
+    before.end_sweep("FINISHED")
+    tracker = Tracker(uri, "photos", None, print)
+    with pytest.raises(ValueError, match=r"^photos was swept by a version that dealt groups .* give the file another"):
+        tracker.open_sweep(SweepRun("new way", {"seed": 0}, "", {}, {}, former="old way"))
+    left = {name: run.info.status for name, run in runs(uri).items()}
+    assert left == {"sweep": "FINISHED", "paper, fold 0": "RUNNING"}
+    opened("another").end_sweep("FINISHED")  # the experiment is not held
 
 
 def test_logging_twice_stores_once_also_from_a_new_process(opened: Callable[..., Tracker], uri: str) -> None:

@@ -1,0 +1,77 @@
+"""How an experiment's photos fall into folds, and what is odd about it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.draw import Draw
+from rsrl_ray.core.folds import Fold, make_folds
+
+
+class Dealt(Protocol):
+    """Photos as folds see them: see `rsrl_ray.photos.photo_set.PhotoSet`."""
+
+    @property
+    def scores(self) -> NDArray[np.int64]:
+        """[N]."""
+        ...
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """[N], of photos that belong together."""
+        ...
+
+    @property
+    def group_names(self) -> str:
+        """Empty where nobody has named groups."""
+        ...
+
+
+def folds_of(experiment: Experiment, photos: Dealt) -> list[Fold]:
+    """All folds of an experiment, used or not.
+
+    Raises ValueError where there are fewer scores than classes to revise, or a part of a fold would be empty.
+    """
+    classes, labels = np.unique(photos.scores, return_inverse=True)
+    if experiment.revision.majority_classes > len(classes):
+        raise ValueError(
+            f"revision.majority_classes: {experiment.revision.majority_classes}, "
+            f"but the photos have {len(classes)} scores: {classes.tolist()}; give {len(classes)} or fewer"
+        )
+    return make_folds(labels, experiment.draw(), photos.groups, bool(photos.group_names))
+
+
+def describe_folds(photos: Dealt, draw: Draw, folds: Sequence[Fold]) -> list[str]:
+    """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
+    grouped = []
+    if photos.groups is not None:
+        of = np.bincount(photos.groups)
+        grouped = [
+            f"{of[of > 1].sum():,} photos belong together with others, {(of > 1).sum():,} times (a table's column "
+            "group, or the same bytes): folds do not divide a group",
+            *_other_shares(draw, folds),
+        ]
+    classes, sizes = np.unique(photos.scores, return_counts=True)
+    small = [f"{score} ({size})" for score, size in zip(classes, sizes, strict=True) if size < draw.count]
+    fewer = f"fewer photos than folds, so missing from some test sets: score {', '.join(small)}"
+    return [*grouped, *([fewer] if small else [])]
+
+
+def _other_shares(draw: Draw, folds: Sequence[Fold]) -> list[str]:
+    """Where groups are too large for the shares that are asked for: which there are."""
+    rest = [len(fold.train) + len(fold.validation) for fold in folds]
+    whole = [left + len(fold.test) for left, fold in zip(rest, folds, strict=True)]
+    lines = []
+    for knob, asked, parts in (
+        ("folds.count", 1 / draw.count, zip([len(fold.test) for fold in folds], whole, strict=True)),
+        ("folds.validation", draw.validation, zip([len(fold.validation) for fold in folds], rest, strict=True)),
+    ):
+        sizes = list(parts)
+        if any(abs(size - asked * of) > 2 for size, of in sizes):
+            shares = [size / of for size, of in sizes]
+            found = f"folds have {min(shares):.1%} to {max(shares):.1%}"
+            lines.append(f"{knob} asks for {asked:.1%} of the photos, but groups are not divided: {found}")
+    return lines
