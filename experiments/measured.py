@@ -20,6 +20,7 @@ from PIL import Image
 from rsrl_ray import config
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
+from rsrl_ray.core.revision import revise
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.selection import TEST
@@ -27,7 +28,7 @@ from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import Judged, predictions, round_metrics
-from rsrl_ray.rounds import revise_round
+from rsrl_ray.rounds import seen_after
 from rsrl_ray.store.archive import Archive, Record, round_key
 from rsrl_ray.tracking.find import find_results
 
@@ -198,7 +199,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def trial() -> None:
         table = predictions(*known, Judged(kept, ~kept, logits), settings.membership)
         round_metrics(table, settings.majority_classes)
-        revise_round(rule, 1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings, (0, 0))
+        revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings, (0, 0)))
         archive.write(key, Record(1, logits, kept, conv1, "", 0.0, 0.0), {"weight": logits[:1]})
 
     def driver() -> None:

@@ -30,6 +30,7 @@ from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
+from rsrl_ray.photos.known import look
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.rounds import run_rounds
@@ -115,7 +116,7 @@ def trial(config: dict[str, Any]) -> None:
 
     experiment: Experiment = config["experiment"]
     torch.set_num_threads(experiment.training.threads)
-    table = read_table(experiment.photos)
+    table, _ = look(read_table(experiment.photos))
     classes, labels = np.unique(table.scores, return_inverse=True)
     fold = make_folds(labels, experiment.draw())[config["fold"]]
     photos = Photos(table.sources, labels, experiment.network.image_size)

@@ -40,6 +40,8 @@ from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
 
 from rsrl_ray import config
+from rsrl_ray.analysis.data import read_sweep
+from rsrl_ray.analysis.tables import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import launch
@@ -273,6 +275,16 @@ def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Met
     return meters[0], times | {"finished": len(outcome.finished), "unlogged": outcome.unlogged}
 
 
+def analysis(experiment: config.Experiment, folder: Path) -> dict[str, float]:
+    """Read the sweep and write its tables: seconds, and MiB more than before."""
+    before, began = psutil.Process().memory_info().rss / 2**20, time.perf_counter()
+    found = read_sweep(experiment)
+    read = time.perf_counter()
+    write_tables(found, folder)
+    memory = psutil.Process().memory_info().rss / 2**20
+    return {"read_s": read - began, "tables_s": time.perf_counter() - read, "MiB": memory - before}
+
+
 def rows(database: Path) -> dict[str, int]:
     """Rows of MLflow's tables."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -329,6 +341,7 @@ def main() -> None:
         counts = {name: sum(process.get(name, 0) for process in in_trials) for name in OPERATIONS}
         print("storage, in the trials a round:", {name: count / results for name, count in counts.items()})
         print("storage, in the driver a round:", {name: operations[name] / results for name in OPERATIONS})
+        print("analysis:", {name: round(value, 1) for name, value in analysis(experiment, folder / "analysis").items()})
         found = rows(folder / "mlflow.db")
         print("MLflow:", found, f"{sum(found.values()) / (times['trials_s'] + times['backlog_s']):.0f} rows a second")
 

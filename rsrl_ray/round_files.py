@@ -1,6 +1,7 @@
 """The files that every round leaves for people, `rounds/NN/` in MLflow."""
 
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rsrl_ray.core.metrics import NUMBERED
 from rsrl_ray.round_table import class_table, confusion
 from rsrl_ray.tracking.names import CONV1, PREDICTIONS
 
@@ -34,34 +36,44 @@ def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[A
 def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], title: str) -> Image.Image:
     """Confusion matrix [C, C] of the test photos: counts, shaded by the share of the row (its recall).
 
+    Of more than `NUMBERED` classes the cells are smaller and without counts, and only some rows and columns are named.
     Drawn straight into pixels: Matplotlib takes 70 to 90 ms for it, more than all else that the driver does for a
     round, which a sweep of hundreds of trials feels.
     """
     font = _font(TEXT)
     totals = counts.sum(axis=1)
     rows = [f"{score} ({total})" for score, total in zip(scores, totals, strict=True)]
+    cell = CELL if len(scores) <= NUMBERED else max(1, NUMBERED * CELL // len(scores))
     left = 2 * GAP + TEXT + GAP + round(max(map(font.getlength, rows))) + GAP
-    top, side = 2 * GAP + TEXT, CELL * len(scores)
+    top, side = 2 * GAP + TEXT, cell * len(scores)
     width = max(left + side + GAP, round(font.getlength(title)) + 2 * GAP)
     picture = Image.new("RGB", (width, top + side + 2 * (TEXT + GAP) + GAP), "white")
     draw = ImageDraw.Draw(picture)
     draw.text((width / 2, GAP), title, "black", font, anchor="ma")
-    share = counts / np.maximum(totals[:, None], 1)
-    shades = matplotlib.colormaps["Blues"](share, bytes=True)[:, :, :3]
-    picture.paste(Image.fromarray(shades.repeat(CELL, axis=0).repeat(CELL, axis=1)), (left, top))
+    picture.paste(_cells(counts, cell), (left, top))
     draw.rectangle((left - 1, top - 1, left + side, top + side), outline="black")
-    for row, column in np.argwhere(counts > 0).tolist():
-        middle = left + CELL * (column + 0.5), top + CELL * (row + 0.5)
-        colour = "white" if share[row, column] > 0.5 else "black"
-        draw.text(middle, str(counts[row, column]), colour, _font(COUNT), anchor="mm")
-    for place, (score, name) in enumerate(zip(scores, rows, strict=True)):
-        along = CELL * (place + 0.5)
-        draw.text((left - GAP, top + along), name, "black", font, anchor="rm")
-        draw.text((left + along, top + side + GAP), str(score), "black", font, anchor="ma")
+    widest = max(TEXT, *(font.getlength(str(score)) for score in scores))
+    for place in range(0, len(scores), 1 if cell == CELL else math.ceil((widest + GAP) / cell)):
+        along = cell * (place + 0.5)
+        draw.text((left - GAP, top + along), rows[place], "black", font, anchor="rm")
+        draw.text((left + along, top + side + GAP), str(scores[place]), "black", font, anchor="ma")
     draw.text((left + side / 2, top + side + GAP + TEXT + GAP / 2), "assigned score", "black", font, anchor="ma")
     upright = _upright("score (test photos)")
     picture.paste(upright, (GAP, top + (side - upright.height) // 2))
     return picture.quantize(128, Image.Quantize.FASTOCTREE)  # a palette: a third of the bytes
+
+
+def _cells(counts: NDArray[np.int64], size: int) -> Image.Image:
+    """The matrix alone, each cell so many pixels wide; of `CELL` pixels they hold their counts."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shades = matplotlib.colormaps["Blues"](share, bytes=True)[:, :, :3]
+    picture = Image.fromarray(shades.repeat(size, axis=0).repeat(size, axis=1))
+    draw = ImageDraw.Draw(picture)
+    for row, column in np.argwhere(counts > 0).tolist() if size == CELL else ():
+        colour = "white" if share[row, column] > 0.5 else "black"
+        middle = size * (column + 0.5), size * (row + 0.5)
+        draw.text(middle, str(counts[row, column]), colour, _font(COUNT), anchor="mm")
+    return picture
 
 
 def _upright(text: str) -> Image.Image:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ from rsrl_ray.core import metrics
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.prediction import Decision, Held, Prediction, averaged
-from rsrl_ray.core.revision import Revision, majority_classes
+from rsrl_ray.core.revision import Revision, majority_classes, revise
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.rounds import revise_round
+from rsrl_ray.rounds import seen_after
 
 SPLITS = ("train", "validation", "test")
 
@@ -147,11 +147,13 @@ def next_kept(
     table = tables[-1]
     _, labels = np.unique(table["score"], return_inverse=True)
     train = (table["split"] == "train").to_numpy()
-    back = tables[-rule.looks_back :] if rule.looks_back else tables
-    before, found = table["kept"].to_numpy(dtype=bool, na_value=False), [logits(each)[train] for each in back]
-    revision = revise_round(rule, len(tables), found, before[train], labels[train], settings, (seed, fold))
+    before = table["kept"].to_numpy(dtype=bool, na_value=False)
+    found = [logits(each)[train] for each in tables[-rule.looks_back :]]
+    seen = seen_after(len(tables), found, before[train], labels[train], settings, (seed, fold))
+    if rule.recalls:
+        seen = replace(seen, before=[seen.confidence_in(logits(each)[train]) for each in tables[:-1]])
     kept = np.zeros(len(table), dtype=bool)
-    kept[train] = revision.kept
+    kept[train] = revise(rule, seen).kept
     return kept
 
 

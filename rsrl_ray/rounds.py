@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -52,21 +52,24 @@ def run_rounds(
     """Yield the rounds 1 to ``rounds`` of one fold and rule.
 
     Every revision judges all of the fold's original training photos by the network just trained, or by the last ones,
-    where the rule looks back at more than one. The majority classes are those of the fold's training set and stay the
-    same throughout.
+    where the rule looks back at more than one, or recalls how sure all were. The majority classes are those of the
+    fold's training set and stay the same throughout.
 
     labels : [N] class indices. seed : of the random numbers that a rule may draw; they depend on fold and round too.
     """
     kept = first_kept(fold, len(labels))
     returned, revision = np.zeros_like(kept), None
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
+    recalled: list[NDArray[np.float64]] = []
     for number in range(1, rounds + 1):
         logits = learner.learn(number, kept)
         yield RoundResult(number, kept, returned, logits, revision)
         history.append(logits[fold.train])
-        revision = revise_round(
-            rule, number, history, kept[fold.train], labels[fold.train], settings, (seed, fold.number)
-        )
+        seen = seen_after(number, history, kept[fold.train], labels[fold.train], settings, (seed, fold.number))
+        seen = replace(seen, before=tuple(recalled))
+        revision = revise(rule, seen)
+        if rule.recalls:
+            recalled.append(seen.confidence)
         before, kept = kept, np.zeros_like(kept)
         kept[fold.train] = revision.kept
         returned = kept & ~before
@@ -79,16 +82,14 @@ def first_kept(fold: Fold, photos: int) -> NDArray[np.bool_]:
     return kept
 
 
-def revise_round(
-    rule: Rule,
+def seen_after(
     number: int,
     logits: Sequence[NDArray[np.float32]],
     kept: NDArray[np.bool_],
     labels: NDArray[np.int64],
     settings: config.Revision,
     stream: tuple[int, ...],
-) -> Revision:
-    """Revision ``number``; its arguments are those of `Seen`, of the original training photos."""
+) -> Seen:
+    """What a rule sees after round ``number``; the arguments are those of `Seen`, of the original training photos."""
     majority = majority_classes(labels, settings.majority_classes)
-    seen = Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept, stream)
-    return revise(rule, seen)
+    return Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept, stream)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
@@ -171,26 +172,29 @@ def test_the_membership_decides_what_a_logit_is_worth(membership: str, dropped: 
 class Watcher(Rule):
     """Drops the first photo, and remembers what it saw."""
 
-    back: int | None
+    back: int
+    recalling: bool = False
     seen: list[Seen] = field(default_factory=list)
 
     def __str__(self) -> str:
         return "watcher"
 
     @property
-    def looks_back(self) -> int | None:
+    def looks_back(self) -> int:
         return self.back
+
+    @property
+    def recalls(self) -> bool:
+        return self.recalling
 
     def drops(self, seen: Seen) -> NDArray[np.bool_]:
         self.seen.append(seen)
         return np.arange(len(seen.labels)) == 0
 
 
-@pytest.mark.parametrize(
-    ("back", "rounds"), [(1, [[0], [1], [2]]), (2, [[0], [0, 1], [1, 2]]), (None, [[0], [0, 1], [0, 1, 2]])]
-)
+@pytest.mark.parametrize(("back", "rounds"), [(1, [[0], [1], [2]]), (2, [[0], [0, 1], [1, 2]])])
 def test_a_rule_sees_the_training_photos_in_the_rounds_that_it_looks_back_at(
-    back: int | None, rounds: list[list[int]]
+    back: int, rounds: list[list[int]]
 ) -> None:
     tables, rule = [_logits(0), _logits(1), _logits(2), _logits(3)], Watcher(back)
     settings = config.Revision(majority_classes=2, membership="centred", min_kept=0.3)
@@ -204,6 +208,16 @@ def test_a_rule_sees_the_training_photos_in_the_rounds_that_it_looks_back_at(
         assert seen.labels.tolist() == LABELS[FOLD.train].tolist()
         assert (seen.majority.tolist(), seen.membership, seen.min_kept, seen.stream) == ([0, 1], "centred", 0.3, (7, 4))
     assert [TRAIN[0] not in FOLD.train[seen.kept] for seen in rule.seen][:3] == [False, True, True]
+
+
+def test_a_rule_recalls_how_sure_all_rounds_were_and_none_of_their_logits() -> None:
+    tables, rule = [_logits(0), _logits(1), _logits(2), _logits(3)], Watcher(1, recalling=True)
+    list(run_rounds(TableLearner(tables), LABELS, FOLD, rule, 4, config.Revision(majority_classes=2)))
+    for seen, number in zip(rule.seen, range(4), strict=True):
+        assert (len(seen.logits), len(seen.before)) == (1, number)
+        for confidence, table in zip([*seen.before, seen.confidence], tables, strict=False):
+            logits = table[FOLD.train]
+            np.testing.assert_array_equal(confidence, likelihood(logits)[np.arange(len(logits)), LABELS[FOLD.train]])
 
 
 def test_rounds_are_made_one_at_a_time() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from rsrl_ray.analysis.data import THREADS, Sweep
+from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.measures import begun, trained_scores
 from rsrl_ray.analysis.photo_histories import Course, Listed, courses, fold_words, lists
 from rsrl_ray.analysis.sparkline import Sparkline, sparkline
@@ -15,6 +15,7 @@ from rsrl_ray.analysis.style import shortened
 from rsrl_ray.photos.picture import quiet_pillow, small_photo
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.photos.table import photo_sources
+from rsrl_ray.tracking.read import THREADS
 
 SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78

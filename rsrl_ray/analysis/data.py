@@ -3,25 +3,22 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.reader import PREDICTED, SURE, Folds, Photos, Round, on_demand, read_photos, read_round
+from rsrl_ray.analysis.rows import HELD, Bits, Confusions, Room, Rows
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
-from rsrl_ray.round_table import SPLITS
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun
+from rsrl_ray.tracking.read import THREADS, Results, TrackedRun
 
-TRUE_SCORE, PHOTOS_SEEN = "true_score", "photos_seen"  # a column of a round's table, a metric
-THREADS = 8  # readers at once: a tracking server answers several, a disk is as fast with few
+PHOTOS_SEEN = "photos_seen"  # a metric
 Chosen = Mapping[TrialKey, int]
 """The chosen round of every trial that has one."""
 
@@ -35,7 +32,9 @@ class Trial:
     split : [N], 0 train, 1 validation, 2 test. scores : [N], as the trial has them: with `config.Noise` those of
     training and validation photos are the noisy ones.
     photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
-    predicted : [R, N], scores. kept : [R, N], False outside the training photos. self_confidence : [R, N].
+    predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
+    self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
+    confusions : of the test photos, by round, as they were counted on reading; None where they were not.
     """
 
     fold: int
@@ -47,9 +46,10 @@ class Trial:
     split: NDArray[np.int8]
     scores: NDArray[np.int64]
     photos_seen: NDArray[np.float64]
-    predicted: NDArray[np.int64]
-    kept: NDArray[np.bool_]
-    self_confidence: NDArray[np.float32]
+    predicted: Rows
+    kept: Rows
+    self_confidence: Rows
+    confusions: Confusions | None = None
 
 
 @dataclass(frozen=True)
@@ -89,67 +89,77 @@ def read_sweep(experiment: Experiment) -> Sweep:
         Where there is no sweep, no round of it is logged yet, or a logged round cannot be read.
     """
     found = find_results(experiment)
-    tracker, runs = found.results, found.trials
-    if not any(run.rounds for run in runs.values()):
+    tracker, begun = found.results, [run for run in found.trials.values() if run.rounds]
+    if not begun:
         raise ValueError(f"no round of {experiment.name} is logged yet; `rsrl show` tells how far it is")
+    photos = tracker.read_artifact(begun[0], predictions_path(1), read_photos)
     threads = ThreadPoolExecutor(THREADS)
     try:
-        epochs = experiment.training.epochs
-        begun = [run for run in runs.values() if run.rounds]
         names = sorted({name for run in begun for name in run.metrics})
         histories = {
             name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
             for name in names
         }
-        read = {run.key: _Reading(tracker, run, threads) for run in begun}
+        shared = _Shared(photos, Folds(), Room(HELD))
+        read = {run.key: _Reading(tracker, run, shared, threads) for run in begun}
         metrics = {name: values.result() for name, values in histories.items()}
-        trials = {key: reading.trial(metrics, epochs) for key, reading in read.items()}
+        trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
     curves = [
         {name: trial.metrics[name].to_numpy(np.float64) for name in (VALIDATION, TEST) if name in trial.metrics}
         for trial in trials.values()
     ]
-    first = next(iter(trials))
-    photos = tracker.read_artifact(runs[first], predictions_path(1), _photos)
     return Sweep(
         name=experiment.name,
         run_id=found.sweep.id,
         images=photos.images,
         scores=photos.scores,
-        classes=np.unique(photos.scores),
+        classes=photos.classes,
         rounds=experiment.rounds,
         methods=experiment.method_names(),
         folds=tuple(experiment.fold_numbers()),
         trials=trials,
         majority=experiment.revision.majority_classes,
-        missing=(*found.differs, *_missing(experiment, runs)),
+        missing=(*found.differs, *_missing(experiment, found.trials)),
         is_noisy=photos.are_noisy,
         chooses=found.chooses(curves),
     )
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What the trials of a sweep share while they are read."""
+
+    photos: Photos
+    folds: Folds
+    room: Room
+
+
 class _Reading:
     """A trial whose rounds are being read by threads."""
 
-    def __init__(self, tracker: Results, run: TrackedRun, threads: ThreadPoolExecutor) -> None:
-        self._run = run
-        self._fold = threads.submit(tracker.read_artifact, run, predictions_path(1), _fold)
-        self._tables = [
-            threads.submit(tracker.read_artifact, run, predictions_path(number), _round)
-            for number in range(1, run.rounds + 1)
-        ]
+    def __init__(self, tracker: Results, run: TrackedRun, shared: _Shared, threads: ThreadPoolExecutor) -> None:
+        self._run, self._photos, self._artifacts = run, shared.photos, tracker.artifacts(run)
+        sizes = self._photos.score_type.itemsize + np.dtype(np.float32).itemsize
+        self._is_held = shared.room.takes(run.rounds * len(self._photos.scores) * sizes)
+        self._fold = threads.submit(shared.folds.read, run.fold, self._artifacts)
+        self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
+
+    def _read(self, number: int) -> Round:
+        # The fold's thread has begun before, so none waits for one that waits for it.
+        return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
     def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> Trial:
         """The trial, once everything is read; metrics : by name, run and round."""
-        predicted, kept, confidence = zip(*(table.result() for table in self._tables), strict=True)
-        self._tables.clear()
-        run = self._run
+        rounds = [each.result() for each in self._rounds]
+        self._rounds.clear()
+        run, fold = self._run, self._fold.result()
         numbers = pd.RangeIndex(1, run.rounds + 1, name="round")
         frame = pd.DataFrame(
             {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
         )
-        split, scores = self._fold.result()
+        kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
         return Trial(
             fold=run.fold,
             method=run.method,
@@ -157,57 +167,26 @@ class _Reading:
             reason=run.reason,
             run_id=run.id,
             metrics=frame,
-            split=split,
-            scores=scores,
-            photos_seen=_photos_seen(frame, np.stack(kept), epochs),
-            predicted=np.stack(predicted),
-            kept=np.stack(kept),
-            self_confidence=np.stack(confidence),
+            split=fold.split,
+            scores=fold.scores,
+            photos_seen=_photos_seen(frame, np.array([each.size for each in rounds]), epochs),
+            predicted=self._values(PREDICTED, self._photos.score_type, [each.predicted for each in rounds]),
+            kept=kept,
+            self_confidence=self._values(SURE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
+            confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
         )
 
-
-@dataclass(frozen=True)
-class _Photos:
-    """The photos of a sweep and their true scores, [N]; are_noisy : whether trials have others."""
-
-    images: tuple[str, ...]
-    scores: NDArray[np.int64]
-    are_noisy: bool
+    def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> Rows:
+        if not self._is_held:
+            return on_demand(self._artifacts, self._run.rounds, column, kind)
+        return np.stack([values for values in read if values is not None])
 
 
-def _photos(file: Path) -> _Photos:
-    are_noisy = TRUE_SCORE in pq.read_schema(file).names
-    score = TRUE_SCORE if are_noisy else "score"
-    table = _columns(file, ["image", score])
-    return _Photos(tuple(table["image"].to_pylist()), table[score].to_numpy().astype(np.int64), are_noisy)
-
-
-def _fold(file: Path) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Splits and scores of the photos, [N] each, as the trial's fold has them."""
-    table = _columns(file, ["split", "score"])
-    split = np.asarray(pc.index_in(table["split"].cast(pa.string()), pa.array(SPLITS)), dtype=np.int8)
-    return split, table["score"].to_numpy().astype(np.int64)
-
-
-def _photos_seen(metrics: pd.DataFrame, kept: NDArray[np.bool_], epochs: int) -> NDArray[np.float64]:
-    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept."""
+def _photos_seen(metrics: pd.DataFrame, sizes: NDArray[np.int64], epochs: int) -> NDArray[np.float64]:
+    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept: ``sizes``."""
     if PHOTOS_SEEN in metrics and metrics[PHOTOS_SEEN].notna().all():
         return metrics[PHOTOS_SEEN].to_numpy(dtype=np.float64)
-    return np.cumsum(kept.sum(axis=1) * epochs, dtype=np.float64)
-
-
-def _round(file: Path) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]:
-    """Predicted scores, kept mask and self-confidence of one round, [N] each."""
-    table = _columns(file, ["predicted", "kept", "self_confidence"])
-    return (
-        table["predicted"].to_numpy().astype(np.int64),
-        pc.fill_null(table["kept"], False).to_numpy().astype(np.bool_),
-        table["self_confidence"].to_numpy().astype(np.float32),
-    )
-
-
-def _columns(file: Path, names: Sequence[str]) -> pa.Table:
-    return pq.read_table(file, columns=list(names), use_threads=False)
+    return np.cumsum(sizes * epochs, dtype=np.float64)
 
 
 def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[str]:

@@ -22,7 +22,7 @@ from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.ledger import history, ledger
 from rsrl_ray.analysis.measures import begun, confusion, trials_of
 from rsrl_ray.analysis.style import COLOURS, PALE, WIDTH, groups, legend, styled
-from rsrl_ray.core.metrics import sharing_rate
+from rsrl_ray.core.metrics import NUMBERED, sharing_rate
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import TrialKey
 
@@ -154,14 +154,16 @@ def confusion_matrices(sweep: Sweep, method: str, chosen: Chosen) -> Figure:
 
 def _matrix(axes: Axes, counts: NDArray[np.int64], classes: NDArray[np.int64], title: str) -> None:
     size = len(classes)
+    is_numbered, step = size <= NUMBERED, -(-size // NUMBERED)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     font = min(7.0, 60 / size)
-    for row, column in np.argwhere(counts > 0):
+    for row, column in np.argwhere(counts > 0) if is_numbered else ():
         colour = "white" if share[row, column] > 0.6 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font)
-    axes.set_xticks(range(size), [str(score) for score in classes])
-    axes.set_yticks(range(size), [f"{score} ({n:,})" for score, n in zip(classes, counts.sum(axis=1), strict=True)])
+    rows = [f"{score} ({n:,})" for score, n in zip(classes, counts.sum(axis=1), strict=True)]
+    axes.set_xticks(range(0, size, step), [str(score) for score in classes[::step]])
+    axes.set_yticks(range(0, size, step), rows[::step])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("assigned score")

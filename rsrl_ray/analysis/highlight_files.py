@@ -56,6 +56,9 @@ from control and edges both, see `core.highlight.differs`.
 """
 
 
+EDGES, NULL, RANDOM = OTHERS = (".edges", ".null", ".random")  # of a photo's files, besides its map
+
+
 @dataclass(frozen=True)
 class Photo:
     """A photo's bytes, and its pixels as the network takes them, [S, S, 3]."""
@@ -84,7 +87,7 @@ class HighlightFiles:
         words = [f"fold{run.fold}", method, f"{subject.number:02d}", f"{subject.against:02d}"]
         options = {"relu": question.after_relu, "absolute": question.absolute, "shared": question.shared_map}
         self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
-        self._names = file_names(photos, folders=True)
+        self._names = file_names(photos, folders=True, ends=("", *OTHERS))
         self._out, self._subject, self._absolute = out, subject, question.absolute
         self._window = conv1.weight.shape[2:], conv1.stride, conv1.padding
         self._box = covered(experiment.network.image_size, *self._window)
@@ -102,16 +105,16 @@ class HighlightFiles:
         name = f"{self._folder}/{self._names[photo.name]}"
         known: dict[str, Any] = {"J": found.map.J, "correlation": found.map.correlation, "map": name}
         values = self._write_map(name, pixels, found.map.map)
-        edges = self._write_map(f"{name}.edges", pixels, edge_map(photo.pixels, *self._window))
-        known |= {"reason": self._subject.no_control, "edges": likeness(values, edges), "edge_map": f"{name}.edges"}
+        edges = self._write_map(f"{name}{EDGES}", pixels, edge_map(photo.pixels, *self._window))
+        known |= {"reason": self._subject.no_control, "edges": likeness(values, edges), "edge_map": f"{name}{EDGES}"}
         if found.control is not None:
             known |= self._against(found.control, values, name, pixels)
         if found.random.map is not None:
             random = self._values(found.random.map)
             known |= {"random": likeness(values, random), "random_edges": likeness(random, edges)}
             if photo.name == self._first:
-                self._write_map(f"{name}.random", pixels, random)
-                known["random_map"] = f"{name}.random"
+                self._write_map(f"{name}{RANDOM}", pixels, random)
+                known["random_map"] = f"{name}{RANDOM}"
         known["differs"] = differs(known.get("agreement", math.nan), known["edges"])
         return row(self._subject, photo.name, **known)
 
@@ -121,8 +124,8 @@ class HighlightFiles:
         """Write the control of the map ``values``; what is known of it."""
         if control.map is None:
             return {"reason": f"no control: {control.reason}"}
-        null = self._write_map(f"{name}.null", pixels, control.map)
-        known = {"null_J": control.J, "null_correlation": control.correlation, "null_map": f"{name}.null"}
+        null = self._write_map(f"{name}{NULL}", pixels, control.map)
+        known = {"null_J": control.J, "null_correlation": control.correlation, "null_map": f"{name}{NULL}"}
         return known | {"agreement": agreement(values, null)}
 
     def _values(self, difference: NDArray[np.float64]) -> NDArray[np.float64]:

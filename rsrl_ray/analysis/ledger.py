@@ -40,12 +40,12 @@ def history(sweep: Sweep, method: str) -> History:
     """Put the folds of a method together; at least one has a round."""
     trials = trials_of(sweep, method)
     photos, rounds = len(sweep.images), max(len(trial.kept) for trial in trials)
-    dropped, judged = np.zeros((photos, rounds), np.int64), np.zeros((photos, rounds), np.int64)
+    dropped, judged = np.zeros((2, photos, rounds), np.int16)  # folds
     away, due, confidence = np.zeros(photos, np.int64), np.zeros(photos, np.int64), np.zeros(photos)
     votes = np.zeros((photos, len(sweep.classes)), np.int64)
     for trial in trials:
         train = trial.split == TRAIN
-        gone = (train & ~trial.kept).T
+        gone = (train & ~trial.kept[:]).T
         dropped[:, : gone.shape[1]] += gone
         judged[:, : gone.shape[1]] += train[:, None]
         due += train * (gone.shape[1] - _first_drop(gone))

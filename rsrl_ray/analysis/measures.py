@@ -35,6 +35,8 @@ SCORES = (
 
 def confusion(sweep: Sweep, trial: Trial, number: int) -> NDArray[np.int64]:
     """Confusion matrix [C, C] of the test photos after round ``number`` (from 1)."""
+    if trial.confusions is not None:
+        return trial.confusions[number - 1]
     return _confusion(sweep, trial, trial.predicted[number - 1])
 
 

@@ -1,7 +1,7 @@
 """Which photos a method dropped most, which came back, which it never kept; and single photos under every method."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,10 +52,12 @@ class Course:
 
 def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
     """By method, what it never kept, what else it dropped most, and what came back; none for one that drops nothing."""
-    found = {method: history(sweep, method) for method in methods}
-    dropping = {method: each for method, each in found.items() if each.times.any()}
     so_far = dict.fromkeys(incomplete(sweep), " so far")
-    return {method: _lists(each, longest(len(dropping)), so_far.get(method, "")) for method, each in dropping.items()}
+    # one method's history at a time is held
+    found = {method: _lists(history(sweep, method), so_far.get(method, "")) for method in methods}
+    dropping = {method: each for method, each in found.items() if any(listed.count for listed in each)}
+    most = longest(len(dropping))
+    return {method: [replace(each, rows=each.rows[:most]) for each in found] for method, found in dropping.items()}
 
 
 def longest(methods: int) -> int:
@@ -63,7 +65,7 @@ def longest(methods: int) -> int:
     return max(FEWEST, min(EACH, LISTS // (3 * max(1, methods))))
 
 
-def _lists(found: History, length: int, so_far: str) -> list[Listed]:
+def _lists(found: History, so_far: str) -> list[Listed]:
     """so_far : a word for a method that lacks rounds or folds, of which more may say otherwise."""
     most = dropped_most(found)
     kinds = {
@@ -71,7 +73,7 @@ def _lists(found: History, length: int, so_far: str) -> list[Listed]:
         f"Dropped most often, but kept at times{so_far}": most[~found.is_never_kept[most]],
         f"Dropped, and back in the last round{so_far}": came_back(found),
     }
-    return [Listed(heading, len(rows), tuple(rows[:length].tolist())) for heading, rows in kinds.items()]
+    return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
 
 
 def courses(sweep: Sweep, method: str, rows: Sequence[int]) -> list[Course]:

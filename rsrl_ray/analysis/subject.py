@@ -10,7 +10,7 @@ import pandas as pd
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import controls_of, main_method
-from rsrl_ray.photos.table import URI, photo_sources
+from rsrl_ray.photos.table import URI, photo_sources, public_name
 from rsrl_ray.tracking.find import Chosen, Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
@@ -109,6 +109,7 @@ def find_photos(tracker: Results, experiment: Experiment, subject: Subject, ques
         raise ValueError("give photos, or the number and score of those to take from the test photos, not both")
     path, columns = predictions_path(subject.number), ["image", "split", "score", "self_confidence"]
     table = tracker.read_artifact(subject.run, path, lambda file: pd.read_parquet(file, columns=columns))
+    table["image"] = table["image"].map(public_name)  # those of older versions hold keys
     if not question.photos:
         return photo_sources(experiment.photos, _test_photos(table, question, subject.run.fold))
     sources = photo_sources(experiment.photos, table["image"])
@@ -116,7 +117,7 @@ def find_photos(tracker: Results, experiment: Experiment, subject: Subject, ques
     found = {}
     for photo in question.photos:
         source = sources.get(photo) or (photo if URI.match(photo) else os.path.abspath(os.path.expanduser(photo)))
-        found[names.get(source, photo)] = source
+        found[names.get(source, public_name(photo))] = source
     return found
 
 

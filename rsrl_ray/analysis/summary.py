@@ -1,7 +1,7 @@
 """The analysis as data frames, one for each CSV file."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from rsrl_ray.analysis.measures import (
     majority,
     measure,
     spread,
+    trials_of,
     usable_criteria,
     whole_majority,
 )
@@ -55,11 +56,6 @@ class Frames:
         and high (95 % interval), worse, equivalent, better (probabilities), detectable (what difference so many folds
         can show, in sd) and detectable_difference (likewise, in units of the measure). What is concluded is nan where
         a side lacks rounds or folds.
-    ledger : method, fold, image, score, rounds, dropped (in how many rounds), returned (how often), history (by
-        round, k kept, d dropped), mean and last self_confidence, last predicted score, self_confidence_history (by
-        round, per cent), train_folds (how many of the method's folds train on the photo, also those that never dropped
-        it); photos that were dropped at least once, by trial those dropped most often first. Where labels are wrong on
-        purpose, also true_score.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.noise.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
@@ -72,7 +68,6 @@ class Frames:
     folds: pd.DataFrame
     classes: pd.DataFrame
     comparisons: pd.DataFrame
-    ledger: pd.DataFrame
     noise: pd.DataFrame
     criterion: Criterion
     rope: float
@@ -101,7 +96,6 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         folds=folds,
         classes=class_rows(sweep, criterion),
         comparisons=comparisons,
-        ledger=_ledger(sweep),
         noise=noise_rows(sweep),
         criterion=criterion,
         rope=rope,
@@ -164,36 +158,45 @@ def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.D
     return frame
 
 
-def _ledger(sweep: Sweep) -> pd.DataFrame:
-    parts = []
+def ledger_parts(sweep: Sweep) -> Iterator[pd.DataFrame]:
+    """The photos that were dropped at least once, a frame a trial, those dropped most often first.
+
+    method, fold, image, score, rounds, dropped (in how many rounds), returned (how often), history (by round, k kept, d
+    dropped), mean and last self_confidence, last predicted score, self_confidence_history (by round, per cent),
+    train_folds (how many of the method's folds train on the photo, also those that never dropped it). Where labels are
+    wrong on purpose, also true_score.
+    """
     images = np.array(sweep.images, dtype=object)
-    train_folds = {key.method: np.zeros(len(images), np.int64) for key in sweep.trials}
-    for key, trial in sweep.trials.items():
-        train_folds[key.method] += trial.split == TRAIN
-    for key, trial in sweep.trials.items():
-        dropped = ~trial.kept & (trial.split == TRAIN)
-        photos = np.flatnonzero(dropped.any(axis=0))
-        times, confidence = dropped[:, photos].sum(axis=0), trial.self_confidence[:, photos]
-        columns = {
-            "method": trial.method,
-            "fold": trial.fold,
-            "image": images[photos],
-            "score": trial.scores[photos],
-            "rounds": len(dropped),
-            "dropped": times,
-            "returned": (dropped[:-1, photos] & ~dropped[1:, photos]).sum(axis=0),
-            "history": ["".join("d" if out else "k" for out in column) for column in dropped[:, photos].T],
-            "self_confidence_mean": confidence.mean(axis=0, dtype=np.float64),
-            "self_confidence_last": confidence[-1],
-            "predicted_last": trial.predicted[-1, photos],
-            "self_confidence_history": [" ".join(row) for row in PER_CENT[np.rint(100 * confidence.T).astype(int)]],
-            "train_folds": train_folds[key.method][photos],
-        }
-        if sweep.is_noisy:
-            columns["true_score"] = sweep.scores[photos]
-        order = np.lexsort((columns["self_confidence_mean"], -times))
-        parts.append(pd.DataFrame(columns).iloc[order])
-    return pd.concat(parts, ignore_index=True)
+    for method in begun(sweep):
+        trials = trials_of(sweep, method)
+        train_folds = np.sum([trial.split == TRAIN for trial in trials], axis=0)
+        for trial in trials:
+            yield _ledger(sweep, trial, images, train_folds)
+
+
+def _ledger(sweep: Sweep, trial: Trial, images: NDArray[np.object_], train_folds: NDArray[np.int64]) -> pd.DataFrame:
+    dropped = ~trial.kept[:] & (trial.split == TRAIN)
+    photos = np.flatnonzero(dropped.any(axis=0))
+    times, confidence = dropped[:, photos].sum(axis=0), trial.self_confidence[:, photos]
+    columns = {
+        "method": trial.method,
+        "fold": trial.fold,
+        "image": images[photos],
+        "score": trial.scores[photos],
+        "rounds": len(dropped),
+        "dropped": times,
+        "returned": (dropped[:-1, photos] & ~dropped[1:, photos]).sum(axis=0),
+        "history": ["".join("d" if out else "k" for out in column) for column in dropped[:, photos].T],
+        "self_confidence_mean": confidence.mean(axis=0, dtype=np.float64),
+        "self_confidence_last": confidence[-1],
+        "predicted_last": trial.predicted[-1, photos].astype(np.int64),
+        "self_confidence_history": [" ".join(row) for row in PER_CENT[np.rint(100 * confidence.T).astype(int)]],
+        "train_folds": train_folds[photos],
+    }
+    if sweep.is_noisy:
+        columns["true_score"] = sweep.scores[photos]
+    order = np.lexsort((columns["self_confidence_mean"], -times))
+    return pd.DataFrame(columns).iloc[order]
 
 
 def _notes(sweep: Sweep, criterion: Criterion, baseline: str, comparisons: pd.DataFrame) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from rsrl_ray.analysis.file_names import file_names
 from rsrl_ray.analysis.markup import Table, latex
 from rsrl_ray.analysis.measures import usable_criteria
 from rsrl_ray.analysis.numbers import NOTHING, number, signed, spread
-from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames, summarise
+from rsrl_ray.analysis.summary import LARGEST_CLASS, Frames, ledger_parts, summarise
 
-CSV = ("rounds", "summary", "folds", "classes", "comparisons", "ledger", "noise")
+CSV = ("rounds", "summary", "folds", "classes", "comparisons", "noise")
 PRF = {"precision": "P", "recall": "R", "f1": "F"}
 ORDINAL = {
     "quadratic_kappa": "quadratic kappa",
@@ -24,6 +24,7 @@ ORDINAL = {
     "macro_mae": "macro MAE",
     "spearman": "Spearman's rho",
 }
+NUMBERS = "%.6g"
 SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
 Row = dict[str, Any]
 
@@ -41,12 +42,20 @@ def write_tables(sweep: Sweep, folder: Path, baseline: str = "none", rope: float
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         for name in CSV if sweep.is_noisy else CSV[:-1]:
-            getattr(frames, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+            getattr(frames, name).to_csv(folder / f"{name}.csv", index=False, float_format=NUMBERS)
+        _write_ledger(sweep, folder / "ledger.csv")
         for table in tables(sweep, frames):
             (folder / "tables" / f"{table.name}.tex").write_text(said + latex(table), encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{folder} cannot be written to: {error}") from error
     return frames
+
+
+def _write_ledger(sweep: Sweep, file: Path) -> None:
+    """A trial at a time: of a large sweep it takes more than memory holds."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        for place, part in enumerate(ledger_parts(sweep)):
+            part.to_csv(out, index=False, header=place == 0, float_format=NUMBERS)
 
 
 def tables(sweep: Sweep, frames: Frames) -> list[Table]:
@@ -154,13 +163,13 @@ def _criteria(sweep: Sweep, frames: Frames) -> Table:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> Table:
-    criterion = frames.folds["criterion"].isin(["", frames.criterion])
-    found = {(row["method"], row["fold"]): row for row in _records(frames.folds[criterion])}
+    found = {(row["method"], row["criterion"], row["fold"]): row for row in _records(frames.folds)}
+    shown = [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in _begun(frames))]
     rows = []
-    for method in (LARGEST_CLASS, *_begun(frames)):
+    for method, criterion in shown:
         cells = []
         for fold in sweep.folds:
-            row = found.get((method, fold))
+            row = found.get((method, criterion, fold))
             chosen = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
             cells.append(NOTHING if row is None else number(row["macro_f1"]) + chosen)
         rows.append((method, *cells))
@@ -174,7 +183,7 @@ def _folds(sweep: Sweep, frames: Frames) -> Table:
 def _quartiles(sweep: Sweep, frames: Frames) -> Table:
     shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for method, part in shown.groupby("method", sort=False):
+    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
         values = np.quantile(part["macro_f1"], (0, 0.25, 0.5, 0.75, 1))
         rows.append((str(method), *(number(float(value)) for value in values)))
     caption = (

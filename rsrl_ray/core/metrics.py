@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGE = 50  # photos that a class of `large_classes` has at least
+NUMBERED = 20  # classes up to which a picture of a confusion matrix holds its counts
 
 
 @dataclass(frozen=True)

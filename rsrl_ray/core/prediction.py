@@ -178,8 +178,11 @@ class Predictor:
 
 
 def averaged(logits: Sequence[NDArray[np.floating]]) -> Values:
-    """Mean over rounds of log-softmax, [N, C], of each round's logits [N, C]."""
-    return np.asarray(np.mean([log_shares(each) for each in logits], axis=0))
+    """Mean over rounds of log-softmax, [N, C], of each round's logits [N, C]; one round at a time is in float64."""
+    total = log_shares(logits[0])
+    for each in logits[1:]:
+        total += log_shares(each)
+    return total / len(logits)
 
 
 def log_prior(counts: NDArray[np.int64]) -> Values:

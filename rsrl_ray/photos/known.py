@@ -7,7 +7,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from pyarrow import ArrowException, fs
 
 from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, chunks, in_threads, no_digests, read_digests
 from rsrl_ray.photos.source import located
-from rsrl_ray.photos.table import URI
+from rsrl_ray.photos.table import URI, Table
 from rsrl_ray.store.files import whole
 
 _SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
@@ -33,18 +33,41 @@ class _Known:
     digests: Pixels
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one look at N photos tells, before ``began_ns``.
+
+    states : what changes when a photo does, [N], 0 where that is not known. changed : when it changed last, [N], in ns.
+    """
+
+    states: Keys
+    changed: NDArray[np.int64]
+    began_ns: int
+
+
+def look(table: Table) -> tuple[Table, Look]:
+    """Look for each photo, once: the table with the files that are there, and what is known of them."""
+    began = time.time_ns()
+    states, changed = _states(table.sources)
+    sources = list(table.sources)
+    others = {int(row): other for row in np.flatnonzero(states == 0) if (other := table.alike(int(row)))}
+    for row, other in others.items():
+        sources[row] = other
+    states[list(others)], changed[list(others)] = _states(list(others.values()))
+    return replace(table, sources=tuple(sources)), Look(states, changed, began)
+
+
 def digests_of(
-    sources: Sequence[str], cache: Path, run: Run = HERE, progress: Progress | None = None
+    sources: Sequence[str], seen: Look, cache: Path, run: Run = HERE, progress: Progress | None = None
 ) -> tuple[Pixels, dict[int, str]]:
     """The digest of every photo's bytes, [N, 16], and row -> why a photo cannot be read.
 
-    sources : N absolute paths or URIs. cache : the folder that keeps what was read. A file is taken to be as it was
-    while its size, its time of change and the time of change of its inode are; an object of a bucket, while its size
-    and time are. `rsrl check` reads every byte.
+    sources : N absolute paths or URIs, as they were ``seen`` just now. cache : the folder that keeps what was read. A
+    file is taken to be as it was while its size, its time of change and the time of change of its inode are; an object
+    of a bucket, while its size and time are. `rsrl check` reads every byte.
     """
-    began = time.time_ns()
     known, keys = _read(cache / "digests.npz"), np.array([_key(source) for source in sources], dtype=np.uint64)
-    states, changed = _states(sources)
+    states, changed = seen.states, seen.changed
     places = np.searchsorted(known.keys, keys).clip(max=max(0, len(known.keys) - 1))
     same = np.zeros(len(sources), dtype=bool)
     digests = no_digests(len(sources))
@@ -62,7 +85,7 @@ def digests_of(
 
     causes = in_threads(chunks(len(fresh)), read, take, "reading", progress, run.threads)
     if fresh:
-        lasting = (states != 0) & (changed < began - _SETTLED_NS)
+        lasting = (states != 0) & (changed < seen.began_ns - _SETTLED_NS)
         lasting[unknown[list(causes)]] = False
         _write(cache / "digests.npz", known, _Known(keys[lasting], states[lasting], digests[lasting]))
     return digests, {int(unknown[place]): cause for place, cause in causes.items()}
@@ -73,7 +96,7 @@ def _key(*parts: object) -> int:
 
 
 def _states(sources: Sequence[str]) -> tuple[Keys, NDArray[np.int64]]:
-    """What changes when a photo does, [N], 0 where that is not known; and when it changed last, [N], in ns."""
+    """`Look.states` and `Look.changed`."""
     states, changed = np.zeros(len(sources), dtype=np.uint64), np.zeros(len(sources), dtype=np.int64)
     away = defaultdict(list)
     for row, source in enumerate(sources):

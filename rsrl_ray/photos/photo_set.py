@@ -28,7 +28,7 @@ from rsrl_ray.photos.decoding import (
     no_digests,
 )
 from rsrl_ray.photos.groups import groups_of, names_digest
-from rsrl_ray.photos.known import digests_of
+from rsrl_ray.photos.known import digests_of, look
 from rsrl_ray.photos.picture import examine_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
@@ -59,7 +59,7 @@ class Examination:
 class PhotoSet:
     """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
 
-    images : as the table names them. scores : [N].
+    images : their public names in the table. scores : [N].
     fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
     sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
     left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.
@@ -130,23 +130,24 @@ def load_photos(
     """
     assert image_size > 0, image_size
     session = uuid.uuid4().hex
-    table = read_table(source)
-    digests, causes = digests_of(table.sources, cache, run, progress)
+    table, seen = look(read_table(source))
+    digests, causes = digests_of(table.sources, seen, cache, run, progress)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
     decoding = _Decoding(Decoder(image_size, memory, run), session, progress)
     everything = PixelFile.of(digests[readable], image_size, cache, memory)
-    record = everything.record() or decoding.write(everything, _of(table, readable))
+    record = everything.record() or decoding.write(everything, _of(table, readable), digests[readable])
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
     verdict = judge(table, digests, causes)
     if verdict.problems and not (skip_bad and verdict.enough):
         raise PhotoProblems(str(source), verdict.problems, verdict.enough and not skip_bad)
     file = PixelFile.of(digests[verdict.rows], image_size, cache, memory)
     places = np.searchsorted(readable, verdict.rows).tolist()
-    sources = _of(table, verdict.rows)
-    record = decoding.held(file) or file.take_from(everything, places) or decoding.write(file, sources)
+    sources, own = _of(table, verdict.rows), digests[verdict.rows]
+    record = decoding.held(file) or file.take_from(everything, places) or decoding.write(file, sources, own)
     if record.causes:
         raise ValueError("some photos were changed while they were read; try again")
-    PixelFile.remove_older(digests[verdict.rows], image_size, cache)
+    file.tell(own, memory)
+    PixelFile.remove_older(own, image_size, cache)
     images = tuple(table.images[row] for row in verdict.rows)
     return PhotoSet(
         images=images,
@@ -176,10 +177,13 @@ class _Decoding:
         """How a file was made that is there; every byte of it has been read."""
         return None if file.verified_once(self.session) is None else file.record()
 
-    def write(self, file: PixelFile, sources: Sequence[str]) -> Record:
-        """Decode these photos."""
-        record = file.write(self.decoder.rows_of(sources), self.progress, threads=self.decoder.run.threads)
+    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> Record:
+        """Decode these photos, of whose bytes these are the digests, but for those that an older file has."""
+        older = file.older(digests, self.decoder.memory)
+        rows_of = self.decoder.rows_of(sources) if older is None else older.rows_of(self.decoder, sources)
+        record = file.write(rows_of, self.progress, threads=self.decoder.run.threads)
         file.trust(self.session)
+        file.tell(digests, self.decoder.memory)
         return record
 
 
@@ -193,7 +197,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     source : see `rsrl_ray.photos.table.read_table`. memory : GiB that decoding one photo may take.
     Raises ValueError where the table itself cannot be read.
     """
-    table = read_table(source)
+    table, _ = look(read_table(source))
     digests = no_digests(len(table.images))
     odd: dict[int, str] = {}
 

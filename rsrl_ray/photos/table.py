@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.photos.readers import INTEGER, Problem, Rows, Unit, read_rows
+from rsrl_ray.store.location import redacted
 
 URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
@@ -20,10 +22,12 @@ URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 class Table:
     """N photos as they stand in the table, whether or not they are any good.
 
-    images : N names; sources : N absolute paths or URIs, "" where no image is named.
+    images : N names, see `public_name`; sources : N absolute paths or URIs, "" where no image is named. Whether a file
+    is there nobody has looked yet, see `alike`.
     scores : [N], 0 where ``faults`` (row -> what is wrong with its score) has the row.
     lines : [N], or None for a folder. problems : what could not be read as a row at all.
     groups : N names of what photos belong to ("": alone), or None where the table has no such column.
+    root : what paths in it are relative to.
     """
 
     images: tuple[str, ...]
@@ -35,11 +39,17 @@ class Table:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
+    root: str = ""
 
     def problem(self, row: int, message: str) -> Problem:
         """A problem of one row."""
         line = None if self.lines is None else int(self.lines[row])
         return Problem(line, self.images[row] or None, message, self.unit)
+
+    def alike(self, row: int) -> str | None:
+        """In the place of a source that is not there, a file whose name is the same to the eye, if there is one."""
+        image = _plain(self.images[row])
+        return None if not image or URI.match(image) else _alike(self.root, image)
 
     def where(self, row: int) -> str:
         """How a message about another row names this one: ``line 3``; in a folder its picture."""
@@ -73,13 +83,36 @@ def read_table(source: str | Path) -> Table:
     return table
 
 
+def public_name(image: str) -> str:
+    """A photo's name in all that is kept and shown of it: a URI's user, password and keys are not in it."""
+    return redacted(image) if URI.match(image) else image
+
+
 def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
     """Where photos lie: name -> absolute path or URI.
 
-    table : the table of photos as the experiment names it; it need not be there any more. images : as it names them.
+    table : the table of photos as the experiment names it; it need not be there any more, but for photos whose URIs
+    hold keys. images : their names, see `public_name`.
     """
-    root = _root(Path(os.path.abspath(table)))
-    return {image: _source(root, image) for image in images}
+    path = Path(os.path.abspath(table))
+    root = _root(path)
+    sources = {image: _there(root, image) for image in images}
+    if any(URI.match(image) and "***" in image for image in sources):
+        sources |= {image: uri for image, uri in _keyed(path).items() if image in sources}
+    return sources
+
+
+def _keyed(table: Path) -> Mapping[str, str]:
+    """The table's URIs that hold keys, by public name; none where it cannot be read."""
+    try:
+        return _keyed_at(table, table.stat().st_mtime_ns)
+    except (OSError, ValueError):
+        return {}
+
+
+@lru_cache(maxsize=1)  # it is asked for one photo at a time
+def _keyed_at(table: Path, changed_ns: int) -> Mapping[str, str]:
+    return {public_name(image): image for image in read_rows(table).images if public_name(image) != image}
 
 
 def _root(table: Path) -> str:
@@ -97,10 +130,10 @@ def _table(path: Path, rows: Rows) -> Table:
             numbers[row] = int(text.split(".")[0])
         else:
             faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
-    places = photo_sources(path, rows.images)
+    root = _root(path)
     return Table(
-        tuple(rows.images),
-        tuple(places[image] for image in rows.images),
+        tuple(map(public_name, rows.images)),
+        tuple(_source(root, image) for image in rows.images),
         numbers,
         faults,
         None if rows.lines is None else np.array(rows.lines, dtype=np.int64),
@@ -108,19 +141,27 @@ def _table(path: Path, rows: Rows) -> Table:
         tuple(rows.problems),
         tuple(rows.notes),
         None if rows.groups is None else tuple(rows.groups),
+        root,
     )
 
 
 def _source(root: str, image: str) -> str:
     """An image's absolute path or URI, written in one way only, so that two names of one file are seen."""
-    if not image:
-        return ""
-    if image.lower().startswith("file://"):
-        image = unquote(urlsplit(image, allow_fragments=False).path)
-    if URI.match(image):
-        return image
-    path = os.path.normpath(os.path.join(root, image))
-    return path if os.path.lexists(path) else _alike(root, image) or path
+    image = _plain(image)
+    return image if not image or URI.match(image) else os.path.normpath(os.path.join(root, image))
+
+
+def _plain(image: str) -> str:
+    """The path of a file:// URI; all else as it is."""
+    return unquote(urlsplit(image, allow_fragments=False).path) if image.lower().startswith("file://") else image
+
+
+def _there(root: str, image: str) -> str:
+    """`_source`, or a file that is there whose name is the same to the eye."""
+    source = _source(root, image)
+    if not source or URI.match(source) or os.path.lexists(source):
+        return source
+    return _alike(root, _plain(image)) or source
 
 
 def _alike(root: str, image: str) -> str | None:

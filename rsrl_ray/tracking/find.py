@@ -12,11 +12,20 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
-from rsrl_ray.core.selection import TEST, VALIDATION, Curves, Split, choose, default_criterion, split_of_curves
+from rsrl_ray.core.selection import (
+    TEST,
+    VALIDATION,
+    Curves,
+    Split,
+    choose,
+    curve_of,
+    default_criterion,
+    split_of_curves,
+)
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
-from rsrl_ray.photos.table import Table, read_table
+from rsrl_ray.photos.table import Table, public_name, read_table
 from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
@@ -48,9 +57,13 @@ class Found:
 
     def states(self) -> dict[TrialKey, TrialState]:
         """Every trial with its curves of macro F and of the kept photos."""
-        names = (VALIDATION, TEST, "train_size")
+        runs = self.trials.values()
+        found = {
+            name: self.results.histories([run for run in runs if name in run.metrics], name)
+            for name in (VALIDATION, TEST, "train_size")
+        }
         return {
-            key: TrialState(run, {name: self.results.curve(run, name) for name in names})
+            key: TrialState(run, {name: curve_of(by_run.get(run.id, {}), run.rounds) for name, by_run in found.items()})
             for key, run in self.trials.items()
         }
 
@@ -211,10 +224,10 @@ def _photos(table: Table) -> frozenset[Photo]:
 
 
 def _swept(results: Results, sweep: TrackedRun) -> frozenset[Photo]:
-    """The photos of a sweep."""
+    """The photos of a sweep; older versions noted the keys of URIs too."""
     text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
-    return frozenset(zip(table["image"], table["score"].tolist(), strict=True))
+    return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
 
 def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:

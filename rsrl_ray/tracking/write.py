@@ -202,7 +202,7 @@ class Tracker:
                 return
             self.take_up(trial, [], Origin())
         run_id = self._children[trial.id].run_id
-        self._client.set_tag(run_id, REASON, reason)
+        self._client.set_tag(run_id, REASON, redacted(reason))
         self._client.set_terminated(run_id, status)
 
     def end_sweep(self, status: str) -> None:

@@ -187,6 +187,13 @@ def test_ten_methods_have_axes_of_their_own_and_no_two_look_alike(sweep: Sweep) 
     assert shown[9].xaxis.get_tick_params()["labelbottom"]  # nothing stands below it
 
 
+def test_confusion_matrices_of_many_classes_hold_no_counts(sweep: Sweep) -> None:
+    """10,000 numbers in a figure are drawn for minutes, and nobody can read them."""
+    axes = confusion_matrices(replace(sweep, classes=np.arange(100)), "paper", CHOSEN).axes
+    assert [len(axis.texts) for axis in axes] == [0, 0]
+    assert [[len(axis.get_xticklabels()), len(axis.get_yticklabels())] for axis in axes] == [[20, 20]] * 2
+
+
 def test_confusion_matrices_add_up_over_the_folds(sweep: Sweep) -> None:
     figure = confusion_matrices(sweep, "paper", CHOSEN)
     above, below = figure.axes

@@ -39,3 +39,12 @@ def test_a_photo_stays_inside_the_folder(photo: str) -> None:
 
 def test_a_name_does_not_depend_on_those_that_come_after_it() -> None:
     assert file_names(["k 0.9", "b"])["k 0.9"] == file_names(["k 0.9"])["k 0.9"]
+
+
+@pytest.mark.parametrize("names", [("a", "a.edges"), ("a.edges", "a"), ("A", "a.EDGES"), ("a", "b")])
+def test_all_files_of_a_name_are_its_own(names: tuple[str, str]) -> None:
+    files = file_names(names, ends=("", ".edges"))
+    written = [f"{file}{end}".lower() for file in files.values() for end in ("", ".edges")]
+    assert len(set(written)) == 4
+    assert files[names[0]] == names[0]
+    assert (files[names[1]] == names[1]) == (names == ("a", "b"))  # what has the same files as ever keeps its name

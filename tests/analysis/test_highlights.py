@@ -482,3 +482,19 @@ def test_methods_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path)
     folders = {name.split("/")[1].lower() for name in found["map"]}
     assert len(folders) == 1 and folders != {"fold0-paper-03-02"}
     assert found["map"].str.lower().nunique() == 2
+
+
+def test_photos_named_as_the_maps_of_another_one(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, photo in {"a": "rgb.png", "a.edges": "deep/turned.jpg"}.items():
+        Path(name).write_bytes((Path(experiment.photos).parent / photo).read_bytes())
+    columns = ["map", "null_map", "edge_map"]
+
+    def maps(*photos):
+        out = tmp_path / "out" / "-".join(photos)
+        rows = run(experiment, out, photos)[columns].itertuples(index=False)
+        return {photo: [np.load(out / f"{name}.npy") for name in row] for photo, row in zip(photos, rows, strict=True)}
+
+    alone = maps("a") | maps("a.edges")
+    for photo, found in maps("a", "a.edges").items():
+        np.testing.assert_array_equal(found, alone[photo])

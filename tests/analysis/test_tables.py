@@ -119,6 +119,21 @@ def test_every_folds_value(by_hand: Sweep) -> None:
     )
 
 
+def test_a_method_named_as_the_largest_classs_row_has_rows_of_its_own(by_hand: Sweep) -> None:
+    trials = {TrialKey(0, LARGEST_CLASS): dataclasses.replace(by_hand.trials[0, "paper"], method=LARGEST_CLASS)}
+    trials[TrialKey(1, LARGEST_CLASS)] = dataclasses.replace(by_hand.trials[1, "paper"], method=LARGEST_CLASS)
+    named = dataclasses.replace(by_hand, methods=(LARGEST_CLASS,), trials=trials)
+    assert shown(named, "folds").rows == ((LARGEST_CLASS, "0.400", "0.333"), (LARGEST_CLASS, "0.400 (1)", "0.733 (2)"))
+    assert shown(named, "criteria").rows[0] == (LARGEST_CLASS, *["0.367 ± 0.047"] * 4, "–")
+    many = {
+        TrialKey(fold, LARGEST_CLASS): dataclasses.replace(trials[TrialKey(fold % 2, LARGEST_CLASS)], fold=fold)
+        for fold in range(12)
+    }
+    quartiles = shown(dataclasses.replace(named, folds=tuple(range(12)), trials=many), "folds").rows
+    assert [row[0] for row in quartiles] == [LARGEST_CLASS] * 2
+    assert [row[5] for row in quartiles] == ["0.400", "0.733"]
+
+
 def test_comparisons(by_hand: Sweep) -> None:
     table = shown(by_hand, "comparisons")
     # t 0.2 / 0.27903, p and interval of Cauchy's distribution: see test_summary.py

@@ -1,12 +1,14 @@
 """Classes from the logits of rounds, by hand and against all that could have been decided."""
 
 import re
+import tracemalloc
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.prediction import (
@@ -38,6 +40,16 @@ def test_the_mean_is_of_log_softmax() -> None:
     expected = np.log(np.sqrt([[0.5 * 0.125, 0.25 * 0.5, 0.25 * 0.375]]))
     np.testing.assert_allclose(averaged([one + 7, other - 100]), expected, rtol=1e-13)
     np.testing.assert_allclose(averaged([(one + 7).astype(np.float32)]), one, rtol=1e-6)
+
+
+def test_rounds_are_averaged_one_at_a_time_to_the_bits_of_their_mean() -> None:
+    rounds = [np.random.default_rng(number).normal(size=(700, 5)).astype(np.float32) for number in range(40)]
+    whole = np.mean([log_softmax(each.astype(np.float64), axis=1) for each in rounds], axis=0)
+    tracemalloc.start()
+    found = averaged(rounds)
+    assert tracemalloc.get_traced_memory()[1] < 10 * whole.nbytes  # and not 80 times as much
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, whole)
 
 
 @pytest.mark.parametrize(

@@ -132,9 +132,9 @@ class Logged:
             for fold, (validation, test) in self._curves.items()
         }
 
-    def curve(self, run: TrackedRun, metric: str) -> Any:
-        curve = self._curves[run.fold][metric == TEST]
-        return np.full(run.rounds, np.nan) if curve is None else np.array(curve)[: run.rounds]
+    def histories(self, runs: list[TrackedRun], metric: str) -> dict[str, dict[int, float]]:
+        curves = {run.id: self._curves[run.fold][metric == TEST] or [] for run in runs}
+        return {run.id: dict(enumerate(curves[run.id][: run.rounds], start=1)) for run in runs}
 
 
 @pytest.mark.parametrize(

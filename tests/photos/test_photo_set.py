@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.row_file import RowFile
+from rsrl_ray.photos.table import read_table
 
 SIZE = 4
 SCORES = [2, 2, 3, 3, 9, 9]
@@ -78,6 +80,22 @@ def test_load(tmp_path, rows):
     assert told == [("reading", 6, 6), ("decoding", 6, 6)]
 
 
+def test_a_start_looks_at_every_photo_once(tmp_path, rows, monkeypatch):
+    table = write_csv(tmp_path, rows)
+    first = load_photos(table, SIZE, tmp_path / "cache")
+    looked = Counter()
+
+    def counted(inner):
+        return lambda path, *more, **named: (looked.update([str(path)]), inner(path, *more, **named))[1]
+
+    monkeypatch.setattr(os, "stat", counted(os.stat))
+    monkeypatch.setattr(os, "lstat", counted(os.lstat))
+    read_table(table)
+    assert not looked.keys() & set(first.sources)
+    load_photos(table, SIZE, tmp_path / "cache")
+    assert [looked[source] for source in first.sources] == [1] * 6
+
+
 def test_every_kind_of_table_gives_the_same_photos(tmp_path, rows):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -117,7 +135,40 @@ def test_the_second_load_decodes_nothing(tmp_path, rows, decoded):
     assert len(decoded) == 6
     save(tmp_path / "images" / "0.png", 99)
     assert levels(load_photos(source, SIZE, tmp_path / "cache")) == [99, 20, 30, 40, 50, 60]
-    assert len(decoded) == 12
+    assert len(decoded) == 7
+
+
+def test_of_a_table_that_has_changed_only_new_photos_are_decoded(tmp_path, rows, decoded):
+    """In another order, with two photos more and one less; the bits are those of photos that are all decoded."""
+    load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    for row in (6, 7):
+        save(tmp_path / "images" / f"{row}.png", 10 * (row + 1))
+    new = [("images/7.png", 2), *rows[:0:-1], ("images/6.png", 9)]
+    decoded.clear()
+    found = load_photos(write_csv(tmp_path, new), SIZE, tmp_path / "cache")
+    assert levels(found) == [80, 60, 50, 40, 30, 20, 70]
+    assert len(decoded) == 2
+    assert load_photos(tmp_path / "photos.csv", SIZE, tmp_path / "other").fingerprint == found.fingerprint
+    decoded.clear()
+    load_photos(write_csv(tmp_path, rows), SIZE + 1, tmp_path / "cache")  # other pixels
+    load_photos(write_csv(tmp_path, [*rows, *new[::6]]), SIZE, tmp_path / "cache", memory=0.5)
+    assert len(decoded) == 6 + 8
+
+
+def test_what_an_older_file_has_damaged_or_as_no_good_is_decoded(tmp_path, rows, decoded):
+    (tmp_path / "text.png").write_text("not found")
+    with pytest.raises(PhotoProblems):
+        load_photos(write_csv(tmp_path, [*rows, ("text.png", 2)]), SIZE, tmp_path / "cache")
+    decoded.clear()
+    first = load_photos(write_csv(tmp_path, rows), SIZE, tmp_path / "cache")
+    assert (len(decoded), levels(first)) == (0, [10, 20, 30, 40, 50, 60])
+    with pytest.raises(PhotoProblems, match=r"text\.png: not a picture"):
+        load_photos(write_csv(tmp_path, [("text.png", 2), *rows]), SIZE, tmp_path / "cache")
+    assert len(decoded) == 1
+    for file in (tmp_path / "cache").glob("*.npy"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+    assert levels(load_photos(write_csv(tmp_path, rows[::-1]), SIZE, tmp_path / "cache")) == [60, 50, 40, 30, 20, 10]
+    assert len(decoded) == 7
 
 
 def test_a_damaged_cache_is_decoded_again(tmp_path, rows, decoded):

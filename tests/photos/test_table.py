@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rsrl_ray.photos.known import look
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.table import photo_sources, read_table
 
@@ -45,6 +46,22 @@ def test_paths_and_uris(tmp_path):
     path.write_text("image,score\n/x/./a.jpg,1\nfile:///x/a%20b.jpg,1\ns3://bucket/a b#1.jpg,1\n,1\n")
     assert read_table(path).sources == ("/x/a.jpg", "/x/a b.jpg", "s3://bucket/a b#1.jpg", "")
     assert photo_sources(path, ["s3://bucket/a b#1.jpg"]) == {"s3://bucket/a b#1.jpg": "s3://bucket/a b#1.jpg"}
+
+
+def test_what_is_kept_of_a_uri_holds_no_keys(tmp_path):
+    path, place = tmp_path / "photos.csv", "bucket/a b.jpg?region=x"
+    path.write_text(f"image,score\ns3://user:p/w@{place}&secret_key=1,1\na?key=1.jpg,1\ns3://bucket/c.jpg,1\n")
+    table, name = read_table(path), f"s3://***@{place}&secret_key=***"
+    assert table.images == (name, "a?key=1.jpg", "s3://bucket/c.jpg")
+    assert table.sources[::2] == (f"s3://user:p/w@{place}&secret_key=1", "s3://bucket/c.jpg")
+    assert str(table.problem(0, "zero bytes")) == f"line 2, {name}: zero bytes"
+    assert photo_sources(path, table.images) == dict(zip(table.images, table.sources, strict=True))
+    path.write_text(path.read_text().replace("user:p/w", "user:new"))
+    assert photo_sources(path, [name]) == {name: f"s3://user:new@{place}&secret_key=1"}
+    path.unlink()
+    assert photo_sources(path, table.images) == {name: name, "a?key=1.jpg": table.sources[1]} | {
+        "s3://bucket/c.jpg": "s3://bucket/c.jpg"
+    }
 
 
 @pytest.mark.parametrize(
@@ -152,6 +169,7 @@ ACUTE, COMPOSED = "e\u0301", "\u00e9"
     [
         (f"caf{COMPOSED}.jpg", f"caf{ACUTE}.jpg"),
         (f"caf{ACUTE}.jpg", f"caf{COMPOSED}.jpg"),
+        ("file://{}/cafe%CC%81.jpg", f"caf{COMPOSED}.jpg"),
         ("sub\\a.jpg", "sub/a.jpg"),
         ("  a.jpg ", "a.jpg"),
         ("\ufeffa.jpg", "a.jpg"),
@@ -160,17 +178,20 @@ ACUTE, COMPOSED = "e\u0301", "\u00e9"
     ],
 )
 def test_names_that_are_the_same_to_the_eye(tmp_path, named, there):
+    named = named.format(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / there).touch()
     (tmp_path / "photos.csv").write_text(f"image,score\n{named},3\n", "utf-8")
-    assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / there),)
+    table, _ = look(read_table(tmp_path / "photos.csv"))
+    assert table.sources == (str(tmp_path / there),)
+    assert list(photo_sources(tmp_path / "photos.csv", table.images).values()) == [str(tmp_path / there)]
 
 
 def test_a_name_that_is_there_is_taken_as_it_is(tmp_path):
     for name in (f"{COMPOSED}.jpg", f"{ACUTE}.jpg", "sub\\a.jpg"):
         (tmp_path / name).touch()
         (tmp_path / "photos.csv").write_text(f"image,score\n{name},3\n", "utf-8")
-        assert read_table(tmp_path / "photos.csv").sources == (str(tmp_path / name),)
+        assert look(read_table(tmp_path / "photos.csv"))[0].sources == (str(tmp_path / name),)
 
 
 def test_groups(tmp_path):

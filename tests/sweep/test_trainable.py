@@ -16,8 +16,8 @@ from rsrl_ray.core.trial import Device, Origin
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.crashes import SetUpFailed
-from rsrl_ray.sweep.report import Failure
-from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.sweep.trainable import RSRLTrial
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Conv1, Weights
@@ -51,12 +51,42 @@ class Broken:
         raise AssertionError
 
 
-def trial_of(task: Task) -> RSRLTrial:
+class Sound:
+    """A trainer whose rounds are all alike."""
+
+    device = Device("cpu-AVX2")
+
+    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+        return {"w": np.ones(1)}
+
+    def logits(self, weights: Weights) -> NDArray[np.float32]:
+        return np.eye(6, 2, dtype=np.float32)
+
+    def conv1(self, weights: Weights) -> Conv1 | None:
+        return None
+
+
+def trial_of(task: Task, identity: str = "one") -> RSRLTrial:
     class Trial(RSRLTrial):
         def setup(self, config: dict[str, Any], task_: Task | None = None) -> None:
             super().setup(config, task)
 
-    return Trial({"trial": {"fold": 0, "method": "firm", "id": "one"}})
+    return Trial({"trial": {"fold": 0, "method": "firm", "id": identity}})
+
+
+def task_of(folder: Path, trainer: Trainer, gpus: float = 0.0, batch_size: int = 32) -> Task:
+    experiment = config.Experiment(
+        name="a",
+        photos="photos.csv",
+        schedules={"firm": {1: 0.9}},
+        storage=str(folder),
+        training=config.Training(batch_size=batch_size),
+        revision=config.Revision(majority_classes=1),
+        resources=config.Resources(gpus=gpus),
+        system_metrics=False,
+    )
+    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), folder, (), (), 8)
+    return Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: trainer)
 
 
 @pytest.fixture
@@ -64,18 +94,7 @@ def failure(tmp_path: Path) -> Callable[..., Failure]:
     """The report of a trial whose next round raises ``error``."""
 
     def of(error: Exception, gpus: float = 0.0, batch_size: int = 32) -> Failure:
-        experiment = config.Experiment(
-            name="a",
-            photos="photos.csv",
-            schedules={"firm": {1: 0.9}},
-            storage=str(tmp_path),
-            training=config.Training(batch_size=batch_size),
-            revision=config.Revision(majority_classes=1),
-            resources=config.Resources(gpus=gpus),
-        )
-        photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
-        task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Broken(error))
-        trial = trial_of(task)
+        trial = trial_of(task_of(tmp_path, Broken(error), gpus, batch_size))
         found = Failure.from_result(trial.step())
         assert found is not None
         assert LARGE.pop()() is None  # nothing holds it any more
@@ -135,3 +154,11 @@ def test_a_node_that_cannot_train_says_why(tmp_path: Path) -> None:
 
 def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..., Failure]) -> None:
     assert failure(StorageError("storage: cannot write")).reason == "storage: cannot write"
+
+
+def test_a_trial_has_reused_what_another_one_made_not_its_own_rounds(tmp_path: Path) -> None:
+    task = task_of(tmp_path, Sound())
+    steps = [trial_of(task, identity).step() for identity in ("one", "one", "two")]
+    reports = [Report.from_result(step) for step in steps]
+    assert [report.made for report in reports] == [True, False, False]
+    assert [report.metrics["reused"] for report in reports] == [0, 0, 1]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment, recipe
@@ -117,6 +119,24 @@ def test_an_older_sweep_of_other_weights_is_known_by_the_knob(file: Write) -> No
     assert seen(find_results(here))[0] == "file"
 
 
+@pytest.mark.parametrize("keys", ["user:pass@", "***@"])  # noted by older versions, and today
+def test_the_sweep_of_photos_whose_uris_hold_keys_is_taken_whatever_the_keys_are(
+    file: Write, tmp_path: Path, keys: str
+) -> None:
+    table, uris = tmp_path / "photos.csv", [f"s3://{{}}bucket/{name}.png" for name in "abcd"]
+    table.write_text(
+        "image,score\n" + "".join(f"{uri.format('user:new@')},{row % 2}\n" for row, uri in enumerate(uris))
+    )
+    experiment = replace(read_experiment(file()), photos=str(table))
+    names = [(uri.format(keys), row % 2) for row, uri in enumerate(uris)]
+    sweep(experiment, "whole", 2, photos=names)
+    assert seen(find_results(experiment)) == ("whole", {"firm": 2}, True, 0)
+    sweep(experiment, "less", 1, photos=names[:-1], left_out=f"line 5, {uris[-1].format('***@')}: zero bytes\n")
+    assert seen(find_results(experiment)) == ("less", {"firm": 1}, True, 0)
+    sweep(experiment, "others", 1, photos=[("s3://bucket/e.png", 0)])
+    assert seen(find_results(experiment)) == ("less", {"firm": 1}, True, 0)
+
+
 def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, tmp_path: Path) -> None:
     head, *lines = photos_csv.read_text().splitlines()
     tables = {
@@ -191,6 +211,19 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     assert "waiting" in printed and "0.03" not in printed
     was, now = "from revision 1: 0.5, 0.5, 0.5", "from revision 1: 0.7, 0.7, 0.7"
     assert f"Method firm was swept otherwise (thresholds was {was}, is {now}): those are other trials." in printed
+
+
+def test_the_curves_of_all_trials_are_asked_for_at_once(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = read_experiment(file(schedules={f"s{place}": {1: place / 10} for place in range(7)}))
+    sweep(experiment, "whole", 3)
+    asked: list[str] = []
+    bulk, single = SqlAlchemyStore.get_metric_history_bulk, SqlAlchemyStore.get_metric_history
+    monkeypatch.setattr(SqlAlchemyStore, "get_metric_history_bulk", lambda *all_: asked.append("bulk") or bulk(*all_))
+    monkeypatch.setattr(SqlAlchemyStore, "get_metric_history", lambda *all_: asked.append("single") or single(*all_))
+    states = find_results(replace(experiment, rounds=2)).states()
+    assert asked == ["bulk"] * 2  # of the three metrics one is not logged
+    assert [state.curves["test_macro_f1"].tolist() for state in states.values()] == [[0.01, 0.02]] * 7
+    assert all(np.isnan(state.curves["validation_macro_f1"]).all() for state in states.values())
 
 
 def test_another_recipe_is_said_and_a_knob_that_the_file_no_longer_has_counts(file: Write) -> None:

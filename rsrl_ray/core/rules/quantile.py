@@ -30,15 +30,15 @@ class Quantile(Rule):
         return f"quantile {as_text(self.quantile)} of the {self.likelihood} likelihood"
 
     @property
-    def looks_back(self) -> int | None:
+    def recalls(self) -> bool:
         """See `Rule`."""
-        return None if self.likelihood == "mean" else 1
+        return self.likelihood == "mean"
 
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
         confidence, drops = seen.confidence, np.zeros(len(seen.labels), dtype=bool)
         if self.likelihood == "mean":
-            confidence = np.mean([seen.confidence_in(logits) for logits in seen.logits], axis=0)
+            confidence = np.mean([*seen.before, seen.confidence], axis=0)
         for label in seen.majority:
             members = seen.members(label)
             drops[members[lowest(confidence[members], share_of(self.quantile, len(members)))]] = True

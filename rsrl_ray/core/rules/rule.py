@@ -25,6 +25,7 @@ class Seen:
     kept : [n], what the last network was trained on. labels : [n], 0 to C - 1. majority : [M] classes, largest first.
     membership : how a logit becomes a likelihood. min_kept : see `most_dropped`.
     stream : seed and fold, from which and from r random numbers come.
+    before : self-confidences [n] in the rounds before the last, oldest first; none where the rule recalls none.
     """
 
     revision: int
@@ -35,6 +36,7 @@ class Seen:
     membership: Membership = "sigmoid"
     min_kept: float = 0.01
     stream: tuple[int, ...] = (0, 0)
+    before: Sequence[NDArray[np.float64]] = ()
 
     @property
     def last(self) -> NDArray[np.float32]:
@@ -78,9 +80,14 @@ class Rule(ABC):
         """[n] bool over the original training photos, before the guard."""
 
     @property
-    def looks_back(self) -> int | None:
-        """At how many rounds it looks, the last one counted; None: at all."""
+    def looks_back(self) -> int:
+        """Of how many rounds it needs the logits, the last one counted."""
         return 1
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it needs the self-confidences of all rounds so far, which take less memory than their logits."""
+        return False
 
     def at(self, revision: int) -> Hashable:
         """What it does in this revision: where it is equal, equal rounds so far lead to equal drops.

@@ -1,7 +1,7 @@
 """Training photos as a rule sees them, made of literal numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ class Likely(Seen):
 
 
 def judged(labels: ArrayLike, *logits: ArrayLike, kind: type[Seen] = Seen, **other: Any) -> Seen:
-    """Photos with these labels [n] and the logits [n, C] of rounds 1, 2, ..."""
+    """Photos with these labels [n] and the logits [n, C] of rounds 1, 2, ...: all of them, whatever the rule needs."""
     labels = np.asarray(labels)
     knobs = {"revision": len(logits), "kept": np.ones(len(labels), dtype=bool), "majority": majority_classes(labels)}
-    return kind(logits=[np.asarray(each) for each in logits], labels=labels, **knobs | other)
+    seen = kind(logits=[np.asarray(each) for each in logits], labels=labels, **knobs | other)
+    return replace(seen, before=[seen.confidence_in(each) for each in seen.logits[:-1]])
 
 
 def confident(labels: ArrayLike, *rounds: ArrayLike, classes: int = 5, **other: Any) -> Seen:

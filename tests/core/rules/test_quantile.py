@@ -43,7 +43,7 @@ def test_the_likelihood_is_that_of_the_membership() -> None:
 
 def test_in_words() -> None:
     assert str(Quantile(0.2)) == "quantile 0.2 of the last likelihood"
-    assert (Quantile(0.2).looks_back, Quantile(0.2, "mean").looks_back) == (1, None)
+    assert (Quantile(0.2).recalls, Quantile(0.2, "mean").recalls) == (False, True)
     assert Quantile(0).at(1) == KEEPS
     assert len({Quantile(0.2).at(2), Quantile(0.2, "mean").at(2), Quantile(0.3).at(2)}) == 3
 

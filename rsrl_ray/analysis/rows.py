@@ -1,0 +1,102 @@
+"""What takes less memory than arrays of a trial's rounds [R, N]: bits, counts, and what is read when asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
+
+
+class Rows(Protocol):
+    """[R, N], indexed as an array is, by rounds and then by photos; an array is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: Any, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Bits:
+    """A mask [R, N] in an eighth of its memory."""
+
+    def __init__(self, packed: NDArray[np.uint8], photos: int) -> None:
+        """Packed : [R, N / 8], as `np.packbits` has it."""
+        self._packed, self._photos = packed, photos
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self._packed)
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        """Round after round, [N]."""
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, place: Any) -> Any:
+        """As of an array."""
+        rounds, photos = _parted(place)
+        return np.unpackbits(self._packed[rounds], axis=-1, count=self._photos).view(np.bool_)[..., photos]
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """Values [R, N] of which each round is read when it is asked for: ``read`` gives that of a number, from 1, [N]."""
+
+    rounds: int
+    read: Callable[[int], NDArray[Any]]
+
+    def __len__(self) -> int:
+        """R."""
+        return self.rounds
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Round after round, [N]."""
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, place: Any) -> Any:
+        """As of an array."""
+        rounds, photos = _parted(place)
+        numbers = range(1, self.rounds + 1)[rounds]
+        if isinstance(numbers, int):
+            return self.read(numbers)[photos]
+        return np.stack([self.read(number)[photos] for number in numbers])
+
+
+class Confusions:
+    """Confusion matrices [R, C, C]; of many classes most cells are 0, and take no memory."""
+
+    def __init__(self, rounds: Sequence["csr_array"], classes: int) -> None:
+        """``rounds`` : of each a row, see `row`."""
+        self._cells, self._classes = vstack(rounds, format="csr"), classes
+
+    @staticmethod
+    def row(matrix: NDArray[np.int64]) -> "csr_array":
+        """One matrix [C, C]."""
+        return csr_array(matrix.reshape(1, -1).astype(np.int32))
+
+    def __getitem__(self, place: int) -> NDArray[np.int64]:
+        """[C, C] of the round at this place."""
+        row = self._cells[[range(self._cells.shape[0])[place]]]
+        return np.asarray(row.toarray().reshape(self._classes, self._classes), dtype=np.int64)
+
+
+class Room:
+    """How many bytes may be held yet."""
+
+    def __init__(self, size: int = HELD) -> None:
+        self._left = size
+
+    def takes(self, size: int) -> bool:
+        """Whether so many more may be held; they are counted then."""
+        fits = size <= self._left
+        self._left -= size if fits else 0
+        return fits
+
+
+def _parted(place: Any) -> tuple[Any, Any]:
+    """Which rounds, and which photos of them."""
+    return place if isinstance(place, tuple) else (place, slice(None))
