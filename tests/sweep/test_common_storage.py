@@ -70,8 +70,8 @@ def test_nodes_with_folders_of_their_own_are_all_named_with_what_to_do(
         check_nodes(read_experiment(experiment_file()))
     assert str(refused.value) == (
         f"storage: the driver does not see what host-own (10.0.0.8) writes to {folders['head']}; "
-        f"host-none (10.0.0.7) cannot write to {folders['head']} (No such file or directory); give a "
-        "folder that all nodes share, or a bucket (s3://..., gs://...)"
+        f"host-none (10.0.0.7) cannot write to {folders['head']} (No such file or directory); "
+        "give a folder that all nodes share, or a bucket (s3://..., gs://...)"
     )
     assert not folders["none"].exists()
     assert files(tmp_path) == [tmp_path / "tiny.yaml"]
