@@ -47,8 +47,8 @@ commands:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status.
 
-    0 done, 1 failed trials, something not logged or kept, bad photos or a lost Ray, 2 a mistake; 130 stopped by Ctrl-C,
-    143 by SIGTERM, 129 by SIGHUP.
+    0 done, 1 failed trials, something not logged or kept, bad photos or a lost Ray, 2 a mistake or no node left for
+    trials; 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {

@@ -17,11 +17,14 @@ _TOLD = 3  # nodes
 
 
 class Placement(PlacementGroupFactory):
-    """A trial's resources, on none of the nodes that are in ``without`` when they are asked for."""
+    """A trial's resources, on none of the nodes that are in ``without`` when they are asked for.
+
+    A process that a trial has left goes to any other one, on such a node too: there it has its photos.
+    """
 
     def __init__(self, bundles: list[dict[str, int | float]], without: set[str]) -> None:
         super().__init__(bundles)
-        self._without = without  # no part of what two requests are compared by: Tune gives a free process to any trial
+        self._without = without  # not what two requests are compared by
 
     def to_placement_group(self) -> PlacementGroup:
         """Ask Ray for them."""

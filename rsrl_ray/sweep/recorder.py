@@ -126,9 +126,8 @@ class Recorder(Callback):
         key, crash = trial_key(trial), crash_of(trial)
         number = self._furthest.get(key, 0) + 1
         died = not (crash.in_set_up or crash.for_memory or self.blame.has_started(key))
-        if (crash.in_set_up or died) and self.blame.refused(
-            key, crash.node, crash.reason, with_room(needs(trial)), died
-        ):
+        in_set_up = crash.node and (crash.in_set_up or died)
+        if in_set_up and self.blame.refused(key, crash.node, crash.reason, with_room(needs(trial)), died):
             return 0
         self.blame.crashed(key, number, crash.node)
         return self.blame.own_crashes(key, number, lost_nodes())

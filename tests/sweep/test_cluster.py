@@ -192,7 +192,7 @@ def test_a_sweep_waits_for_nodes_with_room_and_takes_none_that_does_not_share_it
     assert not list((results / "rounds").iterdir()) and not list((other / "rounds").iterdir())
 
 
-def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so_and_a_new_ray_has_none(
+def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so_and_a_stranger_is_refused(
     experiment_file: Write, tmp_path: Path
 ) -> None:
     file, stranger = experiment_file(resources={"gpus": 0.5}), tmp_path / ".ray" / "auth_token"
@@ -208,16 +208,11 @@ def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so_and_a_new_r
         driver.communicate()
         driver = start_driver(file, RAY_AUTH_MODE="token", HOME=str(tmp_path))
         refused = driver.communicate(timeout=100)[0]
-        driver = start_driver(file, RAY_ADDRESS="local")
-        alone = driver.communicate(timeout=100)[0]
     assert said[0] == f"Ray at {address} (joined): 1 node, 1 CPUs, 0 GPUs"
     assert said[1].startswith(
         "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has one"
     )
     assert refused.startswith(f"rsrl sweep: Ray at {address}, the one that `ray start` began here, was begun ")
-    first, last = alone.splitlines()
-    assert first.startswith("Ray at ") and " (begun here): 1 node, " in first and address not in first
-    assert last == "rsrl sweep: resources.gpus: 0.5 for a trial, but this machine has 0"
 
 
 LARGE = KNOBS | {

@@ -90,12 +90,14 @@ def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp
 
 def test_a_driver_whose_own_raylet_dies_says_so_at_once(experiment_file: Write, tmp_path: Path) -> None:
     file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
-    driver = start_driver(file, forked=False, RAY_gcs_rpc_server_reconnect_timeout_s="600", **gate.environment)
+    environment = gate.environment | {"RAY_ADDRESS": "local"}  # as of --ray new
+    driver = start_driver(file, forked=False, RAY_gcs_rpc_server_reconnect_timeout_s="600", **environment)
     wait_for(driver, gate.waiting)
     (raylet,) = [one for one in psutil.Process(driver.pid).children() if one.name() == "raylet"]
     raylet.kill()
     printed = driver.communicate(timeout=100)[0]
     gate.open()
     assert driver.returncode == 1
+    assert " (begun here): 1 node, " in printed
     assert "is gone; what is done is kept, the same command goes on in a new Ray" in printed  # beside Ray's own lines
     assert "RUNNING" not in statuses(read_experiment(file))
