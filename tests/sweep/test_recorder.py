@@ -57,7 +57,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     experiment_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer is held up while ten rounds come in, the trial crashes, replays them and goes on."""
-    file = experiment_file(folds={"count": 2, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
+    file = experiment_file(folds={"count": 2, "validation": 0.0, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
     experiment, console = read_experiment(file, []), Console(file=io.StringIO())
     task = prepare(experiment, console, False, False, NetworkTrainers)
     trials = tracked.trials_of(task)
