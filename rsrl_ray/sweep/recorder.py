@@ -8,15 +8,15 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray.config import digest
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.store.archive import Archive
+from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
 from rsrl_ray.sweep.choices import choices
 from rsrl_ray.sweep.cluster import lost_nodes
 from rsrl_ray.sweep.gauge import Readings
 from rsrl_ray.sweep.logged import LoggedRounds
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
+from rsrl_ray.sweep.retention import Need, Retention
 from rsrl_ray.sweep.scheduler import trial_key
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.writer import Writer
@@ -149,8 +149,8 @@ class Recorder(Callback):
         experiment = self._task.experiment.name
         if need.trial is not None:
             return trial_holder(experiment, need.trial, self._trials[need.trial].id)
-        why = "every round" if self._retention.keep_all else "trials that wait"
-        return Holder(digest([experiment, self._retention.sweep, why]), experiment, why)
+        why = EVERY_ROUND if self._retention.keep_all else WAITING
+        return sweep_holder(experiment, self._retention.sweep, why)
 
     def close(self, status: str) -> tuple[int, str]:
         """End what still runs, wait for the log; how many entries could not be logged, and why."""

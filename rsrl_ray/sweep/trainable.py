@@ -18,12 +18,12 @@ from rsrl_ray.method import Learning, method_of
 from rsrl_ray.round_table import Judged, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
 from rsrl_ray.store.archive import Archive, Record, start_key
+from rsrl_ray.store.holders import trial_holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
 from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.sweep.retention import trial_holder
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.evaluation import ARITHMETIC
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
