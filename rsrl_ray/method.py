@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from rsrl_ray.config import Experiment, Sampling, WarmStart
+from rsrl_ray.config import Experiment, Sampling, WarmStart, digest
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.core.value import build, check_choice, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
 
@@ -153,6 +154,11 @@ def methods_of(experiment: Experiment) -> dict[str, Method]:
     if wrong:
         raise ValueError("\n".join(wrong))
     return found
+
+
+def trial_id(sweep: str, trial: TrialKey, method: Method) -> str:
+    """The id of a trial of a sweep: the same wherever the same trial is made, whatever the file is called."""
+    return digest({"sweep": sweep, "fold": trial.fold, "schedule": trial.method, **method.identity})
 
 
 def drops_photos(experiment: Experiment, name: str) -> bool:

@@ -57,6 +57,9 @@ def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[
     row = summary[(summary["method"] == "firm") & (summary["criterion"] == "validation")].iloc[0]
     assert (row["round_mean"], row["macro_f1_mean"], row["train_size_mean"]) == (2, 0.210323, 20)
     assert (project / "out" / "highlights.csv").exists()
+    before = contents(project)
+    assert cli.main(["prune", str(project / "before.yaml"), "--yes"]) == 0
+    assert contents(project) == before  # who needs what it made is not known
     with sqlite3.connect(project / "results" / "mlflow.db") as database:  # reading has not touched it
         assert MADE in database.execute("SELECT artifact_location FROM experiments WHERE name = 'before'").fetchone()[0]
 

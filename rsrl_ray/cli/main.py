@@ -13,6 +13,7 @@ from rsrl_ray.cli.arguments import experiment_file
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
 from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
+from rsrl_ray.cli.storage import prune
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
 
@@ -39,6 +40,7 @@ commands:
   highlight EXPERIMENT.yaml [PHOTO...] where the first convolution changed between two rounds, on photos
   register EXPERIMENT.yaml             the chosen network of a method into MLflow's model registry
   score PHOTO|FOLDER... [--model NAME] scores of photos by a registered network
+  prune EXPERIMENT.yaml [--yes]        what its storage holds, by who needs it; frees what nobody does
 
 `rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file.
 """
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "highlight": highlight,
         "register": register,
         "score": score,
+        "prune": prune,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")

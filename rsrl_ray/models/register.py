@@ -30,6 +30,7 @@ from rsrl_ray.method import main_method, method_of
 from rsrl_ray.models.load import LOADER, NAME, open_store
 from rsrl_ray.round_table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
+from rsrl_ray.store.holders import model_holder
 from rsrl_ray.tracking.find import Chosen, Found, find_results
 from rsrl_ray.tracking.names import KEY, predictions_path
 from rsrl_ray.tracking.places import mend
@@ -134,9 +135,9 @@ def register(
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
     mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
-    holder = f"registered-{name}"  # its weights stay in the archive, whatever sweeps do
+    holder = model_holder(experiment.name, name)  # its weights stay in the archive, whatever sweeps do
     for held in keys.values():
-        Archive(experiment.storage).hold(str(held), holder, {"experiment": experiment.name, "model": name})
+        Archive(experiment.storage).hold(str(held), holder.id, holder.words)
     with open_store(uri) as client:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:

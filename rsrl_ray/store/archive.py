@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import digest
 from rsrl_ray.store.storage import Storage
 
-_HELD = "held/"
+HELD = "held/"  # the folder of notes in a round's
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -150,10 +150,10 @@ class Archive:
         try:
             self._read_frozen(frozen)
         except Damaged:
-            self._storage.write(_frozen(frozen), _packed(weights))
+            self._storage.write(frozen_file(frozen), _packed(weights))
 
     def _read_frozen(self, frozen: str) -> dict[str, NDArray[Any]]:
-        content, where = self._storage.read(_frozen(frozen)), self._storage.where(_frozen(frozen))
+        content, where = self._storage.read(frozen_file(frozen)), self._storage.where(frozen_file(frozen))
         if content is None:
             raise Damaged(f"{where} is gone")
         try:
@@ -166,37 +166,45 @@ class Archive:
 
     def where(self, key: str) -> str:
         """The folder of the round under ``key``, in the storage."""
-        return self._storage.where(_folder(key))
+        return self._storage.where(folder_of(key))
 
     def hold(self, key: str, holder: str, who: Mapping[str, str]) -> None:
         """Note that ``holder`` (a file's name) needs the round's weights; ``who`` says in words who that is.
 
         They stay until everyone who holds them has released them. The round itself may be written later.
         """
-        self._storage.write(f"{_folder(key)}/{_HELD}{holder}", json.dumps(who).encode())
+        self._storage.write(f"{folder_of(key)}/{HELD}{holder}", json.dumps(who).encode())
 
     def release(self, key: str, *holders: str) -> None:
         """``holders`` need the round's weights no more; they are deleted where nobody else holds them."""
-        files = self._storage.list(_folder(key))
+        files = self._storage.list(folder_of(key))
         for holder in holders:
-            if _HELD + holder in files:
-                self._storage.delete(f"{_folder(key)}/{_HELD}{holder}")
+            if HELD + holder in files:
+                self._storage.delete(f"{folder_of(key)}/{HELD}{holder}")
         if _name("weights") in files:
             self.drop_weights(key)
 
     def drop_weights(self, key: str) -> None:
-        """Delete the round's weights, if they are there and nobody holds them; its record stays.
+        """Delete the round's weights, if they are there and nobody holds them; its record stays."""
+        if not self.is_droppable(key):
+            return
+        if not any(name.startswith(HELD) for name in self._storage.list(folder_of(key))):
+            self._storage.delete(self._path(key, "weights"))
 
-        Rounds that were written before holders were noted keep theirs for ever: who needs them is not known.
+    def is_droppable(self, key: str) -> bool:
+        """Whether weights that nobody holds are needed by nobody.
+
+        Not of a round that was written before holders were noted: who needs it is not known, and it keeps them.
         """
         try:
             manifest = self._manifest(key)
         except Damaged:
-            return
-        if manifest is None or manifest.get("parent") is None:
-            return
-        if not any(name.startswith(_HELD) for name in self._storage.list(_folder(key))):
-            self._storage.delete(self._path(key, "weights"))
+            return False
+        return manifest is not None and manifest.get("parent") is not None
+
+    def frozen_of(self, key: str) -> str:
+        """Digest of the frozen weights of the round under ``key``, or empty. Raises `Damaged`."""
+        return str((self._manifest(key) or {}).get("frozen", ""))
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
         content = self._storage.read(self._path(key, "manifest"))
@@ -228,14 +236,16 @@ class Archive:
         return f"{self.where(key)}/{_name(part)}"
 
     def _path(self, key: str, part: str) -> str:
-        return f"{_folder(key)}/{_name(part)}"
+        return f"{folder_of(key)}/{_name(part)}"
 
 
-def _folder(key: str) -> str:
+def folder_of(key: str) -> str:
+    """Of the round under a key, in the storage."""
     return f"rounds/{key[:2]}/{key}"
 
 
-def _frozen(digest: str) -> str:
+def frozen_file(digest: str) -> str:
+    """Of frozen weights with a digest, in the storage."""
     return f"frozen/{digest}.safetensors"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STALE_S = 3600.0  # a temporary file this old was left by a killed writer
-_SUFFIX = ".tmp"
+TEMPORARY = ".tmp"  # the end of the name of what is being written
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-    for left in path.parent.glob(f"*.{'[0-9a-f]' * 32}{_SUFFIX}"):  # no other program's
+    for left in path.parent.glob(f"*.{'[0-9a-f]' * 32}{TEMPORARY}"):  # no other program's
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < time.time() - STALE_S:
                 left.unlink()
@@ -61,4 +61,4 @@ def write_first(path: Path, content: bytes) -> bool:
 def _part(path: Path) -> Path:
     """A name beside ``path``, whose folder is there then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+PHOTOS, FEATURES = "photos", "features"  # folders of what can be made again, see `cache_folder`
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)")
 # A user or password may hold a slash, an @ or both; of a server that speaks HTTP, what looks like host:port/ is none.
@@ -52,6 +53,11 @@ class Location:
     def bare(self) -> str:
         """The URI without user, password and options (``?...``)."""
         return _USER.sub("://", self.text.partition("?")[0]) if self.is_uri else self.text
+
+
+def cache_folder(storage: Location) -> Path:
+    """The folder on this machine for what can be made again: in storage, or at home where storage is a bucket."""
+    return Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
 
 
 def sqlite_uri(path: Path) -> str:

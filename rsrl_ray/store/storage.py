@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from rsrl_ray.store.files import write_first, write_whole
+from rsrl_ray.store.files import TEMPORARY, write_first, write_whole
 from rsrl_ray.store.location import Location, redacted
 
 PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
@@ -19,6 +19,15 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 SETTLE_S = 1.0  # how long those who race for a file in a bucket wait for each other
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file. size : in bytes. time : Unix time of its last change; 0 where that is not known."""
+
+    name: str
+    size: int
+    time: float
 
 
 class StorageError(ValueError):
@@ -81,14 +90,20 @@ class Storage:
 
     def list(self, folder: str) -> list[str]:
         """Names of the files below a folder, relative to it, sorted; none where there is no folder."""
+        return [entry.name for entry in self.entries(folder) if not entry.name.endswith(TEMPORARY)]
 
-        def look() -> list[str]:
+    def entries(self, folder: str) -> tuple[Entry, ...]:
+        """As `list`, with size and time, and with files that are being written, or that a killed writer has left."""
+
+        def look() -> tuple[Entry, ...]:
             base = self.where(folder)
             below = fs.FileSelector(base, allow_not_found=True, recursive=True)
             found = [info for info in self._fs.get_file_info(below) if info.type == fs.FileType.File]
             root = base.strip("/")  # some file systems begin every path with /
             names = [info.path.lstrip("/").removeprefix(root).lstrip("/") for info in found]
-            return sorted(name for name in names if not name.endswith(".tmp"))
+            times = [(info.mtime_ns or 0) / 1e9 for info in found]
+            sizes = [info.size or 0 for info in found]
+            return tuple(sorted(map(Entry, names, sizes, times), key=lambda entry: entry.name))
 
         return self._ask("read", folder, look)
 

@@ -4,11 +4,11 @@ import functools
 from collections import defaultdict
 from collections.abc import Mapping
 
-from rsrl_ray.config import digest
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.archive import Archive
+from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
 from rsrl_ray.sweep.report import Report
-from rsrl_ray.sweep.retention import Holder, Need, Retention, trial_holder
+from rsrl_ray.sweep.retention import Need, Retention
 from rsrl_ray.sweep.writer import Writer
 from rsrl_ray.tracking.entries import Trial
 
@@ -52,8 +52,8 @@ class Archivist:
     def _holder(self, need: Need) -> Holder:
         if need.trial is not None:
             return trial_holder(self._experiment, need.trial, self._trials[need.trial].id)
-        why = "every round" if self._retention.keep_all else "trials that wait"
-        return Holder(digest([self._experiment, self._retention.sweep, why]), self._experiment, why)
+        why = EVERY_ROUND if self._retention.keep_all else WAITING
+        return sweep_holder(self._experiment, self._retention.sweep, why)
 
 
 def _line(key: str) -> str:

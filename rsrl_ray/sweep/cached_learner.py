@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
+from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.claims import Claim
-from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.vision.network import Weights
 

@@ -20,9 +20,8 @@ from rsrl_ray.method import methods_of
 from rsrl_ray.rounds import first_kept
 from rsrl_ray.store.archive import Archive, Damaged, round_key
 from rsrl_ray.store.files import write_whole
-from rsrl_ray.store.location import Location
+from rsrl_ray.store.location import Location, cache_folder
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.sweep.photos import cache_folder
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.probe import probe
 from rsrl_ray.vision.reproducible import device_kind, machine

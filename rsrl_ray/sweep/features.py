@@ -14,11 +14,13 @@ from rich.console import Console
 
 from rsrl_ray.core.trial import Device
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.store.location import Location
+from rsrl_ray.store.holders import data_holder, hold_file
+from rsrl_ray.store.location import FEATURES, Location, cache_folder
 from rsrl_ray.sweep.cluster import wait_for_room
 from rsrl_ray.sweep.devices import device_here
-from rsrl_ray.sweep.photos import cache_folder, pixels_here, row_source
+from rsrl_ray.sweep.photos import pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
+from rsrl_ray.sweep.tracked import sweep_id
 from rsrl_ray.terminal import cell, photo_progress, say
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
 from rsrl_ray.vision.memory import OutOfMemory
@@ -144,6 +146,7 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
     file = files.find(kind) or _made_by_all(task, files, console)
     record = file.record()
     assert record is not None, file
+    hold_file(file.path, data_holder(task.experiment, sweep_id(task)))
     source = FeatureSource(file, record.fingerprint, row_source(file.open)) if joined else None
     return replace(task, features=source)
 
@@ -211,7 +214,7 @@ def _maker(task: Task) -> FeatureMaker:
 def _files(task: Task) -> FeatureFiles:
     experiment = task.experiment
     return FeatureFiles(
-        cache_folder(Location(experiment.storage)) / "features",
+        cache_folder(Location(experiment.storage)) / FEATURES,
         task.photos.fingerprint,
         task.frozen,
         len(task.photos.images),

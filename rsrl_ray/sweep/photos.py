@@ -4,7 +4,6 @@ import functools
 import os
 import queue
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.photos.decoding import HERE, Pixels
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
-from rsrl_ray.store.location import Location
+from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.terminal import cell, photo_progress, say
 
 
@@ -103,7 +102,7 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
         photos = load_photos(
             experiment.photos,
             experiment.network.image_size,
-            cache_folder(Location(experiment.storage)) / "photos",
+            cache_folder(Location(experiment.storage)) / PHOTOS,
             skip_bad=skip_bad,
             memory=experiment.resources.photo_memory,
             progress=report,
@@ -114,11 +113,6 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
     if photos.left_out:
         say(console, cell(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "yellow"))
     return photos
-
-
-def cache_folder(storage: Location) -> Path:
-    """The folder on this machine for what can be made again: in storage, or at home where storage is a bucket."""
-    return Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:

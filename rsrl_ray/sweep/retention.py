@@ -9,30 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rsrl_ray.config import digest
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.scheduler import Prefix
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Somebody who needs weights: ``id`` is the name in the archive, ``experiment`` and ``who`` say it to people."""
-
-    id: str
-    experiment: str
-    who: str
-
-    @property
-    def words(self) -> dict[str, str]:
-        """For people who look into the archive."""
-        return {"experiment": self.experiment, "trial": self.who}
-
-
-def trial_holder(experiment: str, trial: TrialKey, trial_id: str) -> Holder:
-    """A trial, which needs its newest and its best round."""
-    return Holder(digest([experiment, trial_id]), experiment, str(trial))
 
 
 class Need(NamedTuple):

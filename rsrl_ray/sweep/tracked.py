@@ -9,7 +9,7 @@ from rsrl_ray.config import digest, recipe
 from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import methods_of
+from rsrl_ray.method import methods_of, trial_id
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.sweep.photos import folds_csv
@@ -17,7 +17,7 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
 from rsrl_ray.tracking.lease import MayLive
-from rsrl_ray.tracking.names import CHOOSES, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
@@ -47,7 +47,7 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
         tags = {
             **method.params,
             "network": experiment.network.backbone,
-            "data_fingerprint": fingerprint,
+            DATA: fingerprint,
         }
         note = f"Method {key.method}: {method}. Under chosen/: what it measures at its best round so far."
         trials[key] = Trial(identity, key, tags, note, splits[key.fold])
@@ -56,12 +56,9 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
 
 def _ids(task: Task) -> dict[TrialKey, str]:
     """The trials' ids, in the order of `trials_of`."""
-    sweep = sweep_id(task)
-    return {
-        TrialKey(fold, name): digest({"sweep": sweep, "fold": fold, "schedule": name, **method.identity})
-        for name, method in methods_of(task.experiment).items()
-        for fold in task.experiment.fold_numbers()
-    }
+    sweep, methods = sweep_id(task), methods_of(task.experiment)
+    keys = [TrialKey(fold, name) for name in methods for fold in task.experiment.fold_numbers()]
+    return {key: trial_id(sweep, key, methods[key.method]) for key in keys}
 
 
 def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:

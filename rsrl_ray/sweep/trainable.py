@@ -17,6 +17,7 @@ from rsrl_ray.method import method_of
 from rsrl_ray.round_table import Judged, revision_notes, round_metrics
 from rsrl_ray.rounds import RoundResult, run_rounds
 from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.store.holders import trial_holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt
@@ -24,7 +25,6 @@ from rsrl_ray.sweep.common_storage import check_here
 from rsrl_ray.sweep.crashes import SetUpFailed
 from rsrl_ray.sweep.gauge import Gauge
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.sweep.retention import trial_holder
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.reproducible import versions

@@ -118,6 +118,26 @@ def find_results(experiment: Experiment) -> Found:
     return _found(results, sweeps[0], experiment, [told], False)
 
 
+def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
+    """All sweeps that differ in nothing from the file, the one that was taken up last first.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, with what differs from the newest.
+    """
+    results, table = open_results(experiment), _table(experiment)
+    sweeps = {sweep.id: sweep for sweep in results.sweep_runs()}
+    differences = {name: _differences(results, sweep, experiment, table) for name, sweep in sweeps.items()}
+    own = [sweep for name, sweep in sweeps.items() if not differences[name]]
+    if not own:
+        differs = "; ".join(next(iter(differences.values()), ["no sweep of it is in MLflow"]))
+        raise ValueError(
+            f"{experiment.name} was not swept as the file stands now ({differs}); run `rsrl sweep` on it first"
+        )
+    return own
+
+
 def photos_digest(photos: Iterable[Photo]) -> str:
     """Digest of the names and scores of a sweep's photos, in whatever order."""
     return digest(sorted((image, int(score)) for image, score in photos))

@@ -83,6 +83,12 @@ class Lease:
         return dict(self._client.get_experiment(self._experiment).tags)
 
 
+def running(tags: Mapping[str, str]) -> str:
+    """The process that holds an experiment with these tags, if it may still run; else ""."""
+    holder = _holder(str(tags.get(LEASE, "")))
+    return holder if holder and is_alive(holder) else ""
+
+
 def _holder(held: str) -> str:
     return held.rpartition(":")[0]
 

@@ -31,6 +31,8 @@ METHOD, SCHEDULE = "method", "schedule"  # of a trial's run: its method; what ve
 
 CHOSEN = "chosen/"  # of a trial's run: a metric at the chosen round; of a sweep's: over the folds, by method
 
+DATA = "data_fingerprint"  # of a trial's run, a parameter: digest of its photos' fingerprint and of their scores
+
 FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
 LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
 

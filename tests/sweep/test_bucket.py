@@ -12,6 +12,7 @@ from sweep.sweeping import at_first_result, swept, tables
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.inventory import DECODED, OWN, inventory
 from rsrl_ray.store.storage import Storage
 
 pytestmark = pytest.mark.usefixtures("keys")
@@ -72,6 +73,7 @@ def test_a_sweep_its_resume_and_its_analysis(
     experiment_file: Callable[..., Path], local: Path, server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server}")
+    monkeypatch.setenv("HOME", str(tmp_path))
     root = place(server, "sweep")
     file = experiment_file(name="bucket", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **KNOBS)
     assert len(swept(file)[0].finished) == 2
@@ -87,6 +89,16 @@ def test_a_sweep_its_resume_and_its_analysis(
     for trial, rounds in ours.items():
         for number, table in enumerate(rounds):
             pd.testing.assert_frame_equal(table, theirs[trial][number], check_exact=True)
+    held = {item.kind: item.who for item in inventory(read_experiment(file))}
+    assert (held["weights"], held["tables of rounds, models"].partition(":")[0]) == (OWN, "MLflow")
+    assert held[DECODED] == OWN  # at home
+    assert cli.main(["prune", str(file), "--yes"]) == 0
+    assert stored(root) == first
+    fewer = KNOBS | {"schedules": {"none": {1: 0.0}}}
+    experiment_file(name="bucket", storage=root, mlflow=f"sqlite:///{tmp_path}/mlflow.db", **fewer)
+    assert cli.main(["prune", str(file), "--yes"]) == 0
+    names = Storage(root).list("rounds")
+    assert [sum(name.endswith(f"{part}.safetensors") for name in names) for part in ("weights", "record")] == [2, 3]
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -13,11 +13,11 @@ from sweep.test_claims import Here
 
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.archive import Archive, weights_checksum
+from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import cached_learner
 from rsrl_ray.sweep.cached_learner import CachedLearner, Learnt, Start
 from rsrl_ray.sweep.claims import Attempt, Claims
-from rsrl_ray.sweep.retention import Holder
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.vision.network import Conv1
 

@@ -18,6 +18,7 @@ from sweep.test_laws import alone
 from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Question
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.inventory import DECODED, OWN, inventory
 from rsrl_ray.models import load as models
 from rsrl_ray.models import register as registry
 from rsrl_ray.round_table import logits
@@ -101,6 +102,9 @@ def test_features_that_are_gone_or_damaged_are_made_again_with_the_same_bits(
     swept(file)
     assert features.read_bytes() == whole
     assert_same_bits(tables(file), reference)
+    needed = {item.kind: item.who for item in inventory(read_experiment(file))}
+    assert {needed[kind] for kind in (DECODED, "features", "weights")} == {OWN}
+    assert needed["frozen weights"] == "5 rounds"
 
 
 def test_a_worker_that_dies_while_it_makes_features_is_started_again(

@@ -18,9 +18,10 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.store.holders import trial_holder
 from rsrl_ray.sweep.archivist import Archivist
 from rsrl_ray.sweep.report import Report
-from rsrl_ray.sweep.retention import Need, Retention, trial_holder
+from rsrl_ray.sweep.retention import Need, Retention
 from rsrl_ray.sweep.scheduler import Prefix, chain
 
 FIRM, LATER = TrialKey(0, "firm"), TrialKey(0, "later")

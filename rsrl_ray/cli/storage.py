@@ -1,0 +1,83 @@
+"""`rsrl prune`: what is in a storage, who needs it, and an end to what nobody needs."""
+
+import time
+from typing import TYPE_CHECKING
+
+from rsrl_ray.cli.arguments import experiment_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from rsrl_ray.inventory import Item
+
+
+def prune(words: list[str]) -> int:
+    """List it; with ``--yes`` free what nobody needs."""
+    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
+
+    parser = experiment_parser(
+        prog="rsrl prune",
+        usage="%(prog)s EXPERIMENT.yaml [--yes] [--KNOB VALUE ...]",
+        description="What is in the file's storage, how large and old it is, and who needs it. With --yes what no "
+        "experiment file or registered model names any more is freed: decoded photos and features that only older "
+        "sweeps of this file had, weights that only its older recipes, methods and models held, and what killed "
+        "processes have left. What other experiments use stays, and so does what is not known.",
+    )
+    parser.add_argument("--yes", action="store_true", help="Free what nobody needs.")
+    file = experiment_file(words, parser.print_help)
+    if file is None:
+        return 0
+    knobs = parse(file, words[1:], parser)
+    experiment = as_experiment(knobs, parser)
+    from rsrl_ray.inventory import inventory, undisturbed
+    from rsrl_ray.terminal import make_console, pasted, say
+
+    console = make_console()
+    with undisturbed(experiment):
+        items = inventory(experiment)
+        console.print(_table(items))
+        free = _size(sum(item.size for item in items if item.is_free))
+        if knobs.yes:
+            for item in items:
+                if item.release is not None:
+                    item.release()
+            say(console, f"freed: {free}")
+        elif any(item.is_free for item in items):
+            say(console, f"nobody needs {free}: rsrl prune {pasted(file)} --yes frees them")
+        else:
+            say(console, "all of it is needed, or it is not known who needs it")
+    return 0
+
+
+def _table(items: "Sequence[Item]") -> "Table":
+    from rich.table import Table
+
+    from rsrl_ray.terminal import cell
+
+    table, now = Table(box=None, pad_edge=False), time.time()
+    for column in ("", "", "size", "age", "needed by"):
+        table.add_column(column, justify="right" if column in ("size", "age") else "left", overflow="fold")
+    for item in items:
+        style = "yellow" if item.is_free else ""
+        table.add_row(item.kind, cell(item.what), _size(item.size), _age(now - item.time), cell(item.who, style))
+    return table
+
+
+def _size(count: int) -> str:
+    size, units = float(count), iter(("bytes", "KB", "MB", "GB"))
+    unit = next(units)
+    for larger in units:
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            many = int(seconds // length)
+            return f"{many:,} {unit}{'s' if many > 1 else ''}"
+    return "now"

@@ -1,0 +1,265 @@
+"""Who owns a byte in storage: data, features, weights and tables, by who needs them, and what nobody needs any more.
+
+Who uses data or weights leaves a note there (`rsrl_ray.store.holders`). Of the experiment that is asked for, notes are
+void where its file no longer names the sweep or the trial, and those of a registered model where no version of it is
+left. What another experiment has noted stays, and so does what nobody has noted.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.photos.row_file import RowFile
+from rsrl_ray.store.archive import Archive, Damaged
+from rsrl_ray.store.files import STALE_S, TEMPORARY
+from rsrl_ray.store.holders import (
+    EVERY_ROUND,
+    WAITING,
+    data_holder,
+    file_holders,
+    is_model,
+    release_file,
+    sweep_holder,
+    trial_holder,
+)
+from rsrl_ray.store.kept import AT_ONCE, Kept, Shelf, look_at, read_words
+from rsrl_ray.store.location import FEATURES, PHOTOS, Location, cache_folder
+from rsrl_ray.store.locks import Held, locked
+from rsrl_ray.store.storage import Storage
+from rsrl_ray.tracking.named import Named, Sweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
+
+OWN, NOBODY, UNKNOWN = "this file", "nobody", "not known"
+DECODED = "decoded photos"
+_PARTS = (".part", ".copy", TEMPORARY)  # ends of names of files that are being made
+Words = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that takes room in storage.
+
+    kind : decoded photos, features, weights, ... what : which. size : bytes. time : Unix time of its last change.
+    who : needs it, in words. is_free : whether nobody does. release : takes the notes away that are void, and what
+    nobody needs; None where there is nothing to do.
+    """
+
+    kind: str
+    what: str
+    size: int
+    time: float
+    who: str
+    is_free: bool = False
+    release: Callable[[], None] | None = None
+
+
+@contextmanager
+def undisturbed(experiment: Experiment) -> Iterator[None]:
+    """While the body runs no sweep of this storage does, as far as locks and MLflow tell.
+
+    Raises
+    ------
+    ValueError
+        Where one runs.
+    """
+    refuse_while_swept(experiment)
+    storage = Location(experiment.storage)
+    names = [] if storage.is_uri else [path.stem for path in storage.path.glob("*.lock") if path.name[0] != "."]
+    with ExitStack() as stack:
+        for name in names:
+            try:
+                stack.enter_context(locked(storage.path / f"{name}.lock"))
+            except Held as holder:
+                raise ValueError(f"{name} in {storage} is being swept ({holder}); wait for its end") from holder
+        yield
+
+
+def inventory(experiment: Experiment) -> list[Item]:
+    """What is in the experiment's storage, and in the folder of this machine for what can be made again.
+
+    Raises
+    ------
+    ValueError
+        Where the file was not swept as it stands, or storage or MLflow cannot be read.
+    """
+    names = named(experiment)
+    storage, cache = Storage(experiment.storage), cache_folder(Location(experiment.storage))
+    shelf = look_at(storage)
+    return [
+        *_data(experiment, names, cache / PHOTOS, DECODED),
+        *_data(experiment, names, cache / FEATURES, "features"),
+        *_weights(experiment, names, storage, shelf),
+        *_frozen(experiment, storage, shelf),
+        *_tables(storage, shelf),
+        *_left(storage, shelf, cache),
+    ]
+
+
+def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iterator[Item]:
+    """The files that sweeps make of photos."""
+    needed = {data_holder(experiment, sweep).id for sweep in names.sweeps}
+    own = data_holder(experiment, "").experiment
+    notes = {file: file_holders(file) for file in sorted(folder.glob("*.npy"))}
+    before = _before_notes(experiment, [file for file in notes if not notes[file]], kind)
+    for file, noted in notes.items():
+        users = [(words.get("experiment", UNKNOWN), note in needed) for note, words in noted.items()]
+        users += [(own if name == experiment.name else name, sweep in names.sweeps) for name, sweep in before(file)]
+        who = {OWN if needs else f"experiment {name}" for name, needs in users if needs or name != own}
+        void = [note for note, words in noted.items() if words.get("experiment") == own and note not in needed]
+        is_free = bool(users) and not who
+        together = [path for path in folder.glob(f"{file.stem}.*") if path.suffix != ".lock"]
+        yield Item(
+            kind,
+            file.name,
+            sum(path.stat().st_size for path in together),
+            file.stat().st_mtime,
+            _words(who) or (f"{NOBODY}: an older sweep of this file had it" if users else UNKNOWN),
+            is_free,
+            partial(_release_file, file, void, is_free) if void or is_free else None,
+        )
+
+
+def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[Sweep]]:
+    """The sweeps in MLflow that were made of files of a version that left no notes; of features that is not known."""
+    records = {file: RowFile(file, 0, (), "", "", "").record() for file in files if kind == DECODED}
+    prints = {file: record.fingerprint for file, record in records.items() if record is not None}
+    found = sweeps_of_pixels(experiment, set(prints.values())) if prints else {}
+    return lambda file: found.get(prints.get(file, ""), ())
+
+
+def _release_file(file: Path, void: Sequence[str], is_free: bool) -> None:
+    for note in void:
+        release_file(file, note)
+    if is_free and not file_holders(file):
+        for path in file.parent.glob(f"{file.stem}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _weights(experiment: Experiment, names: Named, storage: Storage, shelf: Shelf) -> Iterator[Item]:
+    """The weights of rounds, all those together that the same ones need."""
+    archive, rounds = Archive(experiment.storage), [one for one in shelf.rounds if one.weights or one.holders]
+    words = read_words(storage, rounds)
+    needs = _Needs(experiment, names)
+    groups: defaultdict[tuple[str, bool], list[tuple[Kept, list[str]]]] = defaultdict(list)
+    for one in rounds:
+        users = {holder: needs.user(one.key, holder, words[one.key, holder]) for holder in one.holders}
+        void = [holder for holder, user in users.items() if user.is_void]
+        who = {user.name for user in users.values() if not user.is_void}
+        once = {user.name for user in users.values() if user.is_void}
+        is_known = bool(who) or archive.is_droppable(one.key) or not one.weights
+        label = _words(who) or (f"{NOBODY}{f': once {_words(once)}' if once else ''}" if is_known else UNKNOWN)
+        groups[label, not who and is_known].append((one, void))
+    for (label, is_free), members in sorted(groups.items()):
+        kept = [one for one, _ in members if one.weights]
+        void_notes = [(one.key, void) for one, void in members if void or (is_free and one.weights)]
+        if not kept and not void_notes:
+            continue
+        yield Item(
+            "weights",
+            _rounds(len(kept)) if kept else "notes alone",
+            sum(one.weights for one in kept),
+            max(one.time for one, _ in members),
+            label,
+            is_free,
+            partial(_release_rounds, archive, void_notes) if void_notes else None,
+        )
+
+
+def _release_rounds(archive: Archive, void_notes: Sequence[tuple[str, Sequence[str]]]) -> None:
+    for key, void in void_notes:
+        archive.release(key, *void)
+
+
+@dataclass(frozen=True)
+class _User:
+    """Who has noted to need weights. is_void : whether nobody names it any more."""
+
+    name: str
+    is_void: bool
+
+
+class _Needs:
+    """Whether a note in the archive is void."""
+
+    def __init__(self, experiment: Experiment, names: Named) -> None:
+        self._experiment, self._registered = experiment, dict[str, set[str]]()
+        name = experiment.name
+        self._own = {trial_holder(name, trial, identity).id for identity, trial in names.trials.items()}
+        self._own |= {sweep_holder(name, sweep, WAITING).id for sweep in names.sweeps}
+        keeps = experiment.archive.weights != "needed"  # what `auto` means depends on the network
+        self._every = {sweep_holder(name, sweep, EVERY_ROUND).id for sweep in names.sweeps if keeps}
+        self._taken_out = names.taken_out
+
+    def user(self, key: str, holder: str, words: Words) -> _User:
+        """Whose note it is. key : of the round that it is about."""
+        if words.get("experiment") != self._experiment.name:
+            return _User(f"experiment {words['experiment']}" if "experiment" in words else UNKNOWN, False)
+        if is_model(holder):
+            model = words.get("model", "")
+            if model not in self._registered:
+                self._registered[model] = registered_rounds(self._experiment, model)
+            return _User(f"model {model}", key not in self._registered[model])
+        if holder in self._own or (holder in self._every and key not in self._taken_out):
+            return _User(OWN, False)
+        return _User(words.get("trial", "").partition(", ")[2] or words.get("trial", ""), True)
+
+
+def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf) -> Iterator[Item]:
+    """The weights that are the same in all rounds of a sweep: needed as long as a round is there that names them."""
+    archive = Archive(experiment.storage)
+
+    def read(one: Kept) -> str | None:
+        try:
+            return archive.frozen_of(one.key)
+        except Damaged:
+            return None
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        used = Counter(threads.map(read, shelf.rounds if shelf.frozen else ()))
+    is_known = not used[None]
+    for digest, entry in shelf.frozen.items():
+        is_free = is_known and not used[digest]
+        who = _rounds(used[digest]) if used[digest] else NOBODY if is_known else UNKNOWN
+        drop = partial(storage.delete, f"frozen/{entry.name}") if is_free else None
+        yield Item("frozen weights", entry.name, entry.size, entry.time, who, is_free, drop)
+
+
+def _tables(storage: Storage, shelf: Shelf) -> Iterator[Item]:
+    """What is never freed here."""
+    rounds, size = shelf.rounds, sum(one.rest for one in shelf.rounds)
+    if rounds:
+        newest = max(one.time for one in rounds)
+        who = "sweeps that go on, and MLflow where it lacks them"
+        yield Item("logits", _rounds(len(rounds)), size, newest, who)
+    kinds = {"artifacts": ("tables of rounds, models", "MLflow: `mlflow gc` frees what was deleted there")}
+    kinds["analysis"] = ("pages, tables, figures", "you: `rsrl analyze` makes them again")
+    for folder, (kind, who) in kinds.items():
+        entries = storage.entries(folder)
+        if entries:
+            size, newest = sum(one.size for one in entries), max(one.time for one in entries)
+            yield Item(kind, f"{folder}/", size, newest, who)
+
+
+def _left(storage: Storage, shelf: Shelf, cache: Path) -> Iterator[Item]:
+    """What processes that were killed have left of files that they were making."""
+    folders = (cache / PHOTOS, cache / FEATURES)
+    files = [path for folder in folders for end in _PARTS for path in folder.glob(f"*{end}")]
+    found = [(path.name, path.stat().st_size, path.stat().st_mtime, path.unlink) for path in files]
+    found += [(one.name, one.size, one.time, partial(storage.delete, one.name)) for one in shelf.left]
+    for name, size, changed, drop in found:
+        is_free = changed < time.time() - STALE_S  # without locks nobody tells that it is being made
+        who = NOBODY if is_free else f"{UNKNOWN}: it changed within the hour"
+        yield Item("half a file", name, size, changed, who, is_free, drop if is_free else None)
+
+
+def _rounds(count: int) -> str:
+    return f"{count:,} round{'s' if count > 1 else ''}"
+
+
+def _words(who: set[str]) -> str:
+    return ", ".join(sorted(who, key=lambda name: (name != OWN, name)))

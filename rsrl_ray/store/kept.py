@@ -1,0 +1,82 @@
+"""What lies in an archive, of one look at the storage: what it takes, and who needs it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from rsrl_ray.store.archive import HELD, folder_of, frozen_file
+from rsrl_ray.store.files import TEMPORARY
+from rsrl_ray.store.holders import is_model, words_of
+from rsrl_ray.store.storage import Entry, Storage
+
+_WEIGHTS = "weights."
+AT_ONCE = 16  # notes that are read of a bucket
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A round in the archive. weights, rest : bytes of its files; time : Unix time of their last change.
+
+    holders : those who need its weights, by the names of their notes.
+    """
+
+    key: str
+    weights: int
+    rest: int
+    time: float
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The rounds by key, the files of frozen weights by digest, and what killed writers have left, by path."""
+
+    rounds: Sequence[Kept]
+    frozen: Mapping[str, Entry]
+    left: Sequence[Entry]
+
+
+def look_at(storage: Storage) -> Shelf:
+    """All that the archive of a storage holds."""
+    left: list[Entry] = []
+    files: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in storage.entries("rounds"):
+        key, _, name = entry.name.partition("/")[2].partition("/")
+        if entry.name.endswith(TEMPORARY):
+            left.append(replace(entry, name=f"rounds/{entry.name}"))
+        elif name:
+            files[key].append(replace(entry, name=name))
+    frozen = {f"frozen/{entry.name}": entry for entry in storage.entries("frozen")}
+    left += [replace(entry, name=path) for path, entry in frozen.items() if path.endswith(TEMPORARY)]
+    digests = {path.removeprefix("frozen/").partition(".")[0]: path for path in frozen}
+    found = {digest: frozen[path] for digest, path in digests.items() if path == frozen_file(digest)}
+    return Shelf([_kept(key, entries) for key, entries in sorted(files.items())], found, left)
+
+
+def read_words(storage: Storage, rounds: Sequence[Kept]) -> dict[tuple[str, str], Mapping[str, str]]:
+    """By key and holder, what the notes of who needs these rounds say; a trial or sweep says the same in all rounds."""
+    notes = [(one.key, holder) for one in rounds for holder in one.holders]
+    first = {_alike(*note): note for note in reversed(notes)}
+
+    def read(note: tuple[str, str]) -> Mapping[str, str]:
+        key, holder = note
+        return words_of(storage.read(f"{folder_of(key)}/{HELD}{holder}"))
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        words = dict(zip(first, threads.map(read, first.values()), strict=True))
+    return {note: words[_alike(*note)] for note in notes}
+
+
+def _kept(key: str, files: Sequence[Entry]) -> Kept:
+    return Kept(
+        key,
+        sum(one.size for one in files if one.name.startswith(_WEIGHTS)),
+        sum(one.size for one in files if not one.name.startswith(_WEIGHTS)),
+        max(one.time for one in files),
+        tuple(one.name.removeprefix(HELD) for one in files if one.name.startswith(HELD)),
+    )
+
+
+def _alike(key: str, holder: str) -> tuple[str, str]:
+    return (key, holder) if is_model(holder) else ("", holder)
