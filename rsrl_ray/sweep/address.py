@@ -87,9 +87,13 @@ def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:
 
 
 def _tokens(address: str) -> Tokens:
-    here = _CORE.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
-    asked = not _lets_in(address, "disabled")
-    return Tokens(asked, here, here and (not asked or _lets_in(address, "token")))
+    loader = _CORE.AuthenticationTokenLoader.instance()
+    try:
+        here = loader.has_token(ignore_auth_mode=True)
+        asked = not _lets_in(address, "disabled")
+        return Tokens(asked, here, here and (not asked or _lets_in(address, "token")))
+    finally:
+        loader.reset_cache()  # else this process asks everybody for the token that was seen
 
 
 def _lets_in(address: str, mode: str) -> bool:

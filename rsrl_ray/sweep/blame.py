@@ -60,7 +60,7 @@ class Blame:
         self._on.pop(trial, None)
         self._new.discard(trial)
         self._deaths[node] += died
-        if died and self._deaths[node] < _DEATHS:
+        if (died and self._deaths[node] < _DEATHS) or trial in self._refusals[node]:  # where it should not be again
             return False
         self._refusals[node][trial] = reason
         if all(other in self.out or trial in self._refusals.get(other, {}) for other in nodes):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle
+from ray import NodeID, cloudpickle
 from ray._private import serialization, state
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from rsrl_ray.sweep.places import needs
 
 _MEMORY = re.compile(r"Memory on the node \(IP: (.*?), ID: (\w+)\) was ([\d.]+)GB used / ([\d.]+)GB limit")
+_DEAD = re.compile(r"^The actor is dead because (.*?)\.?(?: Worker exit type: .*)?$", re.MULTILINE)
 _USER = re.compile(r"^\d+\t([\d.]+)\t(.+)$", re.MULTILINE)  # process, GB, command
 _PATH = re.compile(r"^\S*/")
 _TRIAL = "ray::ResourceTrainable"  # as Tune calls a trainable that was given resources
@@ -73,7 +74,7 @@ def crash_of(trial: Trial) -> Crash:
     if isinstance(error, OutOfMemoryError):
         return _for_memory(error.message, trial)
     if isinstance(error, RayActorError):
-        return Crash(_last_line(str(error)), node_of(error.actor_id), error.actor_init_failed)
+        return Crash(_death(error), node_of(error.actor_id), error.actor_init_failed)
     return Crash(_last_line(str(error)))
 
 
@@ -81,7 +82,7 @@ def node_of(actor: str | None) -> str:
     """The node that an actor is on, or was; empty where Ray does not know."""
     found = state.actors(actor) if actor else {}
     node: str = found.get("Address", {}).get("NodeID", "")
-    return node
+    return "" if node == NodeID.nil().hex() else node  # as of an actor that was never placed
 
 
 def _for_memory(message: str, trial: Trial) -> Crash:
@@ -101,6 +102,15 @@ def _for_memory(message: str, trial: Trial) -> Crash:
         f"above {cpus:g} fewer trials run at once, and the results stay the same"
     )
     return Crash(reason, node, for_memory=True)
+
+
+def _death(error: RayActorError) -> str:
+    """Why the process has ended: an error of its constructor, or less than Ray's words, which are a page."""
+    dead = None if error.actor_init_failed else _DEAD.search(str(error))
+    if dead is None:
+        return _last_line(str(error))
+    causes = " (killed, also by the kernel for its memory, or crashed)" if dead[1].endswith("process has died") else ""
+    return dead[1] + causes
 
 
 def _last_line(text: str) -> str:

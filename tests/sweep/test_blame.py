@@ -56,6 +56,12 @@ def test_a_node_that_cannot_set_up_gets_no_more_trials() -> None:
     assert blame.own_crashes(FIRM, 1, ()) == 0
 
 
+def test_a_trial_that_comes_to_a_node_again_is_not_excused_again() -> None:
+    blame = Blame()
+    assert [blame.refused(FIRM, "a", "the disk is full", NODES) for _ in range(3)] == [True, False, False]
+    assert blame.out == {"a": "the disk is full"}
+
+
 def test_a_trial_that_no_node_can_set_up_is_at_fault_and_its_nodes_are_not() -> None:
     blame = Blame()
     assert blame.refused(FIRM, "a", "no such method", NODES)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ray import cloudpickle
 from ray._private import serialization
-from ray.core.generated.common_pb2 import ErrorType, RayErrorInfo
+from ray.core.generated.common_pb2 import ActorDiedErrorContext, ErrorType, RayErrorInfo
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import PlacementGroupFactory
 
@@ -101,6 +101,25 @@ def test_an_error_in_a_round_and_in_a_constructor_are_their_last_line(tmp_path: 
     error = RayTaskError("train", text, ImportError("no module torch"), "x", 1, "127.0.0.1")
     assert crash_of(trial(tmp_path, error.as_instanceof_cause())) == Crash("ImportError: no module torch")
     assert crash_of(trial(tmp_path, ActorDiedError(error))) == Crash("ImportError: no module torch", in_set_up=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
+            "Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: ...",
+            "its worker process has died (killed, also by the kernel for its memory, or crashed)",
+        ),
+        ("The actor is dead because it was killed by `ray.kill`.", "it was killed by `ray.kill`"),
+        ("Somebody has ended it.", "Somebody has ended it."),
+    ],
+)
+def test_a_process_that_died_says_why_in_a_line(said: str, told: str, tmp_path: Path) -> None:
+    error = ActorDiedError(cause=ActorDiedErrorContext(error_message=said, actor_id=bytes(16)))
+    assert not error.actor_init_failed
+    error.actor_id = None  # of no Ray
+    assert crash_of(trial(tmp_path, error)) == Crash(told)
 
 
 def test_a_failure_of_which_only_the_text_is_kept(tmp_path: Path) -> None:

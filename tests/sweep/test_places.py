@@ -155,15 +155,20 @@ NetworkTrainers.__init__ = broken
 
 @pytest.mark.slow
 def test_a_node_whose_disk_is_full_gets_one_trial_which_goes_on_elsewhere(
-    experiment_file: Write, tmp_path: Path, undisturbed: Left
+    experiment_file: Write, tmp_path: Path, undisturbed: Left, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a Ray without a token, joined from a home that has one, which Ray leaves there when it begins by itself."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("ab" * 32)
     file = experiment_file(**KNOBS | {"folds": {**KNOBS["folds"], "use": [0, 1]}, "resources": {"cpus": 1}})
     held = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"}  # on the other node
     gate = Gate(tmp_path, {"rsrl_ray.sweep.trainers": BROKEN} | held)
     with nodes_of_this_machine(gate, num_cpus=0) as cluster:
         for environment in ({}, {"RSRL_BROKEN": "1"}):
             cluster.add_node(num_cpus=1, env_vars=environment)
-        driver = start_driver(file, RAY_ADDRESS=cluster.address)  # begins with a trial on each
+        driver = start_driver(file, RAY_ADDRESS=cluster.address, HOME=str(tmp_path))  # begins with a trial on each
         assert driver.stdout is not None
         *before, line = until(driver.stdout, " gets no more trials")
         gate.open()
