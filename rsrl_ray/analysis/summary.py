@@ -51,11 +51,10 @@ class Frames:
         have test photos of it), support (their sum), and mean, sd and pooled precision, recall and f1. Rows without
         a score are a group's means.
     comparisons : of what both sides have, fold by fold: method, against, criterion, at (equal rounds | equal photos
-        seen), measure, folds (paired),
-        difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods, for each measure by itself), low
-        and high (95 % interval), worse, equivalent, better (probabilities), detectable (what difference so many folds
-        can show, in sd) and detectable_difference (likewise, in units of the measure). What is concluded is nan where
-        a side lacks rounds or folds.
+        seen), measure, folds (paired), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods,
+        for each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities), detectable
+        (what difference so many folds can show, in sd) and detectable_difference (likewise, in units of the measure).
+        What is concluded is nan where a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.noise.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.

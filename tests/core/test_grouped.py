@@ -150,7 +150,7 @@ def test_every_class_that_can_be_is_in_each_part():
 
 
 def test_grouped_draws_do_not_change_unnoticed():
-    # A change here needs another number in `grouped.DEALING`: a sweep never has two deals.
+    # A change here needs another number in `draw.DEALING`: a sweep never has two deals.
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2, 0, 1])
     assert DEALING == 2
     pairs = np.array([0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
