@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import TEST, VALIDATION, choose, default_criterion, split_of_curves
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, default_criterion
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.round_table import round_metrics
 from rsrl_ray.store.files import write_whole
@@ -156,21 +156,22 @@ class Outcome:
     wrong_majority: float
 
 
-def summary(trials: Trials) -> Group:
+def summary(trials: Trials, chooses: Split) -> Group:
     """The closing page: macro F of each method, and whether the labels dropped were the wrong ones.
 
     trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
+    chooses : the photos that the sweep's rounds are chosen on.
     """
-    return render(outcome(trials))
+    return render(outcome(trials, chooses))
 
 
-def outcome(trials: Trials) -> Outcome:
+def outcome(trials: Trials, chooses: Split = "validation") -> Outcome:
     """The outcome, from the trials' predictions."""
     trials = {trial: rounds for trial, rounds in trials.items() if rounds}
     methods = dict.fromkeys(trial.method for trial in trials)
     folds = {trial.fold: rounds[0] for trial, rounds in trials.items()}
     curves = {trial: _curves(rounds) for trial, rounds in trials.items()}
-    chosen = choose(curves, default_criterion(split_of_curves(curves.values())))
+    chosen = choose(curves, default_criterion(chooses))
     tests = {trial: (curves[trial][TEST][0], curves[trial][TEST][number - 1]) for trial, number in chosen.items()}
     dropped = np.concatenate([_dropped([rounds]) for rounds in trials.values()])
     return Outcome(

@@ -199,7 +199,7 @@ def test_outcome_follows_from_literal_predictions() -> None:
 def test_outcome_chooses_on_the_test_photos_where_none_are_for_validation() -> None:
     rounds = [predictions(EVERYTHING, predicted, 0) for predicted in ("3333", "3344", "4433")]
     trials = {TrialKey(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
-    (line,) = demo.outcome(trials).lines
+    (line,) = demo.outcome(trials, "test").lines
     assert (line.first, line.chosen) == (1 / 3, 1.0)
 
 
@@ -214,7 +214,7 @@ def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds()
 
 def test_the_summary_says_what_its_columns_mean_and_what_came_out() -> None:
     rounds = [predictions(EVERYTHING, "3333", 0), predictions("0010111111", "3344", 1)]
-    page = printed(demo.summary({TrialKey(0, "paper"): rounds, TrialKey(0, "none"): rounds[:1]}))
+    page = printed(demo.summary({TrialKey(0, "paper"): rounds, TrialKey(0, "none"): rounds[:1]}, "validation"))
     columns = ("method", "F, first network", "F, chosen network", "photos dropped", "wrong labels")
     assert re.search(r"\W+".join(columns), page)
     assert re.search(r"paper\W+0\.333\W+1\.000\W+3\W+66\.7%", page)
@@ -230,7 +230,8 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
 ) -> None:
     """`rsrl demo` where the sweep is a stub: what it prints, and that it has the page made."""
     key, rounds = TrialKey(0, "paper"), [predictions(EVERYTHING, "3344", 1)]
-    results = SimpleNamespace(trials={key: key}, results=SimpleNamespace(predictions=lambda run: rounds))
+    tracked = SimpleNamespace(predictions=lambda run: rounds)
+    results = SimpleNamespace(trials={key: key}, results=tracked, chooses=lambda curves: "validation")
     swept = launch.Outcome(finished=[key], failed={}, stopped=[], unlogged=0)
 
     def analyze(experiment: Experiment, out: None, *rest: object) -> None:

@@ -44,7 +44,8 @@ def demo(words: list[str]) -> int:
     with console.status("making the page"):
         page = _page(experiment)
     found = find_results(experiment)
-    console.print(summary({key: found.results.predictions(run) for key, run in found.trials.items()}))
+    trials = {key: found.results.predictions(run) for key, run in found.trials.items()}
+    console.print(summary(trials, found.chooses([])))
     status = _ended(file, experiment, outcome, console, page)
     say(console, "\nYour own photos, a table of image and score: rsrl init photos.csv")
     return status

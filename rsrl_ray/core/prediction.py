@@ -6,6 +6,7 @@ the test photos: the `Decision` that results is a function of one photo's logits
 the sweep did.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,12 +160,12 @@ LARGEST_LOGIT = Prediction()
 
 
 class Predictor:
-    """Predicts round after round of one trial; remembers as many rounds as it averages."""
+    """Predicts round after round of one trial; the rounds that it averages lie in files, which need no memory."""
 
     def __init__(self, prediction: Prediction, labels: NDArray[np.int64], fold: Fold) -> None:
         """Labels : [N]."""
         self._prediction, self._held = prediction, Held.of(labels, fold)
-        self._logits: list[NDArray[np.float32]] = []
+        self._window: list[NDArray[np.float32]] = []  # the rounds that the next mean may need
         self._number = 0
 
     def __call__(self, logits: NDArray[np.float32]) -> NDArray[np.int16] | None:
@@ -172,9 +173,19 @@ class Predictor:
         if self._prediction.plain:
             return None
         self._number += 1
-        self._logits = [*self._logits, logits][-len(self._prediction.rounds(self._number)) :]
-        mean = averaged(self._logits)
+        if self._prediction.averages:
+            self._window = [*self._window, _on_disk(logits)][-len(self._prediction.rounds(self._number)) :]
+            mean = averaged(self._window)
+        else:
+            mean = averaged([logits])
         return self._prediction.learn(mean, self._held)(mean).astype(np.int16)
+
+
+def _on_disk(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same, read from a file without a name when they are asked for; the disk frees it with the array."""
+    with tempfile.TemporaryFile(prefix="rsrl-") as file:
+        logits.tofile(file)  # a full disk is an error here; in memory that is mapped it would end the process
+        return np.memmap(file, logits.dtype, "r", shape=logits.shape)
 
 
 def averaged(logits: Sequence[NDArray[np.floating]]) -> Values:

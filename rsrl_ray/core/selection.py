@@ -68,19 +68,6 @@ def choose(
     return {trial: best_round(curve) + first - 1 for trial, curve in own.items()}
 
 
-def choices_so_far(curves: Curves, criterion: Criterion, measure: str = "macro_f1") -> list[int]:
-    """Numbers of the rounds of a trial that `choose` would have chosen at one time, ascending; the last is its choice.
-
-    criterion : any that looks at one trial alone. Raises ValueError as `choose` does.
-    """
-    curve = _curve(curves, criterion, measure)
-    if not len(curve):
-        return []
-    best_round(curve)
-    before = np.maximum.accumulate([-np.inf, *curve[:-1]])
-    return [int(place) + 1 for place in np.flatnonzero(curve > before)]
-
-
 def curve_of(values: Mapping[int, float], rounds: int) -> Curve:
     """A metric by round as a curve [rounds]: nan where a round has no value."""
     return np.array([values.get(number, np.nan) for number in range(1, rounds + 1)])

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from rsrl_ray.core.selection import TEST, VALIDATION, Split, choices_so_far, curve_of, default_criterion
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.tracking.entries import Choice
 
@@ -11,7 +12,7 @@ _MEASURES = ("test_", "validation_", "f1_", "train_size", "photos_seen")  # how 
 
 
 def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
-    """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one.
+    """Of a trial's rounds 1, 2, ... those that `choose` chose when they were the last: the last one is the chosen one.
 
     chooses : the photos that rounds are chosen on.
     """
@@ -19,7 +20,10 @@ def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
         name: curve_of({report.number: report.metrics[name] for report in chain if name in report.metrics}, len(chain))
         for name in (VALIDATION, TEST)
     }
-    return [_choice(chain[:number]) for number in choices_so_far(curves, default_criterion(chooses))]
+    criterion, trial = default_criterion(chooses), TrialKey(0, "")  # which trial it is does not matter
+    so_far = [{name: curve[: end + 1] for name, curve in curves.items()} for end in range(len(chain))]
+    chosen = [choose({trial: each}, criterion)[trial] for each in so_far]
+    return [_choice(chain[:number]) for number in dict.fromkeys(chosen)]
 
 
 def _choice(chain: Sequence[Report]) -> Choice:

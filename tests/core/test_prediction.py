@@ -87,6 +87,18 @@ def test_round_after_round(average: int | str, expected: list[int]) -> None:
     assert all(each is not None and each.dtype == np.int16 for each in found)
 
 
+def test_the_rounds_that_are_averaged_need_no_memory() -> None:
+    rounds = [np.random.default_rng(number).normal(size=(20_000, 10)).astype(np.float32) for number in range(8)]
+    predictor = Predictor(Prediction("half"), np.zeros(20_000, dtype=np.int64), FOLD)
+    tracemalloc.start()
+    for logits in rounds:
+        found = predictor(logits.copy())
+    assert tracemalloc.get_traced_memory()[0] < rounds[0].nbytes  # and not four rounds
+    tracemalloc.stop()
+    assert found is not None
+    np.testing.assert_array_equal(found, averaged(rounds[4:]).argmax(axis=1))
+
+
 def test_the_largest_logit_needs_no_predictor() -> None:
     assert Predictor(LARGEST_LOGIT, np.array([2]), FOLD)(ROUNDS[0]) is None
     assert Prediction(1, 0, "argmax").plain

@@ -12,7 +12,6 @@ from rsrl_ray.core.selection import (
     Curves,
     Split,
     best_round,
-    choices_so_far,
     choose,
     choosing_split,
     curve_of,
@@ -37,16 +36,6 @@ CURVES: dict[TrialKey, Curves] = {
 )
 def test_the_best_round_is_counted_from_1_and_of_equals_the_earlier(curve: list[float], number: int) -> None:
     assert best_round(np.array(curve)) == number
-
-
-@pytest.mark.parametrize(
-    ("curve", "numbers"),
-    [([0.3], [1]), ([0.2, 0.1, 0.2, 0.4], [1, 4]), ([0.1, 0.2, 0.3], [1, 2, 3]), ([0.0, 0.0], [1]), ([], [])],
-)
-def test_the_last_choice_so_far_is_the_chosen_round(curve: list[float], numbers: list[int]) -> None:
-    curves = {TEST: np.array(curve)}
-    assert choices_so_far(curves, "oracle") == numbers
-    assert choose({FIRST: curves}, "oracle") == dict.fromkeys([FIRST] if curve else [], numbers[-1] if curve else 0)
 
 
 @pytest.mark.parametrize(

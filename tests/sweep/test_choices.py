@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from rsrl_ray.core.trial import Origin
+from rsrl_ray.core.selection import TEST, choose
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.choices import choices
 from rsrl_ray.sweep.report import Report
 
@@ -28,6 +30,17 @@ def test_each_round_that_is_better_than_all_before_it_is_a_choice_with_its_measu
     lacks = last.values["test_spearman"]  # not that of round 1, which MLflow would show else
     assert math.isnan(lacks) and last.values["test_macro_f1"] == 0.7 and last.values["round"] == 3
     assert [choice.number for choice in choices(chain[:2], "validation")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("curve", "numbers"),
+    [([0.3], [1]), ([0.2, 0.1, 0.2, 0.4], [1, 4]), ([0.1, 0.2, 0.3], [1, 2, 3]), ([0.0, 0.0], [1])],
+)
+def test_the_last_choice_so_far_is_the_chosen_round(curve: list[float], numbers: list[int]) -> None:
+    made = choices([report(place, test_macro_f1=value) for place, value in enumerate(curve, 1)], "test")
+    assert [choice.number for choice in made] == numbers
+    trial = TrialKey(0, "")
+    assert choose({trial: {TEST: np.array(curve)}}, "oracle") == {trial: numbers[-1]}
 
 
 def test_where_no_round_is_done_nothing_is_chosen() -> None:
