@@ -95,6 +95,7 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     assert entries(file) == before  # nothing is trained again
     again = find_results(read_experiment(file))
     assert again.sweep.id == found.sweep.id
+    assert ("rsrl.chooses" in found.sweep.tags, again.sweep.tags["rsrl.chooses"]) == (False, "validation")
     assert {key: run.id for key, run in again.trials.items()} == {key: run.id for key, run in found.trials.items()}
     assert {run.tags["rsrl.device"] for run in again.trials.values()} == {DEVICE}
     assert {(run.tags["method"], run.params["method"]) for run in again.trials.values()} == {

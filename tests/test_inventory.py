@@ -18,7 +18,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import NOBODY, OWN, UNKNOWN, Item, inventory
 from rsrl_ray.method import methods_of, trial_id
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
-from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.store.archive import Archive, Record, array_digest
 from rsrl_ray.store.holders import (
     EVERY_ROUND,
     WAITING,
@@ -147,9 +147,13 @@ def test_weights_that_only_older_recipes_and_methods_held_are_freed(
     size = os.path.getsize(Path(storage.archive.where("shared"), "weights.safetensors"))
     assert weights[OWN].size == 3 * size and time.time() - weights[OWN].time < 60
     everything = storage.weights()
+    for path in Path(storage.archive.where("others")).rglob("*"):
+        os.utime(path, times=2 * (time.time() - 90_000,))
     assert storage.prune() == 0
     assert storage.weights() == everything
     out = capsys.readouterr().out
+    listed = [line.split() for line in out.splitlines() if line.startswith("weights")]
+    assert [*("weights", "1", "round", f"{size}", "bytes", "1", "day", "experiment", "other")] in listed
     assert f"nobody needs 1.9 KB: rsrl prune {storage.file} --yes frees them" in out
     assert storage.prune("--yes") == 0
     assert "freed: 1.9 KB" in capsys.readouterr().out
@@ -219,6 +223,37 @@ def test_of_decoded_photos_those_of_edited_tables_are_freed(storage: Storage, tm
     assert len(list(sets[26].pixels_path.parent.glob(f"{sets[26].pixels_path.stem}*.user"))) == 1
     assert {path.name for path in sets[27].pixels_path.parent.glob(f"{sets[27].pixels_path.stem}*")} == set()
     sets[27].pixels()  # a cache: what was freed is made again
+
+
+def test_of_features_and_frozen_weights_those_that_nothing_names_are_freed(storage: Storage) -> None:
+    storage.sweep(storage.experiment, "now")
+    own, folder = storage.experiment, Path(storage.experiment.storage) / "features"
+    users = {"older": [(own, "before")], "ours": [(own, "before"), (own, "now")], "untold": []}
+    users["shared"] = [(own, "before"), (replace(own, name="other"), "before")]
+    folder.mkdir()
+    for name, holders in users.items():
+        (folder / f"{name}.npy").write_bytes(b"features")
+        for experiment, sweep in holders:
+            hold_file(folder / f"{name}.npy", data_holder(experiment, sweep))
+    weights = [{"w": np.full(3, value, np.float32)} for value in (1, 2)]
+    named, nobodys = map(array_digest, weights)
+    for frozen, each in zip((named, nobodys), weights, strict=True):
+        storage.archive.write_frozen(frozen, each)
+    record = Record(1, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0, "", frozen=named)
+    storage.archive.write("frozen", record, {"w": np.zeros(1, np.float32)})
+    found = {item.what.partition(".")[0]: (item.who, item.is_free) for item in inventory(own)}
+    assert {name: found[name] for name in (*users, named, nobodys)} == {
+        "older": (f"{NOBODY}: an older sweep of this file had it", True),
+        "ours": (OWN, False),
+        "untold": (UNKNOWN, False),
+        "shared": ("experiment other", False),
+        named: ("1 round", False),
+        nobodys: (NOBODY, True),
+    }
+    assert storage.prune("--yes") == 0
+    assert sorted(path.stem for path in folder.glob("*.npy")) == ["ours", "shared", "untold"]
+    assert len(list(folder.glob("*.user"))) == 2  # of this file's sweep of now, and of the other experiment's
+    assert [path.stem for path in Path(own.storage).glob("frozen/*")] == [named]
 
 
 def test_half_files_of_killed_processes_are_freed_after_an_hour_and_nothing_else(storage: Storage) -> None:

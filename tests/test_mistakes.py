@@ -176,6 +176,11 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
         SWEEP,
         "folds.use: [4] with 4 folds; they are numbered from 0",
     ),
+    "too little validation": (
+        knob(folds={"count": 2, "validation": 0.02}),
+        SWEEP,
+        "folds.validation: 0.02, but of the 29 photos that fold 0 does not test, none is held out",
+    ),
     "too much validation": (knob(folds={"validation": 0.7}), SWEEP, "0.7 does not conform to restriction"),
     "unknown precision": (knob(training={"precision": "fp8"}), SWEEP, "fp8"),
     "more majority classes than classes": (

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from analysis.test_comparisons import few
 
 from rsrl_ray.analysis.answer import Forest, Mark, findings, forest
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.summary import Frames, summarise
+from rsrl_ray.core.trial import TrialKey
 
 Row = tuple[str, float, float, float, float]
 
@@ -49,6 +51,18 @@ def test_the_answer_is_the_first_sentence(by_hand: Sweep, rows: list[Row], said:
         "The highest macro F on the test photos, 0.567 ± 0.236 over 2 folds, is that of the method paper; to assign "
         "always the largest class gives 0.367 ± 0.047."
     )
+
+
+@pytest.mark.parametrize("rounds", [2, 3])
+def test_a_method_that_lacks_rounds_is_not_the_best_and_without_a_whole_control_there_is_no_verdict(
+    by_hand: Sweep, rounds: int
+) -> None:
+    by_hand.trials[TrialKey(1, "late")].predicted[0, 6:10] = [3, 3, 5, 5]  # macro F 1, of its only round
+    frames = summarise(few(by_hand, TrialKey(0, "none"), rounds))
+    *first, last = findings(frames)
+    assert "is that of the method paper;" in last
+    no_verdict = "No verdict on any method: none, which they are compared with, lacks rounds or folds."
+    assert (len(first), no_verdict in frames.notes) == ((0, True) if rounds == 2 else (1, False))
 
 
 def test_of_many_that_differ_the_sentence_says_by_how_much_alone_the_best_first(by_hand: Sweep) -> None:

@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis import data
 from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.measures import confusion
+from rsrl_ray.analysis.measures import chosen_rounds, confusion, default_criterion
 from rsrl_ray.analysis.photo_histories import lists
 from rsrl_ray.analysis.rows import OnDemand
+from rsrl_ray.analysis.subject import Question, find_rounds
 from rsrl_ray.analysis.tables import write_tables
 from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
+from rsrl_ray.models import register
 from rsrl_ray.round_files import write_round
 from rsrl_ray.round_table import Judged, predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import photos_digest
+from rsrl_ray.tracking.find import Chosen, find_results, photos_digest
 from rsrl_ray.tracking.write import Tracker
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
@@ -170,6 +172,35 @@ def test_of_a_large_sweep_little_is_held_and_its_numbers_are_the_same(
     )
     assert held == read and len(held) > 8
     assert lists(sweeps["held"], ["firm", "none"]) == lists(sweeps["read"], ["firm", "none"])
+
+
+def without_validation(made: pd.DataFrame) -> pd.DataFrame:
+    """As of a fold that was dealt no validation photo."""
+    return made.assign(split=made["split"].replace("validation", "test"))
+
+
+@pytest.mark.parametrize(
+    ("seed", "told", "lacks", "number", "mapped"),
+    [(0, None, True, 3, 3), (1, None, False, 1, 2), (2, "test", False, 3, 3), (3, "validation", False, 1, 2)],
+)
+def test_all_readers_choose_on_the_photos_that_the_sweep_says_or_of_an_old_one_that_all_trials_have(
+    begin: Begin, seed: int, told: str | None, lacks: bool, number: int, mapped: int
+) -> None:
+    """Rounds get worse on validation photos, and better on test photos; a fold of an old sweep may lack the former."""
+    experiment, tracker = begin(rounds=3, seed=seed)
+    if told is not None:
+        MlflowClient(str(experiment.mlflow)).set_tag(tracker.parent.run.info.run_id, "rsrl.chooses", told)
+    validated = {"validation_macro_f1": -0.1}
+    log(experiment, tracker, 0, "firm", [1, 2, 3], test_macro_f1=0.1, **validated)
+    without = {"change": without_validation} if lacks else validated
+    log(experiment, tracker, 1, "firm", [1, 2, 3], test_macro_f1=0.1, **without)
+    found, sweep = find_results(experiment), read_sweep(experiment)
+    chosen = {trial.fold: at for trial, at in Chosen.of(found, found.states()).rounds.items()}
+    registered = {fold: register.choose(found, experiment, "firm", fold).number for fold in (0, 1)}
+    analysed = chosen_rounds(sweep, "firm", default_criterion(sweep))
+    assert chosen == registered == analysed == {0: number, 1: number}
+    for fold in (0, 1):
+        assert find_rounds(found, experiment, Question(fold=fold, method="firm")).number == mapped  # of those from 2 on
 
 
 def test_photos_seen_are_those_logged_or_else_passes_over_what_was_kept(begin: Begin) -> None:

@@ -145,7 +145,9 @@ def test_every_section_is_there_the_answer_first(opened: Callable[..., Page]) ->
         assert page.locator(str(link.get_attribute("href"))).is_visible()
     assert page.locator("dt").all_inner_texts() == ["paper", "none", ODD]
     assert page.locator("dd").first.inner_text() == "from revision 1: 0.9; from revision 3: 0.95"
-    assert page.locator("#notes li").all_inner_texts()[0] == f"{ODD}, fold 0: not begun yet."
+    notes = page.locator("#notes li").all_inner_texts()
+    assert notes[0] == f"{ODD}, fold 0: not begun yet."
+    assert f"{ODD} lacks rounds or folds: no verdict, and no mean to compare with others." in notes
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     rows = page.locator("#table-methods tbody tr").all_inner_texts()
     largest = ["always the largest class", "2", "–", "–", "0.367 ± 0.047"]  # noqa: RUF001

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from analysis.test_comparisons import few
 
 from rsrl_ray.analysis.data import Sweep
 from rsrl_ray.analysis.photo_histories import courses, fold_words, lists, longest
 from rsrl_ray.analysis.sparkline import sparkline
+from rsrl_ray.core.trial import TrialKey
 
 NAN = np.nan
 
@@ -24,6 +26,12 @@ def test_a_method_that_begins_to_drop_later_has_photos_that_it_never_kept(by_han
     kept[1, 0], kept[2, [0, 3]] = True, False  # fold 1 drops nothing in round 2, then photos 0 and 3
     never, most, _ = lists(by_hand, ["paper"])["paper"]
     assert sorted(never.rows) == [0, 6] and most.rows == (3,)  # fold 0 has kept photo 3 in its last round
+
+
+def test_lists_of_a_method_that_lacks_rounds_say_so(by_hand: Sweep) -> None:
+    assert not any(listed.heading.endswith(" so far") for listed in lists(by_hand, ["paper"])["paper"])
+    part = few(by_hand, TrialKey(1, "paper"), 2)
+    assert all(listed.heading.endswith(" so far") for listed in lists(part, ["paper"])["paper"])
 
 
 @pytest.mark.parametrize(("methods", "photos"), [(0, 8), (1, 8), (8, 8), (11, 6), (50, 2)])

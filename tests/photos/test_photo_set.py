@@ -425,17 +425,18 @@ def test_a_bucket_is_listed_and_not_read_again(tmp_path, rows, monkeypatch):
     bucket = Listing(str(tmp_path), fs.LocalFileSystem())
     monkeypatch.setattr(source, "_file_system", lambda root: (bucket, ""))
     monkeypatch.setattr(known, "read_digests", lambda names: reads.extend(names) or read_digests(names))
-    table = write_csv(tmp_path, [(f"s3://bucket/{image}", score) for image, score in rows])
+    table = write_csv(tmp_path, [(f"s3://user:key@bucket/{image}", score) for image, score in rows])
     for path in (tmp_path / "images").iterdir():
         os.utime(path, (1e9, 1e9))
     first = load_photos(table, SIZE, tmp_path / "cache")
     assert (len(listed), len(reads)) == (1, 6)
+    assert first.images == tuple(f"s3://***@bucket/{image}" for image, _ in rows)  # what all results call them
     assert load_photos(table, SIZE, tmp_path / "cache").fingerprint == first.fingerprint
     assert (len(listed), len(reads)) == (2, 6)
     save(tmp_path / "images" / "0.png", 99)
     os.utime(tmp_path / "images" / "0.png", (1e9, 1.5e9))
     assert levels(load_photos(table, SIZE, tmp_path / "cache"))[0] == 99
-    assert reads[6:] == ["s3://bucket/images/0.png"]
+    assert reads[6:] == ["s3://user:key@bucket/images/0.png"]
 
 
 def test_what_was_changed_a_moment_ago_is_read_again(tmp_path, rows, monkeypatch):

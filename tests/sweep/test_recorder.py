@@ -95,6 +95,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     assert (np.diff([point.step for point in points]) >= 9).all()  # seconds
     assert [point.step for point in client.get_metric_history(run.id, "chosen/round")] == [1]  # all are as good
     assert find_results(experiment).sweep.tags["mlflow.source.type"] == "LOCAL"
+    assert found.sweep.tags["rsrl.chooses"] == "test"  # as nothing is held out
     points = client.get_metric_history(run.id, "test_macro_f1")
     assert [(point.step, point.timestamp) for point in points] == [(n, 1000 * (1000 + n)) for n in range(1, 13)]
 

@@ -81,6 +81,26 @@ def test_it_is_tried_again_where_the_memory_is_full_and_then_an_error(full: Call
         probed()
 
 
+def test_nor_is_it_known_by_what_cudnn_computes_without_room(
+    full: Callable[[int], list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, pauses, stats = probed(), full(0), {"num_ooms": 3}
+    inner, refusals = torch.nn.functional.cross_entropy, [2]
+
+    def short_of_room(*arguments: Any) -> Tensor:
+        if refusals[0]:
+            refusals[0] -= 1
+            stats["num_ooms"] += 1
+        return inner(*arguments)
+
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: stats)
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", short_of_room)
+    assert (probed(), pauses) == (here, [5.0])  # two steps a try
+    refusals[0] = 99
+    with pytest.raises(OutOfMemory, match="other bits"):
+        probed()
+
+
 @NO_GPU
 @pytest.mark.parametrize("training", [WHOLE, FROZEN, Training()])
 def test_a_gpu_has_its_own_probe_each_time(training: Training) -> None:
