@@ -58,6 +58,17 @@ class Item:
     release: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A round in the archive; void : those of its holders whom nobody names any more."""
+
+    round: Kept
+    void: Sequence[str]
+
+
+_Groups = Mapping[tuple[str, bool], Sequence[_Member]]
+
+
 @contextmanager
 def undisturbed(experiment: Experiment) -> Iterator[None]:
     """While the body runs no sweep of this storage does, as far as locks and MLflow tell.
@@ -90,11 +101,12 @@ def inventory(experiment: Experiment) -> list[Item]:
     names = named(experiment)
     storage, cache = Storage(experiment.storage), cache_folder(Location(experiment.storage))
     shelf = look_at(storage)
+    groups = _by_need(experiment, names, storage, shelf)
     return [
         *_data(experiment, names, cache / PHOTOS, DECODED),
         *_data(experiment, names, cache / FEATURES, "features"),
-        *_weights(experiment, names, storage, shelf),
-        *_frozen(experiment, storage, shelf),
+        *_weights(experiment, groups),
+        *_frozen(experiment, storage, shelf, groups),
         *_tables(storage, shelf),
         *_left(storage, shelf, cache),
     ]
@@ -140,12 +152,12 @@ def _release_file(file: Path, void: Sequence[str], is_free: bool) -> None:
             path.unlink(missing_ok=True)
 
 
-def _weights(experiment: Experiment, names: Named, storage: Storage, shelf: Shelf) -> Iterator[Item]:
-    """The weights of rounds, all those together that the same ones need."""
+def _by_need(experiment: Experiment, names: Named, storage: Storage, shelf: Shelf) -> _Groups:
+    """The rounds that hold weights or notes, by who needs them in words, and whether nobody does."""
     archive, rounds = Archive(experiment.storage), [one for one in shelf.rounds if one.weights or one.holders]
     words = read_words(storage, rounds)
     needs = _Needs(experiment, names)
-    groups: defaultdict[tuple[str, bool], list[tuple[Kept, list[str]]]] = defaultdict(list)
+    groups: defaultdict[tuple[str, bool], list[_Member]] = defaultdict(list)
     for one in rounds:
         users = {holder: needs.user(one.key, holder, words[one.key, holder]) for holder in one.holders}
         void = [holder for holder, user in users.items() if user.is_void]
@@ -153,26 +165,32 @@ def _weights(experiment: Experiment, names: Named, storage: Storage, shelf: Shel
         once = {user.name for user in users.values() if user.is_void}
         is_known = bool(who) or archive.is_droppable(one.key) or not one.weights
         label = _words(who) or (f"{NOBODY}{f': once {_words(once)}' if once else ''}" if is_known else UNKNOWN)
-        groups[label, not who and is_known].append((one, void))
+        groups[label, not who and is_known].append(_Member(one, void))
+    return groups
+
+
+def _weights(experiment: Experiment, groups: _Groups) -> Iterator[Item]:
+    """The weights of rounds, all those together that the same ones need."""
+    archive = Archive(experiment.storage)
     for (label, is_free), members in sorted(groups.items()):
-        kept = [one for one, _ in members if one.weights]
-        void_notes = [(one.key, void) for one, void in members if void or (is_free and one.weights)]
-        if not kept and not void_notes:
+        kept = [member.round for member in members if member.round.weights]
+        void = [member for member in members if member.void or (is_free and member.round.weights)]
+        if not kept and not void:
             continue
         yield Item(
             "weights",
             _rounds(len(kept)) if kept else "notes alone",
             sum(one.weights for one in kept),
-            max(one.time for one, _ in members),
+            max(member.round.time for member in members),
             label,
             is_free,
-            partial(_release_rounds, archive, void_notes) if void_notes else None,
+            partial(_release_rounds, archive, void) if void else None,
         )
 
 
-def _release_rounds(archive: Archive, void_notes: Sequence[tuple[str, Sequence[str]]]) -> None:
-    for key, void in void_notes:
-        archive.release(key, *void)
+def _release_rounds(archive: Archive, members: Sequence[_Member]) -> None:
+    for member in members:
+        archive.release(member.round.key, *member.void)
 
 
 @dataclass(frozen=True)
@@ -209,9 +227,11 @@ class _Needs:
         return _User(words.get("trial", "").partition(", ")[2] or words.get("trial", ""), True)
 
 
-def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf) -> Iterator[Item]:
-    """The weights that are the same in all rounds of a sweep: needed as long as a round is there that names them."""
+def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf, groups: _Groups) -> Iterator[Item]:
+    """The weights that are the same in all rounds of a sweep: needed as long as a round names them and has its own."""
     archive = Archive(experiment.storage)
+    stay = [member.round for (_, is_free), members in groups.items() if not is_free for member in members]
+    whole = [one for one in stay if one.weights]
 
     def read(one: Kept) -> str | None:
         try:
@@ -220,7 +240,7 @@ def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf) -> Iterator[
             return None
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        used = Counter(threads.map(read, shelf.rounds if shelf.frozen else ()))
+        used = Counter(threads.map(read, whole if shelf.frozen else ()))
     is_known = not used[None]
     for digest, entry in shelf.frozen.items():
         is_free = is_known and not used[digest]

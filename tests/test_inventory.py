@@ -226,7 +226,7 @@ def test_of_decoded_photos_those_of_edited_tables_are_freed(storage: Storage, tm
 
 
 def test_of_features_and_frozen_weights_those_that_nothing_names_are_freed(storage: Storage) -> None:
-    storage.sweep(storage.experiment, "now")
+    ours = storage.sweep(storage.experiment, "now")
     own, folder = storage.experiment, Path(storage.experiment.storage) / "features"
     users = {"older": [(own, "before")], "ours": [(own, "before"), (own, "now")], "untold": []}
     users["shared"] = [(own, "before"), (replace(own, name="other"), "before")]
@@ -235,20 +235,25 @@ def test_of_features_and_frozen_weights_those_that_nothing_names_are_freed(stora
         (folder / f"{name}.npy").write_bytes(b"features")
         for experiment, sweep in holders:
             hold_file(folder / f"{name}.npy", data_holder(experiment, sweep))
-    weights = [{"w": np.full(3, value, np.float32)} for value in (1, 2)]
-    named, nobodys = map(array_digest, weights)
-    for frozen, each in zip((named, nobodys), weights, strict=True):
+    weights = [{"w": np.full(3, value, np.float32)} for value in (1, 2, 3)]
+    named, nobodys, once = map(array_digest, weights)
+    record = Record(1, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0, "")
+    for frozen, each in zip((named, nobodys, once), weights, strict=True):
         storage.archive.write_frozen(frozen, each)
-    record = Record(1, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0, "", frozen=named)
-    storage.archive.write("frozen", record, {"w": np.zeros(1, np.float32)})
+    storage.archive.write("frozen", replace(record, frozen=named), {"w": np.zeros(1, np.float32)})
+    storage.archive.write("freed", replace(record, frozen=once), {"w": np.zeros(1, np.float32)})
+    older = trial_holder(own.name, TrialKey(0, "gone"), "before")  # so that its weights are freed as well
+    for key, holder in (("frozen", next(iter(ours.values()))), ("freed", older)):
+        storage.archive.hold(key, holder.id, holder.words)
     found = {item.what.partition(".")[0]: (item.who, item.is_free) for item in inventory(own)}
-    assert {name: found[name] for name in (*users, named, nobodys)} == {
+    assert {name: found[name] for name in (*users, named, nobodys, once)} == {
         "older": (f"{NOBODY}: an older sweep of this file had it", True),
         "ours": (OWN, False),
         "untold": (UNKNOWN, False),
         "shared": ("experiment other", False),
         named: ("1 round", False),
         nobodys: (NOBODY, True),
+        once: (NOBODY, True),
     }
     assert storage.prune("--yes") == 0
     assert sorted(path.stem for path in folder.glob("*.npy")) == ["ours", "shared", "untold"]

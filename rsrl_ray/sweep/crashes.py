@@ -94,7 +94,8 @@ def _for_memory(message: str, trial: Trial) -> Crash:
     users = [(float(size), command) for size, command in _USER.findall(message)]
     trials = [size for size, command in users if command.startswith(_TRIAL)]
     others = [f"{_PATH.sub('', command)[:40]} {size:.1f}" for size, command in users if not command.startswith(_TRIAL)]
-    told = [f"{len(trials)} trials {sum(trials):.1f}"] * bool(trials) + others[:_TOLD]
+    counted = [f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'} {sum(trials):.1f}"] if trials else []
+    told = [*counted, *others[:_TOLD]]
     cpus = needs(trial).get("CPU", 0.0)
     reason = (
         f"memory was short, so Ray ended its process: of {float(whole):.1f} GiB on {address} "
