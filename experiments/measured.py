@@ -26,9 +26,9 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged, predictions, round_metrics
-from rsrl_ray.rounds import seen_after
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.loop import seen_after
+from rsrl_ray.rounds.table import Judged, predictions, round_metrics
 from rsrl_ray.store.archive import Archive, Record, round_key
 from rsrl_ray.tracking.find import find_results
 

@@ -33,7 +33,7 @@ from rsrl_ray.method import method_of
 from rsrl_ray.photos.known import look
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.photos.table import read_table
-from rsrl_ray.rounds import run_rounds
+from rsrl_ray.rounds.loop import run_rounds
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
 

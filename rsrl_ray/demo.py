@@ -16,7 +16,7 @@ from rich.text import Text
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import TEST, VALIDATION, choose, default_criterion, split_of_curves
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.round_table import round_metrics
+from rsrl_ray.rounds.table import round_metrics
 from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
@@ -159,7 +159,7 @@ class Outcome:
 def summary(trials: Trials) -> Group:
     """The closing page: macro F of each method, and whether the labels dropped were the wrong ones.
 
-    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
+    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.rounds.table`).
     """
     return render(outcome(trials))
 

@@ -28,7 +28,7 @@ from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of
 from rsrl_ray.models.load import LOADER, NAME, open_store
-from rsrl_ray.round_table import decision_of
+from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.holders import model_holder
 from rsrl_ray.tracking.find import Chosen, Found, find_results

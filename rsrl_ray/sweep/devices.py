@@ -17,7 +17,7 @@ from rsrl_ray.config import digest
 from rsrl_ray.core.trial import Device
 from rsrl_ray.identity import probe_identity
 from rsrl_ray.method import methods_of
-from rsrl_ray.rounds import first_kept
+from rsrl_ray.rounds.loop import first_kept
 from rsrl_ray.store.archive import Archive, Damaged, round_key
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.location import Location, cache_folder

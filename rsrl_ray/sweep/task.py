@@ -19,7 +19,7 @@ from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.round_table import Judged, predictions
+from rsrl_ray.rounds.table import Judged, predictions
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
@@ -111,7 +111,7 @@ class Task:
         return start_key(round_identity(self.experiment, learning, given), self.labels_in(fold), fold.train)
 
     def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
-        """A round's table of photos, see `rsrl_ray.round_table.predictions`; with noise, ``true_score`` beside it."""
+        """A round's table of photos, see `rsrl_ray.rounds.table.predictions`; with noise, ``true_score`` beside it."""
         membership = self.experiment.revision.membership
         table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table

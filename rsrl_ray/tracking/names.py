@@ -43,7 +43,7 @@ def round_folder(number: int) -> str:
 
 
 def predictions_path(number: int) -> str:
-    """The artifact that holds a round's table of photos, see `rsrl_ray.round_table.predictions`."""
+    """The artifact that holds a round's table of photos, see `rsrl_ray.rounds.table.predictions`."""
     return f"{round_folder(number)}/{PREDICTIONS}"
 
 

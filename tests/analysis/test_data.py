@@ -24,8 +24,8 @@ from rsrl_ray.config import Experiment, Folds, recipe
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged, predictions, round_metrics
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.table import Judged, predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.write import Tracker

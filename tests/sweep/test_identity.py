@@ -17,7 +17,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
-from rsrl_ray.round_table import Judged
+from rsrl_ray.rounds.table import Judged
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep import tracked
 from rsrl_ray.sweep.task import Task

@@ -42,8 +42,8 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
-from rsrl_ray.round_table import Judged, next_kept, round_metrics
-from rsrl_ray.rounds import run_rounds
+from rsrl_ray.rounds.loop import run_rounds
+from rsrl_ray.rounds.table import Judged, next_kept, round_metrics
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer

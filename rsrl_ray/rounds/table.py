@@ -15,7 +15,7 @@ from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.prediction import Decision, Held, Prediction, averaged
 from rsrl_ray.core.revision import Revision, majority_classes, revise
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.rounds import seen_after
+from rsrl_ray.rounds.loop import seen_after
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,8 +24,8 @@ SPLITS = ("train", "validation", "test")
 class Judged:
     """What a round trained on, and what it makes of all photos.
 
-    kept, returned : [N], as `rsrl_ray.rounds.RoundResult` has them. logits : [N, C], C the number of distinct scores.
-    predicted : [N] class indices, by a prediction that is not the largest logit; None where it is.
+    kept, returned : [N], as `rsrl_ray.rounds.loop.RoundResult` has them. logits : [N, C], C the number of distinct
+    scores. predicted : [N] class indices, by a prediction that is not the largest logit; None if it is.
     """
 
     kept: NDArray[np.bool_]

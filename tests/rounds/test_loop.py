@@ -12,7 +12,7 @@ from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.rounds.loop import RoundResult, run_rounds
 
 # Photos 0 to 8 are of class 0, 9 to 16 of class 1; of these 7 and 6 are training photos.
 LABELS = np.array([0] * 9 + [1] * 8)

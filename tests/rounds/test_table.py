@@ -10,7 +10,6 @@ from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
 from rsrl_ray import config
-from rsrl_ray import round_table as rounds_table
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
@@ -20,8 +19,9 @@ from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.round_table import Judged
-from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.rounds import table as rounds_table
+from rsrl_ray.rounds.loop import RoundResult, run_rounds
+from rsrl_ray.rounds.table import Judged
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
 IMAGES = ["a.jpg", "b.jpg", "sub/c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg"]
