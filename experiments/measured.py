@@ -26,10 +26,11 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import round_key
 from rsrl_ray.rounds.files import write_round
 from rsrl_ray.rounds.loop import seen_after
 from rsrl_ray.rounds.table import Judged, predictions, round_metrics
-from rsrl_ray.store.archive import Archive, Record, round_key
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.tracking.find import find_results
 
 LOOK_S = 0.5  # between two looks at the memory of processes

@@ -12,11 +12,13 @@ import pytest
 from mlflow import MlflowClient
 
 from rsrl_ray.cli import main as cli
-from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import photos_digest, recipe, trial_id
 from rsrl_ray.inventory import NOBODY, OWN, UNKNOWN, Item, inventory
-from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.method import methods_of
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import (
@@ -32,7 +34,6 @@ from rsrl_ray.store.holders import (
 from rsrl_ray.store.locks import locked
 from rsrl_ray.store.processes import process
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.names import LEASE
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri

@@ -1,6 +1,5 @@
 """Many pictures at once: read and decoded in threads, here or on other machines."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
@@ -42,19 +42,18 @@ class Here:
         return function(*arguments)
 
 
-DIGEST = 16  # bytes
 HERE = Here()
 _CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
 
 
-def digest(data: bytes | memoryview) -> Pixels:
+def digest_row(data: bytes | memoryview) -> Pixels:
     """A photo's digest, [16] uint8."""
-    return np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST).digest(), dtype=np.uint8)
+    return np.frombuffer(bytes.fromhex(bytes_digest(data)), dtype=np.uint8)
 
 
 def no_digests(count: int) -> Pixels:
     """Room for the digests of ``count`` photos, [count, 16]."""
-    return np.zeros((count, DIGEST), dtype=np.uint8)
+    return np.zeros((count, DIGEST_BYTES), dtype=np.uint8)
 
 
 def chunks(count: int) -> list[range]:
@@ -96,7 +95,7 @@ def in_threads(
 
 def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
     """The digest of each picture's bytes, or why it cannot be read."""
-    return each(lambda source: digest(read_bytes(source)), sources)
+    return each(lambda source: digest_row(read_bytes(source)), sources)
 
 
 def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow: str) -> list[Pixels | str]:

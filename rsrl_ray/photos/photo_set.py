@@ -22,7 +22,7 @@ from rsrl_ray.photos.decoding import (
     RowsOf,
     Run,
     chunks,
-    digest,
+    digest_row,
     each,
     in_threads,
     no_digests,
@@ -204,7 +204,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     def examine(one: str) -> tuple[Pixels, str]:
         data = read_bytes(one)
         try:
-            return digest(data), examine_photo(data, _CHECK_SIZE, memory).oddity
+            return digest_row(data), examine_photo(data, _CHECK_SIZE, memory).oddity
         except Unreadable as error:
             raise ValueError(str(error)) from error
 

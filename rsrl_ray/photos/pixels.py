@@ -1,6 +1,5 @@
 """Decoded photos on disk; those of a table that has changed are taken from the file of before, where they are in it."""
 
-import hashlib
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,8 @@ import PIL
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
-from rsrl_ray.photos.decoding import DIGEST, Decoder, Pixels, RowsOf
+from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
+from rsrl_ray.photos.decoding import Decoder, Pixels, RowsOf
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.files import whole
 
@@ -73,9 +73,8 @@ class PixelFile(RowFile):
 
     @classmethod
     def _keyed(cls, digests: Pixels, image_size: int, cache: Path, how: str) -> "PixelFile":
-        key = hashlib.blake2b(digests.tobytes(), digest_size=DIGEST)
-        key.update(f"{len(digests)} {_made(image_size, how)}".encode())
-        return cls(cache.absolute() / f"{key.hexdigest()}.npy", len(digests), image_size)
+        key = bytes_digest(digests.tobytes() + f"{len(digests)} {_made(image_size, how)}".encode())
+        return cls(cache.absolute() / f"{key}.npy", len(digests), image_size)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _told(beside: Path, made: str) -> Pixels | None:
     try:
         with np.load(beside) as content:
             found = content["digests"]
-            is_so = str(content["made"]) == made and found.dtype == np.uint8 and found.shape[1:] == (DIGEST,)
+            is_so = str(content["made"]) == made and found.dtype == np.uint8 and found.shape[1:] == (DIGEST_BYTES,)
             return found if is_so else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -129,4 +128,4 @@ def _places(there: Pixels, without: Sequence[int], wanted: Pixels) -> NDArray[np
 
 
 def _keys(digests: Pixels) -> NDArray[np.void]:
-    return np.ascontiguousarray(digests).view(f"V{DIGEST}").ravel()
+    return np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").ravel()

@@ -1,6 +1,5 @@
 """A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
 
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,8 @@ import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
+from rsrl_ray.core.digest import bytes_digest
+from rsrl_ray.photos.decoding import Progress, RowsOf, chunks, digest_row, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import is_shared, locked, share
 
@@ -101,7 +101,7 @@ class RowFile:
         digests = no_digests(self.count)
         for row, content in enumerate(rows):
             if row not in record.causes:
-                digests[row] = digest(_bytes(content))
+                digests[row] = digest_row(_bytes(content))
         return rows if self._fingerprint(digests) == record.fingerprint else None
 
     def verified_once(self, session: str) -> Array | None:
@@ -152,7 +152,7 @@ class RowFile:
         for row, place in enumerate(places):
             moved = content[before + place * size : before + (place + 1) * size].copy()
             content[len(header) + row * size : len(header) + (row + 1) * size] = moved
-            digests[row] = digest(moved.data)
+            digests[row] = digest_row(moved.data)
         content[: len(header)] = np.frombuffer(header, dtype=np.uint8)
         content.flush()
         os.truncate(part, len(header) + self._size)
@@ -188,16 +188,14 @@ class RowFile:
 
         def take(row: int, content: Array) -> None:
             out[row] = content
-            digests[row] = digest(_bytes(out[row]))
+            digests[row] = digest_row(_bytes(out[row]))
 
         causes = in_threads(parts or chunks(self.count), rows_of, take, self.making, progress, threads)
         out.flush()
         return Record(self._fingerprint(digests), causes)
 
     def _fingerprint(self, digests: Array) -> str:
-        fingerprint = hashlib.blake2b(f"{self.shape[0]} ".encode(), digest_size=DIGEST)
-        fingerprint.update(digests.tobytes())
-        return fingerprint.hexdigest()
+        return bytes_digest(f"{self.shape[0]} ".encode() + digests.tobytes())
 
     def _write_record(self, record: Record) -> None:
         made = {"fingerprint": record.fingerprint, "problems": record.causes}

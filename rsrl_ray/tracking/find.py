@@ -3,7 +3,6 @@
 By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
 """
 
-import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
+from rsrl_ray.config import NAMED_WEIGHTS, Experiment
 from rsrl_ray.core.selection import (
     TEST,
     VALIDATION,
@@ -23,6 +22,7 @@ from rsrl_ray.core.selection import (
     split_of_curves,
 )
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.identity import photos_digest, recipe, weights_digest
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, public_name, read_table
@@ -136,20 +136,6 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
             f"{experiment.name} was not swept as the file stands now ({differs}); run `rsrl sweep` on it first"
         )
     return own
-
-
-def photos_digest(photos: Iterable[Photo]) -> str:
-    """Digest of the names and scores of a sweep's photos, in whatever order."""
-    return digest(sorted((image, int(score)) for image, score in photos))
-
-
-def weights_digest(experiment: Experiment) -> str:
-    """Digest of the file of weights that an experiment starts from; "" where it names none, or it is not here."""
-    file = experiment.network.weights_file
-    if file is None or not file.is_file():
-        return ""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:

@@ -9,9 +9,9 @@ import pandas as pd
 import yaml
 from mlflow.entities import Run, ViewType
 
-from rsrl_ray.config import Experiment, digest
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.identity import data_digest, trial_ids
 from rsrl_ray.store.location import redacted
 from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
@@ -41,9 +41,7 @@ class Named:
 def named(experiment: Experiment) -> Named:
     """What the file names. Raises ValueError where no sweep is its own as it stands."""
     sweeps = frozenset(run.tags[SWEEP] for run in own_sweeps(experiment))
-    methods = methods_of(experiment)
-    keys = [TrialKey(fold, name) for name in methods for fold in experiment.fold_numbers()]
-    trials = {trial_id(sweep, key, methods[key.method]): key for sweep in sweeps for key in keys}
+    trials = {name: key for sweep in sweeps for key, name in trial_ids(experiment, sweep).items()}
     made: dict[bool, set[str]] = {True: set(), False: set()}
     for run in _runs(experiment, sweeps):
         made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
@@ -96,7 +94,7 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
             with suppress(ValueError):  # its table of folds is gone
                 scores = results.read_artifact(parent, FOLDS, _scores) if data else []
                 for one in fingerprints:
-                    if digest([one, scores]) in data:
+                    if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
     return found
 

@@ -1,7 +1,8 @@
 """Names of what a sweep leaves in MLflow: tags of experiments and runs, metrics, and paths of a round's artifacts."""
 
-import hashlib
 import re
+
+from rsrl_ray.core.digest import short_digest
 
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
@@ -74,7 +75,7 @@ def summed_name(method: str, column: str) -> str:
     """
     part = re.sub(r"[^\w\- ]", "_", method)[:100]
     if part != method:
-        part += f"-{hashlib.blake2b(method.encode(), digest_size=4).hexdigest()}"
+        part += f"-{short_digest(method)}"
     return f"{CHOSEN}{part}/{column}"
 
 

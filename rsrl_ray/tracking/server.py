@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pyarrow import fs
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import digest
 from rsrl_ray.store.files import whole
 from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.storage import artifact_place, open_storage, probe_storage

@@ -5,12 +5,11 @@ ways by more than a name tells. So they are not listed but tried.
 """
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
 from rsrl_ray import config
-from rsrl_ray.store.archive import array_digest
+from rsrl_ray.core.digest import array_digest
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.memory import OutOfMemory
@@ -26,7 +25,7 @@ PAUSE_S = 5.0  # between two of them
 def probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:
     """The digest of the weights and logits that the device makes of the ``start`` weights, the whole network's.
 
-    Of ``training`` it takes `probed`; what is frozen is gone through too.
+    training : as `rsrl_ray.identity.probed` has it. What is frozen is gone through too.
 
     Raises
     ------
@@ -37,22 +36,11 @@ def probe(network: config.Network, training: config.Training, classes: int, star
     """
     for _ in range(TRIES - 1):
         try:
-            return _probe(network, probed(training), classes, start, device)
+            return _probe(network, training, classes, start, device)
         except OutOfMemory:
             pass  # outside of this block nothing holds what was on the GPU any more
         time.sleep(PAUSE_S)
-    return _probe(network, probed(training), classes, start, device)
-
-
-def probed(training: config.Training) -> config.Training:
-    """Of a recipe what decides how a device computes; all else is as usual."""
-    return replace(
-        config.Training(epochs=1),
-        trainable=training.trainable,
-        batch_size=training.batch_size,
-        precision=training.precision,
-        threads=training.threads,
-    )
+    return _probe(network, training, classes, start, device)
 
 
 def _probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:

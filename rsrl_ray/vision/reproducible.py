@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import deterministic
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import digest
 
 # Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
 # nothing. MKL_CBWR=AUTO is not one: unset, MKL may take other branches.

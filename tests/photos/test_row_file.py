@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrl_ray.photos.decoding import Decoder, digest
+from rsrl_ray.photos.decoding import Decoder, digest_row
 from rsrl_ray.photos.pixels import PixelFile
 
 COUNT, SIZE = 5, 4
@@ -73,7 +73,7 @@ def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path):
 
 
 def test_the_key_is_of_bytes_in_order_and_size(tmp_path):
-    digests = np.stack([digest(b"a"), digest(b"b")])
+    digests = np.stack([digest_row(b"a"), digest_row(b"b")])
     paths = {
         PixelFile.of(digests, 4, tmp_path).path,
         PixelFile.of(digests[::-1], 4, tmp_path).path,

@@ -13,8 +13,8 @@ from rich.console import Console
 from sweep.nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
-from rsrl_ray.config import recipe
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import recipe
 from rsrl_ray.photos.decoding import decode_photos, read_digests
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep import cluster, gpus

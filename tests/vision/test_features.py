@@ -1,11 +1,8 @@
 """The file of features: found by what it was made of, and only where every byte is as it was written."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureFiles, parts
 
 ROWS = np.arange(12, dtype=np.int16).reshape(4, 3)
@@ -13,8 +10,7 @@ ROWS = np.arange(12, dtype=np.int16).reshape(4, 3)
 
 @pytest.fixture
 def files(tmp_path):
-    training = config.Training(trainable="head")
-    return FeatureFiles(tmp_path / "features", "8f", "07", 4, config.Network("small", "none", 32), training, "cpu")
+    return FeatureFiles(tmp_path / "features", "8f07", 4)
 
 
 def written(files, kind="cpu-AVX2"):
@@ -57,31 +53,6 @@ def test_a_damaged_file_is_not_found_and_is_made_again(files, damage):
     assert files.find("cpu-AVX2") is None
     assert written(files).open().tolist() == ROWS.tolist()
     assert files.find("cpu-AVX2") is not None
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"photos": "90"},
-        {"frozen": "08"},
-        {"device": "cuda"},
-        {"network": config.Network("alexnet", "none", 32)},
-        {"network": config.Network("small", "none", 33)},
-        {"training": config.Training(trainable="classifier")},
-        {"training": config.Training(trainable="head", precision="fp32")},
-        {"training": config.Training(trainable="head", threads=2)},
-    ],
-)
-def test_what_the_features_depend_on(files, changed):
-    written(files)
-    assert dataclasses.replace(files, **changed).find(None) is None
-
-
-def test_what_they_do_not_depend_on(files):
-    written(files)
-    training = config.Training(trainable="head", epochs=9, batch_size=3, learning_rate=1.0, weight_decay=0.5)
-    network = config.Network("small", "elsewhere.pt", 32)
-    assert dataclasses.replace(files, training=training, network=network).find("cpu-AVX2") is not None
 
 
 def test_parts_are_of_whole_batches():

@@ -8,7 +8,7 @@ from torch.nn.functional import softmax
 from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small, stripes
 
 from rsrl_ray import config
-from rsrl_ray.vision.evaluation import ARITHMETIC
+from rsrl_ray.identity import ARITHMETIC
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
 from rsrl_ray.vision.layers import QuickDropout

@@ -10,9 +10,10 @@ from numpy.testing import assert_array_equal
 from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
+from rsrl_ray.identity import ARITHMETIC
 from rsrl_ray.vision import on_device as on_device_module
 from rsrl_ray.vision import trainer as module
-from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
 from rsrl_ray.vision.memory import OutOfMemory
