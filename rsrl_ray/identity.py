@@ -56,18 +56,14 @@ EXTENSIBLE = (
 """What may change in an experiment file without making its finished trials other trials."""
 
 ALWAYS = frozenset(
-    f"{group}.{knob}"
-    for group, knobs in {
-        "folds": ("count", "kind", "validation"),
-        "network": ("backbone", "weights", "image_size"),
-        "training": (
-            *("epochs", "batch_size", "learning_rate", "head_factor", "momentum", "weight_decay"),
-            *("precision", "threads", "augmentation"),
-        ),
-        "revision": ("membership", "majority_classes", "min_kept", "warm_start"),
-    }.items()
-    for knob in knobs
-) | {"seed"}
+    {
+        *("folds.count", "folds.kind", "folds.validation", "network.backbone", "network.weights", "network.image_size"),
+        *("training.epochs", "training.batch_size", "training.learning_rate", "training.head_factor"),
+        *("training.momentum", "training.weight_decay", "training.precision", "training.threads"),
+        *("training.augmentation", "revision.membership", "revision.majority_classes", "revision.min_kept"),
+        *("revision.warm_start", "seed"),
+    }
+)
 """The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob
 came was made with its default, and keeps its digest since `identifying` leaves a later knob out at its default."""
 

@@ -114,6 +114,7 @@ def task(**knobs: Any) -> Any:
 
 def swept(experiment: Experiment) -> Any:
     photos: Any = SimpleNamespace(fingerprint="8f00", scores=SCORES, images=tuple("abcdef"), groups=None)
+    photos.labels, photos.classes = LABELS, np.array([2, 3, 4])
     folds = [dataclasses.replace(FOLD, number=number) for number in experiment.fold_numbers()]
     return Task(experiment, photos, folds, {}, "07aa", NetworkTrainers)
 
