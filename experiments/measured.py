@@ -200,7 +200,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def trial() -> None:
         table = predictions(*known, Judged(kept, ~kept, logits), settings.membership)
         round_metrics(table, settings.majority_classes)
-        revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings, (0, 0)))
+        revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings))
         archive.write(key, Record(1, logits, kept, conv1, "", 0.0, 0.0), {"weight": logits[:1]})
 
     def driver() -> None:

@@ -19,6 +19,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import photos_digest, recipe, trial_id
 from rsrl_ray.inventory import NOBODY, OWN, UNKNOWN, Item, inventory
 from rsrl_ray.method import methods_of
+from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import (
@@ -91,7 +92,7 @@ class Storage:
     def load(self, experiment: Experiment) -> PhotoSet:
         """Decode its photos."""
         folder = Path(experiment.storage) / "photos"
-        return load_photos(experiment.photos, experiment.network.image_size, folder)
+        return load_photos(experiment.photos, Decoder(experiment.network.image_size), folder)
 
     def weights(self) -> set[str]:
         """The rounds that have theirs."""

@@ -9,6 +9,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
@@ -61,13 +62,20 @@ def chunks(count: int) -> list[range]:
     return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
 
 
+@dataclass(frozen=True)
+class Threads:
+    """How many (None: as Python likes), and whom they tell their progress with ``what``."""
+
+    what: str
+    progress: Progress | None = None
+    count: int | None = None
+
+
 def in_threads(
     parts: Sequence[range],
     work: Callable[[range], Sequence[T | str]],
     take: Callable[[int, T], None],
-    what: str,
-    progress: Progress | None,
-    threads: int | None = None,
+    threads: Threads,
 ) -> dict[int, str]:
     """Do ``work(rows)`` for all parts, in threads, and ``take(row, one)`` what comes out.
 
@@ -82,12 +90,12 @@ def in_threads(
             else:
                 take(row, one)
 
-    executor = ThreadPoolExecutor(threads)
+    executor = ThreadPoolExecutor(threads.count)
     try:
         with quiet_pillow():
             for rows, _ in zip(parts, executor.map(do, parts), strict=True):
-                if progress is not None:
-                    progress(what, rows.stop, parts[-1].stop)
+                if threads.progress is not None:
+                    threads.progress(threads.what, rows.stop, parts[-1].stop)
     finally:
         executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
     return causes
@@ -139,7 +147,7 @@ class Decoder:
     """Decodes photos to S x S pixels, here or elsewhere, each in so many GiB at most."""
 
     image_size: int
-    memory: float
+    memory: float = PHOTO_MEMORY
     run: Run = HERE
 
     def rows_of(self, sources: Sequence[str]) -> RowsOf:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import ArrowException, fs
 
-from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, chunks, in_threads, no_digests, read_digests
+from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, Threads, chunks, in_threads, no_digests, read_digests
 from rsrl_ray.photos.source import located
 from rsrl_ray.photos.table import URI, Table
 from rsrl_ray.store.files import whole
@@ -83,7 +83,7 @@ def digests_of(
     def take(place: int, digest: Pixels) -> None:
         digests[unknown[place]] = digest
 
-    causes = in_threads(chunks(len(fresh)), read, take, "reading", progress, run.threads)
+    causes = in_threads(chunks(len(fresh)), read, take, Threads("reading", progress, run.threads))
     if fresh:
         lasting = (states != 0) & (changed < seen.began_ns - _SETTLED_NS)
         lasting[unknown[list(causes)]] = False

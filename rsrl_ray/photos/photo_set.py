@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.photos.checks import PhotoProblems, judge
 from rsrl_ray.photos.decoding import (
-    HERE,
     Decoder,
     Pixels,
     Progress,
     RowsOf,
-    Run,
+    Threads,
     chunks,
     digest_row,
     each,
@@ -110,30 +109,23 @@ class PhotoSet:
 
 
 def load_photos(
-    source: str | Path,
-    image_size: int,
-    cache: Path,
-    *,
-    skip_bad: bool = False,
-    memory: float = PHOTO_MEMORY,
-    progress: Progress | None = None,
-    run: Run = HERE,
+    source: str | Path, decoder: Decoder, cache: Path, *, skip_bad: bool = False, progress: Progress | None = None
 ) -> PhotoSet:
     """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
 
-    source : see `rsrl_ray.photos.table.read_table`. image_size : S, the photos are warped to S x S.
+    source : see `rsrl_ray.photos.table.read_table`. decoder : warps the photos to S x S.
     cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
-    memory : GiB that decoding one photo may take. run : calls what reads and decodes, here or on other machines.
 
     Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
     cannot be read or the pixels cannot be written.
     """
+    image_size, memory = decoder.image_size, decoder.memory
     assert image_size > 0, image_size
     session = uuid.uuid4().hex
     table, seen = look(read_table(source))
-    digests, causes = digests_of(table.sources, seen, cache, run, progress)
+    digests, causes = digests_of(table.sources, seen, cache, decoder.run, progress)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
-    decoding = _Decoding(Decoder(image_size, memory, run), session, progress)
+    decoding = _Decoding(decoder, session, progress)
     everything = PixelFile.of(digests[readable], image_size, cache, memory)
     record = everything.record() or decoding.write(everything, _of(table, readable), digests[readable])
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
@@ -215,7 +207,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
 
     rows = chunks(len(table.images))
     causes = in_threads(
-        rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, "decoding", progress
+        rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, Threads("decoding", progress)
     )
     verdict = judge(table, digests, causes)
     images, groups = tuple(table.images[row] for row in verdict.rows), groups_of(table, digests, verdict.rows)

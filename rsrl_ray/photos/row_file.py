@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rsrl_ray.core.digest import bytes_digest
-from rsrl_ray.photos.decoding import Progress, RowsOf, chunks, digest_row, in_threads, no_digests
+from rsrl_ray.photos.decoding import Progress, RowsOf, Threads, chunks, digest_row, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import is_shared, locked, share
 
@@ -190,7 +190,7 @@ class RowFile:
             out[row] = content
             digests[row] = digest_row(_bytes(out[row]))
 
-        causes = in_threads(parts or chunks(self.count), rows_of, take, self.making, progress, threads)
+        causes = in_threads(parts or chunks(self.count), rows_of, take, Threads(self.making, progress, threads))
         out.flush()
         return Record(self._fingerprint(digests), causes)
 

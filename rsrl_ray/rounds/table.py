@@ -149,7 +149,7 @@ def next_kept(
     train = (table["split"] == "train").to_numpy()
     before = table["kept"].to_numpy(dtype=bool, na_value=False)
     found = [logits(each)[train] for each in tables[-rule.looks_back :]]
-    seen = seen_after(len(tables), found, before[train], labels[train], settings, (seed, fold))
+    seen = replace(seen_after(len(tables), found, before[train], labels[train], settings), stream=(seed, fold))
     if rule.recalls:
         seen = replace(seen, before=[seen.confidence_in(logits(each)[train]) for each in tables[:-1]])
     kept = np.zeros(len(table), dtype=bool)

@@ -30,21 +30,26 @@ _COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadratic_kap
 def seed(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> None:
     """Make the sweep's view; those of other sweeps are marked as older, and what people saved or changed stays."""
     tags, own = client.get_experiment(experiment_id).tags, _TAG + _id(sweep.id)
+
+    def tell(tag: str, value: str) -> None:
+        if tags.get(tag) != value:
+            client.set_experiment_tag(experiment_id, tag, value)
+
     for tag, value in tags.items():
         if tag.startswith(_TAG + _OURS) and tag != own:
-            _rename(client, experiment_id, tag, value, NAME, _OLDER)
+            tell(tag, _renamed(value, NAME, _OLDER))
     if own in tags:
-        _rename(client, experiment_id, own, tags[own], _OLDER, NAME)
+        tell(own, _renamed(tags[own], _OLDER, NAME))
         return
     now = int(time.time() * 1000)
     view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": _packed(_state(sweep))}
-    client.set_experiment_tag(experiment_id, own, json.dumps(view))
+    tell(own, json.dumps(view))
 
 
-def _rename(client: MlflowClient, experiment_id: str, tag: str, value: str, before: str, now: str) -> None:
+def _renamed(value: str, before: str, now: str) -> str:
+    """A view that has the one name with the other; any other as it is."""
     view = json.loads(value)
-    if view["name"] == before:
-        client.set_experiment_tag(experiment_id, tag, json.dumps(view | {"name": now}))
+    return json.dumps(view | {"name": now}) if view["name"] == before else value
 
 
 def pages(server: str, experiment_id: str, tags: Iterable[str], sweep: str) -> dict[str, str]:

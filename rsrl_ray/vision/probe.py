@@ -14,7 +14,7 @@ from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 STEPS = 2
@@ -50,6 +50,8 @@ def _probe(network: config.Network, training: config.Training, classes: int, sta
     if training.trainable != "all":
         rows = FeatureMaker(network, training, classes, start, device).features(rows)
     lesson = Lesson(np.arange(count) % classes, start, "all", seed=0, fold=0, size=count)
-    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, device, share=0.0))
+    trainer = NetworkTrainer(
+        lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(device, share=0.0))
+    )
     weights = trainer.fit(start, np.arange(count) < trained, 1)
     return array_digest({"/logits": trainer.logits(weights), **weights})

@@ -9,7 +9,7 @@ from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.memory import gpus
 from rsrl_ray.vision.network import starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import lacks_bf16
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
@@ -84,7 +84,7 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         rows, count = features[np.arange(FEATURES) % count], FEATURES
     labels = np.arange(count) % classes
     lesson = Lesson(labels=labels, start=start, warm_start="all", seed=0, fold=0, size=count)
-    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, kind))
+    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(kind)))
     trainer.fit(start, np.arange(count) < training.batch_size, 1)
     began = clock()
     weights = trainer.fit(start, np.ones(count, dtype=bool), 1)

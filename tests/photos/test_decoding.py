@@ -10,9 +10,10 @@ from PIL import Image
 
 from rsrl_ray.photos.decoding import (
     Decoder,
+    Threads,
     chunks,
     decode_photos,
-    digest,
+    digest_row,
     in_threads,
     read_digests,
 )
@@ -31,8 +32,8 @@ def outcome(found):
 
 
 def test_what_can_be_read(pictures):
-    good = digest(Path(pictures[0]).read_bytes()).tolist()
-    text = digest(b"no picture").tolist()
+    good = digest_row(Path(pictures[0]).read_bytes()).tolist()
+    text = digest_row(b"no picture").tolist()
     gone = f"missing (there is no {pictures[2]})"
     assert outcome(read_digests(pictures)) == [good, text, gone]
 
@@ -56,7 +57,7 @@ def test_threads_take_what_is_good_and_tell_their_progress():
     def work(rows):
         return ["odd" if row % 2 else np.full(1, row) for row in rows]
 
-    causes = in_threads(chunks(70), work, taken.__setitem__, "reading", lambda *what: told.append(what))
+    causes = in_threads(chunks(70), work, taken.__setitem__, Threads("reading", lambda *what: told.append(what)))
     assert causes == dict.fromkeys(range(1, 70, 2), "odd")
     assert taken == {row: np.full(1, row) for row in range(0, 70, 2)}
     assert told == [("reading", 32, 70), ("reading", 64, 70), ("reading", 70, 70)]
@@ -69,10 +70,10 @@ def test_as_many_threads_as_are_asked_for():
         both.wait()
         return [""] * len(rows)
 
-    in_threads(chunks(4 * 32), work, None, "reading", None, threads=2)
+    in_threads(chunks(4 * 32), work, None, Threads("reading", None, 2))
     both = threading.Barrier(2, timeout=0.2)
     with pytest.raises(threading.BrokenBarrierError):
-        in_threads(chunks(4 * 32), work, None, "reading", None, threads=1)
+        in_threads(chunks(4 * 32), work, None, Threads("reading", None, 1))
 
 
 def test_an_interrupt_does_not_wait_for_what_is_queued():
@@ -87,5 +88,5 @@ def test_an_interrupt_does_not_wait_for_what_is_queued():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        in_threads(chunks(20_000), work, None, "reading", interrupt)
+        in_threads(chunks(20_000), work, None, Threads("reading", interrupt))
     assert len(done) < 10_000

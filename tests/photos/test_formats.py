@@ -9,6 +9,7 @@ from PIL import Image
 from rsrl_ray import terminal
 from rsrl_ray.photos import formats
 from rsrl_ray.photos.checks import PhotoProblems
+from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.photo_set import check_photos, load_photos
 from rsrl_ray.photos.picture import decode_photo
 
@@ -49,7 +50,7 @@ def test_heic_without_the_extra_names_it(without_heif, tmp_path):
         shown.print(terminal.examination(found, tmp_path), soft_wrap=True)
     assert hint in text.get()
     with pytest.raises(PhotoProblems) as refused:
-        load_photos(tmp_path, 8, tmp_path / "cache")
+        load_photos(tmp_path, Decoder(8), tmp_path / "cache")
     assert str(refused.value).endswith(hint)
 
 
@@ -59,4 +60,4 @@ def test_a_set_of_heic_is_photos_like_others(tmp_path):
             (tmp_path / str(score)).mkdir(exist_ok=True)
             picture = Image.new("RGB", (16, 16), (shade, 30 * score, 0))
             pillow_heif.from_pillow(picture).save(tmp_path / str(score) / f"{shade}.heic", quality=90)
-    assert load_photos(tmp_path, 8, tmp_path / "cache").scores.tolist() == [3, 3, 4, 4, 5, 5]
+    assert load_photos(tmp_path, Decoder(8), tmp_path / "cache").scores.tolist() == [3, 3, 4, 4, 5, 5]

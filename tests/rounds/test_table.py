@@ -20,7 +20,7 @@ from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table
-from rsrl_ray.rounds.loop import RoundResult, run_rounds
+from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.rounds.table import Judged
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
@@ -201,7 +201,7 @@ def _schedule(settings: config.Revision) -> Rule:
 
 def _rounds(settings: config.Revision, fold: Fold, rule: Rule | None = None, seed: int = 0) -> list[RoundResult]:
     learner = RandomLearner(ALL_LABELS, 9)
-    return list(run_rounds(learner, ALL_LABELS, fold, rule or _schedule(settings), ROUNDS, settings, seed))
+    return list(run_rounds(learner, ALL_LABELS, fold, rule or _schedule(settings), Plan(ROUNDS, settings, seed)))
 
 
 def _read_back(

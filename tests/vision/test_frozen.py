@@ -13,7 +13,7 @@ from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
 from rsrl_ray.vision.layers import QuickDropout
 from rsrl_ray.vision.network import build, load_weights, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 PINNED = [
@@ -198,14 +198,14 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
     one, other = (
         NetworkTrainer(
             Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
-            NetworkOnDevice(network, training, 3, lambda: features, "cuda", share),
+            NetworkOnDevice(network, training, 3, lambda: features, Place("cuda", share)),
         )
         for share in (1.0, 0.0)
     )
     weights = one.fit(START, EVEN, 1)
     assert same(other.fit(START, EVEN, 1), weights)
     assert_array_equal(one.logits(weights), other.logits(weights))
-    whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, "cuda")
+    whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, Place("cuda"))
     assert_array_equal(
         NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), whole).logits(START | weights),
         one.logits(weights),

@@ -18,7 +18,7 @@ from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import reproducible
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
@@ -58,7 +58,7 @@ def learner(training=None, warm_start="all", photos=PHOTOS, seed=0, fold=0, netw
 
 
 def on_device(network, training, photos, device="cpu"):
-    return NetworkOnDevice(network, training, 3, lambda: photos, device)
+    return NetworkOnDevice(network, training, 3, lambda: photos, Place(device))
 
 
 def same(one, other):
@@ -575,8 +575,8 @@ def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
         config.Training(epochs=2, augmentation=["crop", "flip"]),
         Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
     )
-    fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=1.0)
-    streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=0.0)
+    fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 1.0))
+    streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 0.0))
     weights = NetworkTrainer(lesson, fitting).fit(START, EVEN, 1)
     assert same(NetworkTrainer(lesson, streamed).fit(START, EVEN, 1), weights)
     kinds = [type(network.inputs._rows) for network in (fitting, streamed)]
