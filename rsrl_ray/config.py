@@ -138,7 +138,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Archive:
+class Retention:
     """What is kept of finished rounds."""
 
     weights: Literal["auto", "all", "needed"] = "auto"
@@ -172,7 +172,7 @@ class Experiment:
     seed: Natural = 0
     """Seed of folds, new layers, shuffling and dropout, 0 or more."""
     resources: Resources = field(default_factory=Resources)
-    archive: Archive = field(default_factory=Archive)
+    archive: Retention = field(default_factory=Retention)
     mlflow: str | None = None
     """MLflow tracking URI, a path in it relative to the experiment file; by default a SQLite file in storage."""
     system_metrics: bool = True

@@ -12,12 +12,12 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from rsrl_ray import config
 from rsrl_ray.config import (
-    Archive,
     Experiment,
     Folds,
     Network,
     Noise,
     Resources,
+    Retention,
     Revision,
     Training,
     check,
@@ -46,7 +46,7 @@ archive: {weights: needed}          # or all: every round's
 mlflow: null                        # a tracking URI; by default a SQLite file in storage
 """  # noqa: E501
 SHORT = "name: small\nphotos: photos.csv\nschedules: {none: {1: 0.0}}\n"
-KNOBS = (Experiment, Folds, Network, Training, Revision, Noise, Resources, Archive)
+KNOBS = (Experiment, Folds, Network, Training, Revision, Noise, Resources, Retention)
 
 
 def _parser() -> ArgumentParser:
@@ -94,7 +94,7 @@ def test_the_contract_is_read_into_the_dataclasses(tmp_path: Path) -> None:
         schedules={"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}},
         seed=0,
         resources=Resources(cpus=1.0, gpus=0.0),
-        archive=Archive(weights="needed"),
+        archive=Retention(weights="needed"),
         mlflow=None,
     )
     assert experiment.schedule("paper") == make_schedule({1: 0.9, 3: 0.95})

@@ -427,7 +427,7 @@ def test_the_recipe_by_hand() -> None:
         {"folds": config.Folds(use=[0])},
         {"folds": config.Folds(repeats=2)},
         {"resources": config.Resources(cpus=4.0)},
-        {"archive": config.Archive(weights="all")},
+        {"archive": config.Retention(weights="all")},
         {"mlflow": "http://localhost:5000"},
     ],
 )

@@ -17,7 +17,7 @@ from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import photos_digest, recipe, trial_id
-from rsrl_ray.inventory import NOBODY, OWN, UNKNOWN, Item, inventory
+from rsrl_ray.inventory import NOBODY, NOT_KNOWN, OWN, Item, inventory
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
@@ -140,7 +140,7 @@ def test_weights_that_only_older_recipes_and_methods_held_are_freed(
         OWN: ("3 rounds", False),
         f"{OWN}, experiment other": ("1 round", False),
         "experiment other": ("1 round", False),
-        UNKNOWN: ("1 round", False),
+        NOT_KNOWN: ("1 round", False),
         NOBODY: ("1 round", True),
         f"{NOBODY}: once firm": ("1 round", True),
         f"{NOBODY}: once every round, gone": ("1 round", True),
@@ -212,8 +212,8 @@ def test_of_decoded_photos_those_of_edited_tables_are_freed(storage: Storage, tm
         (once, True),
         ("experiment other", False),
         (once, True),
-        (UNKNOWN, False),
-        (UNKNOWN, False),
+        (NOT_KNOWN, False),
+        (NOT_KNOWN, False),
         (OWN, False),
     ]
     assert storage.prune("--yes") == 0

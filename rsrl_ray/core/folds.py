@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.draw import Draw, Kind
+from rsrl_ray.core.draw import Draw, FoldKind
 from rsrl_ray.core.grouped import held_out, tested_in
 
 
@@ -143,7 +143,7 @@ def _fold(labels: NDArray[np.int64], test: NDArray[np.bool_], number: int, draw:
     return Fold(number, rest[~held], rest[held], np.flatnonzero(test))
 
 
-def _dealt(labels: NDArray[np.int64], kind: Kind, generator: np.random.Generator) -> NDArray[np.int64]:
+def _dealt(labels: NDArray[np.int64], kind: FoldKind, generator: np.random.Generator) -> NDArray[np.int64]:
     """Each photo's place, [N], in an order that is random, and where stratified also sorted by class."""
     shuffle = generator.random(len(labels))
     order = np.lexsort((shuffle, labels)) if kind == "stratified" else np.argsort(shuffle, kind="stable")

@@ -27,7 +27,7 @@ from rsrl_ray.core.prediction import Decision
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of
-from rsrl_ray.models.load import LOADER, NAME, open_store
+from rsrl_ray.models.load import LOADER, MODEL_NAME, open_store
 from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.holders import model_holder
@@ -60,7 +60,7 @@ CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRound:
     """The round that was chosen of a method's trials.
 
     validation, test : its macro F on them; validation is nan where no photos are held out to choose on.
@@ -85,7 +85,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Network:
+class _Served:
     """What is served: the networks whose logits are averaged, how they are asked, and what a prediction has learnt."""
 
     weights: list[Weights]
@@ -102,7 +102,7 @@ class Registered:
 
     name: str
     version: int
-    choice: Choice
+    choice: ChosenRound
     new: bool
     champion: int | None
 
@@ -121,7 +121,7 @@ def register(
         Where the network, or its weights, are not available, or the registry does not take it.
     """
     name = experiment.name if name is None else name
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
     found = find_results(experiment)
     choice = choose(found, experiment, main_method(experiment) if method is None else method, fold)
@@ -131,7 +131,7 @@ def register(
     weights = [_weights(experiment, choice, number, held) for number, held in keys.items()]
     tables = [found.results.read_artifact(choice.run, predictions_path(number), pd.read_parquet) for number in keys]
     decision = None if prediction.plain else decision_of(tables, prediction)
-    network = _Network(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
+    network = _Served(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
     mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
@@ -160,7 +160,7 @@ def _champion(client: MlflowClient, name: str) -> int | None:
     return None if version is None else int(version)
 
 
-def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> Choice:
+def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> ChosenRound:
     """The round that analysis chooses in each fold of the method, and of these the best, or that of ``fold``.
 
     Best by macro F on validation photos; where there are none, on test photos.
@@ -190,10 +190,10 @@ def choose(found: Found, experiment: Experiment, method: str, fold: int | None) 
 
     best = max(numbers, key=lambda trial: (value(trial, by), -trial.fold))
     validation = value(best, VALIDATION) if chosen.split == "validation" else math.nan
-    return Choice(found.trials[best], numbers[best], validation, value(best, TEST))
+    return ChosenRound(found.trials[best], numbers[best], validation, value(best, TEST))
 
 
-def _weights(experiment: Experiment, choice: Choice, number: int, key: str | None) -> Weights:
+def _weights(experiment: Experiment, choice: ChosenRound, number: int, key: str | None) -> Weights:
     archive, what = Archive(experiment.storage), f"the weights of {choice}"
     if number != choice.number:
         what = f"the weights of round {number}, which the method averages with those of {choice},"
@@ -222,7 +222,7 @@ def _settings(experiment: Experiment, scores: Iterable[int]) -> Settings:
     )
 
 
-def _log(client: MlflowClient, name: str, choice: Choice, tags: dict[str, str], network: _Network) -> int:
+def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, str], network: _Served) -> int:
     """Log the model to the trial's run and make it a version of ``name``; its number."""
     run, description = choice.run, str(choice)
     experiment = client.get_run(run.id).info.experiment_id

@@ -10,6 +10,7 @@ import PIL
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
@@ -17,7 +18,6 @@ from rsrl_ray.photos.source import Unreadable, read_bytes
 Progress = Callable[[str, int, int], None]
 """What is done ("reading", "decoding"), done so far, total."""
 
-Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
@@ -44,7 +44,7 @@ class Here:
 
 
 HERE = Here()
-_CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
+_PHOTOS_A_TASK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
 
 
 def digest_row(data: bytes | memoryview) -> Pixels:
@@ -59,7 +59,7 @@ def no_digests(count: int) -> Pixels:
 
 def chunks(count: int) -> list[range]:
     """All rows, a few at a time."""
-    return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    return [range(start, min(start + _PHOTOS_A_TASK, count)) for start in range(0, count, _PHOTOS_A_TASK)]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import bytes_digest
-from rsrl_ray.photos.decoding import Pixels
 from rsrl_ray.photos.table import Table
 
 

@@ -14,22 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import ArrowException, fs
 
-from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, Threads, chunks, in_threads, no_digests, read_digests
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.photos.decoding import HERE, Progress, Run, Threads, chunks, in_threads, no_digests, read_digests
 from rsrl_ray.photos.source import located
-from rsrl_ray.photos.table import URI, Table
+from rsrl_ray.photos.table import Table
 from rsrl_ray.store.files import whole
+from rsrl_ray.store.location import URI
 
 _SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
 
-Keys = NDArray[np.uint64]
+PhotoKeys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class _Known:
     """Photos by a key of their source, ascending: keys and states [M], digests [M, 16]."""
 
-    keys: Keys
-    states: Keys
+    keys: PhotoKeys
+    states: PhotoKeys
     digests: Pixels
 
 
@@ -40,7 +42,7 @@ class Look:
     states : what changes when a photo does, [N], 0 where that is not known. changed : when it changed last, [N], in ns.
     """
 
-    states: Keys
+    states: PhotoKeys
     changed: NDArray[np.int64]
     began_ns: int
 
@@ -95,7 +97,7 @@ def _key(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=8).digest()) or 1
 
 
-def _states(sources: Sequence[str]) -> tuple[Keys, NDArray[np.int64]]:
+def _states(sources: Sequence[str]) -> tuple[PhotoKeys, NDArray[np.int64]]:
     """`Look.states` and `Look.changed`."""
     states, changed = np.zeros(len(sources), dtype=np.uint64), np.zeros(len(sources), dtype=np.int64)
     away = defaultdict(list)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.photos.checks import PhotoProblems, judge
 from rsrl_ray.photos.decoding import (
     Decoder,
-    Pixels,
     Progress,
     RowsOf,
     Threads,
@@ -31,7 +31,7 @@ from rsrl_ray.photos.known import digests_of, look
 from rsrl_ray.photos.picture import examine_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
-from rsrl_ray.photos.row_file import Record
+from rsrl_ray.photos.row_file import RowRecord
 from rsrl_ray.photos.source import Unreadable, read_bytes
 from rsrl_ray.photos.table import Table, read_table
 
@@ -165,11 +165,11 @@ class _Decoding:
     session: str
     progress: Progress | None
 
-    def held(self, file: PixelFile) -> Record | None:
+    def held(self, file: PixelFile) -> RowRecord | None:
         """How a file was made that is there; every byte of it has been read."""
         return None if file.verified_once(self.session) is None else file.record()
 
-    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> Record:
+    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> RowRecord:
         """Decode these photos, of whose bytes these are the digests, but for those that an older file has."""
         older = file.older(digests, self.decoder.memory)
         rows_of = self.decoder.rows_of(sources) if older is None else older.rows_of(self.decoder, sources)

@@ -11,8 +11,9 @@ import PIL
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
-from rsrl_ray.photos.decoding import Decoder, Pixels, RowsOf
+from rsrl_ray.photos.decoding import Decoder, RowsOf
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.files import whole
 

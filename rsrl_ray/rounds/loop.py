@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import Rule, Seen
 
 
@@ -37,7 +37,7 @@ class RoundResult:
     kept: NDArray[np.bool_]
     returned: NDArray[np.bool_]
     logits: NDArray[np.float32]
-    revision: Revision | None
+    revision: Revised | None
 
 
 @dataclass(frozen=True)

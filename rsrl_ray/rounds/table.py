@@ -12,8 +12,8 @@ from rsrl_ray import config
 from rsrl_ray.core import metrics
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
-from rsrl_ray.core.prediction import Decision, Held, Prediction, averaged
-from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.prediction import Decision, HeldOut, Prediction, averaged
+from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.rounds.loop import seen_after
 
@@ -162,7 +162,7 @@ def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decis
     table = tables[-1]
     classes, labels = np.unique(table["score"], return_inverse=True)
     train, held = ((table["split"] == split).to_numpy() for split in SPLITS[:2])
-    seen = Held(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
+    seen = HeldOut(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
     return prediction.learn(averaged([logits(each) for each in tables]), seen)
 
 
@@ -173,7 +173,7 @@ def logits(table: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def revision_notes(
-    revision: Revision, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
+    revision: Revised, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
 ) -> list[str]:
     """What a reader should know of revision ``number``: a guarded class, most of a class gone, or nearly nothing.
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rsrl_ray.core.digest import array_digest, bytes_digest, digest
 from rsrl_ray.store.storage import Storage
 
-HELD = "held/"  # the folder of notes in a round's
+HOLDERS = "held/"  # the folder of notes in a round's
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -147,14 +147,14 @@ class Archive:
 
         They stay until everyone who holds them has released them. The round itself may be written later.
         """
-        self._storage.write(f"{folder_of(key)}/{HELD}{holder}", json.dumps(who).encode())
+        self._storage.write(f"{folder_of(key)}/{HOLDERS}{holder}", json.dumps(who).encode())
 
     def release(self, key: str, *holders: str) -> None:
         """``holders`` need the round's weights no more; they are deleted where nobody else holds them."""
         files = self._storage.list(folder_of(key))
         for holder in holders:
-            if HELD + holder in files:
-                self._storage.delete(f"{folder_of(key)}/{HELD}{holder}")
+            if HOLDERS + holder in files:
+                self._storage.delete(f"{folder_of(key)}/{HOLDERS}{holder}")
         if _name("weights") in files:
             self.drop_weights(key)
 
@@ -162,7 +162,7 @@ class Archive:
         """Delete the round's weights, if they are there and nobody holds them; its record stays."""
         if not self.is_droppable(key):
             return
-        if not any(name.startswith(HELD) for name in self._storage.list(folder_of(key))):
+        if not any(name.startswith(HOLDERS) for name in self._storage.list(folder_of(key))):
             self._storage.delete(self._path(key, "weights"))
 
     def is_droppable(self, key: str) -> bool:

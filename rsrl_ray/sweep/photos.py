@@ -16,8 +16,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.photos.decoding import HERE, Decoder, Pixels
+from rsrl_ray.photos.decoding import HERE, Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.terminal import cell, photo_progress, say

@@ -13,10 +13,10 @@ from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.sweep.photos import folds_csv
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.tracking.entries import Split, SweepRun, Trial
+from rsrl_ray.tracking.entries import FoldData, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs
 from rsrl_ray.tracking.lease import MayLive
-from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
@@ -40,7 +40,7 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
     return trials
 
 
-def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
+def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
     """A fold's photos as data sets, with the scores that the fold has of them."""
     scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
     found = []
@@ -49,7 +49,7 @@ def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
             present, counts = np.unique(scores[rows], return_counts=True)
             by_score = dict(zip(present.tolist(), counts.tolist(), strict=True))
             names = zip(images[rows], scores[rows].tolist(), strict=True)
-            found.append(Split(context, photos_digest(names), task.experiment.photos, by_score))
+            found.append(FoldData(context, photos_digest(names), task.experiment.photos, by_score))
     return tuple(found)
 
 
@@ -87,10 +87,10 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     experiment, photos = task.experiment, task.photos
     files = {
         "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
-        FOLDS: folds_csv(photos, task.folds),
+        FOLDS_FILE: folds_csv(photos, task.folds),
     }
     if photos.left_out:
-        files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
+        files[LEFT_OUT_FILE] = redacted("\n".join(map(str, photos.left_out)) + "\n")
     note = (
         f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method. Under chosen/METHOD/: "
         "mean, sd, low and high over the folds, each at its chosen round."

@@ -26,11 +26,11 @@ from rsrl_ray.identity import photos_digest, recipe, weights_digest
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, public_name, read_table
-from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
-Photo = tuple[str, int]  # name and score
+ScoredName = tuple[str, int]  # name and score
 
 
 @dataclass(frozen=True)
@@ -222,21 +222,21 @@ def _table(experiment: Experiment) -> Table | None:
         return None
 
 
-def _photos(table: Table) -> frozenset[Photo]:
+def _photos(table: Table) -> frozenset[ScoredName]:
     """The photos that the table names."""
     return frozenset(
         (image, int(table.scores[row])) for row, image in enumerate(table.images) if row not in table.faults
     )
 
 
-def _swept(results: Results, sweep: TrackedRun) -> frozenset[Photo]:
+def _swept(results: Results, sweep: TrackedRun) -> frozenset[ScoredName]:
     """The photos of a sweep; older versions noted the keys of URIs too."""
-    text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
+    text = results.read_artifact(sweep, FOLDS_FILE, lambda path: path.read_text("utf-8"))
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
     return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
 
-def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:
+def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
@@ -245,7 +245,7 @@ def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -
     if not swept <= photos or not others:
         return swept <= photos
     try:
-        left_out = results.read_artifact(sweep, LEFT_OUT, lambda path: path.read_text("utf-8"))
+        left_out = results.read_artifact(sweep, LEFT_OUT_FILE, lambda path: path.read_text("utf-8"))
     except ValueError:  # nothing was left out
         return False
     named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}

@@ -16,13 +16,13 @@ from rsrl_ray.store.location import redacted
 from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
-from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS, KEY, SWEEP, TRIAL
+from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS_FILE, KEY, SWEEP, TRIAL
 from rsrl_ray.tracking.read import Results, artifacts_root
 from rsrl_ray.tracking.runs import search
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
-Sweep = tuple[str, str]  # an experiment and the id of one of its sweeps
+NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,19 @@ def refuse_while_swept(experiment: Experiment) -> None:
             )
 
 
-def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[Sweep]]:
+def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
     """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, "there is no MLflow store")
     with asked(uri):
         names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
-    found: dict[str, set[Sweep]] = {one: set() for one in fingerprints}
+    found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
         results = Results(uri, name, artifacts_root(experiment), "")
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
-                scores = results.read_artifact(parent, FOLDS, _scores) if data else []
+                scores = results.read_artifact(parent, FOLDS_FILE, _scores) if data else []
                 for one in fingerprints:
                     if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))

@@ -34,8 +34,8 @@ CHOSEN = "chosen/"  # of a trial's run: a metric at the chosen round; of a sweep
 
 DATA = "data_fingerprint"  # of a trial's run, a parameter: digest of its photos' fingerprint and of their scores
 
-FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
-LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
+FOLDS_FILE = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
+LEFT_OUT_FILE = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
 
 
 def round_folder(number: int) -> str:

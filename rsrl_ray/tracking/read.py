@@ -28,8 +28,8 @@ from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
-_AT_ONCE = 500  # runs in one question to a database
-_MOST = 10**9  # values of a metric in its answer: all of them
+_RUNS_AT_ONCE = 500  # runs in one question to a database
+_ALL_VALUES = 10**9  # values of a metric in its answer: all of them
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -159,9 +159,9 @@ class Results:
                 return dict(threads.map(lambda run: (run.id, self.history(run, metric)), runs))
         found: dict[str, dict[int, float]] = {run.id: {} for run in runs}
         rounds = {run.id: run.rounds for run in runs}
-        for first in range(0, len(runs), _AT_ONCE):
-            ids = [run.id for run in runs[first : first + _AT_ONCE]]
-            for point in store.get_metric_history_bulk(ids, metric, _MOST):
+        for first in range(0, len(runs), _RUNS_AT_ONCE):
+            ids = [run.id for run in runs[first : first + _RUNS_AT_ONCE]]
+            for point in store.get_metric_history_bulk(ids, metric, _ALL_VALUES):
                 if point.step <= rounds[point.run_id]:
                     found[point.run_id][point.step] = point.value
         return found

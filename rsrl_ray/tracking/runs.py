@@ -11,7 +11,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE
 
-_AT_ONCE = 1000  # metrics that MLflow takes
+_METRICS_AT_ONCE = 1000  # metrics that MLflow takes
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -49,8 +49,8 @@ def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> No
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
     """Log any number of metrics."""
-    for first in range(0, len(metrics), _AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[first : first + _AT_ONCE])
+    for first in range(0, len(metrics), _METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[first : first + _METRICS_AT_ONCE])
 
 
 def as_params(params: Mapping[str, Any]) -> list[Param]:

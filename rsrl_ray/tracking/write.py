@@ -117,7 +117,7 @@ class Tracker:
         try:
             views.seed(self._client, self._experiment, sweep)
         except Exception as error:
-            self._say(f"mlflow: the saved view {views.NAME!r} could not be made: {redacted(str(error))}")
+            self._say(f"mlflow: the saved view {views.VIEW_NAME!r} could not be made: {redacted(str(error))}")
 
     def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.

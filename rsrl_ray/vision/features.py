@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import digest
-from rsrl_ray.photos.decoding import Pixels
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, evaluate

@@ -14,7 +14,7 @@ from torch import nn
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.frozen import cut
-from rsrl_ray.vision.inputs import Features, Inputs, Photos, rows_on
+from rsrl_ray.vision.inputs import FeatureInputs, Inputs, PhotoInputs, rows_on
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, no_refusals, trial_memory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.reproducible import check_precision
@@ -99,9 +99,9 @@ class NetworkOnDevice:
         array, size = self._rows(), self._network.image_size
         rows = rows_on(self.device, array, self._room())
         if self.training.trainable != "all":
-            return Features(rows)
+            return FeatureInputs(rows)
         assert array.shape[1:] == (size, size, 3), array.shape
-        return Photos(rows, self.training.augmentation, self.device)
+        return PhotoInputs(rows, self.training.augmentation, self.device)
 
     def _room(self) -> int:
         """Bytes of the GPU's memory that the rows may take."""

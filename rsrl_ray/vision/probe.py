@@ -17,7 +17,7 @@ from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
-STEPS = 2
+PROBE_STEPS = 2
 TRIES = 3  # where the GPU's memory is full: others may need it for a moment only
 PAUSE_S = 5.0  # between two of them
 
@@ -44,7 +44,7 @@ def probe(network: config.Network, training: config.Training, classes: int, star
 
 
 def _probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:
-    trained, size = STEPS * training.batch_size, network.image_size
+    trained, size = PROBE_STEPS * training.batch_size, network.image_size
     count = max(trained, EVALUATION_BATCH)
     rows = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     if training.trainable != "all":

@@ -13,7 +13,7 @@ from rsrl_ray import config
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
-from rsrl_ray.core.revision import Revision
+from rsrl_ray.core.revision import Revised
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
@@ -310,7 +310,7 @@ def _notes(
     largest = np.array([1, 0, 2])
     by_class = dict(zip(largest.tolist(), counts, strict=True))
     classes = tuple(sorted(int(largest[place]) for place in guarded))
-    revision = Revision(np.ones(1, dtype=bool), classes, (by_class[0], by_class[1], by_class[2]))
+    revision = Revised(np.ones(1, dtype=bool), classes, (by_class[0], by_class[1], by_class[2]))
     rule = Thresholds(make_schedule({1: list(thresholds)}))
     return rounds_table.revision_notes(revision, rule, 1, np.array([3, 4, 5]), largest)
 

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from rsrl_ray.vision import inputs
-from rsrl_ray.vision.inputs import DeviceRows, Features, HostRows, PinnedRows, batches, rows_on, stored
+from rsrl_ray.vision.inputs import DeviceRows, FeatureInputs, HostRows, PinnedRows, batches, rows_on, stored
 
 CPU = torch.device("cpu")
 ARRAY = np.arange(70 * 6, dtype=np.uint8).reshape(70, 2, 3)
@@ -59,5 +59,5 @@ def test_features_come_back_as_they_were_stored(dtype, shape):
     array = stored(features)
     assert array.dtype == (np.int16 if dtype == torch.bfloat16 else np.float32)
     assert array.shape == (4, 3, 2, 5)[: len(shape) + 1] if len(shape) == 3 else (4, 5)
-    [back] = Features(HostRows(array)).batches([np.arange(4)])
+    [back] = FeatureInputs(HostRows(array)).batches([np.arange(4)])
     assert torch.equal(back, features) and back.stride() == features.stride()
