@@ -13,10 +13,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import TEST, VALIDATION, choose, default_criterion, split_of_curves
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.rounds.table import round_metrics
+from rsrl_ray.rounds.table import majority_scores, round_metrics
 from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
@@ -238,9 +237,7 @@ def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:
 def _majority(table: pd.DataFrame) -> NDArray[np.bool_]:
     """For each training photo of the largest classes: whether its label is wrong."""
     train = (table["split"] == "train").to_numpy()
-    classes, labels = np.unique(table["score"][train], return_inverse=True)
-    largest = table["score"].isin(classes[majority_classes(labels, MAJORITY)]).to_numpy()
-    return _wrong(table)[train & largest]
+    return _wrong(table)[train & table["score"].isin(majority_scores(table, MAJORITY)).to_numpy()]
 
 
 def _wrong(table: pd.DataFrame) -> NDArray[np.bool_]:

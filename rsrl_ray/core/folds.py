@@ -118,7 +118,8 @@ def _check_parts(fold: Fold, labels: NDArray[np.int64], draw: Draw, grouped: boo
         raise ValueError(f"folds: of {len(labels)} photos fold {fold.number} has none to train on; give more photos")
     if draw.validation and not len(fold.validation):
         least = math.ceil(1000 / rest) / 1000
-        why = "the last photo of a score is never held out" + ", and groups are not divided" * grouped
+        undivided = ", and groups are not divided" if grouped else ""
+        why = f"the last photo of a score is never held out{undivided}"
         too_small = draw.validation < least <= 0.5 and not grouped
         give = f"{least:g} or more" if too_small else f"another share ({why})"
         raise ValueError(

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.photos.decoding import HERE, Progress, Run, Threads, chunks, in_threads, no_digests, read_digests
 from rsrl_ray.photos.source import located
 from rsrl_ray.photos.table import Table
-from rsrl_ray.store.files import whole
+from rsrl_ray.store.files import read_arrays, write_arrays
 from rsrl_ray.store.location import URI
 
 _SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
@@ -129,13 +128,11 @@ def _listed(uri: str) -> dict[str, tuple[int, int]]:
 
 
 def _read(file: Path) -> _Known:
-    try:
-        with np.load(file) as content:
-            known = _Known(content["keys"], content["states"], content["digests"])
+    found = read_arrays(file, "keys", "states", "digests")
+    if found is not None:
+        known = _Known(*found)
         if known.keys.shape == known.states.shape == known.digests.shape[:1] and known.digests.shape[1:] == (16,):
             return known
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
     return _Known(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64), no_digests(0))
 
 
@@ -145,6 +142,4 @@ def _write(file: Path, before: _Known, now: _Known) -> None:
     states, digests = (
         np.concatenate([getattr(now, name), getattr(before, name)])[first] for name in ("states", "digests")
     )
-    # A full disk: they are read again next time. savez would add .npz to a name.
-    with suppress(OSError), whole(file) as part, part.open("wb") as out:
-        np.savez(out, keys=keys, states=states, digests=digests)
+    write_arrays(file, keys=keys, states=states, digests=digests)  # on a full disk they are read again next time

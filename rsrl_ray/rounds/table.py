@@ -118,7 +118,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "test_accuracy": metrics.accuracy(test),
         "train_accuracy": float((scores == table["predicted"].to_numpy())[kept].mean()),
         "train_size": float(kept.sum()),
-        "majority_share": metrics.sharing_rate(scores[kept], _majority_scores(table, majority)),
+        "majority_share": metrics.sharing_rate(scores[kept], majority_scores(table, majority)),
         "returned": float(table["returned"].sum()),
         "dropped": float(train - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
@@ -197,6 +197,7 @@ def revision_notes(
     return notes
 
 
-def _majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
+def majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
+    """Scores of the largest classes of the training photos, [count], largest first."""
     classes, labels = np.unique(table["score"], return_inverse=True)
     return classes[majority_classes(labels[table["split"] == "train"], count)]

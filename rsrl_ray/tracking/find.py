@@ -231,7 +231,7 @@ def _photos(table: Table) -> frozenset[ScoredName]:
 
 def _swept(results: Results, sweep: TrackedRun) -> frozenset[ScoredName]:
     """The photos of a sweep; older versions noted the keys of URIs too."""
-    text = results.read_artifact(sweep, FOLDS_FILE, lambda path: path.read_text("utf-8"))
+    text = results.read_text(sweep, FOLDS_FILE)
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
     return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
@@ -245,7 +245,7 @@ def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredNam
     if not swept <= photos or not others:
         return swept <= photos
     try:
-        left_out = results.read_artifact(sweep, LEFT_OUT_FILE, lambda path: path.read_text("utf-8"))
+        left_out = results.read_text(sweep, LEFT_OUT_FILE)
     except ValueError:  # nothing was left out
         return False
     named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}

@@ -18,7 +18,7 @@ from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS_FILE, KEY, SWEEP, TRIAL
 from rsrl_ray.tracking.read import Results, artifacts_root
-from rsrl_ray.tracking.runs import search
+from rsrl_ray.tracking.runs import trials
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
@@ -105,8 +105,8 @@ def _runs(experiment: Experiment, sweeps: Collection[str]) -> list[Run]:
     client = open_to_read(uri, "there is no MLflow store")
     with asked(uri):
         found = find_experiment(client, experiment.name)
-        conditions = [f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''" for sweep in sweeps] if found else []
-        return [run for one in conditions for run in search(client, str(found and found.experiment_id), one)]
+        own = sweeps if found else ()
+        return [run for sweep in own for run in trials(client, str(found and found.experiment_id), sweep)]
 
 
 def _keys(tags: Mapping[str, str]) -> set[str]:
@@ -118,14 +118,10 @@ def _shares_storage(experiment: Experiment, name: str) -> bool:
     """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
     results = Results(mlflow_uri(experiment), name, artifacts_root(experiment), "")
     try:
-        told = [results.read_artifact(run, "experiment.yaml", _storage) for run in results.sweep_runs()[:1]]
-    except ValueError:
+        told = [yaml.safe_load(results.read_text(run, "experiment.yaml")) for run in results.sweep_runs()[:1]]
+    except (ValueError, yaml.YAMLError):
         return True
-    return told in ([], [redacted(experiment.storage)])
-
-
-def _storage(file: Path) -> str:
-    return str(yaml.safe_load(file.read_text("utf-8"))["storage"])
+    return [knobs["storage"] for knobs in told] in ([], [redacted(experiment.storage)])
 
 
 def _scores(file: Path) -> list[int]:

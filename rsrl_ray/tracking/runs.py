@@ -9,7 +9,7 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE
+from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE, SWEEP, TRIAL
 
 _METRICS_AT_ONCE = 1000  # metrics that MLflow takes
 
@@ -24,6 +24,16 @@ def search(client: MlflowClient, experiment_id: str, condition: str, view: int =
         token = page.token
         if not token:
             return runs
+
+
+def parents(client: MlflowClient, experiment_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """The parent runs of an experiment's sweeps."""
+    return search(client, experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''", view)
+
+
+def trials(client: MlflowClient, experiment_id: str, sweep: str) -> list[Run]:
+    """The runs of a sweep's trials, also those of older chains of rounds."""
+    return search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")
 
 
 def opened(run: Run) -> int:

@@ -33,10 +33,10 @@ from rsrl_ray.tracking.names import (
     system_name,
     weights_tag,
 )
-from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, newest_runs, open_parent, refuse_former
+from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
-from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
+from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
@@ -217,8 +217,7 @@ class Tracker:
         found = find_experiment(self._client, self._name)
         if found is None:
             return None
-        sweeps = search(self._client, found.experiment_id, PARENTS)
-        last = max(sweeps, key=opened, default=None)
+        last = max(parents(self._client, found.experiment_id), key=opened, default=None)
         return None if last is None else (last.data.tags[SWEEP], dict(last.data.params))
 
     @property

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,20 +30,20 @@ DECODER = Decoder(SIZE)
 SCORES = [2, 2, 3, 3, 9, 9]
 
 
-def save(path, level):
+def save(path: Path, level: Any) -> Any:
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (8, 6), (level, level, level)).save(path)
     return path
 
 
-def write_csv(folder, rows):
+def write_csv(folder: Path, rows: Any) -> Any:
     lines = [f"{image},{score}" for image, score in rows]
     (folder / "photos.csv").write_text("\n".join(["image,score", *lines, ""]))
     return folder / "photos.csv"
 
 
 @pytest.fixture
-def rows(tmp_path):
+def rows(tmp_path: Path) -> Any:
     """Six good pictures, grey of level 10, 20, ..., two of each score; their rows of a table."""
     for row in range(6):
         save(tmp_path / "images" / f"{row}.png", 10 * (row + 1))
@@ -50,11 +51,11 @@ def rows(tmp_path):
 
 
 @pytest.fixture
-def decoded(monkeypatch):
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What has been decoded for a cache since, counted."""
     calls = []
 
-    def count(data, size, memory):
+    def count(data: Any, size: Any, memory: Any) -> Any:
         calls.append(size)
         return decode_photo(data, size, memory)
 
@@ -62,11 +63,11 @@ def decoded(monkeypatch):
     return calls
 
 
-def levels(photo_set):
+def levels(photo_set: Any) -> Any:
     return photo_set.pixels()[:, 0, 0, 0].tolist()
 
 
-def test_load(tmp_path, rows):
+def test_load(tmp_path: Path, rows: Any) -> None:
     told = []
     source = write_csv(tmp_path, rows)
     found = load_photos(source, DECODER, tmp_path / "cache", progress=lambda *what: told.append(what))
@@ -81,12 +82,12 @@ def test_load(tmp_path, rows):
     assert told == [("reading", 6, 6), ("decoding", 6, 6)]
 
 
-def test_a_start_looks_at_every_photo_once(tmp_path, rows, monkeypatch):
+def test_a_start_looks_at_every_photo_once(tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     table = write_csv(tmp_path, rows)
     first = load_photos(table, DECODER, tmp_path / "cache")
     looked = Counter()
 
-    def counted(inner):
+    def counted(inner: Any) -> Any:
         return lambda path, *more, **named: (looked.update([str(path)]), inner(path, *more, **named))[1]
 
     monkeypatch.setattr(os, "stat", counted(os.stat))
@@ -97,7 +98,7 @@ def test_a_start_looks_at_every_photo_once(tmp_path, rows, monkeypatch):
     assert [looked[source] for source in first.sources] == [1] * 6
 
 
-def test_every_kind_of_table_gives_the_same_photos(tmp_path, rows):
+def test_every_kind_of_table_gives_the_same_photos(tmp_path: Path, rows: Any) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     votes = {score: " ".join("5" if vote == score else "0" for vote in range(1, 11)) for score in SCORES}
@@ -116,7 +117,7 @@ def test_every_kind_of_table_gives_the_same_photos(tmp_path, rows):
     assert [levels(one) for one in found] == [[10, 20, 30, 40, 50, 60]] * 4
 
 
-def test_the_fingerprint_is_of_the_pixels_alone(tmp_path, rows):
+def test_the_fingerprint_is_of_the_pixels_alone(tmp_path: Path, rows: Any) -> None:
     cache = tmp_path / "cache"
     first = load_photos(write_csv(tmp_path, rows), DECODER, cache)
     images = [image for image, _ in rows]
@@ -127,7 +128,7 @@ def test_the_fingerprint_is_of_the_pixels_alone(tmp_path, rows):
     assert len({first.fingerprint, turned.fingerprint, larger.fingerprint}) == 3
 
 
-def test_the_second_load_decodes_nothing(tmp_path, rows, decoded):
+def test_the_second_load_decodes_nothing(tmp_path: Path, rows: Any, decoded: Any) -> None:
     source = write_csv(tmp_path, rows)
     first = load_photos(source, DECODER, tmp_path / "cache")
     assert decoded == [SIZE] * 6
@@ -139,7 +140,7 @@ def test_the_second_load_decodes_nothing(tmp_path, rows, decoded):
     assert len(decoded) == 7
 
 
-def test_of_a_table_that_has_changed_only_new_photos_are_decoded(tmp_path, rows, decoded):
+def test_of_a_table_that_has_changed_only_new_photos_are_decoded(tmp_path: Path, rows: Any, decoded: Any) -> None:
     """In another order, with two photos more and one less; the bits are those of photos that are all decoded."""
     load_photos(write_csv(tmp_path, rows), DECODER, tmp_path / "cache")
     for row in (6, 7):
@@ -156,7 +157,7 @@ def test_of_a_table_that_has_changed_only_new_photos_are_decoded(tmp_path, rows,
     assert len(decoded) == 6 + 8
 
 
-def test_what_an_older_file_has_damaged_or_as_no_good_is_decoded(tmp_path, rows, decoded):
+def test_what_an_older_file_has_damaged_or_as_no_good_is_decoded(tmp_path: Path, rows: Any, decoded: Any) -> None:
     (tmp_path / "text.png").write_text("not found")
     with pytest.raises(PhotoProblems):
         load_photos(write_csv(tmp_path, [*rows, ("text.png", 2)]), DECODER, tmp_path / "cache")
@@ -172,7 +173,7 @@ def test_what_an_older_file_has_damaged_or_as_no_good_is_decoded(tmp_path, rows,
     assert len(decoded) == 7
 
 
-def test_a_damaged_cache_is_decoded_again(tmp_path, rows, decoded):
+def test_a_damaged_cache_is_decoded_again(tmp_path: Path, rows: Any, decoded: Any) -> None:
     source = write_csv(tmp_path, rows)
     first = load_photos(source, DECODER, tmp_path / "cache")
     first.pixels_path.write_bytes(first.pixels_path.read_bytes()[:-1])
@@ -183,7 +184,7 @@ def test_a_damaged_cache_is_decoded_again(tmp_path, rows, decoded):
     assert len(decoded) == 18
 
 
-def test_on_another_node_the_photos_are_decoded_there(tmp_path, rows):
+def test_on_another_node_the_photos_are_decoded_there(tmp_path: Path, rows: Any) -> None:
     found = load_photos(write_csv(tmp_path, rows), DECODER, tmp_path / "cache")
     for path in (tmp_path / "cache").iterdir():
         path.unlink()
@@ -227,7 +228,7 @@ NOTE = "line 20, images/9.png: the same bytes as line 7 (images/5.png), with the
 
 
 @pytest.fixture
-def bad(tmp_path, rows):
+def bad(tmp_path: Path, rows: Any) -> Any:
     """A table with a problem of nearly every kind."""
     for row in (6, 7, 8):
         save(tmp_path / "images" / f"{row}.png", 10 * (row + 1))
@@ -241,7 +242,7 @@ def bad(tmp_path, rows):
     return write_csv(tmp_path, [(image, score) for image, score, _ in BAD])
 
 
-def expected(folder):
+def expected(folder: Path) -> Any:
     return [
         f"line {line}{', ' if image else ''}{image}: {message.format(folder=folder)}"
         for line, (image, _, messages) in enumerate(BAD, start=2)
@@ -249,7 +250,7 @@ def expected(folder):
     ]
 
 
-def test_everything_that_is_wrong_is_told_together(tmp_path, bad):
+def test_everything_that_is_wrong_is_told_together(tmp_path: Path, bad: Any) -> None:
     examined = check_photos(bad)
     assert [str(problem) for problem in examined.problems] == expected(tmp_path)
     assert examined.images == tuple(image for image, _, messages in BAD if not messages)
@@ -265,7 +266,7 @@ def test_everything_that_is_wrong_is_told_together(tmp_path, bad):
     ]
 
 
-def test_skip_bad_leaves_them_out_and_decodes_once(tmp_path, bad, decoded):
+def test_skip_bad_leaves_them_out_and_decodes_once(tmp_path: Path, bad: Any, decoded: Any) -> None:
     found = load_photos(bad, DECODER, tmp_path / "cache", skip_bad=True)
     readable = len(BAD) - 4
     assert len(decoded) == readable
@@ -281,7 +282,7 @@ def test_skip_bad_leaves_them_out_and_decodes_once(tmp_path, bad, decoded):
     assert len(decoded) == readable + 7
 
 
-def test_skip_bad_after_a_refusal_decodes_nothing_again(tmp_path, bad, decoded):
+def test_skip_bad_after_a_refusal_decodes_nothing_again(tmp_path: Path, bad: Any, decoded: Any) -> None:
     with pytest.raises(PhotoProblems):
         load_photos(bad, DECODER, tmp_path / "cache")
     count = len(decoded)
@@ -289,13 +290,13 @@ def test_skip_bad_after_a_refusal_decodes_nothing_again(tmp_path, bad, decoded):
     assert len(decoded) == count and levels(found) == [20, 30, 50, 60, 70, 80, 60]
 
 
-def test_skip_bad_gives_what_the_good_photos_alone_give(tmp_path, bad):
+def test_skip_bad_gives_what_the_good_photos_alone_give(tmp_path: Path, bad: Any) -> None:
     found = load_photos(bad, DECODER, tmp_path / "cache", skip_bad=True)
     alone = write_csv(tmp_path, [(image, score) for image, score, messages in BAD if not messages])
     assert load_photos(alone, DECODER, tmp_path / "other").fingerprint == found.fingerprint
 
 
-def test_a_table_is_mended_without_decoding_again(tmp_path, rows, decoded):
+def test_a_table_is_mended_without_decoding_again(tmp_path: Path, rows: Any, decoded: Any) -> None:
     with pytest.raises(PhotoProblems, match=r"line 2, images/0.png: the score is not an integer: '2.5'"):
         load_photos(write_csv(tmp_path, [(rows[0][0], 2.5), *rows[1:]]), DECODER, tmp_path / "cache")
     load_photos(write_csv(tmp_path, rows), DECODER, tmp_path / "cache")
@@ -303,7 +304,7 @@ def test_a_table_is_mended_without_decoding_again(tmp_path, rows, decoded):
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_fewer_than_two_classes_is_refused_even_so(tmp_path, rows, skip_bad):
+def test_fewer_than_two_classes_is_refused_even_so(tmp_path: Path, rows: Any, skip_bad: bool) -> None:
     source = write_csv(tmp_path, rows[:3])
     with pytest.raises(PhotoProblems) as caught:
         load_photos(source, DECODER, tmp_path / "cache", skip_bad=skip_bad)
@@ -316,13 +317,13 @@ def test_fewer_than_two_classes_is_refused_even_so(tmp_path, rows, skip_bad):
     assert caught.value.problems[1] == Problem(None, None, caught.value.problems[1].message)
 
 
-def test_no_picture_can_be_read(tmp_path, rows):
+def test_no_picture_can_be_read(tmp_path: Path, rows: Any) -> None:
     source = write_csv(tmp_path, [(f"no/{image}", score) for image, score in rows])
     with pytest.raises(PhotoProblems, match=r"7 problems\n.*line 2, no/images/0.png: missing"):
         load_photos(source, DECODER, tmp_path / "cache")
 
 
-def test_the_problems_of_a_parquet_file_and_a_folder_say_where(tmp_path, rows):
+def test_the_problems_of_a_parquet_file_and_a_folder_say_where(tmp_path: Path, rows: Any) -> None:
     pq.write_table(pa.table({"image": ["no.png"], "score": [1]}), tmp_path / "photos.parquet")
     assert str(check_photos(tmp_path / "photos.parquet").problems[0]).startswith("row 1, no.png: missing")
     (tmp_path / "folder" / "7").mkdir(parents=True)
@@ -330,12 +331,12 @@ def test_the_problems_of_a_parquet_file_and_a_folder_say_where(tmp_path, rows):
     assert str(check_photos(str(tmp_path / "folder")).problems[0]) == "7/a.jpg: zero bytes"
 
 
-def test_check_raises_for_a_table_that_cannot_be_read(tmp_path):
+def test_check_raises_for_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no.csv: cannot be read"):
         check_photos(tmp_path / "no.csv")
 
 
-def test_the_cache_may_be_a_relative_path(tmp_path, rows, monkeypatch):
+def test_the_cache_may_be_a_relative_path(tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path, rows)
     found = load_photos("photos.csv", DECODER, Path("cache"))
@@ -344,7 +345,7 @@ def test_the_cache_may_be_a_relative_path(tmp_path, rows, monkeypatch):
     assert levels(found) == [10, 20, 30, 40, 50, 60]
 
 
-def test_what_a_killed_process_wrote_of_decoded_photos_is_found(tmp_path, rows, decoded):
+def test_what_a_killed_process_wrote_of_decoded_photos_is_found(tmp_path: Path, rows: Any, decoded: Any) -> None:
     source = write_csv(tmp_path, rows)
     first = load_photos(source, DECODER, tmp_path / "cache")
     content = bytearray(first.pixels_path.read_bytes())
@@ -357,11 +358,11 @@ def test_what_a_killed_process_wrote_of_decoded_photos_is_found(tmp_path, rows, 
     assert len(decoded) == 18
 
 
-def test_a_node_reads_decoded_photos_once_a_sweep(tmp_path, rows, monkeypatch):
+def test_a_node_reads_decoded_photos_once_a_sweep(tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     verified = RowFile.verified
 
-    def count(self):
+    def count(self: Any) -> Any:
         reads.append(self.path)
         return verified(self)
 
@@ -377,7 +378,9 @@ def test_a_node_reads_decoded_photos_once_a_sweep(tmp_path, rows, monkeypatch):
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_skip_bad_takes_the_place_of_what_was_decoded_unless_it_is_read(tmp_path, bad, read, monkeypatch):
+def test_skip_bad_takes_the_place_of_what_was_decoded_unless_it_is_read(
+    tmp_path: Path, bad: Any, read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(PhotoProblems):
         load_photos(bad, DECODER, cache)
@@ -391,13 +394,15 @@ def test_skip_bad_takes_the_place_of_what_was_decoded_unless_it_is_read(tmp_path
     assert held is None or np.array_equal(held, mapped)
 
 
-def test_what_is_known_by_size_and_time_is_not_read_again(tmp_path, rows, monkeypatch):
+def test_what_is_known_by_size_and_time_is_not_read_again(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, reads = write_csv(tmp_path, rows), []
     for path in (tmp_path / "images").iterdir():
         os.utime(path, (1e9, 1e9))
     monkeypatch.setattr(known, "_SETTLED_NS", -(10**12))  # the pictures' inodes have just been changed
 
-    def count(sources):
+    def count(sources: Any) -> Any:
         reads.extend(Path(one).name for one in sources)
         return read_digests(sources)
 
@@ -414,11 +419,11 @@ def test_what_is_known_by_size_and_time_is_not_read_again(tmp_path, rows, monkey
     assert len(reads) == 7
 
 
-def test_a_bucket_is_listed_and_not_read_again(tmp_path, rows, monkeypatch):
+def test_a_bucket_is_listed_and_not_read_again(tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     listed, reads = [], []
 
     class Listing(fs.SubTreeFileSystem):
-        def get_file_info(self, asked):
+        def get_file_info(self, asked: Any) -> Any:
             if isinstance(asked, fs.FileSelector):
                 listed.append(asked.base_dir)
             return super().get_file_info(asked)
@@ -439,7 +444,9 @@ def test_a_bucket_is_listed_and_not_read_again(tmp_path, rows, monkeypatch):
     assert reads[6:] == ["s3://bucket/images/0.png"]
 
 
-def test_what_was_changed_a_moment_ago_is_read_again(tmp_path, rows, monkeypatch):
+def test_what_was_changed_a_moment_ago_is_read_again(
+    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads = []
     monkeypatch.setattr(known, "read_digests", lambda sources: reads.extend(sources) or read_digests(sources))
     for _ in range(2):
@@ -447,7 +454,7 @@ def test_what_was_changed_a_moment_ago_is_read_again(tmp_path, rows, monkeypatch
     assert len(reads) == 12
 
 
-def test_identical_bytes_and_named_groups_stay_together(tmp_path, rows):
+def test_identical_bytes_and_named_groups_stay_together(tmp_path: Path, rows: Any) -> None:
     save(tmp_path / "images" / "6.png", 10)  # as 0
     table = [
         (*row, group) for row, group in zip([*rows, ("images/6.png", 2)], ["", "a", "a", "", "b", "", "b"], strict=True)
