@@ -106,26 +106,24 @@ class Bench:
 
 def sweep(bench: Bench, turn: int) -> Figure:
     """Seconds of the plain way's command by those of the product's, start-up and end included."""
-    return _times(bench, turn, "sweep")
+    return _times(bench, turn, "sweep", plain=["sweep"])
 
 
 def large(bench: Bench, turn: int) -> Figure:
     """The same with 12-megapixel photos."""
     photos = ("--photos", str(bench.large_photos))
-    return _times(bench, turn, "large", plain=photos, own=photos)
+    return _times(bench, turn, "large", plain=["sweep", *photos], own=photos)
 
 
 def head(bench: Bench, turn: int) -> Figure:
     """The same where only the last layer learns; the plain way computes what comes before it in every epoch."""
-    return _times(bench, turn, "head", way="frozen", own=("--training.trainable", "head"))
+    return _times(bench, turn, "head", plain=["frozen"], own=("--training.trainable", "head"))
 
 
-def _times(
-    bench: Bench, turn: int, name: str, way: str = "sweep", plain: Sequence[str] = (), own: Sequence[str] = ()
-) -> Figure:
-    """``plain``, ``own``: knobs of the plain way and of the product."""
+def _times(bench: Bench, turn: int, name: str, plain: Sequence[str], own: Sequence[str] = ()) -> Figure:
+    """``plain`` : what the plain way does, and its knobs; ``own`` : knobs of the product."""
     file = bench.file(f"{name}-plain-{turn}")
-    ran = run([*PLAIN, way, str(file), *plain])
+    ran = run([*PLAIN, plain[0], str(file), *plain[1:]])
     shutil.rmtree(file.parent)  # a checkpoint for each round of each trial
     product = bench.swept(turn, name, own)
     plain_f1, own_f1 = json.loads(ran.printed[0].splitlines()[-1])[TEST], product.rounds[TEST].mean()

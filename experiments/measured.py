@@ -26,10 +26,11 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged, predictions, round_metrics
-from rsrl_ray.rounds import seen_after
-from rsrl_ray.store.archive import Archive, Record, round_key
+from rsrl_ray.identity import round_key
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.loop import seen_after
+from rsrl_ray.rounds.table import Judged, predictions, round_metrics
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.tracking.find import find_results
 
 LOOK_S = 0.5  # between two looks at the memory of processes
@@ -199,7 +200,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def trial() -> None:
         table = predictions(*known, Judged(kept, ~kept, logits), settings.membership)
         round_metrics(table, settings.majority_classes)
-        revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings, (0, 0)))
+        revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings))
         archive.write(key, Record(1, logits, kept, conv1, "", 0.0, 0.0), {"weight": logits[:1]})
 
     def driver() -> None:

@@ -30,10 +30,11 @@ from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
+from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.known import look
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.photos.table import read_table
-from rsrl_ray.rounds import run_rounds
+from rsrl_ray.rounds.loop import Plan, run_rounds
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
 
@@ -122,7 +123,7 @@ def trial(config: dict[str, Any]) -> None:
     photos = Photos(table.sources, labels, experiment.network.image_size)
     learner = PlainLearner(network(experiment, len(classes)), photos, experiment.training, config["frozen"])
     rule = method_of(experiment, config["method"]).rule
-    for done in run_rounds(learner, labels, fold, rule, experiment.rounds, experiment.revision, experiment.seed):
+    for done in run_rounds(learner, labels, fold, rule, Plan.of(experiment)):
         predicted = done.logits.argmax(axis=1)
         score = macro_f1(confusion_matrix(labels[fold.test], predicted[fold.test], len(classes)))
         with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +154,7 @@ def bare(experiment: Experiment) -> dict[str, list[float]]:
     As fast as it goes with the product's batches and precision: channels last, a fused optimizer, no switches for
     equal bits.
     """
-    photos = load_photos(experiment.photos, experiment.network.image_size, Path(experiment.storage, "photos"))
+    photos = load_photos(experiment.photos, Decoder(experiment.network.image_size), Path(experiment.storage, "photos"))
     pixels, labels, device = photos.pixels(), torch.from_numpy(photos.labels), torch.device("cpu")
     pictures = torch.empty(pixels.shape)  # [N, S, S, 3]: seen as [N, 3, S, S] its channels are last
     for rows in torch.arange(len(labels)).split(EVALUATION_BATCH):

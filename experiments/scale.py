@@ -322,7 +322,7 @@ def main() -> None:
             folds=config.Folds(count=FOLDS, validation=0.2),
             network=config.Network(backbone="small", weights="none", image_size=32),
             rounds=given.rounds,
-            archive=config.Archive(weights="needed"),
+            archive=config.Retention(weights="needed"),
             mlflow=uri,
         )
         before = psutil.Process().memory_info().rss / 2**20

@@ -1,8 +1,6 @@
 """Every knob of an experiment, typed, on one page: the experiment file is one `Experiment`."""
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -140,7 +138,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Archive:
+class Retention:
     """What is kept of finished rounds."""
 
     weights: Literal["auto", "all", "needed"] = "auto"
@@ -174,7 +172,7 @@ class Experiment:
     seed: Natural = 0
     """Seed of folds, new layers, shuffling and dropout, 0 or more."""
     resources: Resources = field(default_factory=Resources)
-    archive: Archive = field(default_factory=Archive)
+    archive: Retention = field(default_factory=Retention)
     mlflow: str | None = None
     """MLflow tracking URI, a path in it relative to the experiment file; by default a SQLite file in storage."""
     system_metrics: bool = True
@@ -201,77 +199,6 @@ class Experiment:
     def as_dict(self) -> dict[str, Any]:
         """Nested dict of every knob, as it would stand in the experiment file."""
         return dataclasses.asdict(self)
-
-
-# What may change in an experiment file without making its finished trials other trials.
-EXTENSIBLE = (
-    *("name", "photos", "storage", "rounds", "schedules", "methods"),
-    *("resources", "archive", "mlflow", "system_metrics"),
-)
-
-
-# The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob
-# came was made with its default, and keeps its digest since `identifying` leaves a later knob out at its default.
-ALWAYS = frozenset(
-    f"{group}.{knob}"
-    for group, knobs in {
-        "folds": ("count", "kind", "validation"),
-        "network": ("backbone", "weights", "image_size"),
-        "training": (
-            *("epochs", "batch_size", "learning_rate", "head_factor", "momentum", "weight_decay"),
-            *("precision", "threads", "augmentation"),
-        ),
-        "revision": ("membership", "majority_classes", "min_kept", "warm_start"),
-    }.items()
-    for knob in knobs
-) | {"seed"}
-
-
-def recipe(experiment: Experiment) -> dict[str, Any]:
-    """The knobs that decide what a trial of given fold and schedule computes, flat: ``{"training.epochs": 5}``."""
-    rest = {knob: value for knob, value in identifying(experiment).items() if knob not in EXTENSIBLE}
-    for knob in ("use", "repeats"):
-        rest["folds"].pop(knob, None)
-    if not experiment.noise.share:  # its kind and seed do nothing
-        rest.pop("noise", None)
-    rest["resources.device"] = "cuda" if experiment.resources.gpus else "cpu"
-    return flat(rest)
-
-
-def identifying(knobs: Any, prefix: str = "") -> dict[str, Any]:
-    """The knobs of a dataclass, nested, as they enter digests: a later knob only where it differs from its default.
-
-    prefix : where the dataclass stands in the experiment file, such as ``training.``
-    """
-    found = {}
-    for knob in dataclasses.fields(knobs):
-        name, value = prefix + knob.name, getattr(knobs, knob.name)
-        if dataclasses.is_dataclass(value):
-            value = identifying(value, f"{name}.")
-            if value:
-                found[knob.name] = value
-        elif name in ALWAYS or value != _default(knob):
-            found[knob.name] = value
-    return found
-
-
-def _default(knob: "dataclasses.Field[Any]") -> Any:
-    if knob.default_factory is not dataclasses.MISSING:
-        return knob.default_factory()
-    return knob.default  # MISSING, which nothing equals, where there is none
-
-
-def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"folds": {"count": 5}}`` as ``{"folds.count": 5}``."""
-    pairs: dict[str, Any] = {}
-    for knob, value in nested.items():
-        pairs |= flat(value, f"{prefix}{knob}.") if isinstance(value, dict) else {prefix + knob: value}
-    return pairs
-
-
-def digest(content: Any) -> str:
-    """Hex digest (128 bits) of anything that JSON can write, independent of the order of keys."""
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def check(experiment: Experiment) -> None:

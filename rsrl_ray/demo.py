@@ -13,18 +13,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, default_criterion
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.round_table import round_metrics
+from rsrl_ray.rounds.table import majority_scores, round_metrics
 from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
-PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
+DEMO_PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
 SPREAD = 0.02  # standard deviation of a degradation's severity within a score; two scores are 1/7 apart
 PIXELS = 96  # height and width of a photo
 MAJORITY = 3  # largest classes, those that a revision drops from
-EXPERIMENT = "quickstart.yaml"
+QUICKSTART = "quickstart.yaml"
 ABOUT = """Made by `rsrl demo`: crops of two photographs that scikit-learn ships, the darker, noisier, more blurred and
 tilted the lower their score. The scores in photos.csv are right; quickstart.yaml has a fifth of the labels 3, 4 and 5
 made wrong by one while networks are trained (noise), to see whether these are the photos that are dropped.
@@ -51,7 +50,7 @@ def prepare(folder: Path, seed: int = 0) -> Path:
         Where the folder holds ``images`` or ``photos.csv`` of somebody else, or a demo of version 0.1 or before, whose
         labels were wrong in ``photos.csv`` itself.
     """
-    photos, about, experiment = (folder / name for name in ("photos.csv", "about.txt", EXPERIMENT))
+    photos, about, experiment = (folder / name for name in ("photos.csv", "about.txt", QUICKSTART))
     images = folder / "images"
     if (folder / "shifted.csv").exists():
         raise ValueError(f"{folder} holds the demo of an earlier version; give `rsrl demo` another folder")
@@ -73,7 +72,7 @@ def prepare(folder: Path, seed: int = 0) -> Path:
 
 def labels(generator: np.random.Generator) -> pd.DataFrame:
     """The demo's photos in random order: image and score, in the paper's shares."""
-    counts = {score: max(2, round(size * PHOTOS / sum(SIZES.values()))) for score, size in SIZES.items()}
+    counts = {score: max(2, round(size * DEMO_PHOTOS / sum(SIZES.values()))) for score, size in SIZES.items()}
     scores = generator.permutation(np.repeat(list(counts), list(counts.values())))
     names = [f"images/{number:04}.jpg" for number in range(1, len(scores) + 1)]
     return pd.DataFrame({"image": names, "score": scores})
@@ -116,14 +115,14 @@ def _crop(photograph: Image.Image, degrees: float, generator: np.random.Generato
 
 def _quickstart() -> str:
     """The experiment file: inside the package where it was installed, else the checkout's."""
-    packaged = resources.files("rsrl_ray") / EXPERIMENT
+    packaged = resources.files("rsrl_ray") / QUICKSTART
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
-    return (Path(__file__).parents[1] / "experiments" / EXPERIMENT).read_text(encoding="utf-8")
+    return (Path(__file__).parents[1] / "experiments" / QUICKSTART).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
-class Line:
+class ClosingLine:
     """A method in the closing table.
 
     first, chosen : macro F on the test photos of network 1, and of the one with the best macro F on the validation
@@ -140,7 +139,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Closing:
     """What came out of the demo.
 
     lines : one for each method.
@@ -149,7 +148,7 @@ class Outcome:
     largest classes, the only ones that can be dropped; nan where there are none.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[ClosingLine, ...]
     folds: int
     dropped: int
     wrong_dropped: float
@@ -159,13 +158,13 @@ class Outcome:
 def summary(trials: Trials, chooses: Split) -> Group:
     """The closing page: macro F of each method, and whether the labels dropped were the wrong ones.
 
-    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.round_table`).
+    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.rounds.table`).
     chooses : the photos that the sweep's rounds are chosen on.
     """
     return render(outcome(trials, chooses))
 
 
-def outcome(trials: Trials, chooses: Split = "validation") -> Outcome:
+def outcome(trials: Trials, chooses: Split = "validation") -> Closing:
     """The outcome, from the trials' predictions."""
     trials = {trial: rounds for trial, rounds in trials.items() if rounds}
     methods = dict.fromkeys(trial.method for trial in trials)
@@ -174,7 +173,7 @@ def outcome(trials: Trials, chooses: Split = "validation") -> Outcome:
     chosen = choose(curves, default_criterion(chooses))
     tests = {trial: (curves[trial][TEST][0], curves[trial][TEST][number - 1]) for trial, number in chosen.items()}
     dropped = np.concatenate([_dropped([rounds]) for rounds in trials.values()])
-    return Outcome(
+    return Closing(
         lines=tuple(
             _line(
                 method,
@@ -190,7 +189,7 @@ def outcome(trials: Trials, chooses: Split = "validation") -> Outcome:
     )
 
 
-def render(outcome: Outcome) -> Group:
+def render(outcome: Closing) -> Group:
     """The outcome for the terminal: a table and what to read from it."""
     title = f"What came out (mean of {outcome.folds} folds)"
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
@@ -203,7 +202,7 @@ def render(outcome: Outcome) -> Group:
     return Group(table, *map(Text, (*_findings(outcome), "", *WORDS)))
 
 
-def _findings(outcome: Outcome) -> list[str]:
+def _findings(outcome: Closing) -> list[str]:
     if not outcome.dropped:
         return ["No photo was dropped."]
     return [
@@ -223,11 +222,11 @@ def _curves(rounds: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
     return {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
 
 
-def _line(method: str, group: Sequence[Sequence[pd.DataFrame]], tests: Sequence[tuple[float, float]]) -> Line:
+def _line(method: str, group: Sequence[Sequence[pd.DataFrame]], tests: Sequence[tuple[float, float]]) -> ClosingLine:
     """A method's line; group : the rounds of its folds. tests : macro F of their first and chosen networks."""
     first, chosen = (float(mean) for mean in np.mean(tests, axis=0))
     dropped = _dropped(group)
-    return Line(method, first, chosen, len(dropped), _share(dropped))
+    return ClosingLine(method, first, chosen, len(dropped), _share(dropped))
 
 
 def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:
@@ -239,9 +238,7 @@ def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:
 def _majority(table: pd.DataFrame) -> NDArray[np.bool_]:
     """For each training photo of the largest classes: whether its label is wrong."""
     train = (table["split"] == "train").to_numpy()
-    classes, labels = np.unique(table["score"][train], return_inverse=True)
-    largest = table["score"].isin(classes[majority_classes(labels, MAJORITY)]).to_numpy()
-    return _wrong(table)[train & largest]
+    return _wrong(table)[train & table["score"].isin(majority_scores(table, MAJORITY)).to_numpy()]
 
 
 def _wrong(table: pd.DataFrame) -> NDArray[np.bool_]:

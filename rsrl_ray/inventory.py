@@ -28,15 +28,15 @@ from rsrl_ray.store.holders import (
     sweep_holder,
     trial_holder,
 )
-from rsrl_ray.store.kept import AT_ONCE, Kept, Shelf, look_at, read_words
+from rsrl_ray.store.kept import NOTES_AT_ONCE, Kept, Shelf, look_at, read_words
 from rsrl_ray.store.location import FEATURES, PHOTOS, Location, cache_folder
-from rsrl_ray.store.locks import Held, locked
+from rsrl_ray.store.locks import LockTaken, locked
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.tracking.named import Named, Sweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
+from rsrl_ray.tracking.named import Named, NamedSweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
 
-OWN, NOBODY, UNKNOWN = "this file", "nobody", "not known"
+OWN, NOBODY, NOT_KNOWN = "this file", "nobody", "not known"
 DECODED = "decoded photos"
-_PARTS = (".part", ".copy", TEMPORARY)  # ends of names of files that are being made
+_UNFINISHED = (".part", ".copy", TEMPORARY)  # ends of names of files that are being made
 Words = Mapping[str, str]
 
 
@@ -85,7 +85,7 @@ def undisturbed(experiment: Experiment) -> Iterator[None]:
         for name in names:
             try:
                 stack.enter_context(locked(storage.path / f"{name}.lock"))
-            except Held as holder:
+            except LockTaken as holder:
                 raise ValueError(f"{name} in {storage} is being swept ({holder}); wait for its end") from holder
         yield
 
@@ -119,7 +119,7 @@ def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iter
     notes = {file: file_holders(file) for file in sorted(folder.glob("*.npy"))}
     before = _before_notes(experiment, [file for file in notes if not notes[file]], kind)
     for file, noted in notes.items():
-        users = [(words.get("experiment", UNKNOWN), note in needed) for note, words in noted.items()]
+        users = [(words.get("experiment", NOT_KNOWN), note in needed) for note, words in noted.items()]
         users += [(own if name == experiment.name else name, sweep in names.sweeps) for name, sweep in before(file)]
         who = {OWN if needs else f"experiment {name}" for name, needs in users if needs or name != own}
         void = [note for note, words in noted.items() if words.get("experiment") == own and note not in needed]
@@ -130,13 +130,13 @@ def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iter
             file.name,
             sum(path.stat().st_size for path in together),
             file.stat().st_mtime,
-            _words(who) or (f"{NOBODY}: an older sweep of this file had it" if users else UNKNOWN),
+            _words(who) or (f"{NOBODY}: an older sweep of this file had it" if users else NOT_KNOWN),
             is_free,
             partial(_release_file, file, void, is_free) if void or is_free else None,
         )
 
 
-def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[Sweep]]:
+def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[NamedSweep]]:
     """The sweeps in MLflow that were made of files of a version that left no notes; of features that is not known."""
     records = {file: RowFile(file, 0, (), "", "", "").record() for file in files if kind == DECODED}
     prints = {file: record.fingerprint for file, record in records.items() if record is not None}
@@ -164,7 +164,7 @@ def _by_need(experiment: Experiment, names: Named, storage: Storage, shelf: Shel
         who = {user.name for user in users.values() if not user.is_void}
         once = {user.name for user in users.values() if user.is_void}
         is_known = bool(who) or archive.is_droppable(one.key) or not one.weights
-        label = _words(who) or (f"{NOBODY}{f': once {_words(once)}' if once else ''}" if is_known else UNKNOWN)
+        label = _words(who) or (f"{NOBODY}{f': once {_words(once)}' if once else ''}" if is_known else NOT_KNOWN)
         groups[label, not who and is_known].append(_Member(one, void))
     return groups
 
@@ -216,7 +216,7 @@ class _Needs:
     def user(self, key: str, holder: str, words: Words) -> _User:
         """Whose note it is. key : of the round that it is about."""
         if words.get("experiment") != self._experiment.name:
-            return _User(f"experiment {words['experiment']}" if "experiment" in words else UNKNOWN, False)
+            return _User(f"experiment {words['experiment']}" if "experiment" in words else NOT_KNOWN, False)
         if is_model(holder):
             model = words.get("model", "")
             if model not in self._registered:
@@ -239,12 +239,12 @@ def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf, groups: _Gro
         except Damaged:
             return None
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(NOTES_AT_ONCE) as threads:
         used = Counter(threads.map(read, whole if shelf.frozen else ()))
     is_known = not used[None]
     for digest, entry in shelf.frozen.items():
         is_free = is_known and not used[digest]
-        who = _rounds(used[digest]) if used[digest] else NOBODY if is_known else UNKNOWN
+        who = _rounds(used[digest]) if used[digest] else NOBODY if is_known else NOT_KNOWN
         drop = partial(storage.delete, f"frozen/{entry.name}") if is_free else None
         yield Item("frozen weights", entry.name, entry.size, entry.time, who, is_free, drop)
 
@@ -268,12 +268,12 @@ def _tables(storage: Storage, shelf: Shelf) -> Iterator[Item]:
 def _left(storage: Storage, shelf: Shelf, cache: Path) -> Iterator[Item]:
     """What processes that were killed have left of files that they were making."""
     folders = (cache / PHOTOS, cache / FEATURES)
-    files = [path for folder in folders for end in _PARTS for path in folder.glob(f"*{end}")]
+    files = [path for folder in folders for end in _UNFINISHED for path in folder.glob(f"*{end}")]
     found = [(path.name, path.stat().st_size, path.stat().st_mtime, path.unlink) for path in files]
     found += [(one.name, one.size, one.time, partial(storage.delete, one.name)) for one in shelf.left]
     for name, size, changed, drop in found:
         is_free = changed < time.time() - STALE_S  # without locks nobody tells that it is being made
-        who = NOBODY if is_free else f"{UNKNOWN}: it changed within the hour"
+        who = NOBODY if is_free else f"{NOT_KNOWN}: it changed within the hour"
         yield Item("half a file", name, size, changed, who, is_free, drop if is_free else None)
 
 

@@ -1,18 +1,16 @@
 """A method is a value: what the next network is trained on, what a step minimises, how logits become classes."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from rsrl_ray.config import Experiment, Sampling, WarmStart, digest
+from rsrl_ray.config import Experiment, Sampling, WarmStart
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.core.value import build, check_choice, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
 
@@ -36,7 +34,7 @@ class Knobs:
     warm_start: WarmStart | None = None
 
     def __post_init__(self) -> None:
-        for part, example in EXAMPLES.items():
+        for part, example in PARTS.items():
             if not isinstance(getattr(self, part), Mapping):
                 raise ValueError(f"{part}: {getattr(self, part)!r}; give knobs, such as {example}")
         check_choice("sampling", self.sampling, SAMPLINGS)
@@ -44,7 +42,7 @@ class Knobs:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
 
 
-EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
+PARTS = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,6 @@ class Learning:
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     warm_start: WarmStart = "all"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What enters the keys of rounds, besides the warm start, which always has: nothing where all is as usual."""
-        loss = {} if self.loss == CROSS_ENTROPY else {"loss": _known(self.loss)}
-        return loss | ({} if self.sampling == "shuffled" else {"sampling": self.sampling})
 
     def __str__(self) -> str:
         """For people: what is not as usual."""
@@ -95,13 +87,6 @@ class Method:
             return {"thresholds": str(self.rule)}
         loss = str(self.learning) or str(self.learning.loss)
         return {"rule": str(self.rule), "loss": loss, "prediction": str(self.prediction)}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What enters the digest of a trial, besides the name."""
-        if isinstance(self.rule, Thresholds) and self.is_schedule:
-            return {"steps": self.rule.thresholds.steps}
-        return {"rule": _known(self.rule), "learning": _known(self.learning), "prediction": _known(self.prediction)}
 
 
 def method_of(experiment: Experiment, name: str) -> Method:
@@ -156,11 +141,6 @@ def methods_of(experiment: Experiment) -> dict[str, Method]:
     return found
 
 
-def trial_id(sweep: str, trial: TrialKey, method: Method) -> str:
-    """The id of a trial of a sweep: the same wherever the same trial is made, whatever the file is called."""
-    return digest({"sweep": sweep, "fold": trial.fold, "schedule": trial.method, **method.identity})
-
-
 def drops_photos(experiment: Experiment, name: str) -> bool:
     """Whether the rule of the method drops any photo in the experiment's rounds, as far as its knobs tell."""
     rule = method_of(experiment, name).rule
@@ -178,15 +158,3 @@ def main_method(experiment: Experiment) -> str:
     """The first method that drops photos; where none does, the first."""
     names = experiment.method_names()
     return next((name for name in names if drops_photos(experiment, name)), names[0])
-
-
-def _known(value: Any) -> Any:
-    """A frozen value as JSON has it: knobs at their defaults are left out, so that a later knob changes nothing."""
-    if dataclasses.is_dataclass(value):
-        fields = {
-            field.name: _known(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if getattr(value, field.name) != field.default
-        }
-        return {type(value).__name__: fields}
-    return float(value) if isinstance(value, int | float) else value

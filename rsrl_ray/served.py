@@ -27,7 +27,7 @@ from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
 
 PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
-WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+WEIGHTS_FILE, SETTINGS_FILE = "weights.safetensors", "settings.json"
 _URL_SAFE = str.maketrans("-_", "+/")
 DECISION, NETWORKS = "decision", "networks"  # of the settings, where a method does not take the largest logit
 
@@ -71,12 +71,12 @@ def save(folder: Path, networks: Sequence[Weights], settings: Settings, decision
     known = asdict(settings)
     if settings.photo_memory == PHOTO_MEMORY:
         del known["photo_memory"]  # versions before know no such setting
-    (folder / SETTINGS).write_text(json.dumps(known | more, indent=1), "utf-8")
+    (folder / SETTINGS_FILE).write_text(json.dumps(known | more, indent=1), "utf-8")
 
 
 def _weights_name(place: int) -> str:
     """The file of the network ``place`` rounds before the chosen one."""
-    return f"{place}-before-{WEIGHTS}" if place else WEIGHTS
+    return f"{place}-before-{WEIGHTS_FILE}" if place else WEIGHTS_FILE
 
 
 def _load_pyfunc(folder: str) -> ScoringModel:
@@ -87,7 +87,7 @@ def _load_pyfunc(folder: str) -> ScoringModel:
 def load(folder: Path) -> ScoringModel:
     """Read what `save` has written. Raises ValueError where it is damaged."""
     try:
-        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+        settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
         settings["scores"] = tuple(settings["scores"])
         decision, count = settings.pop(DECISION, None), settings.pop(NETWORKS, 1)
         decided = None if decision is None else Decision.of_dict(decision, len(settings["scores"]))
@@ -95,17 +95,17 @@ def load(folder: Path) -> ScoringModel:
         if not _holds_together(checked) or type(count) is not int or count < 1:
             raise ValueError("a value is not what it should be")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{SETTINGS} is damaged ({error!r})") from error
+        raise ValueError(f"{SETTINGS_FILE} is damaged ({error!r})") from error
     try:
         names = [_weights_name(place) for place in reversed(range(count))]
         networks = [dict(safetensors.numpy.load((folder / name).read_bytes())) for name in names]
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{WEIGHTS} is damaged ({error})") from error
+        raise ValueError(f"{WEIGHTS_FILE} is damaged ({error})") from error
     try:
         return ScoringModel(Scorer(networks, checked), decided)
     except (ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
         cause = next(iter(str(error).splitlines()), "")
-        raise ValueError(f"{SETTINGS} and {WEIGHTS} do not fit together ({cause})") from error
+        raise ValueError(f"{SETTINGS_FILE} and {WEIGHTS_FILE} do not fit together ({cause})") from error
 
 
 def _holds_together(settings: Settings) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from preloaded import Preloaded
+from preloaded.start import Preloaded, switched_on
 
 SCORES = {2: 6, 3: 14, 4: 24, 5: 10, 6: 4}  # photos of each score
 
@@ -34,12 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["OMP_WAIT_POLICY"] = "passive"  # else threads that wait take the time of other processes
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
     if "RSRL_PYTHON" not in os.environ:  # else by the process that has started this one
-        preloaded.append(Preloaded(Path(os.environ["RAY_TMPDIR"])))
-        os.environ["RSRL_PYTHON"] = str(preloaded[0].python)
-        runs = {"runtime_env": {"py_executable": str(preloaded[0].python)}}
-        os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps(runs)  # of each driver
-        processes = config.getoption("tx", None) or []  # of pytest-xdist
-        config.option.tx = [f"{kind}//python={preloaded[0].python}" for kind in processes]
+        os.environ["RSRL_PYTHON"], os.environ["RSRL_SHARED"] = sys.executable, os.environ["RAY_TMPDIR"]
+        if switched_on():
+            preloaded.append(Preloaded(Path(os.environ["RAY_TMPDIR"])))
+            start_all_by(str(preloaded[0].python), config)
+
+
+def start_all_by(python: str, config: pytest.Config) -> None:
+    """Processes of the tests, of Ray and of pytest-xdist."""
+    os.environ["RSRL_PYTHON"] = python
+    os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"py_executable": python}})
+    config.option.tx = [f"{kind}//python={python}" for kind in config.getoption("tx", None) or []]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,7 +69,7 @@ def new_database() -> Path:
     """An empty MLflow database, which one of the tests' processes makes for all: that takes longer than a sweep."""
     from mlflow import MlflowClient
 
-    path = Path(os.environ["RSRL_PYTHON"]).with_name("mlflow.db")
+    path = Path(os.environ["RSRL_SHARED"], "mlflow.db")
     with path.with_name("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():

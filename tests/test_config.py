@@ -12,21 +12,20 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from rsrl_ray import config
 from rsrl_ray.config import (
-    Archive,
     Experiment,
     Folds,
     Network,
     Noise,
     Resources,
+    Retention,
     Revision,
     Training,
     check,
     check_resources,
-    digest,
-    flat,
-    recipe,
 )
+from rsrl_ray.core.digest import digest
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.identity import recipe
 
 CONTRACT = """\
 name: paper
@@ -47,7 +46,7 @@ archive: {weights: needed}          # or all: every round's
 mlflow: null                        # a tracking URI; by default a SQLite file in storage
 """  # noqa: E501
 SHORT = "name: small\nphotos: photos.csv\nschedules: {none: {1: 0.0}}\n"
-KNOBS = (Experiment, Folds, Network, Training, Revision, Noise, Resources, Archive)
+KNOBS = (Experiment, Folds, Network, Training, Revision, Noise, Resources, Retention)
 
 
 def _parser() -> ArgumentParser:
@@ -95,7 +94,7 @@ def test_the_contract_is_read_into_the_dataclasses(tmp_path: Path) -> None:
         schedules={"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}},
         seed=0,
         resources=Resources(cpus=1.0, gpus=0.0),
-        archive=Archive(weights="needed"),
+        archive=Retention(weights="needed"),
         mlflow=None,
     )
     assert experiment.schedule("paper") == make_schedule({1: 0.9, 3: 0.95})
@@ -283,98 +282,7 @@ def test_a_schedule_has_a_name_that_can_be_shown_and_found_again(name: Any) -> N
         check(_experiment(schedules={name: {1: 0.5}}))
 
 
-# What makes a trial another trial
-
-
 def test_folds_that_are_run() -> None:
     assert _experiment(folds=Folds(count=3, repeats=2)).fold_numbers() == [0, 1, 2, 3, 4, 5]
     assert _experiment(folds=Folds(count=3)).fold_numbers() == [0, 1, 2]
     assert _experiment(folds=Folds(count=5, use=[4, 1, 4])).fold_numbers() == [1, 4]
-
-
-def test_the_recipe_by_hand() -> None:
-    assert recipe(_experiment()) == {
-        "folds.count": 5,
-        "folds.kind": "stratified",
-        "folds.validation": 0.1,
-        "network.backbone": "alexnet",
-        "network.weights": "imagenet",
-        "network.image_size": 224,
-        "training.epochs": 5,
-        "training.batch_size": 32,
-        "training.learning_rate": 0.001,
-        "training.head_factor": 10.0,
-        "training.momentum": 0.9,
-        "training.weight_decay": 0.0001,
-        "training.precision": "bf16",
-        "training.threads": 1,
-        "training.augmentation": [],
-        "revision.membership": "sigmoid",
-        "revision.majority_classes": 3,
-        "revision.min_kept": 0.01,
-        "revision.warm_start": "all",
-        "seed": 0,
-        "resources.device": "cpu",
-    }
-
-
-@pytest.mark.parametrize(
-    "knobs",
-    [
-        {"name": "other"},
-        {"photos": "elsewhere/photos.csv"},  # known by their content, see the archive's keys
-        {"storage": "s3://bucket/results"},
-        {"rounds": 31},
-        {"schedules": {"none": {1: 0.0}, "paper": {1: 0.9}}},
-        {"methods": {"balanced": {"loss": {"balanced": 1.0}}}},
-        {"folds": Folds(use=[0])},
-        {"folds": Folds(repeats=2)},
-        {"resources": Resources(cpus=4.0)},
-        {"archive": Archive(weights="all")},
-        {"mlflow": "http://localhost:5000"},
-    ],
-)
-def test_an_experiment_can_be_extended_without_changing_its_recipe(knobs: dict[str, Any]) -> None:
-    assert recipe(_experiment(**knobs)) == recipe(_experiment())
-
-
-@pytest.mark.parametrize(
-    ("knobs", "differs"),
-    [
-        ({"seed": 1}, "seed"),
-        ({"folds": Folds(validation=0.2, use=[0])}, "folds.validation"),
-        ({"network": Network(image_size=227)}, "network.image_size"),
-        ({"training": Training(augmentation=["flip"])}, "training.augmentation"),
-        ({"revision": Revision(warm_start="cold")}, "revision.warm_start"),
-        ({"resources": Resources(gpus=0.5)}, "resources.device"),
-    ],
-)
-def test_any_other_change_shows_in_the_recipe(knobs: dict[str, Any], differs: str) -> None:
-    before, after = recipe(_experiment()), recipe(_experiment(**knobs))
-    assert [knob for knob in before if before[knob] != after[knob]] == [differs]
-    assert before.keys() == after.keys()
-    assert digest(before) != digest(after)
-
-
-def test_the_recipe_leaves_the_experiment_alone() -> None:
-    experiment = _experiment(folds=Folds(use=[0]))
-    recipe(experiment)
-    assert experiment.folds.use == [0]
-    assert experiment.as_dict()["folds"] == {
-        "count": 5,
-        "repeats": 1,
-        "kind": "stratified",
-        "validation": 0.1,
-        "use": [0],
-    }
-
-
-def test_flat() -> None:
-    assert flat({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {"a.b.c": 1, "a.d": [2], "e": None}
-
-
-def test_a_digest_sees_the_content_and_not_the_order_of_its_keys() -> None:
-    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
-    assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})
-    # 128 bits of BLAKE2b of the JSON text `{"a": 1}`, as `b2sum -l 128` gives them.
-    assert digest({"a": 1}) == "6903fb303cd60ccb0a2b9c2592fa773b"

@@ -20,7 +20,7 @@ from rsrl_ray.analysis import report
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.demo import Line, Outcome
+from rsrl_ray.demo import Closing, ClosingLine
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import ahead, launch
 from rsrl_ray.tracking import find
@@ -29,13 +29,13 @@ from rsrl_ray.tracking import find
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "PHOTOS", 200)
+        patch.setattr(demo, "DEMO_PHOTOS", 200)
         return demo.prepare(tmp_path_factory.mktemp("demo") / "new" / "folder").parent
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "PHOTOS", 16)
+    monkeypatch.setattr(demo, "DEMO_PHOTOS", 16)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -184,10 +184,10 @@ def test_outcome_follows_from_literal_predictions() -> None:
             predictions(EVERYTHING, "3344", validation_right=2),  # chosen
         ],
     }
-    assert demo.outcome(trials) == Outcome(
+    assert demo.outcome(trials) == Closing(
         lines=(
-            Line("paper", first=1 / 3, chosen=1.0, dropped=5, wrong=3 / 5),
-            Line("mild", first=1.0, chosen=1.0, dropped=1, wrong=0.0),
+            ClosingLine("paper", first=1 / 3, chosen=1.0, dropped=5, wrong=3 / 5),
+            ClosingLine("mild", first=1.0, chosen=1.0, dropped=1, wrong=0.0),
         ),
         folds=2,
         dropped=6,

@@ -12,11 +12,14 @@ import pytest
 from mlflow import MlflowClient
 
 from rsrl_ray.cli import main as cli
-from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.inventory import NOBODY, OWN, UNKNOWN, Item, inventory
-from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.identity import photos_digest, recipe, trial_id
+from rsrl_ray.inventory import NOBODY, NOT_KNOWN, OWN, Item, inventory
+from rsrl_ray.method import methods_of
+from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.archive import Archive, Record, array_digest
 from rsrl_ray.store.holders import (
@@ -32,7 +35,6 @@ from rsrl_ray.store.holders import (
 from rsrl_ray.store.locks import locked
 from rsrl_ray.store.processes import process
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.names import LEASE
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -90,7 +92,7 @@ class Storage:
     def load(self, experiment: Experiment) -> PhotoSet:
         """Decode its photos."""
         folder = Path(experiment.storage) / "photos"
-        return load_photos(experiment.photos, experiment.network.image_size, folder)
+        return load_photos(experiment.photos, Decoder(experiment.network.image_size), folder)
 
     def weights(self) -> set[str]:
         """The rounds that have theirs."""
@@ -138,7 +140,7 @@ def test_weights_that_only_older_recipes_and_methods_held_are_freed(
         OWN: ("3 rounds", False),
         f"{OWN}, experiment other": ("1 round", False),
         "experiment other": ("1 round", False),
-        UNKNOWN: ("1 round", False),
+        NOT_KNOWN: ("1 round", False),
         NOBODY: ("1 round", True),
         f"{NOBODY}: once firm": ("1 round", True),
         f"{NOBODY}: once every round, gone": ("1 round", True),
@@ -214,8 +216,8 @@ def test_of_decoded_photos_those_of_edited_tables_are_freed(storage: Storage, tm
         (once, True),
         ("experiment other", False),
         (once, True),
-        (UNKNOWN, False),
-        (UNKNOWN, False),
+        (NOT_KNOWN, False),
+        (NOT_KNOWN, False),
         (OWN, False),
     ]
     assert storage.prune("--yes") == 0
@@ -249,7 +251,7 @@ def test_of_features_and_frozen_weights_those_that_nothing_names_are_freed(stora
     assert {name: found[name] for name in (*users, named, nobodys, once)} == {
         "older": (f"{NOBODY}: an older sweep of this file had it", True),
         "ours": (OWN, False),
-        "untold": (UNKNOWN, False),
+        "untold": (NOT_KNOWN, False),
         "shared": ("experiment other", False),
         named: ("1 round", False),
         nobodys: (NOBODY, True),

@@ -55,7 +55,7 @@ def numbers(table: pd.DataFrame) -> np.ndarray:
     return table.drop(columns=["score", "error"]).to_numpy(dtype=np.float64)
 
 
-def test_a_path_and_bytes_and_a_uri_give_the_same(model, tmp_path, monkeypatch):
+def test_a_path_and_bytes_and_a_uri_give_the_same(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = encode(upright())
     (tmp_path / "ü 1.png").write_bytes(photo)
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def test_a_path_and_bytes_and_a_uri_give_the_same(model, tmp_path, monkeypatch):
     assert by_path["error"].isna().all()
 
 
-def test_base64_in_all_its_forms(model):
+def test_base64_in_all_its_forms(model: Any) -> None:
     photo = encode(upright()) + b"\xfb\xef\xff\xfb\xef\xff"  # whose base64 has both - and _ where it is for URLs
     standard, for_urls = base64.b64encode(photo).decode(), base64.urlsafe_b64encode(photo).decode()
     assert "-" in for_urls and "_" in for_urls
@@ -86,10 +86,12 @@ def test_base64_in_all_its_forms(model):
     assert cause.startswith("the photo is text that is not base64 (")
 
 
-def test_requests_at_once_decode_no_more_photos_than_there_are_cores(model, monkeypatch):
+def test_requests_at_once_decode_no_more_photos_than_there_are_cores(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, most, decode = [], [], scorer.decode_photo
 
-    def count(data, size, memory):
+    def count(data: Any, size: Any, memory: Any) -> Any:
         inside.append(data)
         most.append(len(inside))
         try:
@@ -104,7 +106,7 @@ def test_requests_at_once_decode_no_more_photos_than_there_are_cores(model, monk
     assert len(most) == 160 and max(most) <= os.cpu_count()
 
 
-def test_the_limit_of_memory_travels_with_the_model(tmp_path):
+def test_the_limit_of_memory_travels_with_the_model(tmp_path: Path) -> None:
     weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
     settings = Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu", photo_memory=0.00001)
     served.save(tmp_path / "network", [weights], settings)
@@ -116,7 +118,7 @@ def test_the_limit_of_memory_travels_with_the_model(tmp_path):
     assert served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"].isna().all()
 
 
-def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model):
+def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model: Any) -> None:
     found = model.predict(pd.DataFrame({"photo": [encode(upright())]}, index=[7]))
     assert found.columns.tolist() == ["score", "error"] + [
         f"{name}_{score}" for name in ("probability", "likelihood") for score in (3, 5, 7)
@@ -146,18 +148,18 @@ def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model):
     ],
     ids=["grey", "alpha", "palette", "webp", "tiff", "16 bits", "cmyk", "turned by 90", "turned by 180", "mirrored"],
 )
-def test_every_kind_of_picture_scores_as_its_upright_rgb(model, photo, same):
+def test_every_kind_of_picture_scores_as_its_upright_rgb(model: Any, photo: Any, same: Any) -> None:
     found = model.predict(pd.DataFrame({"photo": [photo, encode(same)]}))
     assert found["error"].isna().all()
     np.testing.assert_allclose(*numbers(found), rtol=0, atol=NEAR)
 
 
-def test_a_picture_that_lies_on_its_side_scores_otherwise(model):
+def test_a_picture_that_lies_on_its_side_scores_otherwise(model: Any) -> None:
     found = model.predict(pd.DataFrame({"photo": [encode(upright().rotate(90, expand=True)), encode(upright())]}))
     assert np.abs(np.subtract(*numbers(found))).max() > 100 * NEAR
 
 
-def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model, tmp_path):
+def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model: Any, tmp_path: Path) -> None:
     good = encode(upright())
     rows = [
         {"photo": good[:100]},
@@ -188,11 +190,11 @@ def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model, tmp_path):
     assert isinstance(records[-1]["score"], int) and isinstance(records[-1]["likelihood_5"], float)
 
 
-def test_no_photos_are_no_rows(model):
+def test_no_photos_are_no_rows(model: Any) -> None:
     assert len(model.predict(pd.DataFrame({"path": []}))) == 0
 
 
-def test_a_table_without_the_columns_is_refused(model):
+def test_a_table_without_the_columns_is_refused(model: Any) -> None:
     with pytest.raises(ValueError, match=r"column 'path' .paths or URIs. or 'photo' .bytes. is needed; found: 'image'"):
         model.predict(pd.DataFrame({"image": ["a.png"]}))
 

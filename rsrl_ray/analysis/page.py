@@ -24,7 +24,8 @@ from rsrl_ray.analysis.markup import Section, Table, latex, markdown
 from rsrl_ray.analysis.measures import begun
 from rsrl_ray.analysis.photo_section import map_section, photo_section
 from rsrl_ray.analysis.summary import Frames
-from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.config import Experiment
+from rsrl_ray.identity import recipe
 from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from rsrl_ray.analysis.rows import Confusions, OnDemand
 from rsrl_ray.core.metrics import confusion_matrix
 from rsrl_ray.photos.table import public_name
-from rsrl_ray.round_table import SPLITS
+from rsrl_ray.rounds.table import SPLITS
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Artifacts
 

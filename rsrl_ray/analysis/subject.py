@@ -10,7 +10,8 @@ import pandas as pd
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import controls_of, main_method
-from rsrl_ray.photos.table import URI, photo_sources, public_name
+from rsrl_ray.photos.table import photo_sources, public_name
+from rsrl_ray.store.location import URI
 from rsrl_ray.tracking.find import Chosen, Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun

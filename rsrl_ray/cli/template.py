@@ -15,11 +15,11 @@ import yaml
 from rsrl_ray.config import Network, Training
 
 if TYPE_CHECKING:
-    from rsrl_ray.vision.speed import Device, Speed
+    from rsrl_ray.vision.speed import Speed, TrainsOn
 
 FOLDS, ROUNDS = 5, 20
 VALIDATION = (0.1, 0.2, 0.3, 0.4, 0.5)  # shares to choose rounds on: the first of which every fold has a photo
-METHODS, ALIKE = 4, 3  # in the file; those that train round 1 alike, and so share it
+METHODS, EQUAL_ROUNDS = 4, 3  # in the file; those that train round 1 alike, and so share it
 START_S, ROUND_S = 20.0, 0.1  # until the first round begins, and a round's bookkeeping, as measured (LOG.md)
 ALEXNET = Network("alexnet", "imagenet", 224)
 SQUEEZENET = Network("squeezenet1_1", "imagenet", 128)  # with all its layers, what a CPU can train
@@ -82,7 +82,7 @@ class Machine:
     photo_s : seconds to read and decode a photo on one core.
     """
 
-    device: "Device"
+    device: "TrainsOn"
     cores: int
     speed: "Speed"
     whole: "Speed | None"
@@ -94,7 +94,7 @@ class Machine:
         return self.device.gpus or self.cores
 
 
-def setup(device: "Device") -> Training:
+def setup(device: "TrainsOn") -> Training:
     """How `ALEXNET` is trained: all of it on a GPU; on a CPU its last layer, which takes minutes."""
     return Training(
         trainable="all" if device.gpus else "head",
@@ -227,7 +227,7 @@ def _seconds(scores: Scores, machine: Machine, speed: "Speed") -> float:
 def _amount(scores: Scores, machine: Machine) -> tuple[int, int, int]:
     """Folds, rounds that have to be trained, and how many at a time."""
     folds = scores.folds * scores.repeats
-    return folds, folds * (METHODS * ROUNDS - ALIKE + 1), min(machine.at_a_time, folds * METHODS)
+    return folds, folds * (METHODS * ROUNDS - EQUAL_ROUNDS + 1), min(machine.at_a_time, folds * METHODS)
 
 
 def _round_seconds(scores: Scores, speed: "Speed") -> float:

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Labels = NDArray[np.int64]
-Values = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from rsrl_ray.core.arrays import Labels, Mask, Values
 
-MOST = 300  # groups of a part, of which some are exchanged with those of another
+MOST_EXCHANGED = 300  # groups of a part, of which some are exchanged with those of another
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def deal(asked: Deal, generator: np.random.Generator) -> Labels:
     kept = np.zeros((len(sizes), 0))
     if asked.kept is not None:
         kept = _of_groups(group, np.unique(asked.kept, return_inverse=True)[1])
-    parts = _Parts(_of_groups(group, label), kept, asked.shares)
+    parts = _Parties(_of_groups(group, label), kept, asked.shares)
     places = np.full(len(sizes), -1, dtype=np.int64)
     if asked.given is not None:
         places[group] = asked.given
@@ -65,7 +62,7 @@ def deal(asked: Deal, generator: np.random.Generator) -> Labels:
     return places[group]
 
 
-class _Parts:
+class _Parties:
     """How many photos of each class the parts have so far, ``held`` [K, C], and what they should have, ``targets``."""
 
     def __init__(self, members: Values, kept: Values, shares: Values) -> None:
@@ -169,7 +166,7 @@ class _Parts:
     def _smallest(self, among: Mask) -> Labels:
         """The smallest of these groups, at most so many that all pairs of them can be looked at."""
         groups = np.flatnonzero(among)
-        return groups[np.argsort(self.members[groups].sum(axis=1), kind="stable")[:MOST]]
+        return groups[np.argsort(self.members[groups].sum(axis=1), kind="stable")[:MOST_EXCHANGED]]
 
     def _has(self, places: Labels) -> Labels:
         """How many groups a part has of what parts need, [K, C + D + 1]."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["stratified", "random"]
+FoldKind = Literal["stratified", "random"]
 
 DEALING = 2  # counted up where the same photos in the same groups come into other folds; part of a sweep's identity
 
@@ -13,7 +13,7 @@ class Draw:
     """How photos are dealt: ``repeats`` times to ``count`` folds, with a share of the rest held out for validation."""
 
     count: int
-    kind: Kind
+    kind: FoldKind
     validation: float
     seed: int
     repeats: int = 1

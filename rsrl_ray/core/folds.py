@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.draw import Draw, Kind
+from rsrl_ray.core.draw import Draw, FoldKind
 from rsrl_ray.core.grouped import held_out, tested_in
 
 
@@ -118,7 +118,8 @@ def _check_parts(fold: Fold, labels: NDArray[np.int64], draw: Draw, grouped: boo
         raise ValueError(f"folds: of {len(labels)} photos fold {fold.number} has none to train on; give more photos")
     if draw.validation and not len(fold.validation):
         least = math.ceil(1000 / rest) / 1000
-        why = "the last photo of a score is never held out" + ", and groups are not divided" * grouped
+        undivided = ", and groups are not divided" if grouped else ""
+        why = f"the last photo of a score is never held out{undivided}"
         too_small = draw.validation < least <= 0.5 and not grouped
         give = f"{least:g} or more" if too_small else f"another share ({why})"
         raise ValueError(
@@ -143,7 +144,7 @@ def _fold(labels: NDArray[np.int64], test: NDArray[np.bool_], number: int, draw:
     return Fold(number, rest[~held], rest[held], np.flatnonzero(test))
 
 
-def _dealt(labels: NDArray[np.int64], kind: Kind, generator: np.random.Generator) -> NDArray[np.int64]:
+def _dealt(labels: NDArray[np.int64], kind: FoldKind, generator: np.random.Generator) -> NDArray[np.int64]:
     """Each photo's place, [N], in an order that is random, and where stratified also sorted by class."""
     shuffle = generator.random(len(labels))
     order = np.lexsort((shuffle, labels)) if kind == "stratified" else np.argsort(shuffle, kind="stable")

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from rsrl_ray.core.dealing import Deal, Labels, Mask, deal
-from rsrl_ray.core.draw import Draw, Kind
+from rsrl_ray.core.arrays import Labels, Mask
+from rsrl_ray.core.dealing import Deal, deal
+from rsrl_ray.core.draw import Draw, FoldKind
 
 
 def tested_in(labels: Labels, groups: Labels, draw: Draw, repeat: int, given: Labels | None) -> Labels:
@@ -43,5 +44,5 @@ def held_out(labels: Labels, groups: Labels, draw: Draw, number: int, given: Lab
     return np.asarray(held)
 
 
-def _as_dealt(labels: Labels, kind: Kind) -> Labels:
+def _as_dealt(labels: Labels, kind: FoldKind) -> Labels:
     return labels if kind == "stratified" else np.zeros_like(labels)

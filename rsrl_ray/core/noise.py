@@ -3,16 +3,15 @@
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import Labels
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.rules.rule import share_of
 
-Kind = Literal["shift", "invade"]
-Labels = NDArray[np.int64]
+NoiseKind = Literal["shift", "invade"]
 
 
-def flipped(labels: Labels, share: float, kind: Kind, majority: int, seed: int) -> Labels:
+def flipped(labels: Labels, share: float, kind: NoiseKind, majority: int, seed: int) -> Labels:
     """Labels [N], 0 to C - 1, of which the ``share`` is wrong; of each class one photo at least keeps its label.
 
     ``shift`` : of each of the ``majority`` largest classes floor(share * n_c) photos get the label of a class beside
@@ -24,7 +23,7 @@ def flipped(labels: Labels, share: float, kind: Kind, majority: int, seed: int) 
     """
     largest = np.sort(majority_classes(labels, majority))
     ways_of = {"shift": _beside, "invade": _nearest}[kind]
-    generator = np.random.default_rng([seed, _PURPOSE])
+    generator = np.random.default_rng([seed, _NOISE_DRAW])
     noisy = labels.copy()
     for label in range(int(labels.max()) + 1):
         members = generator.permutation(np.flatnonzero(labels == label))
@@ -36,7 +35,7 @@ def flipped(labels: Labels, share: float, kind: Kind, majority: int, seed: int) 
     return noisy
 
 
-_PURPOSE = 0xBAD  # of these random numbers, besides those that folds and rounds draw
+_NOISE_DRAW = 0xBAD  # of these random numbers, besides those that folds and rounds draw
 
 
 def _beside(label: int, largest: Labels) -> Labels:

@@ -11,10 +11,14 @@ def passes(kept: int, whole: int, batch_size: int, epochs: int, equal_steps: boo
         return [kept] * epochs
     left, each = epochs * batch_count(whole, batch_size), batch_count(kept, batch_size)
     full, rest = divmod(left, each)
-    return [kept] * full + [rest * batch_size] * (rest > 0)
+    found = [kept] * full
+    if rest:
+        found.append(rest * batch_size)
+    return found
 
 
 def batch_count(photos: int, batch_size: int) -> int:
     """How many batches so many photos are cut into; a single one left over joins the last (batch normalisation)."""
     full, rest = divmod(photos, batch_size)
-    return full + (rest > (1 if batch_size > 1 and full else 0))
+    joins_the_last = rest == 1 and batch_size > 1 and full > 0
+    return full if rest == 0 or joins_the_last else full + 1

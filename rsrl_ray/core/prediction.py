@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from rsrl_ray.core.arrays import Values
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import log_shares, self_confidence
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 
-Values = NDArray[np.float64]
 TAUS = tuple(step / 10 for step in range(21))  # of which `logit_adjustment: validation` takes one
-STEPS = 80  # of the expected-F decision
+DECISION_STEPS = 80  # of the expected-F decision
 MASS = 1e-9  # expected photos of a class, of which fewer count as none
 DECISIONS = ("argmax", "expected_f")
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """What a decision learns from.
 
     counts : [C], photos of each class that the network may be trained on. places, labels : [v], of the photos that are
@@ -41,7 +41,7 @@ class Held:
     labels: NDArray[np.int64]
 
     @classmethod
-    def of(cls, labels: NDArray[np.int64], fold: Fold) -> "Held":
+    def of(cls, labels: NDArray[np.int64], fold: Fold) -> "HeldOut":
         """Of the fold of photos with these labels [N]."""
         counts = np.bincount(labels[fold.train], minlength=int(labels.max()) + 1)
         return cls(counts, fold.validation, labels[fold.validation])
@@ -132,7 +132,7 @@ class Prediction:
         count = (number + 1) // 2 if self.average == "half" else min(int(self.average), number)
         return range(number - count + 1, number + 1)
 
-    def learn(self, averaged: Values, held: Held) -> Decision:
+    def learn(self, averaged: Values, held: HeldOut) -> Decision:
         """The decision, from the averaged logits [N, C] of all photos; only validation photos are looked at.
 
         Where there are none, tau is 0 if it was to be chosen, and the decision is the argmax.
@@ -145,7 +145,7 @@ class Prediction:
         weight, offset = expected_f(softmax((found - shift) / temperature, axis=1))
         return Decision(shift, temperature, weight, offset)
 
-    def _tau(self, found: Values, held: Held) -> float:
+    def _tau(self, found: Values, held: HeldOut) -> float:
         if self.logit_adjustment != "validation":
             return float(self.logit_adjustment)
         prior, classes = log_prior(held.counts), len(held.counts)
@@ -164,7 +164,7 @@ class Predictor:
 
     def __init__(self, prediction: Prediction, labels: NDArray[np.int64], fold: Fold) -> None:
         """Labels : [N]."""
-        self._prediction, self._held = prediction, Held.of(labels, fold)
+        self._prediction, self._held = prediction, HeldOut.of(labels, fold)
         self._window: list[NDArray[np.float32]] = []  # the rounds that the next mean may need
         self._number = 0
 
@@ -231,7 +231,7 @@ def expected_f(likelihoods: Values) -> tuple[Values, Values]:
     expected = np.where(there, mass, 1.0)
     weight, offset = 1 / expected, np.where(there, 0.0, 2.0)
     best, kept = -1.0, (weight, offset)
-    for _ in range(STEPS):
+    for _ in range(DECISION_STEPS):
         assigned = (weight * (likelihoods - offset)).argmax(axis=1)
         hits = np.bincount(assigned, likelihoods[np.arange(len(assigned)), assigned], len(expected))
         many = np.bincount(assigned, minlength=len(expected))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.rules.rule import Mask, Rule, Seen, least_kept
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import Rule, Seen, least_kept
 
 
 @dataclass(frozen=True)
-class Revision:
+class Revised:
     """What one revision decided.
 
     kept : [n] bool, True for the training photos that the next network is trained on.
@@ -28,7 +29,7 @@ def majority_classes(labels: NDArray[np.int64], count: int = 3) -> NDArray[np.in
     return np.argsort(-sizes, kind="stable")[:count]
 
 
-def revise(rule: Rule, seen: Seen) -> Revision:
+def revise(rule: Rule, seen: Seen) -> Revised:
     """Drop what the rule drops, but never a whole class.
 
     Always judges the ORIGINAL training set, so a photo that was dropped can come back. Where a class would be left
@@ -48,4 +49,4 @@ def revise(rule: Rule, seen: Seen) -> Revision:
             gone = members[~kept[members]]
             kept[gone[np.argsort(-seen.confidence[gone], kind="stable")[:missing]]] = True
         counts.append((len(members), int((~kept[members]).sum())))
-    return Revision(kept, tuple(guarded), tuple(counts))
+    return Revised(kept, tuple(guarded), tuple(counts))

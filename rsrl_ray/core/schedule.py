@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-Thresholds = tuple[float, ...]
+KValues = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Schedule:
     steps : ``((first revision, (K1, ..., KM)), ...)``, ascending.
     """
 
-    steps: tuple[tuple[int, Thresholds], ...]
+    steps: tuple[tuple[int, KValues], ...]
 
     def __str__(self) -> str:
         """The steps in words, as MLflow and tables show them."""
         return "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in self.steps)
 
-    def thresholds(self, revision: int) -> Thresholds:
+    def thresholds(self, revision: int) -> KValues:
         """(K1, ..., KM) of ``revision`` (1, 2, ...), on the likelihood's scale 0 to 1."""
         assert revision >= 1
         current = (0.0,) * len(self.steps[0][1])
@@ -69,7 +69,7 @@ def _revisions(steps: Mapping[int, object]) -> list[int]:
     return sorted(steps)
 
 
-def _row(revision: int, values: object, majority_classes: int) -> Thresholds:
+def _row(revision: int, values: object, majority_classes: int) -> KValues:
     row = values if isinstance(values, list | tuple) else [values] * majority_classes
     for k in row:
         if isinstance(k, bool) or not isinstance(k, int | float):

@@ -19,14 +19,13 @@ from yaml import YAMLError
 from rsrl_ray import served
 from rsrl_ray.photos.decoding import Progress
 from rsrl_ray.photos.formats import picture_suffixes
-from rsrl_ray.photos.table import URI
-from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.location import URI, Location, redacted
 from rsrl_ray.tracking.places import default_root, model_place
 from rsrl_ray.tracking.stores import asked, open_to_read
 
 LOADER = served.__name__
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_CHUNK = 256  # photos asked for at once: as often progress is told
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PHOTOS_AT_ONCE = 256  # photos asked for at once: as often progress is told
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def find_model(client: MlflowClient, model: str | None) -> str:
     name, _, which = text.partition(mark)
     if which:
         return f"models:/{name}{mark}{which}"
-    known = NAME.fullmatch(name)
+    known = MODEL_NAME.fullmatch(name)
     versions = [int(found.version) for found in client.search_model_versions(f"name = '{name}'")] if known else []
     if not versions:
         raise ValueError(f"there is no model {name!r} in {redacted(client.tracking_uri)}; {there}")
@@ -152,7 +151,7 @@ def _load(uri: str, folder: str) -> Loaded:
         raise ValueError(f"model {uri}: not made by `rsrl register`")
     root = Path(folder).resolve()
     data = root / str(flavor.get("data"))
-    files = [(data / name).resolve() for name in (served.WEIGHTS, served.SETTINGS)]
+    files = [(data / name).resolve() for name in (served.WEIGHTS_FILE, served.SETTINGS_FILE)]
     if not all(file.is_relative_to(root) and file.is_file() for file in files):
         raise ValueError(f"model {uri}: its weights or settings are not in its folder")
     try:
@@ -196,11 +195,11 @@ def score(model: served.ScoringModel, asked: Asked, progress: Progress | None = 
     parts: list[pd.DataFrame] = []
     if progress is not None:
         progress("scoring", 0, len(asked.sources))
-    for start in range(0, len(asked.sources), _CHUNK):
-        answer = model.predict(pd.DataFrame({served.PATH: asked.sources[start : start + _CHUNK]}))
+    for start in range(0, len(asked.sources), _PHOTOS_AT_ONCE):
+        answer = model.predict(pd.DataFrame({served.PATH: asked.sources[start : start + _PHOTOS_AT_ONCE]}))
         parts.append(answer.astype(object))
         if progress is not None:
-            progress("scoring", min(start + _CHUNK, len(asked.sources)), len(asked.sources))
+            progress("scoring", min(start + _PHOTOS_AT_ONCE, len(asked.sources)), len(asked.sources))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "photo", list(asked.names))
     return table

@@ -5,7 +5,6 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from io import BytesIO
@@ -24,11 +23,12 @@ from PIL import Image
 import rsrl_ray
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.prediction import Decision
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of
-from rsrl_ray.models.load import LOADER, NAME, open_store
-from rsrl_ray.round_table import decision_of
+from rsrl_ray.models.load import LOADER, MODEL_NAME, open_store
+from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.holders import model_holder
 from rsrl_ray.tracking.find import Chosen, Found, find_results
@@ -60,7 +60,7 @@ CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRound:
     """The round that was chosen of a method's trials.
 
     validation, test : its macro F on them; validation is nan where no photos are held out to choose on.
@@ -85,6 +85,15 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class _Served:
+    """What is served: the networks whose logits are averaged, how they are asked, and what a prediction has learnt."""
+
+    weights: list[Weights]
+    settings: Settings
+    decision: Decision | None
+
+
+@dataclass(frozen=True)
 class Registered:
     """A version of a registered model; ``new`` is False where the same network had been registered before.
 
@@ -93,7 +102,7 @@ class Registered:
 
     name: str
     version: int
-    choice: Choice
+    choice: ChosenRound
     new: bool
     champion: int | None
 
@@ -112,26 +121,17 @@ def register(
         Where the network, or its weights, are not available, or the registry does not take it.
     """
     name = experiment.name if name is None else name
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
     found = find_results(experiment)
     choice = choose(found, experiment, main_method(experiment) if method is None else method, fold)
     prediction = method_of(experiment, choice.run.method).prediction
     keys = {number: found.results.archive_key(choice.run, number) for number in prediction.rounds(choice.number)}
     key = keys[choice.number]
-    networks = [_weights(experiment, choice, number, held) for number, held in keys.items()]
+    weights = [_weights(experiment, choice, number, held) for number, held in keys.items()]
     tables = [found.results.read_artifact(choice.run, predictions_path(number), pd.read_parquet) for number in keys]
     decision = None if prediction.plain else decision_of(tables, prediction)
-    settings = Settings(
-        backbone=experiment.network.backbone,
-        image_size=experiment.network.image_size,
-        scores=tuple(np.unique(tables[-1]["score"]).tolist()),
-        membership=experiment.revision.membership,
-        precision=experiment.training.precision,
-        threads=experiment.training.threads,
-        device="cuda" if experiment.resources.gpus else "cpu",
-        photo_memory=experiment.resources.photo_memory,
-    )
+    network = _Served(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
     mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
@@ -142,8 +142,7 @@ def register(
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.tags.get(KEY) == key and known.run_id == choice.run.id:
                 return Registered(name, int(known.version), choice, False, _champion(client, name))
-        save = partial(served.save, networks=networks, settings=settings, decision=decision)
-        made = _log(client, name, choice, tags, settings.scores, save)
+        made = _log(client, name, choice, tags, network)
         if made == 1:
             client.set_registered_model_alias(name, CHAMPION, str(made))
         return Registered(name, made, choice, True, _champion(client, name))
@@ -161,7 +160,7 @@ def _champion(client: MlflowClient, name: str) -> int | None:
     return None if version is None else int(version)
 
 
-def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> Choice:
+def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> ChosenRound:
     """The round that analysis chooses in each fold of the method, and of these the best, or that of ``fold``.
 
     Best by macro F on validation photos; where there are none, on test photos.
@@ -191,10 +190,10 @@ def choose(found: Found, experiment: Experiment, method: str, fold: int | None) 
 
     best = max(numbers, key=lambda trial: (value(trial, by), -trial.fold))
     validation = value(best, VALIDATION) if chosen.split == "validation" else math.nan
-    return Choice(found.trials[best], numbers[best], validation, value(best, TEST))
+    return ChosenRound(found.trials[best], numbers[best], validation, value(best, TEST))
 
 
-def _weights(experiment: Experiment, choice: Choice, number: int, key: str | None) -> Weights:
+def _weights(experiment: Experiment, choice: ChosenRound, number: int, key: str | None) -> Weights:
     archive, what = Archive(experiment.storage), f"the weights of {choice}"
     if number != choice.number:
         what = f"the weights of round {number}, which the method averages with those of {choice},"
@@ -210,20 +209,26 @@ def _weights(experiment: Experiment, choice: Choice, number: int, key: str | Non
     return weights
 
 
-def _log(
-    client: MlflowClient,
-    name: str,
-    choice: Choice,
-    tags: dict[str, str],
-    scores: tuple[int, ...],
-    save: Callable[[Path], None],
-) -> int:
+def _settings(experiment: Experiment, scores: Iterable[int]) -> Settings:
+    return Settings(
+        backbone=experiment.network.backbone,
+        image_size=experiment.network.image_size,
+        scores=tuple(scores),
+        membership=experiment.revision.membership,
+        precision=experiment.training.precision,
+        threads=experiment.training.threads,
+        device="cuda" if experiment.resources.gpus else "cpu",
+        photo_memory=experiment.resources.photo_memory,
+    )
+
+
+def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, str], network: _Served) -> int:
     """Log the model to the trial's run and make it a version of ``name``; its number."""
     run, description = choice.run, str(choice)
     experiment = client.get_run(run.id).info.experiment_id
     model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # which takes no dots
     with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
-        save(Path(folder, "network"))
+        served.save(Path(folder, "network"), network.weights, network.settings, network.decision)
         Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
@@ -234,7 +239,7 @@ def _log(
             loader_module=LOADER,
             data_path=str(Path(folder, "network")),
             code_paths=[str(Path(rsrl_ray.__file__).parent)],
-            signature=signature(scores),
+            signature=signature(network.settings.scores),
             input_example=input_example(),
             pip_requirements=requirements(),
         )

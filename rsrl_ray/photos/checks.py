@@ -11,7 +11,7 @@ from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.table import Table
 
-_CLASSES = 2  # or there is nothing to tell apart
+_FEWEST_CLASSES = 2  # or there is nothing to tell apart
 
 _Find = Callable[[int, str], None]  # takes a row and what is wrong with it
 
@@ -65,11 +65,11 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     classes = _lonely(table, found)
     problems = [table.problem(row, message) for row in sorted(found) for message in found[row]]
     problems = sorted([*problems, *table.problems], key=lambda problem: problem.line or 0)
-    if len(classes) < _CLASSES:
+    if len(classes) < _FEWEST_CLASSES:
         names = ", ".join(str(score) for score in classes) or "none"
         problems.append(Problem(None, None, f"fewer than two classes of two good photos or more; there are: {names}"))
     rows = np.array([row for row in range(len(table.images)) if row not in found], dtype=np.int64)
-    return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _CLASSES)
+    return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _FEWEST_CLASSES)
 
 
 def _same_path(table: Table, find: _Find) -> None:

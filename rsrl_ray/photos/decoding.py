@@ -1,6 +1,5 @@
 """Many pictures at once: read and decoded in threads, here or on other machines."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,13 +9,15 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
 Progress = Callable[[str, int, int], None]
 """What is done ("reading", "decoding"), done so far, total."""
 
-Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
@@ -42,33 +43,39 @@ class Here:
         return function(*arguments)
 
 
-DIGEST = 16  # bytes
 HERE = Here()
-_CHUNK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
+_PHOTOS_A_TASK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
 
 
-def digest(data: bytes | memoryview) -> Pixels:
+def digest_row(data: bytes | memoryview) -> Pixels:
     """A photo's digest, [16] uint8."""
-    return np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST).digest(), dtype=np.uint8)
+    return np.frombuffer(bytes.fromhex(bytes_digest(data)), dtype=np.uint8)
 
 
 def no_digests(count: int) -> Pixels:
     """Room for the digests of ``count`` photos, [count, 16]."""
-    return np.zeros((count, DIGEST), dtype=np.uint8)
+    return np.zeros((count, DIGEST_BYTES), dtype=np.uint8)
 
 
 def chunks(count: int) -> list[range]:
     """All rows, a few at a time."""
-    return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    return [range(start, min(start + _PHOTOS_A_TASK, count)) for start in range(0, count, _PHOTOS_A_TASK)]
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many (None: as Python likes), and whom they tell their progress with ``what``."""
+
+    what: str
+    progress: Progress | None = None
+    count: int | None = None
 
 
 def in_threads(
     parts: Sequence[range],
     work: Callable[[range], Sequence[T | str]],
     take: Callable[[int, T], None],
-    what: str,
-    progress: Progress | None,
-    threads: int | None = None,
+    threads: Threads,
 ) -> dict[int, str]:
     """Do ``work(rows)`` for all parts, in threads, and ``take(row, one)`` what comes out.
 
@@ -83,12 +90,12 @@ def in_threads(
             else:
                 take(row, one)
 
-    executor = ThreadPoolExecutor(threads)
+    executor = ThreadPoolExecutor(threads.count)
     try:
         with quiet_pillow():
             for rows, _ in zip(parts, executor.map(do, parts), strict=True):
-                if progress is not None:
-                    progress(what, rows.stop, parts[-1].stop)
+                if threads.progress is not None:
+                    threads.progress(threads.what, rows.stop, parts[-1].stop)
     finally:
         executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
     return causes
@@ -96,7 +103,7 @@ def in_threads(
 
 def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
     """The digest of each picture's bytes, or why it cannot be read."""
-    return each(lambda source: digest(read_bytes(source)), sources)
+    return each(lambda source: digest_row(read_bytes(source)), sources)
 
 
 def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow: str) -> list[Pixels | str]:
@@ -140,7 +147,7 @@ class Decoder:
     """Decodes photos to S x S pixels, here or elsewhere, each in so many GiB at most."""
 
     image_size: int
-    memory: float
+    memory: float = PHOTO_MEMORY
     run: Run = HERE
 
     def rows_of(self, sources: Sequence[str]) -> RowsOf:

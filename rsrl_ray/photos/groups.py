@@ -1,6 +1,5 @@
 """Which photos belong together, and so fall into one part of every fold."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection
 
@@ -9,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from rsrl_ray.photos.decoding import DIGEST, Pixels
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.core.digest import bytes_digest
 from rsrl_ray.photos.table import Table
 
 
@@ -40,4 +40,4 @@ def names_digest(table: Table, images: Collection[str]) -> str:
     sizes = Counter(name for _, name in named)
     together = sorted((image, name) for image, name in named if sizes[name] > 1)
     text = repr(together).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=DIGEST).hexdigest() if together else ""
+    return bytes_digest(text) if together else ""

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,22 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pyarrow import ArrowException, fs
 
-from rsrl_ray.photos.decoding import HERE, Pixels, Progress, Run, chunks, in_threads, no_digests, read_digests
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.photos.decoding import HERE, Progress, Run, Threads, chunks, in_threads, no_digests, read_digests
 from rsrl_ray.photos.source import located
-from rsrl_ray.photos.table import URI, Table
-from rsrl_ray.store.files import whole
+from rsrl_ray.photos.table import Table
+from rsrl_ray.store.files import read_arrays, write_arrays
+from rsrl_ray.store.location import URI
 
 _SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
 
-Keys = NDArray[np.uint64]
+PhotoKeys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class _Known:
     """Photos by a key of their source, ascending: keys and states [M], digests [M, 16]."""
 
-    keys: Keys
-    states: Keys
+    keys: PhotoKeys
+    states: PhotoKeys
     digests: Pixels
 
 
@@ -40,7 +41,7 @@ class Look:
     states : what changes when a photo does, [N], 0 where that is not known. changed : when it changed last, [N], in ns.
     """
 
-    states: Keys
+    states: PhotoKeys
     changed: NDArray[np.int64]
     began_ns: int
 
@@ -83,7 +84,7 @@ def digests_of(
     def take(place: int, digest: Pixels) -> None:
         digests[unknown[place]] = digest
 
-    causes = in_threads(chunks(len(fresh)), read, take, "reading", progress, run.threads)
+    causes = in_threads(chunks(len(fresh)), read, take, Threads("reading", progress, run.threads))
     if fresh:
         lasting = (states != 0) & (changed < seen.began_ns - _SETTLED_NS)
         lasting[unknown[list(causes)]] = False
@@ -95,7 +96,7 @@ def _key(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=8).digest()) or 1
 
 
-def _states(sources: Sequence[str]) -> tuple[Keys, NDArray[np.int64]]:
+def _states(sources: Sequence[str]) -> tuple[PhotoKeys, NDArray[np.int64]]:
     """`Look.states` and `Look.changed`."""
     states, changed = np.zeros(len(sources), dtype=np.uint64), np.zeros(len(sources), dtype=np.int64)
     away = defaultdict(list)
@@ -127,13 +128,11 @@ def _listed(uri: str) -> dict[str, tuple[int, int]]:
 
 
 def _read(file: Path) -> _Known:
-    try:
-        with np.load(file) as content:
-            known = _Known(content["keys"], content["states"], content["digests"])
+    found = read_arrays(file, "keys", "states", "digests")
+    if found is not None:
+        known = _Known(*found)
         if known.keys.shape == known.states.shape == known.digests.shape[:1] and known.digests.shape[1:] == (16,):
             return known
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
     return _Known(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64), no_digests(0))
 
 
@@ -143,6 +142,4 @@ def _write(file: Path, before: _Known, now: _Known) -> None:
     states, digests = (
         np.concatenate([getattr(now, name), getattr(before, name)])[first] for name in ("states", "digests")
     )
-    # A full disk: they are read again next time. savez would add .npz to a name.
-    with suppress(OSError), whole(file) as part, part.open("wb") as out:
-        np.savez(out, keys=keys, states=states, digests=digests)
+    write_arrays(file, keys=keys, states=states, digests=digests)  # on a full disk they are read again next time

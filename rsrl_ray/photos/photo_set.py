@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.photos.checks import PhotoProblems, judge
 from rsrl_ray.photos.decoding import (
-    HERE,
     Decoder,
-    Pixels,
     Progress,
     RowsOf,
-    Run,
+    Threads,
     chunks,
-    digest,
+    digest_row,
     each,
     in_threads,
     no_digests,
@@ -32,7 +31,7 @@ from rsrl_ray.photos.known import digests_of, look
 from rsrl_ray.photos.picture import examine_photo
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
-from rsrl_ray.photos.row_file import Record
+from rsrl_ray.photos.row_file import RowRecord
 from rsrl_ray.photos.source import Unreadable, read_bytes
 from rsrl_ray.photos.table import Table, read_table
 
@@ -110,30 +109,23 @@ class PhotoSet:
 
 
 def load_photos(
-    source: str | Path,
-    image_size: int,
-    cache: Path,
-    *,
-    skip_bad: bool = False,
-    memory: float = PHOTO_MEMORY,
-    progress: Progress | None = None,
-    run: Run = HERE,
+    source: str | Path, decoder: Decoder, cache: Path, *, skip_bad: bool = False, progress: Progress | None = None
 ) -> PhotoSet:
     """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
 
-    source : see `rsrl_ray.photos.table.read_table`. image_size : S, the photos are warped to S x S.
+    source : see `rsrl_ray.photos.table.read_table`. decoder : warps the photos to S x S.
     cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
-    memory : GiB that decoding one photo may take. run : calls what reads and decodes, here or on other machines.
 
     Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
     cannot be read or the pixels cannot be written.
     """
+    image_size, memory = decoder.image_size, decoder.memory
     assert image_size > 0, image_size
     session = uuid.uuid4().hex
     table, seen = look(read_table(source))
-    digests, causes = digests_of(table.sources, seen, cache, run, progress)
+    digests, causes = digests_of(table.sources, seen, cache, decoder.run, progress)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
-    decoding = _Decoding(Decoder(image_size, memory, run), session, progress)
+    decoding = _Decoding(decoder, session, progress)
     everything = PixelFile.of(digests[readable], image_size, cache, memory)
     record = everything.record() or decoding.write(everything, _of(table, readable), digests[readable])
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
@@ -173,11 +165,11 @@ class _Decoding:
     session: str
     progress: Progress | None
 
-    def held(self, file: PixelFile) -> Record | None:
+    def held(self, file: PixelFile) -> RowRecord | None:
         """How a file was made that is there; every byte of it has been read."""
         return None if file.verified_once(self.session) is None else file.record()
 
-    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> Record:
+    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> RowRecord:
         """Decode these photos, of whose bytes these are the digests, but for those that an older file has."""
         older = file.older(digests, self.decoder.memory)
         rows_of = self.decoder.rows_of(sources) if older is None else older.rows_of(self.decoder, sources)
@@ -204,7 +196,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     def examine(one: str) -> tuple[Pixels, str]:
         data = read_bytes(one)
         try:
-            return digest(data), examine_photo(data, _CHECK_SIZE, memory).oddity
+            return digest_row(data), examine_photo(data, _CHECK_SIZE, memory).oddity
         except Unreadable as error:
             raise ValueError(str(error)) from error
 
@@ -215,7 +207,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
 
     rows = chunks(len(table.images))
     causes = in_threads(
-        rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, "decoding", progress
+        rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, Threads("decoding", progress)
     )
     verdict = judge(table, digests, causes)
     images, groups = tuple(table.images[row] for row in verdict.rows), groups_of(table, digests, verdict.rows)

@@ -1,9 +1,6 @@
 """Decoded photos on disk; those of a table that has changed are taken from the file of before, where they are in it."""
 
-import hashlib
-import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +9,11 @@ import PIL
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
-from rsrl_ray.photos.decoding import DIGEST, Decoder, Pixels, RowsOf
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
+from rsrl_ray.photos.decoding import Decoder, RowsOf
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.store.files import whole
+from rsrl_ray.store.files import read_arrays, write_arrays
 
 _FORMAT = 2  # part of every key: count up when the same bytes are to give other pixels or another file
 BESIDE = ".photos"  # the end of the file that says which pictures the rows are of
@@ -42,10 +41,8 @@ class PixelFile(RowFile):
     def tell(self, digests: Pixels, memory: float = PHOTO_MEMORY) -> None:
         """Note beside the file which pictures its rows are of, so that later files can take rows from it."""
         beside = self.path.with_suffix(BESIDE)
-        if beside.exists():
-            return
-        with suppress(OSError), whole(beside) as part, part.open("wb") as out:  # a full disk: they are decoded again
-            np.savez(out, digests=digests, made=np.array(_made(self.image_size, _how(memory))))
+        if not beside.exists():  # on a full disk they are decoded again
+            write_arrays(beside, digests=digests, made=np.array(_made(self.image_size, _how(memory))))
 
     def older(self, digests: Pixels, memory: float = PHOTO_MEMORY) -> "Older | None":
         """Of the other files the one with most of these pictures, if it has half of them; every byte of it is read."""
@@ -73,9 +70,8 @@ class PixelFile(RowFile):
 
     @classmethod
     def _keyed(cls, digests: Pixels, image_size: int, cache: Path, how: str) -> "PixelFile":
-        key = hashlib.blake2b(digests.tobytes(), digest_size=DIGEST)
-        key.update(f"{len(digests)} {_made(image_size, how)}".encode())
-        return cls(cache.absolute() / f"{key.hexdigest()}.npy", len(digests), image_size)
+        key = bytes_digest(digests.tobytes() + f"{len(digests)} {_made(image_size, how)}".encode())
+        return cls(cache.absolute() / f"{key}.npy", len(digests), image_size)
 
 
 @dataclass(frozen=True)
@@ -109,13 +105,11 @@ def _made(image_size: int, how: str) -> str:
 
 def _told(beside: Path, made: str) -> Pixels | None:
     """What `PixelFile.tell` has noted, [count, 16]; None where it was made otherwise, or cannot be read."""
-    try:
-        with np.load(beside) as content:
-            found = content["digests"]
-            is_so = str(content["made"]) == made and found.dtype == np.uint8 and found.shape[1:] == (DIGEST,)
-            return found if is_so else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = read_arrays(beside, "digests", "made")
+    if found is None or str(found[1]) != made:
         return None
+    digests = found[0]
+    return digests if digests.dtype == np.uint8 and digests.shape[1:] == (DIGEST_BYTES,) else None
 
 
 def _places(there: Pixels, without: Sequence[int], wanted: Pixels) -> NDArray[np.int64]:
@@ -129,4 +123,4 @@ def _places(there: Pixels, without: Sequence[int], wanted: Pixels) -> NDArray[np
 
 
 def _keys(digests: Pixels) -> NDArray[np.void]:
-    return np.ascontiguousarray(digests).view(f"V{DIGEST}").ravel()
+    return np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").ravel()

@@ -16,7 +16,7 @@ from rsrl_ray.photos.formats import picture_suffixes
 
 INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 GROUP = "group"
-_COLUMNS = ("image", "score")
+_TABLE_COLUMNS = ("image", "score")
 _AVA_VOTES = 10
 _LITTER = ("Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX")  # what systems put into folders of pictures
 
@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """N rows as they stand: texts; lines : N numbers, or None for a folder; groups : N texts, where they are told."""
 
     images: Sequence[str]
@@ -56,7 +56,7 @@ class Rows:
     groups: Sequence[str] | None = None
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> TableRows:
     """Read a table or a folder. Raises ValueError, OSError and UnicodeDecodeError where it cannot be read."""
     if path.is_dir():
         return _read_folder(path)
@@ -72,8 +72,8 @@ def read_rows(path: Path) -> Rows:
     )
 
 
-def _read_csv(path: Path) -> Rows:
-    cells_of: dict[str, list[str]] = {name: [] for name in (*_COLUMNS, GROUP)}
+def _read_csv(path: Path) -> TableRows:
+    cells_of: dict[str, list[str]] = {name: [] for name in (*_TABLE_COLUMNS, GROUP)}
     lines = []
     rows = csv.reader(io.StringIO(path.read_text("utf-8-sig")), strict=True)
     columns: dict[str, int] = {}
@@ -92,10 +92,10 @@ def _read_csv(path: Path) -> Rows:
         raise ValueError(f"{path}, line {line}: not CSV ({error})") from error
     if not columns:
         raise ValueError(f"{path}: empty; its first line must name the columns image and score")
-    return Rows(cells_of["image"], cells_of["score"], lines, groups=cells_of[GROUP] if GROUP in columns else None)
+    return TableRows(cells_of["image"], cells_of["score"], lines, groups=cells_of[GROUP] if GROUP in columns else None)
 
 
-def _read_parquet(path: Path) -> Rows:
+def _read_parquet(path: Path) -> TableRows:
     try:
         file = pq.ParquetFile(path)
         columns = _columns(path, file.schema_arrow.names)
@@ -110,20 +110,20 @@ def _read_parquet(path: Path) -> Rows:
             kind = content[name].type
             raise ValueError(f"{path}: column {name} holds {kind}, not names or numbers ({error})") from error
     lines = range(1, len(content) + 1)
-    return Rows(texts["image"], texts["score"], lines, "row", groups=texts.get(GROUP))
+    return TableRows(texts["image"], texts["score"], lines, "row", groups=texts.get(GROUP))
 
 
 def _columns(path: Path, found: Sequence[str]) -> dict[str, int]:
     """Where image, score and, where there is one, group stand among the columns."""
     names = ", ".join(repr(name) for name in found)
-    if any(found.count(name) != 1 for name in _COLUMNS):
+    if any(found.count(name) != 1 for name in _TABLE_COLUMNS):
         raise ValueError(f"{path}: needs the columns 'image' and 'score', once each; found: {names}")
     if found.count(GROUP) > 1:
         raise ValueError(f"{path}: has the column 'group' more than once; found: {names}")
-    return {name: found.index(name) for name in (*_COLUMNS, GROUP) if name in found}
+    return {name: found.index(name) for name in (*_TABLE_COLUMNS, GROUP) if name in found}
 
 
-def _read_ava(path: Path) -> Rows:
+def _read_ava(path: Path) -> TableRows:
     prefix = "images/" if (path.parent / "images").is_dir() else ""
     images, scores, lines, problems = [], [], [], []
     for line, text in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
@@ -138,7 +138,7 @@ def _read_ava(path: Path) -> Rows:
         images.append(f"{prefix}{head[0]}.jpg")
         scores.append(str(_mean_vote(votes)) if any(votes) else "")
         lines.append(line)
-    return Rows(images, scores, lines, problems=problems)
+    return TableRows(images, scores, lines, problems=problems)
 
 
 def _mean_vote(votes: Sequence[int]) -> int:
@@ -147,7 +147,7 @@ def _mean_vote(votes: Sequence[int]) -> int:
     return (2 * sum(vote * count for vote, count in enumerate(votes, start=1)) + total) // (2 * total)
 
 
-def _read_folder(path: Path) -> Rows:
+def _read_folder(path: Path) -> TableRows:
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.name not in _LITTER)
     folders = [entry for entry in entries if entry.is_dir()]
     graded = [folder for folder in folders if INTEGER.fullmatch(folder.name)]
@@ -170,7 +170,7 @@ def _read_folder(path: Path) -> Rows:
     notes = [f"not read: {loose} files that lie beside the folders of scores"] if loose else []
     if left_out:
         notes.append(f"not read, since they are no pictures: {counted(left_out)}")
-    return Rows(images, scores, None, problems=problems, notes=notes)
+    return TableRows(images, scores, None, problems=problems, notes=notes)
 
 
 def not_a_picture(entry: Path) -> str:

@@ -1,6 +1,5 @@
 """A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
 
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,8 @@ import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.decoding import DIGEST, Progress, RowsOf, chunks, digest, in_threads, no_digests
+from rsrl_ray.core.digest import bytes_digest
+from rsrl_ray.photos.decoding import Progress, RowsOf, Threads, chunks, digest_row, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import is_shared, locked, share
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Record:
+class RowRecord:
     """How it went: the fingerprint of the rows, and row -> cause where a picture is no good."""
 
     fingerprint: str
@@ -35,7 +35,7 @@ class Record:
 
 @dataclass(frozen=True)
 class RowFile:
-    """``<name>.npy``, [count, *shape] of ``dtype``, beside ``<name>.json``, its `Record`.
+    """``<name>.npy``, [count, *shape] of ``dtype``, beside ``<name>.json``, its `RowRecord`.
 
     what : is in it, in words. making : what is done with the photos for it, in words.
     """
@@ -47,12 +47,12 @@ class RowFile:
     what: str
     making: str
 
-    def record(self) -> Record | None:
+    def record(self) -> RowRecord | None:
         """How it went; None where it has not been done or its record is damaged."""
         try:
             content = json.loads(self._json.read_text("utf-8"))
             causes = {int(row): str(cause) for row, cause in content["problems"].items()}
-            return Record(str(content["fingerprint"]), causes)
+            return RowRecord(str(content["fingerprint"]), causes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -76,7 +76,7 @@ class RowFile:
         expected: str | None = None,
         threads: int | None = None,
         parts: Sequence[range] | None = None,
-    ) -> Record:
+    ) -> RowRecord:
         """Make the file, unless another process has just made it.
 
         rows_of : called in ``threads``, for each of ``parts``; where a picture is no good its row stays black.
@@ -101,7 +101,7 @@ class RowFile:
         digests = no_digests(self.count)
         for row, content in enumerate(rows):
             if row not in record.causes:
-                digests[row] = digest(_bytes(content))
+                digests[row] = digest_row(_bytes(content))
         return rows if self._fingerprint(digests) == record.fingerprint else None
 
     def verified_once(self, session: str) -> Array | None:
@@ -125,7 +125,7 @@ class RowFile:
         with suppress(OSError):  # a full disk: it is read again
             write_whole(self.path.with_suffix(".seen"), self._seen(session))
 
-    def take_from(self, larger: "RowFile", places: Sequence[int]) -> Record | None:
+    def take_from(self, larger: "RowFile", places: Sequence[int]) -> RowRecord | None:
         """Make the file of some rows of a larger one, in its place; None where that is not there, or damaged.
 
         places : ascending. It takes no more disk than the larger file, unless another process reads that; whoever
@@ -144,7 +144,7 @@ class RowFile:
             self._write_record(record)
         return record
 
-    def _shrink(self, part: Path, larger: "RowFile", places: Sequence[int]) -> Record:
+    def _shrink(self, part: Path, larger: "RowFile", places: Sequence[int]) -> RowRecord:
         """Move the rows at these places up, in order, so that none is overwritten before it is moved."""
         size, before, header = self._size // max(1, self.count), len(larger._header()), self._header()
         digests = no_digests(self.count)
@@ -152,11 +152,11 @@ class RowFile:
         for row, place in enumerate(places):
             moved = content[before + place * size : before + (place + 1) * size].copy()
             content[len(header) + row * size : len(header) + (row + 1) * size] = moved
-            digests[row] = digest(moved.data)
+            digests[row] = digest_row(moved.data)
         content[: len(header)] = np.frombuffer(header, dtype=np.uint8)
         content.flush()
         os.truncate(part, len(header) + self._size)
-        return Record(self._fingerprint(digests), {})
+        return RowRecord(self._fingerprint(digests), {})
 
     def _seen(self, session: str) -> str:
         """A session that has read this very file to its end."""
@@ -176,7 +176,7 @@ class RowFile:
         progress: Progress | None,
         threads: int | None,
         parts: Sequence[range] | None,
-    ) -> Record:
+    ) -> RowRecord:
         free = shutil.disk_usage(part.parent).free
         if free < self._size:  # a full disk would kill the process in the middle of a memory map
             raise ValueError(
@@ -188,18 +188,16 @@ class RowFile:
 
         def take(row: int, content: Array) -> None:
             out[row] = content
-            digests[row] = digest(_bytes(out[row]))
+            digests[row] = digest_row(_bytes(out[row]))
 
-        causes = in_threads(parts or chunks(self.count), rows_of, take, self.making, progress, threads)
+        causes = in_threads(parts or chunks(self.count), rows_of, take, Threads(self.making, progress, threads))
         out.flush()
-        return Record(self._fingerprint(digests), causes)
+        return RowRecord(self._fingerprint(digests), causes)
 
     def _fingerprint(self, digests: Array) -> str:
-        fingerprint = hashlib.blake2b(f"{self.shape[0]} ".encode(), digest_size=DIGEST)
-        fingerprint.update(digests.tobytes())
-        return fingerprint.hexdigest()
+        return bytes_digest(f"{self.shape[0]} ".encode() + digests.tobytes())
 
-    def _write_record(self, record: Record) -> None:
+    def _write_record(self, record: RowRecord) -> None:
         made = {"fingerprint": record.fingerprint, "problems": record.causes}
         content = made | {"shape": self.shape, "dtype": self.dtype}
         write_whole(self._json, json.dumps(content))
@@ -227,7 +225,7 @@ def _bytes(row: Array) -> memoryview:
     return np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
 
 
-def _refuse_unexpected(record: Record, expected: str | None) -> None:
+def _refuse_unexpected(record: RowRecord, expected: str | None) -> None:
     if expected is not None and record.fingerprint != expected:
         raise ValueError(
             "the photos come out with other pixels on this machine: the pictures were changed since, or "

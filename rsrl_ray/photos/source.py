@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import ArrowException, fs
 
-from rsrl_ray.photos.table import URI
+from rsrl_ray.store.location import URI
 
 
 class Unreadable(ValueError):

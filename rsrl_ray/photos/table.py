@@ -12,10 +12,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.photos.readers import INTEGER, Problem, Rows, Unit, read_rows
-from rsrl_ray.store.location import redacted
-
-URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+from rsrl_ray.photos.readers import INTEGER, Problem, TableRows, Unit, read_rows
+from rsrl_ray.store.location import URI, redacted
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _root(table: Path) -> str:
     return str(table.parent if is_file and not table.is_dir() else table)
 
 
-def _table(path: Path, rows: Rows) -> Table:
+def _table(path: Path, rows: TableRows) -> Table:
     """A table from its texts: scores made numbers, images made paths."""
     numbers = np.zeros(len(rows.scores), dtype=np.int64)
     faults = {}

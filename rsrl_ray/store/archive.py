@@ -9,7 +9,6 @@ A round is two files and a manifest, written in this order; a round without a wh
     frozen/<digest>.safetensors                   weights that are the same in all rounds, see `Archive.write_frozen`
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import array_digest, bytes_digest, digest
 from rsrl_ray.store.storage import Storage
 
-HELD = "held/"  # the folder of notes in a round's
+HOLDERS = "held/"  # the folder of notes in a round's
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -57,34 +56,9 @@ class Record:
     probe: str = ""
 
 
-def start_key(identity: Mapping[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
-    """key(0): what every round of a fold starts from.
-
-    ``identity`` holds, as plain values, the photos' fingerprint, the digest of the starting weights, the
-    recipe, the seed, the fold's number, the kind of device and the library versions.
-    """
-    arrays = {"labels": array_digest({"labels": labels}), "train": array_digest({"train": train})}
-    return digest({**identity, **arrays})
-
-
-def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
-    """key(i) = H(key(i-1), kept mask [N], round number): two schedules that kept the same photos share it."""
-    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
-
-
 def weights_checksum(weights: Arrays) -> str:
     """What `Archive.write` returns of these weights."""
-    return _checksum(_packed(weights))
-
-
-def array_digest(arrays: Arrays) -> str:
-    """Hex digest of named arrays: names, types, shapes and bytes."""
-    state = hashlib.blake2b(digest_size=16)
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        state.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        state.update(array.reshape(-1).view(np.uint8).data)
-    return state.hexdigest()
+    return bytes_digest(_packed(weights))
 
 
 class Archive:
@@ -173,14 +147,14 @@ class Archive:
 
         They stay until everyone who holds them has released them. The round itself may be written later.
         """
-        self._storage.write(f"{folder_of(key)}/{HELD}{holder}", json.dumps(who).encode())
+        self._storage.write(f"{folder_of(key)}/{HOLDERS}{holder}", json.dumps(who).encode())
 
     def release(self, key: str, *holders: str) -> None:
         """``holders`` need the round's weights no more; they are deleted where nobody else holds them."""
         files = self._storage.list(folder_of(key))
         for holder in holders:
-            if HELD + holder in files:
-                self._storage.delete(f"{folder_of(key)}/{HELD}{holder}")
+            if HOLDERS + holder in files:
+                self._storage.delete(f"{folder_of(key)}/{HOLDERS}{holder}")
         if _name("weights") in files:
             self.drop_weights(key)
 
@@ -188,7 +162,7 @@ class Archive:
         """Delete the round's weights, if they are there and nobody holds them; its record stays."""
         if not self.is_droppable(key):
             return
-        if not any(name.startswith(HELD) for name in self._storage.list(folder_of(key))):
+        if not any(name.startswith(HOLDERS) for name in self._storage.list(folder_of(key))):
             self._storage.delete(self._path(key, "weights"))
 
     def is_droppable(self, key: str) -> bool:
@@ -223,14 +197,14 @@ class Archive:
         content = self._storage.read(self._path(key, part))
         if content is None:
             return None
-        if _checksum(content) != manifest["checksums"][part]:
+        if bytes_digest(content) != manifest["checksums"][part]:
             raise Damaged(f"{self._where(key, part)} does not have the checksum it was written with")
         return dict(safetensors.numpy.load(content))
 
     def _put(self, key: str, part: str, content: bytes) -> str:
         """Write one file; its checksum."""
         self._storage.write(self._path(key, part), content)
-        return _checksum(content)
+        return bytes_digest(content)
 
     def _where(self, key: str, part: str) -> str:
         return f"{self.where(key)}/{_name(part)}"
@@ -251,10 +225,6 @@ def frozen_file(digest: str) -> str:
 
 def _name(part: str) -> str:
     return f"{part}.{'json' if part == 'manifest' else 'safetensors'}"
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _packed(arrays: Arrays) -> bytes:

@@ -4,8 +4,13 @@ import contextlib
 import os
 import time
 import uuid
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 STALE_S = 3600.0  # a temporary file this old was left by a killed writer
 TEMPORARY = ".tmp"  # the end of the name of what is being written
@@ -35,6 +40,21 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file, text as UTF-8, as `whole` does. Raises OSError."""
     with whole(path) as part:
         part.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays, by name, as `whole` does; on a full disk nothing is written, and nothing is said."""
+    with contextlib.suppress(OSError), whole(path) as part, part.open("wb") as out:  # savez adds .npz to a name
+        np.savez(out, **arrays)
+
+
+def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
+    """The arrays of `write_arrays` by these names; None where one is not there, or cannot be read."""
+    try:
+        with np.load(path) as content:
+            return [content[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def write_first(path: Path, content: bytes) -> bool:

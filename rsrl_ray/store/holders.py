@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rsrl_ray.config import Experiment, digest
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.location import Location

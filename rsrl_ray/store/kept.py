@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from rsrl_ray.store.archive import HELD, folder_of, frozen_file
+from rsrl_ray.store.archive import HOLDERS, folder_of, frozen_file
 from rsrl_ray.store.files import TEMPORARY
 from rsrl_ray.store.holders import is_model, words_of
 from rsrl_ray.store.storage import Entry, Storage
 
-_WEIGHTS = "weights."
-AT_ONCE = 16  # notes that are read of a bucket
+_WEIGHTS_PREFIX = "weights."
+NOTES_AT_ONCE = 16  # notes that are read of a bucket
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def read_words(storage: Storage, rounds: Sequence[Kept]) -> dict[tuple[str, str]
 
     def read(note: tuple[str, str]) -> Mapping[str, str]:
         key, holder = note
-        return words_of(storage.read(f"{folder_of(key)}/{HELD}{holder}"))
+        return words_of(storage.read(f"{folder_of(key)}/{HOLDERS}{holder}"))
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(NOTES_AT_ONCE) as threads:
         words = dict(zip(first, threads.map(read, first.values()), strict=True))
     return {note: words[_alike(*note)] for note in notes}
 
@@ -71,10 +71,10 @@ def read_words(storage: Storage, rounds: Sequence[Kept]) -> dict[tuple[str, str]
 def _kept(key: str, files: Sequence[Entry]) -> Kept:
     return Kept(
         key,
-        sum(one.size for one in files if one.name.startswith(_WEIGHTS)),
-        sum(one.size for one in files if not one.name.startswith(_WEIGHTS)),
+        sum(one.size for one in files if one.name.startswith(_WEIGHTS_PREFIX)),
+        sum(one.size for one in files if not one.name.startswith(_WEIGHTS_PREFIX)),
         max(one.time for one in files),
-        tuple(one.name.removeprefix(HELD) for one in files if one.name.startswith(HELD)),
+        tuple(one.name.removeprefix(HOLDERS) for one in files if one.name.startswith(HOLDERS)),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 PHOTOS, FEATURES = "photos", "features"  # folders of what can be made again, see `cache_folder`
-_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)")
 # A user or password may hold a slash, an @ or both; of a server that speaks HTTP, what looks like host:port/ is none.
 _USER = re.compile(r"://(?:[^\s/]*@|[^\s/:@]*:(?!\d+/)[^\s@]*@)|(?<!http)(?<!https)://[^\s/:@]+:[^\s@]*@")
@@ -29,7 +29,7 @@ class Location:
     @property
     def is_uri(self) -> bool:
         """Whether it is a bucket, a database or a server, and not a path of this machine."""
-        return _URI.match(self.text) is not None
+        return URI.match(self.text) is not None
 
     @property
     def is_served(self) -> bool:

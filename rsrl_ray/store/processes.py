@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
-_MARK = ":"
+_SEPARATOR = ":"
 
 
 @dataclass(frozen=True)
-class _Name:
+class _ProcessName:
     """Boot, namespace and start are empty where they are not known: off Linux, and in names of versions before.
 
     boot : the machine's boot id. namespace : inode of the PID namespace, which is given away again after its end.
@@ -29,17 +29,17 @@ class _Name:
     start: str = ""
 
     @classmethod
-    def of(cls, text: str) -> "_Name":
-        parts = text.split(_MARK)
+    def of(cls, text: str) -> "_ProcessName":
+        parts = text.split(_SEPARATOR)
         if len(parts) == 5:
             return cls(*parts)
-        host, _, number = text.rpartition(_MARK)
+        host, _, number = text.rpartition(_SEPARATOR)
         return cls(host, number)
 
 
 def process() -> str:
     """The name of this process: host:pid:boot:namespace:start."""
-    return _MARK.join(astuple(_own()))
+    return _SEPARATOR.join(astuple(_own()))
 
 
 def is_alive(name: str, unseen: bool = True) -> bool:
@@ -47,7 +47,7 @@ def is_alive(name: str, unseen: bool = True) -> bool:
 
     unseen : the answer for a process of this machine that cannot be seen from here, since it was in another container.
     """
-    named, own = _Name.of(name), _own()
+    named, own = _ProcessName.of(name), _own()
     if named.host != own.host:
         return named.host != ""
     if _differ(named.boot, own.boot):  # the machine was started again since
@@ -57,30 +57,30 @@ def is_alive(name: str, unseen: bool = True) -> bool:
 
 def is_here(name: str) -> bool:
     """Whether a process runs on this machine and can be seen, by its name."""
-    named, own = _Name.of(name), _own()
+    named, own = _ProcessName.of(name), _own()
     other = _differ(named.boot, own.boot) or _differ(named.namespace, own.namespace)
     return named.host == own.host and not other and _runs(named)
 
 
 def in_words(name: str) -> str:
     """For people: host:pid, and whether they look for it in vain here."""
-    named, own = _Name.of(name), _own()
+    named, own = _ProcessName.of(name), _own()
     if named.host == "":
         return name
     elsewhere = named.host == own.host and _differ(named.namespace, own.namespace)
     return f"{named.host}:{named.number}{' in another container' if elsewhere else ''}"
 
 
-def _own() -> _Name:
+def _own() -> _ProcessName:
     boot, start = _text("/proc/sys/kernel/random/boot_id").strip(), _start("self")
     try:
         namespace = str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
         namespace = ""
-    return _Name(socket.gethostname(), str(os.getpid()), boot, namespace, start)
+    return _ProcessName(socket.gethostname(), str(os.getpid()), boot, namespace, start)
 
 
-def _runs(named: _Name) -> bool:
+def _runs(named: _ProcessName) -> bool:
     """Whether its number is a process that began when it did; one that has ended and was not waited for is none.
 
     In a container whose first process waits for no others, a process that was killed stays in the table for ever.

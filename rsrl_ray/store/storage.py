@@ -14,7 +14,7 @@ from pyarrow import fs
 from rsrl_ray.store.files import TEMPORARY, write_first, write_whole
 from rsrl_ray.store.location import Location, redacted
 
-PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
+BUCKET_PATIENCE_S = 300.0  # how long a bucket that does not answer is asked again
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 SETTLE_S = 1.0  # how long those who race for a file in a bucket wait for each other
 
@@ -38,7 +38,7 @@ class Storage:
     """Files under ``root``, a directory or a URI that pyarrow speaks (s3://, gs://).
 
     Writers may race: every file appears whole or not at all. Every method raises `StorageError` where the disk or the
-    bucket refuses; a bucket is asked to read and to write again for `PATIENCE_S` before.
+    bucket refuses; a bucket is asked to read and to write again for `BUCKET_PATIENCE_S` before.
     """
 
     def __init__(self, root: str) -> None:
@@ -118,7 +118,7 @@ class Storage:
             try:
                 return action()
             except OSError as error:
-                if not self._is_bucket or time.monotonic() - began + pause > PATIENCE_S:
+                if not self._is_bucket or time.monotonic() - began + pause > BUCKET_PATIENCE_S:
                     raise self._refused(what, path, error) from error
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, check_resources
-from rsrl_ray.photos.table import URI, read_table
+from rsrl_ray.photos.table import read_table
+from rsrl_ray.store.location import URI
 from rsrl_ray.sweep.cluster import joined_cluster, quiet_ray
 
 SLOW = ("torch", "torchvision", "mlflow")  # to import; Ray's start imports none of them

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.trial import Device
-from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
+from rsrl_ray.identity import round_key
+from rsrl_ray.store.archive import Archive, Damaged, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.claims import Claim

@@ -13,18 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import Device
-from rsrl_ray.identity import probe_identity
+from rsrl_ray.identity import probe_identity, probed, round_key
 from rsrl_ray.method import methods_of
-from rsrl_ray.rounds import first_kept
-from rsrl_ray.store.archive import Archive, Damaged, round_key
+from rsrl_ray.rounds.loop import first_kept
+from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.location import Location, cache_folder
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.probe import probe
-from rsrl_ray.vision.reproducible import device_kind, machine
+from rsrl_ray.vision.reproducible import device_kind, machine, versions
 
 SHOWN = 12  # of the digits of a probe, in a name
 
@@ -42,7 +42,7 @@ def device_here(task: Task) -> Device:
         Where the network cannot be trained on this device, or storage refuses.
     """
     storage, kind = task.experiment.storage, device_kind(task.device)
-    probing = probe_identity(task.experiment, task.start_digest, kind)
+    probing = probe_identity(task.experiment, task.start_digest, kind, versions())
     known = storage, digest(probing)
     if known not in _KNOWN:
         device = _noted(task, probing, _probe(task, digest(probing)))
@@ -96,7 +96,7 @@ def _probe(task: Task, probing: str) -> str:
     found = "" if known is None else _read(known)
     if re.fullmatch("[0-9a-f]{32}", found):
         return found
-    found = probe(experiment.network, experiment.training, len(task.photos.classes), task.start, task.device)
+    found = probe(experiment.network, probed(experiment.training), len(task.photos.classes), task.start, task.device)
     if known is not None:
         with contextlib.suppress(OSError):
             write_whole(known, found)

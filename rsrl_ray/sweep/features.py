@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from rsrl_ray.core.trial import Device
+from rsrl_ray.identity import GivenFeatures, features_key
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.store.location import FEATURES, Location, cache_folder
@@ -20,10 +21,11 @@ from rsrl_ray.sweep.cluster import wait_for_room
 from rsrl_ray.sweep.devices import device_here
 from rsrl_ray.sweep.photos import pixels_here, row_source
 from rsrl_ray.sweep.task import FeatureSource, Task
-from rsrl_ray.sweep.tracked import sweep_id
 from rsrl_ray.terminal import cell, photo_progress, say
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
 from rsrl_ray.vision.memory import OutOfMemory
+from rsrl_ray.vision.reproducible import versions
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
@@ -146,7 +148,7 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
     file = files.find(kind) or _made_by_all(task, files, console)
     record = file.record()
     assert record is not None, file
-    hold_file(file.path, data_holder(task.experiment, sweep_id(task)))
+    hold_file(file.path, data_holder(task.experiment, task.sweep_id()))
     source = FeatureSource(file, record.fingerprint, row_source(file.open)) if joined else None
     return replace(task, features=source)
 
@@ -212,16 +214,10 @@ def _maker(task: Task) -> FeatureMaker:
 
 
 def _files(task: Task) -> FeatureFiles:
-    experiment = task.experiment
-    return FeatureFiles(
-        cache_folder(Location(experiment.storage)) / FEATURES,
-        task.photos.fingerprint,
-        task.frozen,
-        len(task.photos.images),
-        experiment.network,
-        experiment.training,
-        task.device,
-    )
+    photos, count = task.photos.fingerprint, len(task.photos.images)
+    given = GivenFeatures(photos, count, task.frozen, task.device, EVALUATION_BATCH, versions())
+    cache = cache_folder(Location(task.experiment.storage)) / FEATURES
+    return FeatureFiles(cache, features_key(task.experiment, given), count)
 
 
 def _room(cpus: float, gpus: float) -> int:

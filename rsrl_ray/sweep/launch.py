@@ -11,11 +11,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from rsrl_ray.config import Experiment, check_resources, recipe
+from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.identity import recipe
 from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location
-from rsrl_ray.store.locks import Held, locked
+from rsrl_ray.store.locks import LockTaken, locked
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.board import MLFLOW, STORAGE, read_aloud
@@ -31,7 +32,7 @@ from rsrl_ray.sweep.recorder import Recorder
 from rsrl_ray.sweep.retention import Retention
 from rsrl_ray.sweep.scheduler import SharingScheduler, chain
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.sweep.tracked import open_tracker, sweep_id, trials_of
+from rsrl_ray.sweep.tracked import open_tracker, trials_of
 from rsrl_ray.sweep.trainable import RSRLTrial
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.watchdog import Watchdog
@@ -87,7 +88,7 @@ def run_sweep(
                 check_nodes(experiment)
         task = prepare(experiment, console, skip_bad, joined, trainers)
         trials = trials_of(task)
-        sweep, knobs = sweep_id(task), recipe(experiment)
+        sweep, knobs = task.sweep_id(), recipe(experiment)
         may_live = (lambda holder: False) if take_over else partial(is_alive, unseen=not alone)
         tracker, open_sweep = open_tracker(task, sweep, knobs, warn, may_live)
         methods = methods_of(experiment)
@@ -211,7 +212,7 @@ def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
                 cause = missing.strerror or missing
                 say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
-    except Held as holder:
+    except LockTaken as holder:
         raise ValueError(
             f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"
         ) from holder

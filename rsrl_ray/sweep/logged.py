@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.selection import TEST
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.table import Judged
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task

@@ -16,8 +16,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.photos.decoding import HERE, Pixels
+from rsrl_ray.photos.decoding import HERE, Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.terminal import cell, photo_progress, say
@@ -101,12 +102,10 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
     with photo_progress(console) as report:
         photos = load_photos(
             experiment.photos,
-            experiment.network.image_size,
+            Decoder(experiment.network.image_size, experiment.resources.photo_memory, Spread() if joined else HERE),
             cache_folder(Location(experiment.storage)) / PHOTOS,
             skip_bad=skip_bad,
-            memory=experiment.resources.photo_memory,
             progress=report,
-            run=Spread() if joined else HERE,
         )
     for note in photos.notes:
         say(console, cell("note: ", "yellow"), note)

@@ -7,14 +7,14 @@ import ray
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.digest import array_digest
 from rsrl_ray.photos.folds import describe_folds, folds_of
-from rsrl_ray.store.archive import Archive, array_digest
+from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.sweep.features import with_features
 from rsrl_ray.sweep.gpus import gpu_share
 from rsrl_ray.sweep.photos import load, row_source
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.sweep.tracked import sweep_id
 from rsrl_ray.terminal import cell, say
 from rsrl_ray.vision.frozen import frozen_weights
 from rsrl_ray.vision.memory import trial_memory
@@ -70,7 +70,7 @@ def keeps_all(task: Task) -> bool:
 
 def complete(task: Task, console: Console, joined: bool) -> Task:
     """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
-    hold_file(task.photos.pixels_path, data_holder(task.experiment, sweep_id(task)))
+    hold_file(task.photos.pixels_path, data_holder(task.experiment, task.sweep_id()))
     source = row_source(task.photos.pixels) if joined else None
     here = ray.get_runtime_context().get_node_id()
     task = replace(_with_gpu_share(task, console), source=source, driver_node=here)

@@ -10,20 +10,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
+from rsrl_ray import identity
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choosing_split
 from rsrl_ray.core.trial import Device
-from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.round_table import Judged, predictions
-from rsrl_ray.store.archive import start_key
+from rsrl_ray.rounds.table import Judged, predictions
 from rsrl_ray.sweep.claims import Claims
 from rsrl_ray.sweep.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
+from rsrl_ray.vision.reproducible import versions
 
 
 class Trainer(Protocol):
@@ -107,11 +108,16 @@ class Task:
 
     def start_key(self, fold: Fold, learning: Learning, device: str) -> str:
         """key(0) of a fold's rounds on a device of this name."""
-        given = Given(self.photos.fingerprint, self.start_digest, fold.number, device)
-        return start_key(round_identity(self.experiment, learning, given), self.labels_in(fold), fold.train)
+        given = identity.Given(self.photos.fingerprint, self.start_digest, fold.number, device, versions())
+        rounds = identity.round_identity(self.experiment, learning, given)
+        return identity.start_key(rounds, self.labels_in(fold), fold.train)
+
+    def sweep_id(self, dealing: int = DEALING) -> str:
+        """See `rsrl_ray.identity.sweep_id`."""
+        return identity.sweep_id(self.experiment, self.photos, self.start_digest, dealing)
 
     def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
-        """A round's table of photos, see `rsrl_ray.round_table.predictions`; with noise, ``true_score`` beside it."""
+        """A round's table of photos, see `rsrl_ray.rounds.table.predictions`; with noise, ``true_score`` beside it."""
         membership = self.experiment.revision.membership
         table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table

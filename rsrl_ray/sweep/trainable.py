@@ -14,8 +14,8 @@ from rsrl_ray.core.prediction import Predictor
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.method import method_of
-from rsrl_ray.round_table import Judged, revision_notes, round_metrics
-from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
+from rsrl_ray.rounds.table import Judged, revision_notes, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
 from rsrl_ray.store.storage import StorageError
@@ -158,9 +158,7 @@ class RSRLTrial(tune.Trainable):
             labels,
             fold,
             method.rule,
-            experiment.rounds,
-            experiment.revision,
-            experiment.seed,
+            Plan.of(experiment),
         )
         self._coming = self._thread.submit(self._next)
 

@@ -14,7 +14,7 @@ from rsrl_ray.sweep.features import features_here
 from rsrl_ray.sweep.photos import pixels_here
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.memory import OutOfMemory
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
 
@@ -33,7 +33,7 @@ class NetworkTrainers:
         with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # which the trial says
             self._device = device_here(task)  # first, while the network takes no memory
         self._network = NetworkOnDevice(
-            experiment.network, experiment.training, classes, rows, task.device, task.gpu_share
+            experiment.network, experiment.training, classes, rows, Place(task.device, task.gpu_share)
         )
         if self._device is not None:
             self._network.make()

@@ -3,7 +3,6 @@
 By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
 """
 
-import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from rsrl_ray.config import NAMED_WEIGHTS, Experiment, digest, recipe
+from rsrl_ray.config import NAMED_WEIGHTS, Experiment
 from rsrl_ray.core.selection import (
     TEST,
     VALIDATION,
@@ -23,14 +22,15 @@ from rsrl_ray.core.selection import (
     split_of_curves,
 )
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.identity import photos_digest, recipe, weights_digest
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, public_name, read_table
-from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
-Photo = tuple[str, int]  # name and score
+ScoredName = tuple[str, int]  # name and score
 
 
 @dataclass(frozen=True)
@@ -138,20 +138,6 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
     return own
 
 
-def photos_digest(photos: Iterable[Photo]) -> str:
-    """Digest of the names and scores of a sweep's photos, in whatever order."""
-    return digest(sorted((image, int(score)) for image, score in photos))
-
-
-def weights_digest(experiment: Experiment) -> str:
-    """Digest of the file of weights that an experiment starts from; "" where it names none, or it is not here."""
-    file = experiment.network.weights_file
-    if file is None or not file.is_file():
-        return ""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
     """In words, the knobs of two recipes that differ; files of weights aside, which lie elsewhere on other machines."""
     names = dict.fromkeys([*now, *before])
@@ -236,21 +222,21 @@ def _table(experiment: Experiment) -> Table | None:
         return None
 
 
-def _photos(table: Table) -> frozenset[Photo]:
+def _photos(table: Table) -> frozenset[ScoredName]:
     """The photos that the table names."""
     return frozenset(
         (image, int(table.scores[row])) for row, image in enumerate(table.images) if row not in table.faults
     )
 
 
-def _swept(results: Results, sweep: TrackedRun) -> frozenset[Photo]:
+def _swept(results: Results, sweep: TrackedRun) -> frozenset[ScoredName]:
     """The photos of a sweep; older versions noted the keys of URIs too."""
-    text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
+    text = results.read_text(sweep, FOLDS_FILE)
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
     return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
 
-def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -> bool:
+def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
@@ -259,7 +245,7 @@ def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Photo]) -
     if not swept <= photos or not others:
         return swept <= photos
     try:
-        left_out = results.read_artifact(sweep, LEFT_OUT, lambda path: path.read_text("utf-8"))
+        left_out = results.read_text(sweep, LEFT_OUT_FILE)
     except ValueError:  # nothing was left out
         return False
     named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}

@@ -18,7 +18,7 @@ from rsrl_ray.tracking.names import CLAIM, LEASE
 MayLive = Callable[[str], bool]
 """Says of a process, by its name, whether it may still run."""
 
-WAIT_S = 10.0  # for others that have asked too, and give way once they have read this claim
+CLAIM_WAIT_S = 10.0  # for others that have asked too, and give way once they have read this claim
 
 
 class Lease:
@@ -61,7 +61,7 @@ class Lease:
 
     def _wait(self) -> None:
         """Until nobody else has it or claims it; of those that claim it at once the first by name stays."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + CLAIM_WAIT_S
         while others := {tag: _holder(held) for tag, held in self._tags().items() if self._is_anothers(tag, held)}:
             first = min(others)  # the lease, if it is among them
             if first < self._claim or time.monotonic() > deadline:

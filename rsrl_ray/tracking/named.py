@@ -9,20 +9,20 @@ import pandas as pd
 import yaml
 from mlflow.entities import Run, ViewType
 
-from rsrl_ray.config import Experiment, digest
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.identity import data_digest, trial_ids
 from rsrl_ray.store.location import redacted
 from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
-from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS, KEY, SWEEP, TRIAL
+from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS_FILE, KEY, SWEEP, TRIAL
 from rsrl_ray.tracking.read import Results, artifacts_root
-from rsrl_ray.tracking.runs import search
+from rsrl_ray.tracking.runs import trials
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
-Sweep = tuple[str, str]  # an experiment and the id of one of its sweeps
+NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ class Named:
 def named(experiment: Experiment) -> Named:
     """What the file names. Raises ValueError where no sweep is its own as it stands."""
     sweeps = frozenset(run.tags[SWEEP] for run in own_sweeps(experiment))
-    methods = methods_of(experiment)
-    keys = [TrialKey(fold, name) for name in methods for fold in experiment.fold_numbers()]
-    trials = {trial_id(sweep, key, methods[key.method]): key for sweep in sweeps for key in keys}
+    trials = {name: key for sweep in sweeps for key, name in trial_ids(experiment, sweep).items()}
     made: dict[bool, set[str]] = {True: set(), False: set()}
     for run in _runs(experiment, sweeps):
         made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
@@ -82,21 +80,21 @@ def refuse_while_swept(experiment: Experiment) -> None:
             )
 
 
-def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[Sweep]]:
+def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
     """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, "there is no MLflow store")
     with asked(uri):
         names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
-    found: dict[str, set[Sweep]] = {one: set() for one in fingerprints}
+    found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
         results = Results(uri, name, artifacts_root(experiment), "")
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
-                scores = results.read_artifact(parent, FOLDS, _scores) if data else []
+                scores = results.read_artifact(parent, FOLDS_FILE, _scores) if data else []
                 for one in fingerprints:
-                    if digest([one, scores]) in data:
+                    if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
     return found
 
@@ -107,8 +105,8 @@ def _runs(experiment: Experiment, sweeps: Collection[str]) -> list[Run]:
     client = open_to_read(uri, "there is no MLflow store")
     with asked(uri):
         found = find_experiment(client, experiment.name)
-        conditions = [f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''" for sweep in sweeps] if found else []
-        return [run for one in conditions for run in search(client, str(found and found.experiment_id), one)]
+        own = sweeps if found else ()
+        return [run for sweep in own for run in trials(client, str(found and found.experiment_id), sweep)]
 
 
 def _keys(tags: Mapping[str, str]) -> set[str]:
@@ -120,14 +118,10 @@ def _shares_storage(experiment: Experiment, name: str) -> bool:
     """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
     results = Results(mlflow_uri(experiment), name, artifacts_root(experiment), "")
     try:
-        told = [results.read_artifact(run, "experiment.yaml", _storage) for run in results.sweep_runs()[:1]]
-    except ValueError:
+        told = [yaml.safe_load(results.read_text(run, "experiment.yaml")) for run in results.sweep_runs()[:1]]
+    except (ValueError, yaml.YAMLError):
         return True
-    return told in ([], [redacted(experiment.storage)])
-
-
-def _storage(file: Path) -> str:
-    return str(yaml.safe_load(file.read_text("utf-8"))["storage"])
+    return [knobs["storage"] for knobs in told] in ([], [redacted(experiment.storage)])
 
 
 def _scores(file: Path) -> list[int]:

@@ -1,7 +1,8 @@
 """Names of what a sweep leaves in MLflow: tags of experiments and runs, metrics, and paths of a round's artifacts."""
 
-import hashlib
 import re
+
+from rsrl_ray.core.digest import short_digest
 
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
@@ -33,8 +34,8 @@ CHOSEN = "chosen/"  # of a trial's run: a metric at the chosen round; of a sweep
 
 DATA = "data_fingerprint"  # of a trial's run, a parameter: digest of its photos' fingerprint and of their scores
 
-FOLDS = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
-LEFT_OUT = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
+FOLDS_FILE = "folds.csv"  # a sweep's photos: image, score, and the split of each in every fold
+LEFT_OUT_FILE = "left_out.txt"  # the photos that `--skip_bad` left out, a line each
 
 
 def round_folder(number: int) -> str:
@@ -43,7 +44,7 @@ def round_folder(number: int) -> str:
 
 
 def predictions_path(number: int) -> str:
-    """The artifact that holds a round's table of photos, see `rsrl_ray.round_table.predictions`."""
+    """The artifact that holds a round's table of photos, see `rsrl_ray.rounds.table.predictions`."""
     return f"{round_folder(number)}/{PREDICTIONS}"
 
 
@@ -74,7 +75,7 @@ def summed_name(method: str, column: str) -> str:
     """
     part = re.sub(r"[^\w\- ]", "_", method)[:100]
     if part != method:
-        part += f"-{hashlib.blake2b(method.encode(), digest_size=4).hexdigest()}"
+        part += f"-{short_digest(method)}"
     return f"{CHOSEN}{part}/{column}"
 
 

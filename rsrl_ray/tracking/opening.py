@@ -8,10 +8,8 @@ from rsrl_ray.store.processes import is_here
 from rsrl_ray.tracking.chains import newest_of_methods
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, SWEEP, TRIAL
-from rsrl_ray.tracking.runs import as_params, as_tags, method_of_run, opened, search
+from rsrl_ray.tracking.runs import as_params, as_tags, method_of_run, opened, parents, search, trials
 from rsrl_ray.tracking.stores import find_experiment
-
-PARENTS = f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''"
 
 
 def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -40,7 +38,7 @@ def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[R
 
     Runs that a crash left RUNNING are ended.
     """
-    sweeps = search(client, experiment_id, PARENTS)
+    sweeps = parents(client, experiment_id)
     for parent in sweeps:
         found = parent.data.tags[SWEEP]
         left = parent.info.status == "RUNNING" and not is_here(parent.data.tags.get(DRIVER, ""))
@@ -51,7 +49,7 @@ def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[R
     own = max((run for run in sweeps if run.data.tags[SWEEP] == sweep), key=opened, default=None)
     if own is None:
         own = client.create_run(experiment_id, tags={SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
-    ever = search(client, experiment_id, PARENTS, ViewType.ALL)
+    ever = parents(client, experiment_id, ViewType.ALL)
     return own, 1 + max(map(opened, ever))
 
 
@@ -60,7 +58,7 @@ def newest_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> li
 
     Runs of versions up to 0.1 get their method as a parameter, by which others are grouped in MLflow's UI.
     """
-    runs = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{TRIAL}` != ''")
+    runs = trials(client, experiment_id, sweep.id)
     newest = {run.info.run_id: run for run in newest_of_methods(runs, sweep.trials)}
     for run in runs:
         method = method_of_run(run)

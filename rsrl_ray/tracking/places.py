@@ -18,7 +18,7 @@ from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.stores import asked
 
 
-class _Table(NamedTuple):
+class _Places(NamedTuple):
     """A table of MLflow's that holds places: its columns, and the folder of an id in the artifacts' root."""
 
     name: str
@@ -27,9 +27,9 @@ class _Table(NamedTuple):
     folder: str
 
 
-_RUNS = _Table("runs", "artifact_uri", "run_uuid", "{}/artifacts")
-_MODELS = _Table("logged_models", "artifact_location", "model_id", "models/{}/artifacts")
-_TABLES = (_RUNS, _MODELS)
+_RUNS = _Places("runs", "artifact_uri", "run_uuid", "{}/artifacts")
+_MODELS = _Places("logged_models", "artifact_location", "model_id", "models/{}/artifacts")
+_MENDED = (_RUNS, _MODELS)
 
 
 def default_root(uri: str) -> str | None:
@@ -81,7 +81,7 @@ def _mend_places(file: Path, experiment_id: str, root: str) -> str | None:
         (before,) = database.execute(
             "SELECT artifact_location FROM experiments WHERE experiment_id = ?", (key,)
         ).fetchone()
-        moved = {table: _rows(database, table, key, root) for table in _TABLES}
+        moved = {table: _rows(database, table, key, root) for table in _MENDED}
         if before == root or not (_gone(before) or any(moved.values())):
             return None
         database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, key))
@@ -93,7 +93,7 @@ def _mend_places(file: Path, experiment_id: str, root: str) -> str | None:
     return str(Location(before))
 
 
-def _rows(database: sqlite3.Connection, table: _Table, experiment: int, root: str) -> list[tuple[str, str]]:
+def _rows(database: sqlite3.Connection, table: _Places, experiment: int, root: str) -> list[tuple[str, str]]:
     """Where the artifacts lie now and whose they are, of those that were moved."""
     found = database.execute(
         f"SELECT {table.place}, {table.id} FROM {table.name} WHERE experiment_id = ?", (experiment,)

@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from rsrl_ray.store.location import Location, redacted
-from rsrl_ray.tracking.entries import Split
+from rsrl_ray.tracking.entries import FoldData
 
 _SCHEMA = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "score")])
 
@@ -51,14 +51,14 @@ def _dirty(folder: str) -> str | None:
         return None
 
 
-def dataset_inputs(splits: Sequence[Split]) -> list[DatasetInput]:
+def dataset_inputs(splits: Sequence[FoldData]) -> list[DatasetInput]:
     """A fold's photos as inputs of a run."""
     return [
         DatasetInput(_dataset(split), [InputTag(key=MLFLOW_DATASET_CONTEXT, value=split.context)]) for split in splits
     ]
 
 
-def _dataset(split: Split) -> Dataset:
+def _dataset(split: FoldData) -> Dataset:
     name = os.path.basename(Location(split.source).bare.rstrip("/"))
     described = MetaDataset(_source(redacted(split.source)), name, split.digest, _SCHEMA).to_dict()  # type: ignore[abstract]
     profile = {"num_rows": sum(split.counts.values()), "photos_by_score": split.counts}

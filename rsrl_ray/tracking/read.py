@@ -22,14 +22,14 @@ from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
-from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
+from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
-from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
+from rsrl_ray.tracking.runs import log_files, method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
-_AT_ONCE = 500  # runs in one question to a database
-_MOST = 10**9  # values of a metric in its answer: all of them
+_RUNS_AT_ONCE = 500  # runs in one question to a database
+_ALL_VALUES = 10**9  # values of a metric in its answer: all of them
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -131,15 +131,15 @@ class Results:
     @_reading
     def sweep_runs(self) -> list[TrackedRun]:
         """The parent runs of this experiment, the one that was taken up last first."""
-        runs = search(self._client, self.experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''")
-        return [self._tracked(run, False) for run in sorted(runs, key=opened, reverse=True)]
+        runs = sorted(parents(self._client, self.experiment_id), key=opened, reverse=True)
+        return [self._tracked(run, False) for run in runs]
 
     @_reading
     def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
         """The trials of a sweep as they were taken up, the last one last; of one with several chains the newest."""
-        condition = f"tags.`{SWEEP}` = '{parent.tags[SWEEP]}' and tags.`{TRIAL}` != ''"
         dead = not is_alive(parent.tags.get(DRIVER, ""))
-        return [self._tracked(run, dead) for run in newest(search(self._client, self.experiment_id, condition))]
+        runs = newest(trials(self._client, self.experiment_id, parent.tags[SWEEP]))
+        return [self._tracked(run, dead) for run in runs]
 
     @_reading
     def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
@@ -159,9 +159,9 @@ class Results:
                 return dict(threads.map(lambda run: (run.id, self.history(run, metric)), runs))
         found: dict[str, dict[int, float]] = {run.id: {} for run in runs}
         rounds = {run.id: run.rounds for run in runs}
-        for first in range(0, len(runs), _AT_ONCE):
-            ids = [run.id for run in runs[first : first + _AT_ONCE]]
-            for point in store.get_metric_history_bulk(ids, metric, _MOST):
+        for first in range(0, len(runs), _RUNS_AT_ONCE):
+            ids = [run.id for run in runs[first : first + _RUNS_AT_ONCE]]
+            for point in store.get_metric_history_bulk(ids, metric, _ALL_VALUES):
                 if point.step <= rounds[point.run_id]:
                     found[point.run_id][point.step] = point.value
         return found
@@ -170,15 +170,17 @@ class Results:
         """A metric of the rounds 1 to R, [R]; nan where a round has none."""
         return curve_of(self.history(run, metric) if metric in run.metrics else {}, run.rounds)
 
-    @_reading
     def archive_key(self, run: TrackedRun, number: int) -> str | None:
         """The archive's key of round ``number`` of a trial."""
         return run.tags.get(key_tag(number))
 
-    @_reading
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of the run's artifact at ``path``, which it must not change."""
         return self.artifacts(run).read(path, read)
+
+    def read_text(self, run: TrackedRun, path: str) -> str:
+        """The run's artifact at ``path``, in UTF-8."""
+        return self.read_artifact(run, path, lambda file: file.read_text("utf-8"))
 
     def artifacts(self, run: TrackedRun) -> Artifacts:
         """Those of the run."""

@@ -9,9 +9,9 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE
+from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE, SWEEP, TRIAL
 
-_AT_ONCE = 1000  # metrics that MLflow takes
+_METRICS_AT_ONCE = 1000  # metrics that MLflow takes
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -24,6 +24,16 @@ def search(client: MlflowClient, experiment_id: str, condition: str, view: int =
         token = page.token
         if not token:
             return runs
+
+
+def parents(client: MlflowClient, experiment_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """The parent runs of an experiment's sweeps."""
+    return search(client, experiment_id, f"tags.`{SWEEP}` != '' and tags.`{TRIAL}` = ''", view)
+
+
+def trials(client: MlflowClient, experiment_id: str, sweep: str) -> list[Run]:
+    """The runs of a sweep's trials, also those of older chains of rounds."""
+    return search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep}' and tags.`{TRIAL}` != ''")
 
 
 def opened(run: Run) -> int:
@@ -49,8 +59,8 @@ def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> No
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
     """Log any number of metrics."""
-    for first in range(0, len(metrics), _AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[first : first + _AT_ONCE])
+    for first in range(0, len(metrics), _METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[first : first + _METRICS_AT_ONCE])
 
 
 def as_params(params: Mapping[str, Any]) -> list[Param]:

@@ -20,14 +20,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from pyarrow import fs
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import digest
 from rsrl_ray.store.files import whole
 from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.storage import artifact_place, open_storage, probe_storage
 from rsrl_ray.tracking.names import DATABASE
 
 COPY_S = 60.0
-_PATIENCE_S = 60.0  # how long the server may keep its database locked
+_LOCKED_S = 60.0  # how long the server may keep its database locked
 _VERSION = slice(60, 64)  # SQLite's user_version in a file's header, which neither SQLite nor MLflow uses
 
 
@@ -131,7 +131,7 @@ class DatabaseCopy:
             state = self._state()
             with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
                 copy = Path(folder, DATABASE)
-                opened = (contextlib.closing(sqlite3.connect(file, _PATIENCE_S)) for file in (self._file, copy))
+                opened = (contextlib.closing(sqlite3.connect(file, _LOCKED_S)) for file in (self._file, copy))
                 with next(opened) as ours, next(opened) as theirs:
                     ours.backup(theirs)  # the server may be writing
                 with copy.open("rb") as content, self._system.open_output_stream(self._path) as out:
@@ -150,7 +150,7 @@ class DatabaseCopy:
 
     def _known(self) -> tuple[int, int]:
         """The numbers of the copies that the file goes back to and makes."""
-        with contextlib.closing(sqlite3.connect(self._file, _PATIENCE_S)) as database:
+        with contextlib.closing(sqlite3.connect(self._file, _LOCKED_S)) as database:
             base, mine = (
                 database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
             )
@@ -177,7 +177,7 @@ class DatabaseCopy:
 
 def _number(file: Path, base: int, mine: int) -> None:
     """Let a database remember the numbers of two copies, see `DatabaseCopy`."""
-    with contextlib.closing(sqlite3.connect(file, _PATIENCE_S)) as database:
+    with contextlib.closing(sqlite3.connect(file, _LOCKED_S)) as database:
         database.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id={base}; PRAGMA user_version={mine}; COMMIT;")
 
 

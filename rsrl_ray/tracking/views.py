@@ -17,34 +17,39 @@ from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.names import CHOSEN, METHOD, NEWEST, SWEEP
 
-NAME = "Methods, mean over folds"
-_OLDER = f"{NAME} (an older sweep)"
+VIEW_NAME = "Methods, mean over folds"
+_OLDER = f"{VIEW_NAME} (an older sweep)"
 _TAG = "mlflow.sharedViewState."  # MLflow's, before the view's id
 _OURS = "rsrl-"  # how ids of these views begin
 _LOADED = 100  # runs that MLflow's UI reads at first
 _RUN = "attributes.`Run Name`"
-_WIDTH = 165  # pixels of a column, so that its name can be read
-_COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", VALIDATION)
+_COLUMN_WIDTH = 165  # pixels of a column, so that its name can be read
+_VIEW_COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", VALIDATION)
 
 
 def seed(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> None:
     """Make the sweep's view; those of other sweeps are marked as older, and what people saved or changed stays."""
     tags, own = client.get_experiment(experiment_id).tags, _TAG + _id(sweep.id)
+
+    def tell(tag: str, value: str) -> None:
+        if tags.get(tag) != value:
+            client.set_experiment_tag(experiment_id, tag, value)
+
     for tag, value in tags.items():
         if tag.startswith(_TAG + _OURS) and tag != own:
-            _rename(client, experiment_id, tag, value, NAME, _OLDER)
+            tell(tag, _renamed(value, VIEW_NAME, _OLDER))
     if own in tags:
-        _rename(client, experiment_id, own, tags[own], _OLDER, NAME)
+        tell(own, _renamed(tags[own], _OLDER, VIEW_NAME))
         return
     now = int(time.time() * 1000)
-    view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": _packed(_state(sweep))}
-    client.set_experiment_tag(experiment_id, own, json.dumps(view))
+    view = {"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": _packed(_state(sweep))}
+    tell(own, json.dumps(view))
 
 
-def _rename(client: MlflowClient, experiment_id: str, tag: str, value: str, before: str, now: str) -> None:
+def _renamed(value: str, before: str, now: str) -> str:
+    """A view that has the one name with the other; any other as it is."""
     view = json.loads(value)
-    if view["name"] == before:
-        client.set_experiment_tag(experiment_id, tag, json.dumps(view | {"name": now}))
+    return json.dumps(view | {"name": now}) if view["name"] == before else value
 
 
 def pages(server: str, experiment_id: str, tags: Iterable[str], sweep: str) -> dict[str, str]:
@@ -52,7 +57,7 @@ def pages(server: str, experiment_id: str, tags: Iterable[str], sweep: str) -> d
     if _TAG + _id(sweep) not in tags:
         return {}
     page = f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={_id(sweep)}&workflowType=machine_learning"
-    return {f"{NAME}, table": page, f"{NAME}, charts": f"{page}&compareRunsMode=CHART"}
+    return {f"{VIEW_NAME}, table": page, f"{VIEW_NAME}, charts": f"{page}&compareRunsMode=CHART"}
 
 
 def _id(sweep: str) -> str:
@@ -65,7 +70,7 @@ def _packed(state: dict[str, Any]) -> str:
 
 
 def _state(sweep: SweepRun) -> dict[str, Any]:
-    columns = [f"metrics.`{CHOSEN}{name}`" for name in _COLUMNS]
+    columns = [f"metrics.`{CHOSEN}{name}`" for name in _VIEW_COLUMNS]
     methods = dict.fromkeys(trial.method for trial in sweep.trials.values())
     return {
         "searchFilter": f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{NEWEST}` = 'yes'",
@@ -78,7 +83,7 @@ def _state(sweep: SweepRun) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
         "columnOrder": [_RUN, *columns],
-        "columnWidths": {_RUN: 2 * _WIDTH} | dict.fromkeys(columns, _WIDTH),
+        "columnWidths": {_RUN: 2 * _COLUMN_WIDTH} | dict.fromkeys(columns, _COLUMN_WIDTH),
         "runsHiddenMode": "SHOW_ALL",
         "groupsExpanded": {f"param.{METHOD}.{method}": False for method in methods},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": METHOD}]},

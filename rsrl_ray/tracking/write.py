@@ -33,10 +33,10 @@ from rsrl_ray.tracking.names import (
     system_name,
     weights_tag,
 )
-from rsrl_ray.tracking.opening import PARENTS, find_or_create_experiment, newest_runs, open_parent, refuse_former
+from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
-from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, search
+from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
@@ -117,7 +117,7 @@ class Tracker:
         try:
             views.seed(self._client, self._experiment, sweep)
         except Exception as error:
-            self._say(f"mlflow: the saved view {views.NAME!r} could not be made: {redacted(str(error))}")
+            self._say(f"mlflow: the saved view {views.VIEW_NAME!r} could not be made: {redacted(str(error))}")
 
     def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
@@ -217,8 +217,7 @@ class Tracker:
         found = find_experiment(self._client, self._name)
         if found is None:
             return None
-        sweeps = search(self._client, found.experiment_id, PARENTS)
-        last = max(sweeps, key=opened, default=None)
+        last = max(parents(self._client, found.experiment_id), key=opened, default=None)
         return None if last is None else (last.data.tags[SWEEP], dict(last.data.params))
 
     @property

@@ -1,4 +1,7 @@
-"""What training and scoring share, so that the same batches of photos have the same logits in both."""
+"""What training and scoring share, so that the same batches of photos have the same logits in both.
+
+Whoever changes what is computed counts `rsrl_ray.identity.ARITHMETIC` up.
+"""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -9,9 +12,6 @@ from torch import Tensor, nn
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.reproducible import reproducible
 
-ARITHMETIC = 1
-"""Version of what training and scoring compute; whoever changes it (batches, normalisation, optimizer, random numbers)
-counts it up. It is part of a round's identity where it is not 1, see `tests/vision/test_learner.py`."""
 EVALUATION_BATCH = 64
 """Photos a step: the bits of the logits depend on it, so it is no knob."""
 

@@ -11,17 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from rsrl_ray import config
-from rsrl_ray.photos.decoding import Pixels
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.core.digest import digest
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.vision import network as networks
-from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH, Normaliser, evaluate
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import batches, stored
 from rsrl_ray.vision.memory import memory_errors, no_refusals
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.reproducible import check_precision, versions
-
-_FORMAT = 1  # part of every key: count up when the same photos and weights are to give another file
+from rsrl_ray.vision.reproducible import check_precision
 
 
 class FeatureMaker:
@@ -65,20 +64,16 @@ class FeatureMaker:
 class FeatureFiles:
     """Where the features of one set of photos lie on a node, one file for each kind of device.
 
-    photos : fingerprint of the decoded photos; frozen : digest of the frozen weights; count : N.
+    key : what they are called, see `rsrl_ray.identity.features_key`. count : N.
     """
 
     cache: Path
-    photos: str
-    frozen: str
+    key: str
     count: int
-    network: config.Network
-    training: config.Training
-    device: str
 
     def find(self, kind: str | None) -> RowFile | None:
         """The whole file for this kind of device (None: any), every byte of which is read to see that it is whole."""
-        for path in sorted(self.cache.glob(f"{self._key}-{'*' if kind is None else _short(kind)}.npy")):
+        for path in sorted(self.cache.glob(f"{self.key}-{'*' if kind is None else _short(kind)}.npy")):
             try:
                 record = json.loads(path.with_suffix(".json").read_text("utf-8"))
                 file = self._file(path, tuple(record["shape"]), str(record["dtype"]))
@@ -91,18 +86,10 @@ class FeatureFiles:
 
     def file(self, kind: str, shape: tuple[int, ...], dtype: str) -> RowFile:
         """The file for this kind of device, there or not, of such rows."""
-        return self._file(self.cache / f"{self._key}-{_short(kind)}.npy", shape, dtype)
+        return self._file(self.cache / f"{self.key}-{_short(kind)}.npy", shape, dtype)
 
     def _file(self, path: Path, shape: tuple[int, ...], dtype: str) -> RowFile:
         return RowFile(path, self.count, shape, dtype, "features", "features of")
-
-    @property
-    def _key(self) -> str:
-        training, network = self.training, config.identifying(self.network, "network.")
-        del network["weights"]  # whatever file they came from
-        computed = [self.device, ARITHMETIC, EVALUATION_BATCH, versions(), _FORMAT]
-        how = [training.trainable, training.precision, training.threads, *computed]
-        return config.digest([self.photos, self.frozen, self.count, network, how])
 
 
 def parts(count: int, groups: int) -> list[range]:
@@ -113,4 +100,4 @@ def parts(count: int, groups: int) -> list[range]:
 
 
 def _short(kind: str) -> str:
-    return config.digest(kind)[:8]
+    return digest(kind)[:8]

@@ -12,14 +12,14 @@ from rsrl_ray.vision.evaluation import Normaliser
 from rsrl_ray.vision.memory import is_full
 
 Indices = NDArray[np.int64]
-Parts = Sequence[Indices]
+Batches = Sequence[Indices]
 """The rows of one batch after the other."""
 
 
 class Rows(Protocol):
     """Rows [N, ...], from which batches are taken onto the device."""
 
-    def batches(self, parts: Parts) -> Iterator[Tensor]:
+    def batches(self, parts: Batches) -> Iterator[Tensor]:
         """The rows of each part, [B, ...], on the device."""
         ...
 
@@ -30,7 +30,7 @@ class HostRows:
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
 
-    def batches(self, parts: Parts) -> Iterator[Tensor]:
+    def batches(self, parts: Batches) -> Iterator[Tensor]:
         """See `Rows`."""
         for rows in parts:
             yield torch.from_numpy(np.asarray(self._array[rows]))
@@ -42,7 +42,7 @@ class DeviceRows:
     def __init__(self, array: NDArray[Any], device: torch.device) -> None:
         self._rows, self._device = torch.tensor(array, device=device), device
 
-    def batches(self, parts: Parts) -> Iterator[Tensor]:
+    def batches(self, parts: Batches) -> Iterator[Tensor]:
         """See `Rows`."""
         order = torch.from_numpy(np.concatenate(parts)).to(self._device)
         for rows in torch.split(order, [len(rows) for rows in parts]):
@@ -55,7 +55,7 @@ class PinnedRows:
     def __init__(self, array: NDArray[Any], device: torch.device) -> None:
         self._array, self._device = array, device
 
-    def batches(self, parts: Parts) -> Iterator[Tensor]:
+    def batches(self, parts: Batches) -> Iterator[Tensor]:
         """See `Rows`."""
         cuda = self._device.type == "cuda"
         longest = max(map(len, parts))
@@ -93,12 +93,12 @@ def rows_on(device: torch.device, array: NDArray[Any], room: int) -> Rows:
 class Inputs(Protocol):
     """What a network takes, a batch after the other."""
 
-    def batches(self, parts: Parts, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
+    def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
         """The inputs of each part; augmented with numbers of ``augmentation``, where they can be and it is given."""
         ...
 
 
-class Photos:
+class PhotoInputs:
     """Photos [N, S, S, 3], uint8, as a network takes them: [B, 3, S, S], normalised, channels last."""
 
     def __init__(self, rows: Rows, kinds: Collection[str], device: torch.device) -> None:
@@ -106,7 +106,7 @@ class Photos:
         self._rows, self._kinds, self._device = rows, kinds, device
         self._normalise = Normaliser(device)
 
-    def batches(self, parts: Parts, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
+    def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
         """See `Inputs`."""
         for photos in self._rows.batches(parts):
             yield self._normalise(self._augmented(photos, augmentation) if augmentation and self._kinds else photos)
@@ -117,13 +117,13 @@ class Photos:
         return photos[first, y[:, :, None].to(self._device), x[:, None, :].to(self._device)]
 
 
-class Features:
+class FeatureInputs:
     """Features as `stored` wrote them, as the trained part of a network takes them."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def batches(self, parts: Parts, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
+    def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
         """See `Inputs`; features cannot be augmented."""
         for rows in self._rows.batches(parts):
             features = rows.view(torch.bfloat16) if rows.dtype == torch.int16 else rows

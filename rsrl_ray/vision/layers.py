@@ -77,16 +77,28 @@ class Small(nn.Module):
         super().__init__()
         relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
         self.features = nn.Sequential(
-            *(nn.Conv2d(3, 8, 7, stride=2, padding=3), relu, pool),
-            *(nn.Conv2d(8, 20, 5, padding=2), relu, pool),
-            *(nn.Conv2d(20, 40, 3, padding=1), relu),
-            *(nn.Conv2d(40, 26, 3, padding=1), relu),
-            *(nn.Conv2d(26, 26, 3, padding=1), relu, pool),
+            nn.Conv2d(3, 8, 7, stride=2, padding=3),
+            relu,
+            pool,
+            nn.Conv2d(8, 20, 5, padding=2),
+            relu,
+            pool,
+            nn.Conv2d(20, 40, 3, padding=1),
+            relu,
+            nn.Conv2d(40, 26, 3, padding=1),
+            relu,
+            nn.Conv2d(26, 26, 3, padding=1),
+            relu,
+            pool,
         )
         self.avgpool = nn.AdaptiveAvgPool2d((3, 3))
         self.classifier = nn.Sequential(
-            *(nn.Dropout(), nn.Linear(26 * 9, 400), relu),
-            *(nn.Dropout(), nn.Linear(400, 400), relu),
+            nn.Dropout(),
+            nn.Linear(26 * 9, 400),
+            relu,
+            nn.Dropout(),
+            nn.Linear(400, 400),
+            relu,
             nn.Linear(400, 1000),
         )
         self.apply(_draw)
@@ -107,5 +119,6 @@ def _draw(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if layer.weight.shape[1] > 3:
-            layer.weight -= layer.weight.flatten(1).mean(1).reshape(-1, *[1] * (layer.weight.dim() - 1))
+            filters = layer.weight.flatten(1)  # a view
+            filters -= filters.mean(1, keepdim=True)
         nn.init.zeros_(cast(Tensor, layer.bias))

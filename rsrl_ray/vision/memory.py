@@ -15,7 +15,7 @@ from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.reproducible import reproducible
 
 PROCESS = 1_500_000_000  # bytes for CUDA itself, the kernels that are loaded, and the workspaces of cuBLAS and cuDNN
-TRIED = 2  # photos that are run through to see; batch normalisation asks for more than one
+RUN_THROUGH = 2  # photos that are run through to see; batch normalisation asks for more than one
 HEADROOM = 0.1  # of what is left of a share, which photos leave free: cuDNN takes slower ways where it finds no room
 
 # How CUDA and its libraries say that memory is full, where PyTorch's own allocator is not the one that was asked.
@@ -82,7 +82,10 @@ def trial_memory(network: config.Network, training: config.Training, classes: in
     three times the largest of it for what is being computed, all in float32; `PROCESS` for the process. Where layers
     are frozen, the part that is trained, or the passing of photos through the others, whichever takes more.
     """
-    model, pictures = networks.build(network, classes), torch.zeros(TRIED, 3, network.image_size, network.image_size)
+    model, pictures = (
+        networks.build(network, classes),
+        torch.zeros(RUN_THROUGH, 3, network.image_size, network.image_size),
+    )
     with reproducible(training.threads):
         if training.trainable == "all":
             return PROCESS + _training(model, pictures, training.batch_size)
@@ -138,4 +141,4 @@ def _kept_for_backward(model: nn.Module, inputs: Tensor) -> list[int]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(inputs)
-    return [tensor.untyped_storage().nbytes() // TRIED for place, tensor in kept.items() if place not in own]
+    return [tensor.untyped_storage().nbytes() // RUN_THROUGH for place, tensor in kept.items() if place not in own]

@@ -22,11 +22,11 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Built as torchvision's own weights for them ask for; without the heads that help to train from scratch.
-_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
+_WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingNetwork:
     """What round 1 starts from; random_layers : the modules, besides the ``head``, that start random."""
 
     weights: Weights
@@ -66,7 +66,7 @@ def _torchvision(name: str) -> nn.Module:
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known) or ["alexnet", "resnet18", SMALL]
         raise ValueError(f"network.backbone: there is no {name!r}; did you mean {' or '.join(near)}?")
-    knobs: dict[str, Any] = _AUXILIARY if name in AUXILIARY else {}
+    knobs: dict[str, Any] = _WITHOUT_AUXILIARY if name in AUXILIARY else {}
     return cast(nn.Module, models.get_model(name, weights=None, **knobs))
 
 
@@ -133,7 +133,7 @@ def _names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, kind)]
 
 
-def starting_weights(network: config.Network, classes: int, seed: Sequence[int]) -> Start:
+def starting_weights(network: config.Network, classes: int, seed: Sequence[int]) -> StartingNetwork:
     """Weights from ``network.weights``; what that does not give, and always the head, is drawn from ``seed``.
 
     Raises
@@ -152,7 +152,7 @@ def starting_weights(network: config.Network, classes: int, seed: Sequence[int])
     # Whole numbers are counters and look-up tables: nothing that starts random.
     drawn = [name for name, tensor in state.items() if name not in given and tensor.is_floating_point()]
     layers = dict.fromkeys(name.rpartition(".")[0] or name for name in drawn)
-    return Start(weights_of(model), tuple(layer for layer in layers if layer != head), head)
+    return StartingNetwork(weights_of(model), tuple(layer for layer in layers if layer != head), head)
 
 
 def new_head(model: nn.Module, seed: Sequence[int]) -> Weights:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +14,21 @@ from torch import nn
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.frozen import cut
-from rsrl_ray.vision.inputs import Features, Inputs, Photos, rows_on
+from rsrl_ray.vision.inputs import FeatureInputs, Inputs, PhotoInputs, rows_on
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, no_refusals, trial_memory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.reproducible import check_precision
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device, and the share of the GPU's memory that a network and its inputs may take, 0 to 1."""
+
+    device: str
+    share: float = 1.0
+
+
+ON_CPU = Place("cpu")
 
 
 class NetworkOnDevice:
@@ -32,17 +44,16 @@ class NetworkOnDevice:
         training: config.Training,
         classes: int,
         rows: Callable[[], NDArray[Any]],
-        device: str = "cpu",
-        share: float = 1.0,
+        place: Place = ON_CPU,
     ) -> None:
         """Nothing is made yet, but the environment variable CUBLAS_WORKSPACE_CONFIG, which CUDA reads on its first use.
 
         rows : gives the photos [N, S, S, 3], uint8, RGB, or where a part of the network is frozen its features; they
-        are read a batch at a time, so they may be memory-mapped. share : of the GPU's memory that all may take, 0 to 1.
+        are read a batch at a time, so they may be memory-mapped.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        self.device, self.training = torch.device(device), training
-        self._network, self._classes, self._rows, self._share = network, classes, rows, share
+        self.device, self.training = torch.device(place.device), training
+        self._network, self._classes, self._rows, self._share = network, classes, rows, place.share
         self._holds: Weights | None = None
 
     def make(self) -> None:
@@ -88,9 +99,9 @@ class NetworkOnDevice:
         array, size = self._rows(), self._network.image_size
         rows = rows_on(self.device, array, self._room())
         if self.training.trainable != "all":
-            return Features(rows)
+            return FeatureInputs(rows)
         assert array.shape[1:] == (size, size, 3), array.shape
-        return Photos(rows, self.training.augmentation, self.device)
+        return PhotoInputs(rows, self.training.augmentation, self.device)
 
     def _room(self) -> int:
         """Bytes of the GPU's memory that the rows may take."""

@@ -5,20 +5,19 @@ ways by more than a name tells. So they are not listed but tried.
 """
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
 from rsrl_ray import config
-from rsrl_ray.store.archive import array_digest
+from rsrl_ray.core.digest import array_digest
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
-STEPS = 2
+PROBE_STEPS = 2
 TRIES = 3  # where the GPU's memory is full: others may need it for a moment only
 PAUSE_S = 5.0  # between two of them
 
@@ -26,7 +25,7 @@ PAUSE_S = 5.0  # between two of them
 def probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:
     """The digest of the weights and logits that the device makes of the ``start`` weights, the whole network's.
 
-    Of ``training`` it takes `probed`; what is frozen is gone through too.
+    training : as `rsrl_ray.identity.probed` has it. What is frozen is gone through too.
 
     Raises
     ------
@@ -37,31 +36,22 @@ def probe(network: config.Network, training: config.Training, classes: int, star
     """
     for _ in range(TRIES - 1):
         try:
-            return _probe(network, probed(training), classes, start, device)
+            return _probe(network, training, classes, start, device)
         except OutOfMemory:
             pass  # outside of this block nothing holds what was on the GPU any more
         time.sleep(PAUSE_S)
-    return _probe(network, probed(training), classes, start, device)
-
-
-def probed(training: config.Training) -> config.Training:
-    """Of a recipe what decides how a device computes; all else is as usual."""
-    return replace(
-        config.Training(epochs=1),
-        trainable=training.trainable,
-        batch_size=training.batch_size,
-        precision=training.precision,
-        threads=training.threads,
-    )
+    return _probe(network, training, classes, start, device)
 
 
 def _probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:
-    trained, size = STEPS * training.batch_size, network.image_size
+    trained, size = PROBE_STEPS * training.batch_size, network.image_size
     count = max(trained, EVALUATION_BATCH)
     rows = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     if training.trainable != "all":
         rows = FeatureMaker(network, training, classes, start, device).features(rows)
     lesson = Lesson(np.arange(count) % classes, start, "all", seed=0, fold=0, size=count)
-    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, device, share=0.0))
+    trainer = NetworkTrainer(
+        lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(device, share=0.0))
+    )
     weights = trainer.fit(start, np.arange(count) < trained, 1)
     return array_digest({"/logits": trainer.logits(weights), **weights})

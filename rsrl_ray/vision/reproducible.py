@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import deterministic
 
-from rsrl_ray.config import digest
+from rsrl_ray.core.digest import digest
 
 # Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
 # nothing. MKL_CBWR=AUTO is not one: unset, MKL may take other branches.
@@ -47,7 +47,7 @@ _CUDA_VARIABLES = {
 
 # Variables of these begin so, of which not all are known that change the arithmetic.
 _OF_LIBRARIES = re.compile("(ATEN|CUBLAS|CUBLASLT|CUDA|CUDNN|DNNL|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|TORCH)_")
-_BOOT, _DRIVER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/driver/nvidia/version")
+_BOOT, _GPU_DRIVER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/driver/nvidia/version")
 
 _BF16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
@@ -112,7 +112,7 @@ def machine(device: torch.device | str) -> str:
     if device.type == "cuda":
         found.append(str(torch.cuda.get_device_properties(device)))
         with suppress(OSError):
-            found.append(_DRIVER.read_text())
+            found.append(_GPU_DRIVER.read_text())
     return digest(found)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
@@ -20,7 +21,6 @@ from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, 
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Weights
 
-Pixels = NDArray[np.uint8]
 Reader = Callable[[], bytes]
 """Gives a picture's bytes, or raises ValueError with a short cause; called in a thread of its own."""
 

@@ -9,16 +9,16 @@ from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.memory import gpus
 from rsrl_ray.vision.network import starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import lacks_bf16
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 BATCHES = {"cpu": 2, "cuda": 16}  # timed, after one that warms up
-FEATURES = 2048  # rows of features that are trained on: a batch of them is too short to be timed
+FEATURES_TIMED = 2048  # rows of features that are trained on: a batch of them is too short to be timed
 
 
 @dataclass(frozen=True)
-class Device:
+class TrainsOn:
     """What a trial computes on here.
 
     name : for people. gpus : how many there are. bf16 : whether it has units for bfloat16.
@@ -34,14 +34,14 @@ class Device:
         return "cuda" if self.gpus else "cpu"
 
 
-def device() -> Device:
+def device() -> TrainsOn:
     """The GPUs of this machine, else its CPU."""
     found = gpus()
     if found:
         name = found[0].name if len(found) == 1 else f"{len(found)} GPUs, the first a {found[0].name}"
-        return Device(name, len(found), not lacks_bf16("cuda"))
+        return TrainsOn(name, len(found), not lacks_bf16("cuda"))
     lacks = lacks_bf16()
-    return Device(f"{'without' if lacks else 'with'} units for bfloat16; no GPU that PyTorch sees", 0, not lacks)
+    return TrainsOn(f"{'without' if lacks else 'with'} units for bfloat16; no GPU that PyTorch sees", 0, not lacks)
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         began = clock()
         features = maker.features(rows)
         frozen = (clock() - began) / count
-        rows, count = features[np.arange(FEATURES) % count], FEATURES
+        rows, count = features[np.arange(FEATURES_TIMED) % count], FEATURES_TIMED
     labels = np.arange(count) % classes
     lesson = Lesson(labels=labels, start=start, warm_start="all", seed=0, fold=0, size=count)
-    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, kind))
+    trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(kind)))
     trainer.fit(start, np.arange(count) < training.batch_size, 1)
     began = clock()
     weights = trainer.fit(start, np.ones(count, dtype=bool), 1)

@@ -173,7 +173,8 @@ class NetworkTrainer:
         """Seed the generators that dropout draws from, and put them back afterwards."""
         cuda = self._network.device.type == "cuda"
         with torch.random.fork_rng(devices=[self._network.device] if cuda else []):
-            (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
+            seed_all = torch.manual_seed if cuda else torch.default_generator.manual_seed
+            seed_all(seed)
             yield
 
     def _diverged(self, what: str) -> NotFinite:

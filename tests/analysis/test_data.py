@@ -21,15 +21,16 @@ from rsrl_ray.analysis.photo_histories import lists
 from rsrl_ray.analysis.rows import OnDemand
 from rsrl_ray.analysis.subject import Question, find_rounds
 from rsrl_ray.analysis.tables import write_tables
-from rsrl_ray.config import Experiment, Folds, recipe
+from rsrl_ray.config import Experiment, Folds
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
+from rsrl_ray.identity import photos_digest, recipe
 from rsrl_ray.models import register
-from rsrl_ray.round_files import write_round
-from rsrl_ray.round_table import Judged, predictions, round_metrics
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.table import Judged, predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import Chosen, find_results, photos_digest
+from rsrl_ray.tracking.find import Chosen, find_results
 from rsrl_ray.tracking.write import Tracker
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])

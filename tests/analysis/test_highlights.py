@@ -15,13 +15,13 @@ from rsrl_ray.analysis import highlights
 from rsrl_ray.analysis.highlight_files import COLUMNS
 from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Pair, Question
-from rsrl_ray.config import Experiment, Network, recipe
+from rsrl_ray.config import Experiment, Network
 from rsrl_ray.core.edges import edge_map
 from rsrl_ray.core.highlight import IDENTICAL, NO_VARIANCE
 from rsrl_ray.core.trial import Link, Origin, TrialKey
+from rsrl_ray.identity import photos_digest, recipe
 from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
 from rsrl_ray.vision.conv1 import conv1_maps, random_conv1

@@ -15,7 +15,7 @@ from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.terminal import make_console
 from rsrl_ray.vision import speed as measured
 from rsrl_ray.vision.memory import OutOfMemory
-from rsrl_ray.vision.speed import Device, Speed
+from rsrl_ray.vision.speed import Speed, TrainsOn
 
 Said = pytest.CaptureFixture[str]
 SMALL = ("--network.backbone", "small", "--network.weights", "none", "--network.image_size", "32")  # no download
@@ -25,7 +25,7 @@ SIZES = {"2": 6, "3": 14, "4": 24, "5": 10, "6": 4}  # of photos_csv
 @pytest.fixture(autouse=True)
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is timed at once."""
-    monkeypatch.setattr(measured, "device", lambda: Device("a CPU", 0, False))
+    monkeypatch.setattr(measured, "device", lambda: TrainsOn("a CPU", 0, False))
     monkeypatch.setattr(measured, "speed", lambda *arguments: Speed(1e-5, 1e-5, 0.02))
 
 
@@ -146,7 +146,7 @@ def test_a_gpu_is_what_the_network_is_timed_on(
     photos_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(measured, "device", lambda: Device("a GPU", 1, True))
+    monkeypatch.setattr(measured, "device", lambda: TrainsOn("a GPU", 1, True))
     monkeypatch.setattr(measured, "speed", lambda *words: asked.append(words) or Speed(1e-4, 1e-4, 0.0))
     assert cli.main(["init", str(photos_csv), str(tmp_path / "a.yaml")]) == 0
     ((network, training, classes, kind),) = asked
@@ -158,7 +158,7 @@ def test_a_gpu_is_what_the_network_is_timed_on(
         "cuda",
     )
     assert read_experiment(tmp_path / "a.yaml").resources.gpus == "auto"
-    assert Machine(Device("", 1, True), 8, Speed(0, 0, 0), None, 0).at_a_time == 1
+    assert Machine(TrainsOn("", 1, True), 8, Speed(0, 0, 0), None, 0).at_a_time == 1
 
 
 def test_a_full_gpu_is_one_line(
@@ -167,7 +167,7 @@ def test_a_full_gpu_is_one_line(
     def full(*words: object) -> None:
         raise OutOfMemory("CUDA out of memory.")
 
-    monkeypatch.setattr(measured, "device", lambda: Device("a GPU", 1, True))
+    monkeypatch.setattr(measured, "device", lambda: TrainsOn("a GPU", 1, True))
     monkeypatch.setattr(measured, "speed", full)
     assert cli.main(["init", str(photos_csv), str(tmp_path / "a.yaml")]) == 2
     assert "the GPU, on which a network is timed, is full (CUDA out of memory.); wait" in capsys.readouterr().err

@@ -12,12 +12,12 @@ from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import drops_photos, methods_of
-from rsrl_ray.vision.speed import Device, Speed
+from rsrl_ray.vision.speed import Speed, TrainsOn
 
-OLD_CPU, NEW_CPU = (Device("a CPU", 0, bf16) for bf16 in (False, True))
+OLD_CPU, NEW_CPU = (TrainsOn("a CPU", 0, bf16) for bf16 in (False, True))
 FAST, SLOW = Speed(training=2e-5, judging=1e-5, frozen=0.02), Speed(training=0.01, judging=0.004, frozen=0.0)
 CPU = Machine(OLD_CPU, cores=2, speed=FAST, whole=SLOW, photo_s=0.002)
-GPU = Machine(Device("a GPU", 1, True), cores=16, speed=Speed(0.001, 0.0005, 0.0), whole=None, photo_s=0.002)
+GPU = Machine(TrainsOn("a GPU", 1, True), cores=16, speed=Speed(0.001, 0.0005, 0.0), whole=None, photo_s=0.002)
 
 PAPER = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}
 TABLES = {  # photos of each score; folds, repeats and majority classes that fit them

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rsrl_ray.core.draw import Draw
-from rsrl_ray.core.folds import Fold, Kind, make_folds
+from rsrl_ray.core.folds import Fold, FoldKind, make_folds
 
 PAPER = np.repeat(np.arange(8), [93, 697, 1488, 512, 186, 113, 9, 2])
-KINDS: tuple[Kind, ...] = ("stratified", "random")
+KINDS: tuple[FoldKind, ...] = ("stratified", "random")
 
 
 def _shuffled(labels: NDArray[np.int64], seed: int = 7) -> NDArray[np.int64]:
@@ -32,7 +32,9 @@ def _classes(labels: NDArray[np.int64], count: int = 8) -> list[int]:
     seed=st.integers(0, 2**31),
     repeats=st.integers(1, 3),
 )
-def test_laws(labels: NDArray[np.int64], count: int, kind: Kind, validation: float, seed: int, repeats: int) -> None:
+def test_laws(
+    labels: NDArray[np.int64], count: int, kind: FoldKind, validation: float, seed: int, repeats: int
+) -> None:
     draw = Draw(count, kind, validation, seed, repeats)
     try:
         folds = make_folds(labels, draw)
@@ -94,7 +96,7 @@ def test_random_folds_do_not_look_at_the_classes() -> None:
     ("photos", "validation", "held"), [(125, 0.1, 10), (125, 0.29, 29), (125, 0.07, 7), (124, 0.1, 9), (125, 0.5, 50)]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_validation_part_is_exact_in_number(kind: Kind, photos: int, validation: float, held: int) -> None:
+def test_the_validation_part_is_exact_in_number(kind: FoldKind, photos: int, validation: float, held: int) -> None:
     labels = np.zeros(photos, dtype=np.int64)
     first = make_folds(labels, Draw(5, kind, validation, 0))[0]
     assert (len(first.validation), len(first.test)) == (held, 25)
@@ -128,7 +130,7 @@ def test_the_draw_depends_on_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
+def test_test_photos_do_not_depend_on_the_validation_share(kind: FoldKind) -> None:
     labels = _shuffled(PAPER)
     for with_, without in zip(
         make_folds(labels, Draw(5, kind, 0.3, 0)), make_folds(labels, Draw(5, kind, 0.0, 0)), strict=True
@@ -138,7 +140,7 @@ def test_test_photos_do_not_depend_on_the_validation_share(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_more_repeats_leave_the_first_as_they_are(kind: Kind) -> None:
+def test_more_repeats_leave_the_first_as_they_are(kind: FoldKind) -> None:
     labels = _shuffled(PAPER)
     once, often = make_folds(labels, Draw(5, kind, 0.1, 4)), make_folds(labels, Draw(5, kind, 0.1, 4, repeats=3))
     for a, b in zip(once, often[:5], strict=True):
@@ -147,7 +149,7 @@ def test_more_repeats_leave_the_first_as_they_are(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
-def test_no_two_folds_are_the_same(kind: Kind, seed: int) -> None:
+def test_no_two_folds_are_the_same(kind: FoldKind, seed: int) -> None:
     folds = make_folds(_shuffled(PAPER), Draw(5, kind, 0.1, seed, repeats=5))
     for part in ("train", "validation", "test"):
         assert len({getattr(fold, part).tobytes() for fold in folds}) == 25
@@ -180,7 +182,7 @@ def test_the_draw_does_not_change_unnoticed() -> None:
     ]
 
 
-def _validation_and_test(labels: NDArray[np.int64], kind: Kind, repeats: int) -> list[tuple[list[int], list[int]]]:
+def _validation_and_test(labels: NDArray[np.int64], kind: FoldKind, repeats: int) -> list[tuple[list[int], list[int]]]:
     return [
         (fold.validation.tolist(), fold.test.tolist()) for fold in make_folds(labels, Draw(3, kind, 0.25, 0, repeats))
     ]

@@ -1,5 +1,7 @@
 """Groups fall together, classes are shared as evenly as groups allow."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
@@ -9,11 +11,11 @@ from rsrl_ray.core.draw import DEALING, Draw
 from rsrl_ray.core.folds import make_folds
 
 
-def dealt(labels, groups, count, seed):
+def dealt(labels: Any, groups: Any, count: Any, seed: Any) -> Any:
     return deal(Deal(labels, groups, np.full(count, 1 / count)), np.random.default_rng(seed))
 
 
-def test_a_dealing_by_hand():
+def test_a_dealing_by_hand() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     groups = np.array([7, 7, 8, 8, 1, 2, 3, 4])  # two pairs of one class, four photos alone
     part = dealt(labels, groups, 2, 0)
@@ -21,7 +23,7 @@ def test_a_dealing_by_hand():
     assert np.bincount(part[4:]).tolist() == [2, 2]
 
 
-def bursts(seed, photos=600):
+def bursts(seed: Any, photos: int = 600) -> Any:
     """Photos in bursts of 1 to 12, whose scores are alike, as people have them."""
     generator = np.random.default_rng(seed)
     groups = np.repeat(np.arange(photos), generator.integers(1, 13, photos))[:photos]
@@ -30,12 +32,12 @@ def bursts(seed, photos=600):
     return labels, groups
 
 
-def unevenness(labels, part, count):
+def unevenness(labels: Any, part: Any, count: Any) -> Any:
     table = np.array([np.bincount(labels[part == place], minlength=6) for place in range(count)])
     return float((table / table.sum(axis=0)).std(axis=0).mean())
 
 
-def test_as_even_as_scikit_learn_has_it():
+def test_as_even_as_scikit_learn_has_it() -> None:
     ours, theirs = [], []
     for seed in range(10):
         labels, groups = bursts(seed)
@@ -51,7 +53,7 @@ def test_as_even_as_scikit_learn_has_it():
 
 @pytest.mark.parametrize("kind", ["stratified", "random"])
 @pytest.mark.parametrize("validation", [0.0, 0.03, 0.1, 0.29])
-def test_a_group_is_in_one_part_of_every_fold(kind, validation):
+def test_a_group_is_in_one_part_of_every_fold(kind: str, validation: float) -> None:
     labels, groups = bursts(3)
     folds = make_folds(labels, Draw(5, kind, validation, 0, 2), groups)
     assert [fold.number for fold in folds] == list(range(10))
@@ -68,26 +70,26 @@ def test_a_group_is_in_one_part_of_every_fold(kind, validation):
     assert not np.array_equal(folds[0].test, folds[5].test)
 
 
-def test_the_draw_depends_on_the_seed_and_on_nothing_else():
+def test_the_draw_depends_on_the_seed_and_on_nothing_else() -> None:
     labels, groups = bursts(0)
     one, same, other = (make_folds(labels, Draw(5, "stratified", 0.1, seed, 1), groups) for seed in (0, 0, 1))
     assert all(np.array_equal(a.train, b.train) for a, b in zip(one, same, strict=True))
     assert not all(np.array_equal(a.train, b.train) for a, b in zip(one, other, strict=True))
 
 
-def test_the_last_training_photos_of_a_class_stay():
+def test_the_last_training_photos_of_a_class_stay() -> None:
     labels = np.array([0] * 40 + [1] * 4)
     groups = np.array([*range(40), 99, 99, 99, 98])
     for fold in make_folds(labels, Draw(2, "stratified", 0.5, 0, 3), groups):
         assert (labels[fold.train] == 1).any()
 
 
-def test_fewer_groups_than_folds():
+def test_fewer_groups_than_folds() -> None:
     with pytest.raises(ValueError, match=r"^folds\.count: 5, but the photos are of 4 groups, .*; give 4 or less$"):
         make_folds(np.array([0, 1] * 8), Draw(5, "stratified", 0.1, 0), np.arange(16) // 4)
 
 
-def test_a_quarter_of_a_million_photos_that_are_nearly_all_alone():
+def test_a_quarter_of_a_million_photos_that_are_nearly_all_alone() -> None:
     labels = np.random.default_rng(0).integers(0, 9, 255_000)
     groups = np.arange(255_000)
     groups[1::1000] = groups[::1000]
@@ -101,7 +103,7 @@ PAPER = np.random.default_rng(7).permutation(np.repeat(np.arange(8), [93, 697, 1
 
 @pytest.mark.parametrize("validation", [0.02, 0.025, 0.03, 0.1])
 @pytest.mark.parametrize("kind", ["stratified", "random"])
-def test_a_photo_that_is_added_twice_leaves_all_others_where_they_are(kind, validation):
+def test_a_photo_that_is_added_twice_leaves_all_others_where_they_are(kind: str, validation: float) -> None:
     draw, others = Draw(5, kind, validation, 3, 2), np.setdiff1d(np.arange(3100), [50])
     folds = make_folds(np.append(PAPER, PAPER[50]), draw, np.append(np.arange(3100), 50), named=False)
     for before, fold in zip(make_folds(PAPER, draw), folds, strict=True):
@@ -113,7 +115,7 @@ def test_a_photo_that_is_added_twice_leaves_all_others_where_they_are(kind, vali
         assert abs(len(fold.test) - 3101 / 5) <= 2
 
 
-def test_many_equal_photos_are_shared_evenly():
+def test_many_equal_photos_are_shared_evenly() -> None:
     labels, groups = np.append(PAPER, PAPER[:1500]), np.append(np.arange(3100), np.arange(1500))
     for fold in make_folds(labels, Draw(5, "stratified", 0.1, 0, 2), groups, named=False):
         assert abs(len(fold.test) - 920) <= 1
@@ -122,19 +124,19 @@ def test_many_equal_photos_are_shared_evenly():
 
 
 @pytest.mark.parametrize("seed", range(0, 200, 10))
-def test_with_few_groups_every_part_has_one(seed):
+def test_with_few_groups_every_part_has_one(seed: Any) -> None:
     labels = np.random.default_rng(seed).integers(0, 3, 120)
     for groups in (np.repeat(np.arange(6), 20), np.repeat([0, 1, 2, 3, 4, 5], [40, 50, 27, 1, 1, 1])):
         for fold in make_folds(labels, Draw(5, "stratified", 0.1, seed), groups):
             assert len(fold.train) and len(fold.validation) and len(fold.test)
 
 
-def test_two_groups_leave_none_to_hold_out():
+def test_two_groups_leave_none_to_hold_out() -> None:
     with pytest.raises(ValueError, match=r"none is held out .* another share \(.*, and groups are not divided\)"):
         make_folds(np.array([0, 1] * 8), Draw(2, "stratified", 0.1, 0), np.arange(16) // 8)
 
 
-def test_every_class_that_can_be_is_in_each_part():
+def test_every_class_that_can_be_is_in_each_part() -> None:
     for seed in range(10):
         generator = np.random.default_rng(seed)
         labels, groups = bursts(seed)
@@ -149,7 +151,7 @@ def test_every_class_that_can_be_is_in_each_part():
             assert set(labels[fold.validation]) >= {one for one in enough if (labels == one).sum() * 0.08 >= 2}
 
 
-def test_grouped_draws_do_not_change_unnoticed():
+def test_grouped_draws_do_not_change_unnoticed() -> None:
     # A change here needs another number in `draw.DEALING`: a sweep never has two deals.
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2, 0, 1])
     assert DEALING == 2
@@ -167,6 +169,6 @@ def test_grouped_draws_do_not_change_unnoticed():
     ]
 
 
-def parts(labels, groups, named):
+def parts(labels: Any, groups: Any, named: Any) -> Any:
     folds = make_folds(labels, Draw(3, "stratified", 0.25, 0), groups, named)
     return [(fold.validation.tolist(), fold.test.tolist()) for fold in folds]

@@ -1,5 +1,7 @@
 """Highlight maps against a short reference, literal maps and scipy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -17,7 +19,7 @@ from rsrl_ray.core.highlight import (
 )
 
 
-def reference(maps, against):
+def reference(maps: Any, against: Any) -> Any:
     """Eqs. 4 and 5, map by map."""
     best, lowest = None, 2.0
     for j in range(len(maps)):
@@ -30,7 +32,7 @@ def reference(maps, against):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_as_the_reference(seed):
+def test_as_the_reference(seed: Any) -> None:
     generator = np.random.default_rng(seed)
     maps = generator.normal(2, 3, (7, 5, 6))
     against = maps + generator.normal(0, 10.0 ** generator.integers(-4, 2), maps.shape)
@@ -45,7 +47,7 @@ def test_as_the_reference(seed):
 RISING, FALLING, FLAT = [[1.0, 2.0], [3.0, 4.0]], [[4.0, 3.0], [2.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]
 
 
-def test_literal_correlations_are_signed():
+def test_literal_correlations_are_signed() -> None:
     crossed = [[1.0, 3.0], [2.0, 4.0]]  # covariance 4 over variances 5 and 5
     values = correlations(np.array([RISING, RISING, RISING]), np.array([RISING, FALLING, crossed]))
     assert values == pytest.approx([1, -1, 0.8])
@@ -54,52 +56,52 @@ def test_literal_correlations_are_signed():
     assert found.map is not None and found.map.tolist() == [[-3, -1], [1, 3]]
 
 
-def test_correlation_does_not_see_scale_and_offset():
+def test_correlation_does_not_see_scale_and_offset() -> None:
     assert correlations(np.array([RISING]), 7 * np.array([RISING]) - 30) == pytest.approx([1])
 
 
 @pytest.mark.parametrize(("first", "second"), [(FLAT, RISING), (RISING, FLAT), (FLAT, FLAT)])
-def test_a_map_of_zero_variance_is_skipped(first, second):
+def test_a_map_of_zero_variance_is_skipped(first: Any, second: Any) -> None:
     maps, against = np.array([first, RISING]), np.array([second, [[1.0, 2.0], [3.0, 5.0]]])
     assert np.isnan(correlations(maps, against)).tolist() == [True, False]
     assert highlight(maps, against).J == 1
 
 
-def test_rounding_is_no_variance():
+def test_rounding_is_no_variance() -> None:
     noise = np.random.default_rng(0).normal(0, 1e-14, (2, 4, 4))
     ramp = np.arange(16.0).reshape(4, 4)
     found = highlight(np.stack([noise[0], ramp]), np.stack([noise[1], ramp + noise[1] + 1e-3 * ramp.T]))
     assert found.J == 1
 
 
-def test_weak_patterns_count_as_long_as_they_are_no_rounding():
+def test_weak_patterns_count_as_long_as_they_are_no_rounding() -> None:
     ramp = np.arange(16.0).reshape(4, 4)
     maps, against = np.stack([1e-6 * ramp, ramp]), np.stack([-1e-6 * ramp, ramp + 1])
     assert highlight(maps, against).J == 0
 
 
-def test_zero_variance_everywhere_is_said():
+def test_zero_variance_everywhere_is_said() -> None:
     found = highlight(np.array([FLAT, FLAT]), np.array([RISING, FLAT]))
     assert (found.J, found.correlation, found.map, found.reason) == (None, None, None, NO_VARIANCE)
 
 
-def test_identical_maps_are_said():
+def test_identical_maps_are_said() -> None:
     found = highlight(np.array([RISING, FALLING]), np.array([RISING, FALLING]))
     assert (found.J, found.map, found.reason) == (None, None, IDENTICAL)
 
 
-def test_maps_that_differ_by_rounding_are_identical():
+def test_maps_that_differ_by_rounding_are_identical() -> None:
     maps = np.random.default_rng(0).normal(0, 10, (3, 4, 4))
     assert highlight(maps, maps * (1 + 1e-15)).reason == IDENTICAL
     assert highlight(maps, maps + 1e-9 * maps[::-1]).reason == ""
 
 
-def test_a_map_that_stayed_the_same_while_another_was_scaled_is_said():
+def test_a_map_that_stayed_the_same_while_another_was_scaled_is_said() -> None:
     found = highlight(np.array([RISING, FALLING]), np.array([RISING, 2 * np.array(FALLING)]))
     assert (found.map, found.reason) == (None, "conv1 map 0 is the same in the two rounds")
 
 
-def test_a_given_index_is_taken():
+def test_a_given_index_is_taken() -> None:
     maps, against = np.array([RISING, RISING]), np.array([FALLING, [[1.0, 2.0], [3.0, 5.0]]])
     assert highlight(maps, against).J == 0
     found = highlight(maps, against, 1)
@@ -108,12 +110,12 @@ def test_a_given_index_is_taken():
     assert (flat.map, flat.reason) == (None, "conv1 map 0 has zero variance on this photo")
 
 
-def test_least_correlated():
+def test_least_correlated() -> None:
     assert least_correlated(np.array([0.5, np.nan, -0.25, -0.25])) == 2
     assert least_correlated(np.array([np.nan, np.nan])) is None
 
 
-def test_highlight_map_is_a_new_array_in_double_precision():
+def test_highlight_map_is_a_new_array_in_double_precision() -> None:
     maps = np.array([RISING], dtype=np.float32)
     difference = highlight_map(maps, maps, 0)
     assert difference.dtype == np.float64
@@ -121,7 +123,7 @@ def test_highlight_map_is_a_new_array_in_double_precision():
     assert maps.tolist() == [RISING]
 
 
-def test_agreement_is_the_rank_correlation():
+def test_agreement_is_the_rank_correlation() -> None:
     generator = np.random.default_rng(1)
     first, second = generator.integers(0, 5, (2, 9, 9))  # many ties
     assert agreement(first, second) == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
@@ -131,7 +133,7 @@ def test_agreement_is_the_rank_correlation():
     assert np.isnan(agreement(np.array(RISING), np.array(FLAT)))
 
 
-def test_likeness_is_by_values_or_by_sizes_whichever_is_farther_from_0():
+def test_likeness_is_by_values_or_by_sizes_whichever_is_farther_from_0() -> None:
     edges = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert likeness(np.array([[-1.0, 2.0], [-3.0, 4.0]]), edges) == pytest.approx(
         1
@@ -153,5 +155,5 @@ def test_likeness_is_by_values_or_by_sizes_whichever_is_farther_from_0():
         (0.0, np.nan, None),
     ],
 )
-def test_a_map_differs_where_it_is_like_neither(control, edges, said):
+def test_a_map_differs_where_it_is_like_neither(control: Any, edges: Any, said: bool | None) -> None:
     assert differs(control, edges) is said

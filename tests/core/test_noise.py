@@ -1,5 +1,7 @@
 """Labels that are wrong on purpose."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,7 +40,9 @@ def test_invade_moves_a_share_of_each_small_class_to_the_nearest_large_one() -> 
 
 
 @given(st.sampled_from(["shift", "invade"]), st.floats(0, 1), st.integers(0, 2**40), st.integers(1, 6))
-def test_every_class_stays_and_no_more_than_the_share_is_wrong(kind, share: float, seed: int, majority: int) -> None:
+def test_every_class_stays_and_no_more_than_the_share_is_wrong(
+    kind: Any, share: float, seed: int, majority: int
+) -> None:
     noisy = flipped(LABELS, share, kind, majority, seed)
     assert np.array_equal(np.unique(noisy), np.arange(6))
     assert np.array_equal(noisy, flipped(LABELS, share, kind, majority, seed))
@@ -51,5 +55,5 @@ def test_the_draw_depends_on_the_seed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["shift", "invade"])
-def test_no_share_no_wrong_label(kind) -> None:
+def test_no_share_no_wrong_label(kind: str) -> None:
     assert np.array_equal(flipped(LABELS, 0.0, kind, 3, 0), LABELS)

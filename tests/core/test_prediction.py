@@ -14,7 +14,7 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.prediction import (
     LARGEST_LOGIT,
     Decision,
-    Held,
+    HeldOut,
     Prediction,
     Predictor,
     averaged,
@@ -27,9 +27,9 @@ from rsrl_ray.core.value import build
 NONE = np.array([], dtype=np.int64)
 
 
-def _held(counts: list[int], labels: list[int]) -> Held:
+def _held(counts: list[int], labels: list[int]) -> HeldOut:
     """The photos with these labels, the first of all, are held out."""
-    return Held(np.array(counts), np.arange(len(labels)), np.array(labels, dtype=np.int64))
+    return HeldOut(np.array(counts), np.arange(len(labels)), np.array(labels, dtype=np.int64))
 
 
 # rounds
@@ -240,12 +240,12 @@ def test_a_decision_is_of_one_photo_and_learns_from_validation_photos_alone(tau:
     again = Predictor(prediction, labels, fold)(others)
     assert found is not None and again is not None
     np.testing.assert_array_equal(again[fold.validation], found[fold.validation])
-    learnt = prediction.learn(averaged([logits]), Held.of(labels, fold))
+    learnt = prediction.learn(averaged([logits]), HeldOut.of(labels, fold))
     np.testing.assert_array_equal(learnt(averaged([logits[7:9]])), found[7:9])
 
 
 def test_counts_are_of_the_training_photos() -> None:
-    held = Held.of(np.array([0, 2, 2, 1, 0, 3]), Fold(0, np.array([0, 1, 2]), np.array([4]), np.array([3, 5])))
+    held = HeldOut.of(np.array([0, 2, 2, 1, 0, 3]), Fold(0, np.array([0, 1, 2]), np.array([4]), np.array([3, 5])))
     assert held.counts.tolist() == [1, 0, 2, 0]
     assert (held.places.tolist(), held.labels.tolist()) == ([4], [0])
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.lowest_loss import LowestLoss
-from rsrl_ray.core.rules.rule import Mask, Rule, Seen
+from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 
@@ -25,7 +26,7 @@ CONFIDENCE = np.concatenate(
 MAJORITY = np.array([1, 0])
 
 
-def _dropped(revision: Revision) -> list[int]:
+def _dropped(revision: Revised) -> list[int]:
     return places(~revision.kept)
 
 
@@ -35,12 +36,12 @@ def _revise(
     majority: NDArray[np.int64],
     thresholds: list[float],
     min_kept: float = 0.01,
-) -> Revision:
+) -> Revised:
     rule = Thresholds(make_schedule({1: thresholds}, len(thresholds)))
     return revise(rule, confident(labels, confidence, majority=majority, min_kept=min_kept))
 
 
-def _counts(revision: Revision, majority: NDArray[np.int64] = MAJORITY) -> list[tuple[int, int]]:
+def _counts(revision: Revised, majority: NDArray[np.int64] = MAJORITY) -> list[tuple[int, int]]:
     """Of the majority classes, largest first."""
     return [revision.counts[label] for label in majority]
 

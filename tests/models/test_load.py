@@ -67,7 +67,7 @@ def described(change: dict[str, Any]) -> Callable[[Path], None]:
 
 def settings(**change: Any) -> Callable[[Path], None]:
     def write(model: Path) -> None:
-        file = model / DATA / served.SETTINGS
+        file = model / DATA / served.SETTINGS_FILE
         file.write_text(json.dumps(json.loads(file.read_text()) | change))
 
     return write
@@ -78,12 +78,12 @@ def text(path: Path, content: str) -> Callable[[Path], None]:
 
 
 def link(model: Path) -> None:
-    (model / DATA / served.SETTINGS).rename(model.parent / "elsewhere")
-    (model / DATA / served.SETTINGS).symlink_to(model.parent / "elsewhere")
+    (model / DATA / served.SETTINGS_FILE).rename(model.parent / "elsewhere")
+    (model / DATA / served.SETTINGS_FILE).symlink_to(model.parent / "elsewhere")
 
 
 def cut(model: Path) -> None:
-    file = model / DATA / served.WEIGHTS
+    file = model / DATA / served.WEIGHTS_FILE
     file.write_bytes(file.read_bytes()[:-100])
 
 
@@ -94,8 +94,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "data elsewhere": (described({"data": "../network"}), "weights or settings are not in its folder"),
     "data nowhere": (described({"data": None}), "weights or settings are not in its folder"),
     "a link out of it": (link, "weights or settings are not in its folder"),
-    "no JSON": (text(DATA / served.SETTINGS, "{"), "settings.json is damaged"),
-    "JSON of something else": (text(DATA / served.SETTINGS, "[1]"), "settings.json is damaged"),
+    "no JSON": (text(DATA / served.SETTINGS_FILE, "{"), "settings.json is damaged"),
+    "JSON of something else": (text(DATA / served.SETTINGS_FILE, "[1]"), "settings.json is damaged"),
     "an unknown setting": (settings(more=1), "settings.json is damaged"),
     "a setting of another kind": (settings(image_size="32"), "settings.json is damaged"),
     "an unknown precision": (settings(precision="fp8"), "settings.json is damaged"),

@@ -31,7 +31,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.models import load as registered
 from rsrl_ray.models import register as registry
-from rsrl_ray.round_table import logits
+from rsrl_ray.rounds.table import logits
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.read import TrackedRun, cut

@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from rsrl_ray.photos.table import Table
 GOOD = [("2a", 2), ("2b", 2), ("3a", 3), ("3b", 3), ("4a", 4), ("4b", 4)]  # lines 2 to 7
 
 
-def table_of(rows, *, lines=True):
+def table_of(rows: Any, *, lines: bool = True) -> Any:
     """rows : (name, score); None is a score that is no integer."""
     names = tuple(name for name, _ in rows)
     faults = {row: "the score is empty" for row, (_, score) in enumerate(rows) if score is None}
@@ -21,7 +22,7 @@ def table_of(rows, *, lines=True):
     return Table(names, tuple(f"/{name}" if name else "" for name in names), scores, faults, where)
 
 
-def judged(rows, content=(), causes=(), **options):
+def judged(rows: Any, content: Any = (), causes: Any = (), **options: Any) -> Any:
     """content : row -> another row that has the same bytes."""
     digests = np.zeros((len(rows), 16), dtype=np.uint8)
     digests[:, :4] = np.arange(1, 1 + len(rows), dtype=np.uint32)[:, None].view(np.uint8)
@@ -40,11 +41,11 @@ def judged(rows, content=(), causes=(), **options):
     )
 
 
-def test_nothing_wrong():
+def test_nothing_wrong() -> None:
     assert judged(GOOD) == ([0, 1, 2, 3, 4, 5], [], [], True)
 
 
-def test_all_problems_at_once_sorted_by_line():
+def test_all_problems_at_once_sorted_by_line() -> None:
     rows = [*GOOD, ("x", None), ("3a", 3), ("y", 9)]
     assert judged(rows, causes={6: "zero bytes", 1: "missing"}) == (
         [2, 3, 4, 5],
@@ -61,13 +62,13 @@ def test_all_problems_at_once_sorted_by_line():
     )
 
 
-def test_same_path_with_one_score_keeps_the_first():
+def test_same_path_with_one_score_keeps_the_first() -> None:
     rows, problems, notes, enough = judged([*GOOD, ("2a", 2), ("2a", 2)])
     assert rows == [0, 1, 2, 3, 4, 5] and notes == [] and enough
     assert problems == ["line 8, 2a: the same path as line 2", "line 9, 2a: the same path as line 2"]
 
 
-def test_same_path_with_two_scores_keeps_none():
+def test_same_path_with_two_scores_keeps_none() -> None:
     rows, problems, _, _ = judged([*GOOD, ("2c", 2), ("2a", 2), ("2a", 3)])
     assert rows == [1, 2, 3, 4, 5, 6]
     assert problems == [
@@ -77,13 +78,13 @@ def test_same_path_with_two_scores_keeps_none():
     ]
 
 
-def test_same_path_where_one_has_no_score_keeps_the_other():
+def test_same_path_where_one_has_no_score_keeps_the_other() -> None:
     rows, problems, _, _ = judged([("2a", None), *GOOD])
     assert rows == [1, 2, 3, 4, 5, 6]
     assert problems == ["line 2, 2a: the score is empty", "line 2, 2a: the same path as line 3"]
 
 
-def test_same_bytes_with_two_scores_keeps_none():
+def test_same_bytes_with_two_scores_keeps_none() -> None:
     rows, problems, notes, _ = judged([*GOOD, ("2c", 2), ("x", 3)], content={7: 0})
     assert rows == [1, 2, 3, 4, 5, 6] and notes == []
     assert problems == [
@@ -92,13 +93,13 @@ def test_same_bytes_with_two_scores_keeps_none():
     ]
 
 
-def test_same_bytes_with_one_score_is_a_note():
+def test_same_bytes_with_one_score_is_a_note() -> None:
     rows, problems, notes, _ = judged([*GOOD, ("x", 2)], content={6: 0})
     assert rows == [0, 1, 2, 3, 4, 5, 6] and problems == []
     assert notes == ["line 8, x: the same bytes as line 2 (2a), with the same score"]
 
 
-def test_same_bytes_in_a_folder_name_the_picture():
+def test_same_bytes_in_a_folder_name_the_picture() -> None:
     _, problems, _, _ = judged([*GOOD, ("2c", 2), ("3c", 3)], content={7: 0}, lines=False)
     assert problems == [
         "2a: the same bytes as 3c, with the score 3 there and 2 here",
@@ -106,13 +107,13 @@ def test_same_bytes_in_a_folder_name_the_picture():
     ]
 
 
-def test_rows_without_a_name_are_not_one_path():
+def test_rows_without_a_name_are_not_one_path() -> None:
     rows, problems, _, _ = judged([*GOOD, ("", 2), ("", 2)], causes={6: "no image is named", 7: "no image is named"})
     assert rows == [0, 1, 2, 3, 4, 5]
     assert problems == ["line 8: no image is named", "line 9: no image is named"]
 
 
-def test_no_good_photo_at_all():
+def test_no_good_photo_at_all() -> None:
     rows, problems, _, enough = judged([("a", 2)], causes={0: "zero bytes"})
     assert (rows, enough) == ([], False)
     assert problems == [
@@ -121,7 +122,7 @@ def test_no_good_photo_at_all():
     ]
 
 
-def test_two_classes_are_enough_and_one_is_not():
+def test_two_classes_are_enough_and_one_is_not() -> None:
     assert judged(GOOD[:4]) == ([0, 1, 2, 3], [], [], True)
     rows, problems, _, enough = judged(GOOD[:3])
     assert (rows, enough) == ([0, 1], False)
@@ -131,7 +132,7 @@ def test_two_classes_are_enough_and_one_is_not():
     ]
 
 
-def test_rows_that_could_not_be_read_take_their_place():
+def test_rows_that_could_not_be_read_take_their_place() -> None:
     good = table_of([*GOOD, ("x", None)])
     broken = Problem(5, None, "not an index")
     table = Table(good.images, good.sources, good.scores, good.faults, good.lines, "line", (broken,))
@@ -139,7 +140,7 @@ def test_rows_that_could_not_be_read_take_their_place():
     assert [problem.line for problem in judge(table, digests, {}).problems] == [5, 8]
 
 
-def test_the_report_says_what_to_do():
+def test_the_report_says_what_to_do() -> None:
     problems = (Problem(2, "a", "zero bytes"), Problem(3, "b", "missing"))
     text = "p.csv: 2 problems\n  line 2, a: zero bytes\n  line 3, b: missing\nMend the photos or their table"
     error = PhotoProblems("p.csv", problems, skippable=True)
@@ -149,7 +150,7 @@ def test_the_report_says_what_to_do():
     assert str(copy) == str(error) and copy.problems == problems
 
 
-def test_a_large_table_with_the_worst_of_repetition_is_judged_in_seconds():
+def test_a_large_table_with_the_worst_of_repetition_is_judged_in_seconds() -> None:
     count = 100_000
     for rows in (
         [(f"{row}", row) for row in range(count)],  # every score once

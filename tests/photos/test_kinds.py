@@ -1,6 +1,7 @@
 """Every kind of picture that is read, against what OpenCV makes of the same bytes; and those that are refused."""
 
 from io import BytesIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,40 +19,40 @@ GREY = (ACROSS + DOWN) / 2
 ALPHA = np.where(ACROSS < 0.5, 1.0, DOWN)
 
 
-def as_8(values):
+def as_8(values: Any) -> Any:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def as_16(values):
+def as_16(values: Any) -> Any:
     return np.rint(values * 65535).astype(np.uint16)
 
 
-def saved(values, kind, mode=None, **options):
+def saved(values: Any, kind: Any, mode: Any = None, **options: Any) -> Any:
     image = Image.fromarray(values)
     data = BytesIO()
     (image if mode is None else image.convert(mode)).save(data, kind, **options)
     return data.getvalue()
 
 
-def tiff(values, **options):
+def tiff(values: Any, **options: Any) -> Any:
     data = BytesIO()
     tifffile.imwrite(data, values, **options)
     return data.getvalue()
 
 
-def by_opencv(kind, values):
+def by_opencv(kind: Any, values: Any) -> Any:
     done, data = cv2.imencode(kind, values)
     assert done
     return data.tobytes()
 
 
-def heif(values, **options):
+def heif(values: Any, **options: Any) -> Any:
     data = BytesIO()
     pillow_heif.from_pillow(Image.fromarray(values)).save(data, quality=-1, chroma=444, **options)
     return data.getvalue()
 
 
-def opencv(data):
+def opencv(data: Any) -> Any:
     """The picture as 8-bit RGB, [H, W, 3], transparency over white; white of 16 bits is 65535, of floats 1."""
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     found = found / {"uint8": 255, "uint16": 65535, "float32": 1}[found.dtype.name]
@@ -113,13 +114,13 @@ READ = {
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_the_same_as_opencv_has_it(kind):
+def test_the_same_as_opencv_has_it(kind: Any) -> None:
     pixels = decode_photo(READ[kind], None)
     assert pixels.shape == (SIDE, SIDE, 3)
     assert np.abs(pixels.astype(int) - opencv(READ[kind])).max() <= 2
 
 
-def tagged(values, tag, kind, white, **options):
+def tagged(values: Any, tag: Any, kind: Any, white: Any, **options: Any) -> Any:
     return tiff(values, extratags=[(tag, kind, 1, white, True)], **options)
 
 
@@ -138,12 +139,12 @@ MEANT = {
 
 
 @pytest.mark.parametrize("kind", MEANT)
-def test_what_is_white(kind):
+def test_what_is_white(kind: Any) -> None:
     data, expected = MEANT[kind]
     assert decode_photo(data, None)[0].tolist() == [[value] * 3 for value in expected]
 
 
-def test_a_tiff_with_alpha():
+def test_a_tiff_with_alpha() -> None:
     """OpenCV takes the colours of such a TIFF for multiplied with alpha already, which its tag denies."""
     data = tiff(as_8(RGBA), photometric="rgb", extrasamples=["unassalpha"])
     over_white = as_8(COLOUR * ALPHA[:, :, None] + 1 - ALPHA[:, :, None])
@@ -156,21 +157,21 @@ INKS = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255]
 @pytest.mark.parametrize(
     "data", [tiff(INKS, photometric="separated"), tiff(INKS * np.uint16(257), photometric="separated")]
 )
-def test_inks(data):
+def test_inks(data: Any) -> None:
     assert decode_photo(data, None)[0].tolist() == [[255] * 3, [0, 255, 255], [255, 0, 0], [0, 0, 0]]
 
 
-def test_a_picture_of_a_phone_in_two_sizes():
+def test_a_picture_of_a_phone_in_two_sizes() -> None:
     data = BytesIO()
     Image.fromarray(as_8(COLOUR)).save(data, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], quality=95)
     assert np.abs(decode_photo(data.getvalue(), None).astype(int) - as_8(COLOUR)).max() <= 8
 
 
-def test_heic():
+def test_heic() -> None:
     assert np.abs(decode_photo(heif(as_8(COLOUR)), None).astype(int) - as_8(COLOUR)).max() <= 4
 
 
-def eps():
+def eps() -> Any:
     data = BytesIO()
     Image.fromarray(as_8(COLOUR)).save(data, "EPS")
     return data.getvalue()
@@ -217,7 +218,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_says_why(kind):
+def test_what_is_refused_says_why(kind: Any) -> None:
     data, cause = REFUSED[kind]
     with pytest.raises(ValueError) as caught:
         decode_photo(data, 8)

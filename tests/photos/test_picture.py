@@ -7,6 +7,8 @@ import subprocess
 import sys
 import zlib
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -23,22 +25,22 @@ LOW = "16 bits, of which it uses only the lower 12: it comes out nearly black"
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 
 
-def encode(image, kind="PNG", **options):
+def encode(image: Any, kind: str = "PNG", **options: Any) -> Any:
     data = BytesIO()
     image.save(data, kind, **options)
     return data.getvalue()
 
 
-def red_blue():
+def red_blue() -> Any:
     return Image.fromarray(np.array([[RED, BLUE]], dtype=np.uint8))
 
 
-def noise(size=(64, 64)):
+def noise(size: Any = (64, 64)) -> Any:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-def test_rgb(kind, options):
+def test_rgb(kind: str, options: Any) -> None:
     pixels = decode_photo(encode(red_blue(), kind, **options), None)
     assert pixels.dtype == np.uint8 and pixels.tolist() == [[RED, BLUE]]
 
@@ -53,13 +55,13 @@ def test_rgb(kind, options):
         (8, [[BLUE], [RED]]),
     ],
 )
-def test_exif_orientation(orientation, expected):
+def test_exif_orientation(orientation: int, expected: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert decode_photo(encode(red_blue(), exif=exif), None).tolist() == expected
 
 
-def test_exif_orientation_of_a_jpeg_that_is_warped():
+def test_exif_orientation_of_a_jpeg_that_is_warped() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(red_blue().resize((640, 320), Image.Resampling.NEAREST), "JPEG", exif=exif, subsampling=0)
@@ -68,7 +70,7 @@ def test_exif_orientation_of_a_jpeg_that_is_warped():
     assert np.abs(pixels[0] - RED).max() <= 3 and np.abs(pixels[-1] - BLUE).max() <= 3
 
 
-def test_exif_that_is_garbage_is_passed_over():
+def test_exif_that_is_garbage_is_passed_over() -> None:
     data = encode(Image.new("RGB", (8, 8), "red"), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
     assert decode_photo(data, None).shape == (8, 8, 3)
     text = PngInfo()
@@ -77,12 +79,12 @@ def test_exif_that_is_garbage_is_passed_over():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_grey_of_16_bits_is_shifted(kind):
+def test_grey_of_16_bits_is_shifted(kind: str) -> None:
     grey = Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16))
     assert decode_photo(encode(grey, kind), None).tolist() == [[[v] * 3 for v in (0, 0, 1, 128, 255)]]
 
 
-def test_palette_with_and_without_transparency():
+def test_palette_with_and_without_transparency() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([*RED, *BLUE])
     image.putpixel((1, 0), 1)
@@ -103,33 +105,33 @@ def test_palette_with_and_without_transparency():
         ("RGBA", (255, 0, 0, 128), [255, 127, 127]),
     ],
 )
-def test_other_modes(mode, colour, expected):
+def test_other_modes(mode: str, colour: Any, expected: Any) -> None:
     assert decode_photo(encode(Image.new(mode, (1, 1), colour)), None).tolist() == [[expected]]
 
 
 @pytest.mark.parametrize(("mode", "colour", "expected"), [("CMYK", (0, 255, 255, 0), RED), ("L", 77, [77] * 3)])
-def test_jpegs_that_are_not_rgb(mode, colour, expected):
+def test_jpegs_that_are_not_rgb(mode: str, colour: Any, expected: Any) -> None:
     pixels = decode_photo(encode(Image.new(mode, (8, 8), colour), "JPEG", quality=100), 4)
     assert pixels.shape == (4, 4, 3) and np.abs(pixels.astype(int) - expected).max() <= 2
 
 
-def test_the_first_frame_of_an_animation():
+def test_the_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (2, 1), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert decode_photo(data, None).tolist() == [[RED, RED]]
 
 
-def test_warping_is_antialiased():
+def test_warping_is_antialiased() -> None:
     board = np.indices((64, 128)).sum(axis=0) % 2 * 255
     pixels = decode_photo(encode(Image.fromarray(board.astype(np.uint8))), 8)
     assert pixels.shape == (8, 8, 3) and pixels.min() >= 120 and pixels.max() <= 135
 
 
-def test_large_jpegs_are_opened_reduced(monkeypatch):
+def test_large_jpegs_are_opened_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     draft = JpegImagePlugin.JpegImageFile.draft
 
-    def spy(self, mode, size):
+    def spy(self: Any, mode: Any, size: Any) -> Any:
         result = draft(self, mode, size)
         sizes.append(self.size)
         return result
@@ -144,7 +146,7 @@ def test_large_jpegs_are_opened_reduced(monkeypatch):
     assert decode_photo(data, None).shape == (1200, 1600, 3)
 
 
-def test_a_small_photo_keeps_its_shape_and_stands_upright():
+def test_a_small_photo_keeps_its_shape_and_stands_upright() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     data = encode(noise((1200, 1600)), "JPEG", exif=turned)
@@ -154,7 +156,7 @@ def test_a_small_photo_keeps_its_shape_and_stands_upright():
         small_photo(data[:-100], 100)
 
 
-def huge_png(width, height, kind):
+def huge_png(width: Any, height: Any, kind: Any) -> Any:
     """A PNG whose header promises more pixels than there are; kind : 0 grey, 2 RGB, 6 RGBA."""
     data = encode(Image.new("L", (1, 1)))
     header = b"IHDR" + struct.pack(">IIBB", width, height, 8, kind) + data[26:29]
@@ -180,20 +182,20 @@ def huge_png(width, height, kind):
     ],
 )
 @pytest.mark.parametrize("size", [None, 8])
-def test_what_cannot_be_decoded(data, cause, size):
+def test_what_cannot_be_decoded(data: Any, cause: str, size: int | None) -> None:
     with pytest.raises(ValueError) as caught:
         decode_photo(data, size)
     assert re.fullmatch(cause, str(caught.value))
 
 
-def test_broken_in_the_middle():
+def test_broken_in_the_middle() -> None:
     data = bytearray(encode(noise()))
     data[60] ^= 255
     with pytest.raises(ValueError, match=r"^broken \(.*\)$"):
         decode_photo(bytes(data), None)
 
 
-def test_the_limit_is_of_memory_and_pillows_own_is_put_back(monkeypatch):
+def test_the_limit_is_of_memory_and_pillows_own_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encode(Image.new("RGB", (1000, 1000)))
     assert decode_photo(data, None).shape == (1000, 1000, 3)
@@ -203,7 +205,7 @@ def test_the_limit_is_of_memory_and_pillows_own_is_put_back(monkeypatch):
     assert decode_photo(data, None, memory=0.004).shape == (1000, 1000, 3)
 
 
-def test_a_jpeg_is_limited_as_it_is_opened():
+def test_a_jpeg_is_limited_as_it_is_opened() -> None:
     data = encode(Image.new("RGB", (8000, 8000), "red"), "JPEG")
     assert decode_photo(data, 8, memory=0.004).shape == (8, 8, 3)  # an eighth of each side: 1 megapixel
     with pytest.raises(ValueError, match="8000 x 8000 pixels take 0\\.24 GiB"):
@@ -214,7 +216,7 @@ def test_a_jpeg_is_limited_as_it_is_opened():
         decode_photo(progressive, 8, memory=0.011)
 
 
-def test_turning_upright_is_limited():
+def test_turning_upright_is_limited() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(Image.new("RGB", (1000, 1000)), exif=exif)
@@ -254,7 +256,7 @@ print(took, cost.bytes_needed(opened))
         ("GIF", "P", {}),
     ],
 )
-def test_decoding_takes_no_more_than_is_told(kind, mode, options, tmp_path):
+def test_decoding_takes_no_more_than_is_told(kind: str, mode: str, options: Any, tmp_path: Path) -> None:
     pillow_heif.register_heif_opener()
     board = noise((16, 16)).resize((2000, 2000)).convert(mode)
     for name, image in (("large", board), ("small", board.resize((16, 16)))):
@@ -264,7 +266,7 @@ def test_decoding_takes_no_more_than_is_told(kind, mode, options, tmp_path):
     assert took <= told + 10e6  # what the process itself takes in pages
 
 
-def chunk(kind, content):
+def chunk(kind: Any, content: Any) -> Any:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
@@ -281,7 +283,7 @@ BESIDE = {
 
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("place", [33, -12])  # behind the head; before the end
-def test_what_does_not_touch_the_pixels_of_a_png_refuses_no_picture(beside, place):
+def test_what_does_not_touch_the_pixels_of_a_png_refuses_no_picture(beside: Any, place: int) -> None:
     data = encode(red_blue())
     assert decode_photo(data[:place] + BESIDE[beside] + data[place:], None).tolist() == [[RED, BLUE]]
 
@@ -290,7 +292,7 @@ def test_what_does_not_touch_the_pixels_of_a_png_refuses_no_picture(beside, plac
 @pytest.mark.parametrize(
     "name", [b"", b"MPF\0MM\0*", b"ICC_PROFILE\0\1\3", b"Photoshop 3.0\0008BIM", b"Exif\0\0MM", b"JFIF\0"]
 )
-def test_segments_of_a_jpeg_refuse_no_picture(kind, name):
+def test_segments_of_a_jpeg_refuse_no_picture(kind: Any, name: bytes) -> None:
     data = encode(red_blue().resize((16, 8), Image.Resampling.NEAREST), "JPEG", quality=100, subsampling=0)
     expected = decode_photo(data, None)
     segment = bytes([0xFF, kind]) + struct.pack(">H", 2 + len(name)) + name
@@ -298,8 +300,8 @@ def test_segments_of_a_jpeg_refuse_no_picture(kind, name):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
-def test_what_passes_is_told_apart_from_broken_bytes(error, monkeypatch):
-    def fail(self):
+def test_what_passes_is_told_apart_from_broken_bytes(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any) -> None:
         raise error
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
@@ -307,7 +309,7 @@ def test_what_passes_is_told_apart_from_broken_bytes(error, monkeypatch):
         decode_photo(encode(red_blue()), None)
 
 
-def test_no_code_of_a_stranger_format_is_run(monkeypatch):
+def test_no_code_of_a_stranger_format_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *arguments: ran.append(arguments))
     data = encode(red_blue(), "EPS")
@@ -327,12 +329,12 @@ def test_no_code_of_a_stranger_format_is_run(monkeypatch):
         (red_blue(), "PNG", ""),
     ],
 )
-def test_what_is_odd(image, kind, oddity):
+def test_what_is_odd(image: Any, kind: str, oddity: Any) -> None:
     found = examine_photo(encode(image, kind), 8)
     assert found.oddity == oddity and found.pixels.shape == (8, 8, 3)
 
 
-def test_reading(tmp_path):
+def test_reading(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"abc")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
@@ -351,12 +353,12 @@ def test_reading(tmp_path):
         assert str(caught.value) == cause
 
 
-def test_reading_from_a_bucket(tmp_path, monkeypatch):
+def test_reading_from_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bucket" / "sub").mkdir(parents=True)
     (tmp_path / "bucket" / "a b#1.jpg").write_bytes(b"abc")
     roots = []
 
-    def local(root):
+    def local(root: Any) -> Any:
         roots.append(root)
         return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
 

@@ -3,39 +3,41 @@
 import shutil
 import threading
 from collections import namedtuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rsrl_ray.photos.decoding import Decoder, digest
+from rsrl_ray.photos.decoding import Decoder, digest_row
 from rsrl_ray.photos.pixels import PixelFile
 
 COUNT, SIZE = 5, 4
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Any:
     return PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
 
 
-def shade(row):
+def shade(row: Any) -> Any:
     return np.full((SIZE, SIZE, 3), row + 1, dtype=np.uint8)
 
 
-def shades(rows):
+def shades(rows: Any) -> Any:
     return [shade(row) for row in rows]
 
 
-def refuse(rows):
+def refuse(rows: Any) -> None:
     raise AssertionError("made again")
 
 
-def names(file):
+def names(file: Any) -> Any:
     return sorted(path.name.removeprefix(file.path.stem) for path in file.path.parent.iterdir())
 
 
-def test_write_and_open(file):
+def test_write_and_open(file: Any) -> None:
     assert file.record() is None and file.open() is None
     record = file.write(shades)
     assert file.record() == record and record.causes == {}
@@ -47,8 +49,8 @@ def test_write_and_open(file):
     assert file.write(refuse) == record
 
 
-def test_pictures_that_are_no_good(file):
-    def one_bad(rows):
+def test_pictures_that_are_no_good(file: Any) -> None:
+    def one_bad(rows: Any) -> Any:
         return ["zero bytes" if row == 3 else shade(row) for row in rows]
 
     assert file.write(one_bad).causes == {3: "zero bytes"}
@@ -56,8 +58,8 @@ def test_pictures_that_are_no_good(file):
     assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 0, 5]
 
 
-def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path):
-    def fingerprint(name, size, order):
+def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path: Path) -> None:
+    def fingerprint(name: Any, size: Any, order: Any) -> Any:
         file = PixelFile.of(np.zeros((len(order), 16), np.uint8), size, tmp_path / name)
         return file.write(
             lambda rows: [np.full((size, size, 3), order[row], dtype=np.uint8) for row in rows]
@@ -72,8 +74,8 @@ def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path):
     assert len(set(prints)) == 4 and fingerprint("e", 4, [1, 2]) == prints[0]
 
 
-def test_the_key_is_of_bytes_in_order_and_size(tmp_path):
-    digests = np.stack([digest(b"a"), digest(b"b")])
+def test_the_key_is_of_bytes_in_order_and_size(tmp_path: Path) -> None:
+    digests = np.stack([digest_row(b"a"), digest_row(b"b")])
     paths = {
         PixelFile.of(digests, 4, tmp_path).path,
         PixelFile.of(digests[::-1], 4, tmp_path).path,
@@ -83,32 +85,32 @@ def test_the_key_is_of_bytes_in_order_and_size(tmp_path):
     assert len(paths) == 4 and PixelFile.of(digests.copy(), 4, tmp_path).path in paths
 
 
-def cut(file):
+def cut(file: Any) -> None:
     file.path.write_bytes(file.path.read_bytes()[:-1])
 
 
-def reshape(file):
+def reshape(file: Any) -> None:
     np.save(file.path, np.zeros((COUNT, SIZE, SIZE * 3, 1), np.uint8))
 
 
-def empty(file):
+def empty(file: Any) -> None:
     file.path.write_bytes(b"")
 
 
-def lose(file):
+def lose(file: Any) -> None:
     file.path.unlink()
 
 
-def break_record(file):
+def break_record(file: Any) -> None:
     file.path.with_suffix(".json").write_text('{"fingerprint": ')
 
 
-def misshape_record(file):
+def misshape_record(file: Any) -> None:
     file.path.with_suffix(".json").write_text('{"fingerprint": "1", "problems": []}')
 
 
 @pytest.mark.parametrize("damage", [cut, reshape, empty, lose, break_record, misshape_record])
-def test_a_damaged_file_is_made_again(file, damage):
+def test_a_damaged_file_is_made_again(file: Any, damage: Any) -> None:
     record = file.write(shades)
     damage(file)
     assert file.open() is None or file.record() is None
@@ -116,7 +118,7 @@ def test_a_damaged_file_is_made_again(file, damage):
     assert file.open()[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_what_was_mapped_stays_when_the_file_is_made_again(file):
+def test_what_was_mapped_stays_when_the_file_is_made_again(file: Any) -> None:
     file.write(shades)
     pixels = file.open()
     file.path.unlink()
@@ -124,10 +126,10 @@ def test_what_was_mapped_stays_when_the_file_is_made_again(file):
     assert pixels[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_two_at_once_make_it_once(file):
+def test_two_at_once_make_it_once(file: Any) -> None:
     made = []
 
-    def slow(rows):
+    def slow(rows: Any) -> Any:
         made.extend(rows)
         threading.Event().wait(0.1)
         return shades(rows)
@@ -140,13 +142,15 @@ def test_two_at_once_make_it_once(file):
     assert made == list(range(COUNT))
 
 
-def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(file, monkeypatch):
+def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(
+    file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.path.parent.mkdir()
     file.path.with_suffix(".part").write_bytes(b"half")
     usage = shutil.disk_usage
     seen = []
 
-    def spy(path):
+    def spy(path: Path) -> Any:
         seen.append(names(file))
         return usage(path)
 
@@ -156,13 +160,13 @@ def test_what_a_killed_process_left_is_removed_before_room_is_asked_for(file, mo
     assert names(file) == [".json", ".lock", ".npy"]
 
 
-def test_an_error_leaves_nothing_half(file):
+def test_an_error_leaves_nothing_half(file: Any) -> None:
     with pytest.raises(AssertionError, match="made again"):
         file.write(refuse)
     assert names(file) == [".lock"]
 
 
-def test_an_unexpected_fingerprint_is_refused(file):
+def test_an_unexpected_fingerprint_is_refused(file: Any) -> None:
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
         file.write(shades, expected="1234")
     assert file.open() is None
@@ -172,7 +176,7 @@ def test_an_unexpected_fingerprint_is_refused(file):
         file.write(refuse, expected="1234")
 
 
-def test_a_full_disk(file, monkeypatch):
+def test_a_full_disk(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 100, COUNT * SIZE * SIZE * 3 - 1))
     with pytest.raises(
@@ -181,14 +185,14 @@ def test_a_full_disk(file, monkeypatch):
         file.write(shades)
 
 
-def test_a_cache_that_is_no_folder(tmp_path):
+def test_a_cache_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"the decoded photos cannot be kept in .*cache .File exists"):
         file.write(shades)
 
 
-def test_a_picture_that_has_gone_is_not_recorded(tmp_path, file):
+def test_a_picture_that_has_gone_is_not_recorded(tmp_path: Path, file: Any) -> None:
     paths = [tmp_path / f"{row}.png" for row in range(COUNT)]
     for row, path in enumerate(paths):
         Image.fromarray(shade(row)).save(path)

@@ -1,5 +1,8 @@
 """Every kind of table gives the same rows; a table that cannot be read says why."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,11 +23,11 @@ from rsrl_ray.photos.table import photo_sources, read_table
         (Problem(None, None, "fewer than two classes"), "fewer than two classes"),
     ],
 )
-def test_a_problem_names_its_place(problem, text):
+def test_a_problem_names_its_place(problem: Any, text: str) -> None:
     assert str(problem) == text
 
 
-def test_csv(tmp_path):
+def test_csv(tmp_path: Path) -> None:
     path = tmp_path / "photos.csv"
     path.write_text("\ufefftaken, image ,score\r\nmay,a.jpg,4\r\n\r\n,,\r\njune,sub/../b.jpg, 5.0 \r\n", "utf-8")
     table = read_table(path)
@@ -35,20 +38,20 @@ def test_csv(tmp_path):
     assert (table.where(1), table.faults, table.problems) == ("line 5", {}, ())
 
 
-def test_csv_counts_lines_inside_quotes(tmp_path):
+def test_csv_counts_lines_inside_quotes(tmp_path: Path) -> None:
     path = tmp_path / "photos.csv"
     path.write_text('image,score,remark\na.jpg,4,"two\nlines"\nb.jpg,5,\n')
     assert read_table(path).lines.tolist() == [2, 4]
 
 
-def test_paths_and_uris(tmp_path):
+def test_paths_and_uris(tmp_path: Path) -> None:
     path = tmp_path / "photos.csv"
     path.write_text("image,score\n/x/./a.jpg,1\nfile:///x/a%20b.jpg,1\ns3://bucket/a b#1.jpg,1\n,1\n")
     assert read_table(path).sources == ("/x/a.jpg", "/x/a b.jpg", "s3://bucket/a b#1.jpg", "")
     assert photo_sources(path, ["s3://bucket/a b#1.jpg"]) == {"s3://bucket/a b#1.jpg": "s3://bucket/a b#1.jpg"}
 
 
-def test_what_is_kept_of_a_uri_holds_no_keys(tmp_path):
+def test_what_is_kept_of_a_uri_holds_no_keys(tmp_path: Path) -> None:
     path, place = tmp_path / "photos.csv", "bucket/a b.jpg?region=x"
     path.write_text(f"image,score\ns3://user:p/w@{place}&secret_key=1,1\na?key=1.jpg,1\ns3://bucket/c.jpg,1\n")
     table, name = read_table(path), f"s3://***@{place}&secret_key=***"
@@ -75,7 +78,7 @@ def test_what_is_kept_of_a_uri_holds_no_keys(tmp_path):
         ("٤", "the score is not an integer: '٤'"),
     ],
 )
-def test_scores_that_are_no_integers(tmp_path, text, fault):
+def test_scores_that_are_no_integers(tmp_path: Path, text: str, fault: str) -> None:
     path = tmp_path / "photos.csv"
     path.write_text(f"image,score\na.jpg,{text}\nb.jpg,+4\nc.jpg,-2.00\nd.jpg\n", "utf-8")
     table = read_table(path)
@@ -92,7 +95,7 @@ def test_scores_that_are_no_integers(tmp_path, text, fault):
         pa.array(["4", "5", None]).dictionary_encode(),
     ],
 )
-def test_parquet(tmp_path, scores):
+def test_parquet(tmp_path: Path, scores: Any) -> None:
     path = tmp_path / "photos.parquet"
     pq.write_table(pa.table({"image": ["a.jpg", "b.jpg", None], "more": [1, 2, 3], "score": scores}), path)
     table = read_table(path)
@@ -102,7 +105,7 @@ def test_parquet(tmp_path, scores):
     assert [table.where(row) for row in range(3)] == ["row 1", "row 2", "row 3"]
 
 
-def test_parquet_with_broken_numbers(tmp_path):
+def test_parquet_with_broken_numbers(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     pq.write_table(pa.table({"image": ["a.jpg", "b.jpg"], "score": [4.5, float("nan")]}), path)
     assert read_table(path).faults == {
@@ -111,7 +114,7 @@ def test_parquet_with_broken_numbers(tmp_path):
     }
 
 
-def test_ava_rounds_the_mean_vote_half_up(tmp_path):
+def test_ava_rounds_the_mean_vote_half_up(tmp_path: Path) -> None:
     (tmp_path / "AVA.txt").write_text(
         "1 953619 0 1 5 17 38 36 15 6 5 1 1 22 1396\n"  # mean 5.637
         "2 953958 1 1 0 0 0 0 0 0 0 0 15 0 1396\n"  # mean 1.5
@@ -135,7 +138,7 @@ def test_ava_rounds_the_mean_vote_half_up(tmp_path):
     assert table.sources[0] == str(tmp_path / "images" / "953619.jpg")
 
 
-def test_folder_per_score(tmp_path):
+def test_folder_per_score(tmp_path: Path) -> None:
     litter = (
         "9/.DS_Store",
         "10/Thumbs.db",
@@ -177,7 +180,7 @@ ACUTE, COMPOSED = "e\u0301", "\u00e9"
         ("a.jpg", " a.jpg"),
     ],
 )
-def test_names_that_are_the_same_to_the_eye(tmp_path, named, there):
+def test_names_that_are_the_same_to_the_eye(tmp_path: Path, named: str, there: str) -> None:
     named = named.format(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / there).touch()
@@ -187,14 +190,14 @@ def test_names_that_are_the_same_to_the_eye(tmp_path, named, there):
     assert list(photo_sources(tmp_path / "photos.csv", table.images).values()) == [str(tmp_path / there)]
 
 
-def test_a_name_that_is_there_is_taken_as_it_is(tmp_path):
+def test_a_name_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:
     for name in (f"{COMPOSED}.jpg", f"{ACUTE}.jpg", "sub\\a.jpg"):
         (tmp_path / name).touch()
         (tmp_path / "photos.csv").write_text(f"image,score\n{name},3\n", "utf-8")
         assert look(read_table(tmp_path / "photos.csv"))[0].sources == (str(tmp_path / name),)
 
 
-def test_groups(tmp_path):
+def test_groups(tmp_path: Path) -> None:
     (tmp_path / "photos.csv").write_text("group,image,score\nann,a.jpg,3\n ,b.jpg,4\n")
     assert read_table(tmp_path / "photos.csv").groups == ("ann", "")
     pq.write_table(pa.table({"image": ["a.jpg"], "score": [3], "group": [7]}), tmp_path / "photos.parquet")
@@ -205,7 +208,9 @@ def test_groups(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["photos.csv", "photos.PARQUET", "AVA.txt", "photos", "folder.csv"])
-def test_where_a_photo_lies_is_known_with_and_without_the_table(tmp_path, monkeypatch, name):
+def test_where_a_photo_lies_is_known_with_and_without_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     if name.endswith("PARQUET"):
         pq.write_table(pa.table({"image": ["3/a.jpg"], "score": [3]}), tmp_path / name)
     elif name == "photos.csv":
@@ -248,7 +253,7 @@ def test_where_a_photo_lies_is_known_with_and_without_the_table(tmp_path, monkey
         ("AVA.txt", b"\n", "no photos in it"),
     ],
 )
-def test_a_table_that_cannot_be_read(tmp_path, name, content, message):
+def test_a_table_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError) as caught:
@@ -256,7 +261,7 @@ def test_a_table_that_cannot_be_read(tmp_path, name, content, message):
     assert message in str(caught.value) and str(tmp_path / name) in str(caught.value)
 
 
-def test_parquet_columns_of_the_wrong_kind(tmp_path):
+def test_parquet_columns_of_the_wrong_kind(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     pq.write_table(pa.table({"image": ["a.jpg"], "score": [[4]]}), path)
     with pytest.raises(ValueError, match=r"column score holds list<.*int64>, not names or numbers"):
@@ -266,7 +271,7 @@ def test_parquet_columns_of_the_wrong_kind(tmp_path):
         read_table(path)
 
 
-def test_an_empty_folder_and_a_table_in_a_bucket(tmp_path):
+def test_an_empty_folder_and_a_table_in_a_bucket(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no photos in it"):
         read_table(tmp_path)
     with pytest.raises(ValueError, match=r"s3://bucket/photos.csv: the table of photos must be a file or folder"):

@@ -1,6 +1,5 @@
 """The archive on a real disk: what is written comes back, and what is damaged is found out."""
 
-import hashlib
 import json
 import os
 import re
@@ -18,12 +17,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from rsrl_ray.core.revision import revise
-from rsrl_ray.core.rules.rule import Seen
-from rsrl_ray.core.rules.thresholds import Thresholds
-from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.core.digest import array_digest
 from rsrl_ray.store import storage as storage_module
-from rsrl_ray.store.archive import Archive, Damaged, Record, array_digest, round_key, start_key, weights_checksum
+from rsrl_ray.store.archive import Archive, Damaged, Record, weights_checksum
 from rsrl_ray.store.storage import StorageError
 
 KEY = "ab12cd"
@@ -442,94 +438,7 @@ def test_a_file_system_without_rename(tmp_path: Path, monkeypatch: pytest.Monkey
     assert_same_record(archive.read(KEY))
 
 
-# Keys
-
-IDENTITY: dict[str, Any] = {
-    "photos": "8f",
-    "start": "07",
-    "training": {"epochs": 5, "learning_rate": 0.001, "augmentation": ["flip"]},
-    "seed": 0,
-    "fold": 1,
-    "device": "cpu",
-    "versions": ["2.15.0"],
-}
-LABELS = np.array([0, 1, 2, 1])
-TRAIN = np.array([0, 1, 3])
-KEPT = np.array([True, True, False, False])
-
-
-def test_keys_do_not_change_unnoticed() -> None:
-    # Another key for the same round makes all users train everything again.
-    assert array_digest({"kept": KEPT}) == "957e30d85a85a5d1894d5680a7f6b81d"
-    assert start_key(IDENTITY, LABELS, TRAIN) == "bc40135df11b72bc95484cc1fec97e95"
-    assert round_key("aa", KEPT, 2) == "fd001a388fa7a06f6f5612353d3c77ff"
-
-
-def test_a_round_key_is_the_digest_of_parent_kept_mask_and_number() -> None:
-    kept = hashlib.blake2b(b"kept |b1 (4,);\x01\x01\x00\x00", digest_size=16).hexdigest()
-    content = f'{{"kept": "{kept}", "number": 2, "parent": "aa"}}'.encode()
-    assert round_key("aa", KEPT, 2) == hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def test_schedules_that_kept_the_same_photos_share_a_key() -> None:
-    confidence = np.array([[0.1], [0.2], [0.8], [0.85], [0.9], [0.95], [0.99]])
-    logits = np.log(confidence / (1 - confidence)).astype(np.float32)
-    seen = Seen(1, [logits], np.ones(7, dtype=bool), np.zeros(7, dtype=np.int64), np.array([0]))
-    low, high, higher = (revise(Thresholds(make_schedule({1: k}, 1)), seen).kept for k in (0.3, 0.7, 0.81))
-    start = start_key(IDENTITY, LABELS, TRAIN)
-    assert round_key(start, low, 2) == round_key(start, high, 2)
-    assert round_key(start, low, 2) == round_key(start, higher, 2)  # by the guard
-    assert round_key(start, low, 2) != round_key(start, np.ones(7, dtype=bool), 2)
-
-
-def test_every_ingredient_changes_a_start_key() -> None:
-    changed = [
-        {**IDENTITY, "photos": "90"},
-        {**IDENTITY, "start": "08"},
-        {**IDENTITY, "training": {**IDENTITY["training"], "learning_rate": 0.01}},
-        {**IDENTITY, "training": {**IDENTITY["training"], "augmentation": []}},
-        {**IDENTITY, "seed": 1},
-        {**IDENTITY, "fold": 0},
-        {**IDENTITY, "device": "cuda"},
-        {**IDENTITY, "versions": ["2.15.1"]},
-        {**IDENTITY, "more": None},
-    ]
-    keys = [start_key(identity, LABELS, TRAIN) for identity in [IDENTITY, *changed]]
-    keys.append(start_key(IDENTITY, np.array([0, 1, 2, 2]), TRAIN))
-    keys.append(start_key(IDENTITY, LABELS, np.array([0, 1, 2])))
-    assert len(set(keys)) == len(keys)
-
-
-def test_the_order_of_writing_does_not_change_a_start_key() -> None:
-    turned = dict(reversed(IDENTITY.items()))
-    assert start_key(turned, LABELS, TRAIN) == start_key(IDENTITY, LABELS, TRAIN)
-
-
-def test_every_ingredient_changes_a_round_key() -> None:
-    another = KEPT.copy()
-    another[3] = True
-    keys = [round_key("aa", KEPT, 2), round_key("ab", KEPT, 2), round_key("aa", another, 2), round_key("aa", KEPT, 3)]
-    assert len(set(keys)) == 4
-
-
-def test_an_array_digest_sees_name_type_shape_and_bytes_and_nothing_else() -> None:
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    digests = [
-        array_digest(arrays)
-        for arrays in (
-            {"a": array},
-            {"b": array},
-            {"a": array.astype(np.float64)},
-            {"a": array.view(np.int32)},
-            {"a": array.reshape(3, 2)},
-            {"a": array + 1},
-            {"a": array, "b": array},
-            {"a": np.zeros((0, 3), dtype=np.float32)},
-        )
-    ]
-    assert len(set(digests)) == len(digests)
-    assert array_digest({"a": np.asfortranarray(array)}) == digests[0]
-    assert array_digest({"b": array, "a": array}) == digests[6]
+# Frozen weights
 
 
 def test_frozen_weights_make_a_round_whole_and_are_written_once(tmp_path: Path) -> None:

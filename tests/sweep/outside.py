@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsrl_ray.core.rules.rule import Mask, Rule, Seen
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import Rule, Seen
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from rich.console import Console
 from sweep.nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
-from rsrl_ray.config import recipe
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.photos.decoding import decode_photos, read_digests
+from rsrl_ray.identity import recipe
+from rsrl_ray.photos.decoding import Decoder, decode_photos, read_digests
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep import cluster, gpus
 from rsrl_ray.sweep import photos as shared_photos
@@ -149,7 +149,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
 
 @pytest.mark.usefixtures("ray_session")
 def test_photos_are_decoded_again_where_they_cannot_be_copied(photos_csv: Path, tmp_path: Path) -> None:
-    photos = load_photos(photos_csv, 8, tmp_path)
+    photos = load_photos(photos_csv, Decoder(8), tmp_path)
     before = photos.pixels().copy()
     source = shared_photos.row_source(photos.pixels)
     assert np.array_equal(ray.get(source.rows.remote(range(3, 9))), before[3:9])

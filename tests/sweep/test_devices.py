@@ -13,9 +13,10 @@ from rsrl_ray import identity
 from rsrl_ray.config import Experiment, Network, Revision, Training
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device
+from rsrl_ray.identity import round_key
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
-from rsrl_ray.store.archive import Archive, Record, round_key
+from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import devices as module
 from rsrl_ray.sweep.devices import device_here
@@ -137,7 +138,7 @@ def test_a_probe_is_of_the_network_and_of_how_it_is_computed_and_of_nothing_else
     assert len(notes(task)) == 8
     monkeypatch.setattr(identity, "ARITHMETIC", 2)
     assert on(TWO) == Device(KIND, TWO)
-    monkeypatch.setattr(identity, "versions", lambda: ["3.0", "1.0"])
+    monkeypatch.setattr(module, "versions", lambda: ["3.0", "1.0"])
     assert on(ONE) == Device(KIND, ONE)
 
 

@@ -21,7 +21,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import DECODED, OWN, inventory
 from rsrl_ray.models import load as models
 from rsrl_ray.models import register as registry
-from rsrl_ray.round_table import logits
+from rsrl_ray.rounds.table import logits
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results

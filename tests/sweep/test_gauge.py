@@ -15,9 +15,10 @@ from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 from numpy.typing import NDArray
 from sweep.test_trainable import FOLD, trial_of
 
-from rsrl_ray.config import Experiment, Revision, recipe
+from rsrl_ray.config import Experiment, Revision
 from rsrl_ray.core.trial import Device
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import recipe
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.sweep import gauge
 from rsrl_ray.sweep.gauge import Gauge, Readings

@@ -42,8 +42,8 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
-from rsrl_ray.round_table import Judged, next_kept, round_metrics
-from rsrl_ray.rounds import run_rounds
+from rsrl_ray.rounds.loop import Plan, run_rounds
+from rsrl_ray.rounds.table import Judged, next_kept, round_metrics
 from rsrl_ray.sweep.launch import run_sweep
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer
@@ -80,9 +80,9 @@ def alone(task: Task, fold: Fold, name: str) -> Iterator[pd.DataFrame]:
     """``predictions.parquet`` of every round."""
     experiment, method = task.experiment, method_of(task.experiment, name)
     learner = Onwards(task.trainers(task)(fold, method.learning), task.start)
-    labels, rounds, settings = task.labels_in(fold), experiment.rounds, experiment.revision
+    labels = task.labels_in(fold)
     predictor = Predictor(method.prediction, labels, fold)
-    for done in run_rounds(learner, labels, fold, method.rule, rounds, settings, experiment.seed):
+    for done in run_rounds(learner, labels, fold, method.rule, Plan.of(experiment)):
         yield task.table(fold, Judged(done.kept, done.returned, done.logits, predictor(done.logits)))
 
 

@@ -30,7 +30,7 @@ from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
-from rsrl_ray.round_table import next_kept
+from rsrl_ray.rounds.table import next_kept
 from rsrl_ray.sweep.prepare import prepare
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results

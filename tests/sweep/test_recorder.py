@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from ray.tune import PlacementGroupFactory
 from rich.console import Console
 
-from rsrl_ray.config import recipe
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import recipe
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import tracked

@@ -16,14 +16,15 @@ from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from rsrl_ray.cli import main as cli
-from rsrl_ray.config import Experiment, recipe
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import photos_digest, recipe, weights_digest
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import Found, find_results, photos_digest, weights_digest
+from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker

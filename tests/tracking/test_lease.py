@@ -98,7 +98,7 @@ class Slow:
 def test_of_two_that_ask_at_once_one_has_it_however_slow_the_other_is(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, numbers: str
 ) -> None:
-    monkeypatch.setattr(lease, "WAIT_S", 0)
+    monkeypatch.setattr(lease, "CLAIM_WAIT_S", 0)
 
     def asks(who: str, client: object, number: str) -> None:
         with monkeypatch.context() as patch, contextlib.suppress(ValueError):  # it may be refused

@@ -11,6 +11,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import chromium
 import numpy as np
@@ -210,7 +211,7 @@ def test_a_large_sweep_loads_whole_methods_and_fits_into_a_tag(sqlite: str) -> N
 
 def test_the_sweep_goes_on_where_the_view_cannot_be_made(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(
-        client: MlflowClient, experiment: str, tag: str, value: str, inner=MlflowClient.set_experiment_tag
+        client: MlflowClient, experiment: str, tag: str, value: str, inner: Any = MlflowClient.set_experiment_tag
     ) -> None:
         if tag == VIEW:
             raise MlflowException("the tag is too long")

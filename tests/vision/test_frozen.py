@@ -1,5 +1,7 @@
 """A network cut in two is the same network, bit for bit, and only its last part is trained."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,12 @@ from torch.nn.functional import softmax
 from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small, stripes
 
 from rsrl_ray import config
-from rsrl_ray.vision.evaluation import ARITHMETIC
+from rsrl_ray.identity import ARITHMETIC
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
 from rsrl_ray.vision.layers import QuickDropout
 from rsrl_ray.vision.network import build, load_weights, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 PINNED = [
@@ -42,7 +44,7 @@ HEAD = ["classifier.6.weight", "classifier.6.bias"]
         pytest.param("swin_t", 64, "head", ["head"], (768,), marks=pytest.mark.slow),
     ],
 )
-def test_the_two_parts_are_the_network(backbone, size, trainable, names, shape):
+def test_the_two_parts_are_the_network(backbone: Any, size: Any, trainable: Any, names: Any, shape: Any) -> None:
     model = build(config.Network(backbone, "none", size), 5).eval()
     parts = cut(model, trainable)
     pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -56,7 +58,7 @@ def test_the_two_parts_are_the_network(backbone, size, trainable, names, shape):
     assert all(parts.trained.get_parameter(name) is model.get_parameter(name) for name in trained)
 
 
-def test_dropout_right_before_the_head_is_trained_with_it():
+def test_dropout_right_before_the_head_is_trained_with_it() -> None:
     parts = cut(build(config.Network("mobilenet_v3_small", "none", 64), 5), "head")
     kinds = [type(module).__name__ for module in parts.trained.modules()]
     assert kinds.count("QuickDropout") == 1
@@ -67,7 +69,7 @@ def test_dropout_right_before_the_head_is_trained_with_it():
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.75])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_quick_dropout_drops_a_share_and_keeps_the_mean(p, dtype):
+def test_quick_dropout_drops_a_share_and_keeps_the_mean(p: float, dtype: Any) -> None:
     dropout, ones = QuickDropout(p).train(), torch.ones(40, 9, 9, 31, dtype=dtype).permute(0, 3, 1, 2)
     torch.manual_seed(0)
     first, second = dropout(ones), dropout(ones)
@@ -84,7 +86,7 @@ def test_quick_dropout_drops_a_share_and_keeps_the_mean(p, dtype):
     assert torch.equal(dropout(ones), first)
 
 
-def test_quick_dropout_at_its_ends():
+def test_quick_dropout_at_its_ends() -> None:
     ones = torch.ones(7)
     assert torch.equal(QuickDropout(0.0).train()(ones), ones)
     assert torch.equal(QuickDropout(1.0).train()(ones), 0 * ones)
@@ -95,7 +97,7 @@ def test_quick_dropout_at_its_ends():
     assert torch.equal(weight.grad, dropped.detach())
 
 
-def test_frozen_weights():
+def test_frozen_weights() -> None:
     weights = dict.fromkeys(["features.0.weight", "classifier.1.bias", "classifier.6.weight", "classifier.61.bias"], 0)
     assert list(frozen_weights(weights, "classifier.6", "head")) == [
         "features.0.weight",
@@ -105,11 +107,18 @@ def test_frozen_weights():
     assert list(frozen_weights(weights, "classifier.6", "classifier")) == ["features.0.weight"]
 
 
-def features_of(network, training, start, photos):
+def features_of(network: Any, training: Any, start: Any, photos: Any) -> Any:
     return FeatureMaker(network, training, 3, start, "cpu").features(photos)
 
 
-def trainer(training, network=None, start=START, photos=PHOTOS, labels=LABELS, warm_start="all"):
+def trainer(
+    training: Any,
+    network: Any = None,
+    start: Any = START,
+    photos: Any = PHOTOS,
+    labels: Any = LABELS,
+    warm_start: str = "all",
+) -> Any:
     network = network or small()
     on_device = NetworkOnDevice(network, training, 3, lambda: features_of(network, training, start, photos))
     return NetworkTrainer(Lesson(labels, start, warm_start, 0, 0, len(labels)), on_device)
@@ -119,7 +128,9 @@ def trainer(training, network=None, start=START, photos=PHOTOS, labels=LABELS, w
 @pytest.mark.parametrize(
     ("backbone", "trainable"), [("small", "head"), ("small", "classifier"), ("squeezenet1_1", "head")]
 )
-def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(backbone, trainable, precision):
+def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(
+    backbone: str, trainable: str, precision: str
+) -> None:
     network = config.Network(backbone, "none", 64)
     photos = np.random.default_rng(0).integers(0, 256, (COUNT, 64, 64, 3), dtype=np.uint8)
     start = starting_weights(network, 3, [0]).weights
@@ -137,7 +148,7 @@ def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(backbon
     assert one.conv1(weights) is None
 
 
-def test_two_steps_of_the_head_are_sgd_on_its_inputs():
+def test_two_steps_of_the_head_are_sgd_on_its_inputs() -> None:
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, precision="fp32", trainable="head")
     weights = trainer(training).fit(START, EVEN, 1)
     features = torch.from_numpy(features_of(small(), training, START, PHOTOS)[EVEN]).double()
@@ -153,7 +164,7 @@ def test_two_steps_of_the_head_are_sgd_on_its_inputs():
     np.testing.assert_allclose(weights[HEAD[1]], bias.numpy(), atol=1e-6)
 
 
-def test_a_frozen_round_is_a_pure_function_too():
+def test_a_frozen_round_is_a_pure_function_too() -> None:
     training = config.Training(epochs=2, trainable="classifier")
     one, fresh = trainer(training), trainer(training)
     first = one.fit(START, EVEN, 4)
@@ -165,7 +176,7 @@ def test_a_frozen_round_is_a_pure_function_too():
 
 
 @pytest.mark.parametrize("warm_start", ["head", "cold"])
-def test_warm_starts_of_a_frozen_network(warm_start):
+def test_warm_starts_of_a_frozen_network(warm_start: str) -> None:
     still = config.Training(epochs=1, learning_rate=1e-60, trainable="classifier")
     parent = {name: array + 1 for name, array in START.items() if name.startswith("classifier.")}
     weights = trainer(still, warm_start=warm_start).fit(parent, EVEN, 2)
@@ -174,7 +185,7 @@ def test_warm_starts_of_a_frozen_network(warm_start):
     assert not np.array_equal(weights[HEAD[0]], body[HEAD[0]])
 
 
-def test_features_are_those_in_evaluation_mode_a_batch_of_64_at_a_time():
+def test_features_are_those_in_evaluation_mode_a_batch_of_64_at_a_time() -> None:
     network = config.Network("small", "none", SIZE)
     training = config.Training(trainable="head", precision="fp32")
     features = features_of(network, training, START, PHOTOS)
@@ -190,7 +201,7 @@ def test_features_are_those_in_evaluation_mode_a_batch_of_64_at_a_time():
 
 @NO_GPU
 @pytest.mark.parametrize("trainable", ["classifier", "head"])
-def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
+def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> None:
     network, training = small(), config.Training(epochs=2, trainable=trainable)
     makers = [FeatureMaker(network, training, 3, START, "cuda") for _ in range(2)]
     features = makers[0].features(PHOTOS)
@@ -198,21 +209,21 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable):
     one, other = (
         NetworkTrainer(
             Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
-            NetworkOnDevice(network, training, 3, lambda: features, "cuda", share),
+            NetworkOnDevice(network, training, 3, lambda: features, Place("cuda", share)),
         )
         for share in (1.0, 0.0)
     )
     weights = one.fit(START, EVEN, 1)
     assert same(other.fit(START, EVEN, 1), weights)
     assert_array_equal(one.logits(weights), other.logits(weights))
-    whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, "cuda")
+    whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, Place("cuda"))
     assert_array_equal(
         NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), whole).logits(START | weights),
         one.logits(weights),
     )
 
 
-def test_version_1_of_the_arithmetic_of_frozen_rounds():
+def test_version_1_of_the_arithmetic_of_frozen_rounds() -> None:
     """Whoever changes it (dropout, the cut, what is stored of features) counts `ARITHMETIC` up."""
     assert ARITHMETIC == 1
     photos, labels = stripes(40, SIZE, seed=3)

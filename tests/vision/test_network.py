@@ -3,6 +3,9 @@ import io
 import pickle
 import re
 import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ SMALL = config.Network(backbone="small", weights="none", image_size=64)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[Any]:
     """Two threads that wait for a busy second core are far slower than one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -29,14 +32,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def small_state(classes=1000):
+def small_state(classes: int = 1000) -> Any:
     torch.manual_seed(5)
     model = Small()
     model.classifier[6] = nn.Linear(400, classes)
     return model.state_dict()
 
 
-def from_file(path, backbone="small", image_size=64):
+def from_file(path: Path, backbone: str = "small", image_size: int = 64) -> Any:
     return config.Network(backbone=backbone, weights=str(path), image_size=image_size)
 
 
@@ -54,7 +57,7 @@ def from_file(path, backbone="small", image_size=64):
         pytest.param("inception_v3", 96, "fc", "Conv2d_1a_3x3.conv", (32, 3, 3, 3), marks=pytest.mark.slow),
     ],
 )
-def test_a_backbone_gets_a_head_of_true_logits(backbone, size, head, conv1, filters):
+def test_a_backbone_gets_a_head_of_true_logits(backbone: Any, size: Any, head: Any, conv1: Any, filters: Any) -> None:
     torch.manual_seed(0)
     model = build(config.Network(backbone=backbone, weights="none", image_size=size), 5).eval()
 
@@ -69,7 +72,7 @@ def test_a_backbone_gets_a_head_of_true_logits(backbone, size, head, conv1, filt
     assert not torch.equal(logits, logits.bfloat16().float())
 
 
-def test_auxiliary_heads_of_a_file_are_left_out(tmp_path):
+def test_auxiliary_heads_of_a_file_are_left_out(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = models.googlenet(init_weights=False)
     torch.save(theirs.state_dict(), tmp_path / "googlenet.pt")
@@ -85,7 +88,7 @@ def test_auxiliary_heads_of_a_file_are_left_out(tmp_path):
         torch.testing.assert_close(ours(pictures), theirs.eval()(pictures))
 
 
-def test_squeezenets_own_relu_goes_and_the_rest_stays():
+def test_squeezenets_own_relu_goes_and_the_rest_stays() -> None:
     torch.manual_seed(0)
     model = build(config.Network(backbone="squeezenet1_1", weights="none", image_size=64), 5)
     assert [type(layer).__name__ for layer in model.classifier] == [
@@ -96,7 +99,7 @@ def test_squeezenets_own_relu_goes_and_the_rest_stays():
     ]
 
 
-def test_a_built_network_computes_what_torchvisions_does():
+def test_a_built_network_computes_what_torchvisions_does() -> None:
     # 64 pixels leave AlexNet a 1 x 1 map, which its pool spreads to 6 x 6
     torch.manual_seed(0)
     model = build(config.Network(backbone="alexnet", weights="none", image_size=64), 10).eval()
@@ -111,7 +114,7 @@ def test_a_built_network_computes_what_torchvisions_does():
 @pytest.mark.parametrize(
     ("size", "output_size"), [((13, 9), (6, 4)), ((7, 7), (6, 6)), ((1, 1), (3, 3)), ((4, 5), (4, 2))]
 )
-def test_average_pool_is_torchs_adaptive_pool(size, output_size):
+def test_average_pool_is_torchs_adaptive_pool(size: Any, output_size: Any) -> None:
     maps = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1), requires_grad=True)
     twin = maps.detach().clone().requires_grad_()
     ours, theirs = AveragePool(size, output_size)(maps), nn.AdaptiveAvgPool2d(output_size)(twin)
@@ -121,14 +124,14 @@ def test_average_pool_is_torchs_adaptive_pool(size, output_size):
     torch.testing.assert_close(maps.grad, twin.grad)
 
 
-def test_average_pool_is_exact_in_bfloat16_autocast():
+def test_average_pool_is_exact_in_bfloat16_autocast() -> None:
     maps = torch.arange(9.0).reshape(1, 1, 3, 3)
     with torch.autocast("cpu", torch.bfloat16):
         pooled = AveragePool((3, 3), (2, 2))(maps)
     assert pooled.tolist() == [[[[2.0, 3.0], [5.0, 6.0]]]]
 
 
-def test_pools_are_replaced_only_where_they_have_to_be():
+def test_pools_are_replaced_only_where_they_have_to_be() -> None:
     torch.manual_seed(0)
     fits = build(SMALL, 3)  # 64 pixels: the map is 3 x 3 already
     assert isinstance(fits.avgpool, nn.Identity)
@@ -149,12 +152,12 @@ def test_pools_are_replaced_only_where_they_have_to_be():
         ("small", 7, "network.image_size: small cannot take pictures of 7 x 7 pixels"),
     ],
 )
-def test_networks_that_are_refused(backbone, size, message):
+def test_networks_that_are_refused(backbone: str, size: int, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         build(config.Network(backbone=backbone, weights="none", image_size=size), 3)
 
 
-def test_random_weights_come_from_the_seed_alone():
+def test_random_weights_come_from_the_seed_alone() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = starting_weights(SMALL, 4, [7, 0])
@@ -172,7 +175,7 @@ def test_random_weights_come_from_the_seed_alone():
     )
 
 
-def test_small_starts_with_a_signal_that_lives_to_the_end():
+def test_small_starts_with_a_signal_that_lives_to_the_end() -> None:
     torch.manual_seed(0)
     model = build(SMALL, 3).eval()
     with torch.no_grad():
@@ -180,7 +183,7 @@ def test_small_starts_with_a_signal_that_lives_to_the_end():
     assert spread > 0.05  # PyTorch's default leaves 0.001
 
 
-def test_a_file_with_a_part_of_the_network_names_what_starts_random(tmp_path):
+def test_a_file_with_a_part_of_the_network_names_what_starts_random(tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in small_state().items() if name.startswith("features")}
     torch.save(state, tmp_path / "part.pt")
     start, random = starting_weights(from_file(tmp_path / "part.pt"), 4, [7]), starting_weights(SMALL, 4, [7])
@@ -191,7 +194,7 @@ def test_a_file_with_a_part_of_the_network_names_what_starts_random(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["plain", "nested", "module", "half", "same head", "safetensors"])
-def test_whole_files_of_several_forms(tmp_path, form):
+def test_whole_files_of_several_forms(tmp_path: Path, form: str) -> None:
     state = small_state(classes=4 if form == "same head" else 1000)
     path = tmp_path / f"whole.{'safetensors' if form == 'safetensors' else 'pth'}"
     match form:
@@ -213,7 +216,7 @@ def test_whole_files_of_several_forms(tmp_path, form):
     assert_array_equal(start.weights["classifier.6.bias"], starting_weights(SMALL, 4, [7]).weights["classifier.6.bias"])
 
 
-def test_counters_that_a_file_lacks_are_no_random_layers(tmp_path):
+def test_counters_that_a_file_lacks_are_no_random_layers(tmp_path: Path) -> None:
     network = config.Network(backbone="mobilenet_v3_small", weights="none", image_size=32)
     torch.manual_seed(0)
     state = build(network, 3).state_dict()
@@ -225,11 +228,11 @@ def test_counters_that_a_file_lacks_are_no_random_layers(tmp_path):
 
 
 class Burglar:
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return (exec, ("import pathlib; pathlib.Path('burgled').touch()",))
 
 
-def truncated():
+def truncated() -> Any:
     buffer = io.BytesIO()
     torch.save(small_state(), buffer)
     return buffer.getvalue()[:20000]
@@ -267,7 +270,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_files_that_are_refused(tmp_path, monkeypatch, name):
+def test_files_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     content, message = BAD_FILES[name]
     monkeypatch.chdir(tmp_path)
     if isinstance(content, bytes):
@@ -281,21 +284,21 @@ def test_files_that_are_refused(tmp_path, monkeypatch, name):
     assert not (tmp_path / "burgled").exists()
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"network\.weights: there is no file .*gone\.pt; give a file"):
         starting_weights(from_file(tmp_path / "gone.pt"), 3, [0])
 
 
-def test_a_misspelt_imagenet():
+def test_a_misspelt_imagenet() -> None:
     with pytest.raises(ValueError, match="'imagnet' is neither imagenet nor a file of weights"):
         starting_weights(from_file("imagnet"), 3, [0])
 
 
-def download(monkeypatch, result):
+def download(monkeypatch: pytest.MonkeyPatch, result: Any) -> Any:
     """Torchvision's download gives ``result``, or raises it; the arguments it was called with."""
     calls = []
 
-    def load(url, *args, **kwargs):
+    def load(url: Any, *args: Any, **kwargs: Any) -> Any:
         calls.append((url, args, kwargs))
         if isinstance(result, Exception):
             raise result
@@ -308,7 +311,7 @@ def download(monkeypatch, result):
 @pytest.mark.parametrize(
     "error", [urllib.error.URLError("no route to host"), RuntimeError("invalid hash value"), TimeoutError("slow")]
 )
-def test_a_download_that_fails_says_what_to_do(monkeypatch, error):
+def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
     download(monkeypatch, error)
     with pytest.raises(ValueError, match="the imagenet weights of squeezenet1_1") as caught:
         starting_weights(config.Network(backbone="squeezenet1_1", image_size=32), 3, [0])
@@ -316,7 +319,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch, error):
     assert "squeezenet1_1-b8a52dc0.pth" in str(caught.value)
 
 
-def test_the_download_is_checked_and_never_unpickled_unsafely(monkeypatch):
+def test_the_download_is_checked_and_never_unpickled_unsafely(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     state = models.squeezenet1_1().state_dict()
     calls = download(monkeypatch, state)
@@ -329,7 +332,7 @@ def test_the_download_is_checked_and_never_unpickled_unsafely(monkeypatch):
     assert options == {"progress": False, "check_hash": True, "weights_only": True}
 
 
-def test_the_old_names_in_densenets_download(monkeypatch):
+def test_the_old_names_in_densenets_download(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     state = models.densenet121().state_dict()
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name): t for name, t in state.items()}
@@ -341,12 +344,12 @@ def test_the_old_names_in_densenets_download(monkeypatch):
     assert_array_equal(start.weights[name], state[name].numpy())
 
 
-def test_small_has_no_imagenet_weights():
+def test_small_has_no_imagenet_weights() -> None:
     with pytest.raises(ValueError, match="small is trained from scratch, it has no imagenet weights; use none"):
         starting_weights(config.Network(backbone="small", image_size=64), 3, [0])
 
 
-def test_a_new_head_is_drawn_from_its_seed_alone():
+def test_a_new_head_is_drawn_from_its_seed_alone() -> None:
     torch.manual_seed(0)
     model = build(config.Network(backbone="squeezenet1_1", weights="none", image_size=32), 3)
     before, old = torch.get_rng_state(), weights_of(model)
@@ -361,7 +364,7 @@ def test_a_new_head_is_drawn_from_its_seed_alone():
     assert 0.9 < np.abs(head["classifier.1.weight"]).max() * np.sqrt(512) <= 1.0001
 
 
-def test_weights_come_out_as_copies_and_go_back_in():
+def test_weights_come_out_as_copies_and_go_back_in() -> None:
     torch.manual_seed(0)
     network = config.Network(backbone="mnasnet0_5", weights="none", image_size=32)
     model, other = build(network, 3).to(memory_format=torch.channels_last), build(network, 3)
@@ -376,7 +379,7 @@ def test_weights_come_out_as_copies_and_go_back_in():
     assert {array.dtype.name for array in weights.values()} == {"float32", "int64"}
 
 
-def test_conv1_with_and_without_a_bias():
+def test_conv1_with_and_without_a_bias() -> None:
     torch.manual_seed(0)
     small = build(SMALL, 3)
     weights = weights_of(small)

@@ -191,6 +191,6 @@ def test_versions() -> None:
         ({}, False),  # not known
     ],
 )
-def test_a_cpu_without_units_for_bfloat16(found, lacks, monkeypatch):
+def test_a_cpu_without_units_for_bfloat16(found: Any, lacks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
     assert lacks_bf16() is lacks

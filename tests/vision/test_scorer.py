@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[b
 
 
 @pytest.mark.parametrize("count", [1, 64, 65, 66, 129, COUNT])
-def test_the_logits_are_the_learners(count, weights, photos):
+def test_the_logits_are_the_learners(count: Any, weights: Any, photos: Any) -> None:
     for precision in ("fp32", "bf16"):
         expected = judged_by_the_learner(precision, weights, photos[:count])
         found = Scorer([weights], settings(precision)).judge([given(photo) for photo in photos[:count]])
@@ -71,14 +72,14 @@ def test_the_logits_are_the_learners(count, weights, photos):
         assert np.array_equal(found.logits, [expected])
 
 
-def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged, weights, photos):
+def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged: Any, weights: Any, photos: Any) -> None:
     precision, expected = judged
     scorer = Scorer([weights], settings(precision))
     alone = np.concatenate([scorer.judge([given(photo)]).logits[0] for photo in photos[:20]])
     np.testing.assert_allclose(alone, expected[:20], atol=1e-5)
 
 
-def test_photos_that_cannot_be_read_are_errors_in_their_places(weights, photos):
+def test_photos_that_cannot_be_read_are_errors_in_their_places(weights: Any, photos: Any) -> None:
     def gone() -> bytes:
         raise ValueError("missing")
 
@@ -93,28 +94,30 @@ def test_photos_that_cannot_be_read_are_errors_in_their_places(weights, photos):
     assert np.array_equal(found.logits[:, good], scorer.judge([asked[row] for row in good]).logits)
 
 
-def test_no_photo_and_none_that_can_be_read(weights):
+def test_no_photo_and_none_that_can_be_read(weights: Any) -> None:
     scorer = Scorer([weights], settings())
     assert scorer.judge([]).logits.shape == (1, 0, 3)
     found = scorer.judge([given(b"no picture")])
     assert found.errors == ("not a picture that Pillow can read",) and np.isnan(found.logits).all()
 
 
-def test_a_network_of_a_gpu_is_judged_on_the_cpu_where_there_is_none(weights, photos, monkeypatch):
+def test_a_network_of_a_gpu_is_judged_on_the_cpu_where_there_is_none(
+    weights: Any, photos: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Scorer([weights], settings(device="cuda")).judge([given(photos[0])]).errors == ("",)
 
 
 @pytest.mark.parametrize("full", ["as it is loaded", "as it judges"])
 def test_a_network_of_a_gpu_that_is_full_is_judged_on_the_cpu_and_that_is_said_once(
-    full, weights, photos, monkeypatch, caplog
-):
-    def to(model, *place, inner=torch.nn.Module.to, **how):
+    full: str, weights: Any, photos: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def to(model: Any, *place: Any, inner: Any = torch.nn.Module.to, **how: Any) -> Any:
         if full == "as it is loaded" and GPU in place:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return inner(model, *(part for part in place if part != GPU), **how)
 
-    def evaluate_there(model, inputs, device, *how, inner=evaluate):
+    def evaluate_there(model: Any, inputs: Any, device: Any, *how: Any, inner: Any = evaluate) -> Any:
         if device == GPU:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return inner(model, inputs, device, *how)
@@ -132,7 +135,7 @@ def test_a_network_of_a_gpu_that_is_full_is_judged_on_the_cpu_and_that_is_said_o
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_network_of_a_gpu_is_judged_on_one(weights, photos):
+def test_a_network_of_a_gpu_is_judged_on_one(weights: Any, photos: Any) -> None:
     on_gpu, on_cpu = (
         Scorer([weights], settings(device=device)).judge([given(photos[0])]) for device in ("cuda", "cpu")
     )

@@ -6,7 +6,7 @@ import torch
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision import speed as module
 from rsrl_ray.vision.memory import Gpu
-from rsrl_ray.vision.speed import Device, device, speed
+from rsrl_ray.vision.speed import TrainsOn, device, speed
 
 SMALL = Network("small", "imagenet", 64)  # whose weights there are none of: they are not asked for
 
@@ -26,7 +26,7 @@ def test_what_is_not_trained_costs_no_round_anything() -> None:
 def test_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "gpus", list)
     monkeypatch.setattr(module, "lacks_bf16", lambda: True)
-    assert device() == Device("without units for bfloat16; no GPU that PyTorch sees", 0, False)
+    assert device() == TrainsOn("without units for bfloat16; no GPU that PyTorch sees", 0, False)
     monkeypatch.setattr(module, "lacks_bf16", lambda: False)
     assert device().bf16 and device().kind == "cpu"
 
@@ -34,6 +34,6 @@ def test_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
     monkeypatch.setattr(module, "gpus", lambda: [Gpu("NVIDIA L4", 24, 20)])
-    assert device() == Device("NVIDIA L4", 1, True) and device().kind == "cuda"
+    assert device() == TrainsOn("NVIDIA L4", 1, True) and device().kind == "cuda"
     monkeypatch.setattr(module, "gpus", lambda: [Gpu("NVIDIA L4", 24, 20)] * 2)
-    assert device() == Device("2 GPUs, the first a NVIDIA L4", 2, True)
+    assert device() == TrainsOn("2 GPUs, the first a NVIDIA L4", 2, True)

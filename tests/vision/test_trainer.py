@@ -2,6 +2,8 @@ import gc
 import os
 import re
 import weakref
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +12,15 @@ from numpy.testing import assert_array_equal
 from torch.nn.functional import cross_entropy
 
 from rsrl_ray import config
+from rsrl_ray.identity import ARITHMETIC
 from rsrl_ray.vision import on_device as on_device_module
 from rsrl_ray.vision import trainer as module
-from rsrl_ray.vision.evaluation import ARITHMETIC, EVALUATION_BATCH
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import reproducible
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
@@ -25,7 +28,7 @@ SIZE = 32
 COUNT = 70  # more than one evaluation batch, and a part of one
 
 
-def stripes(count, size, seed=0):
+def stripes(count: Any, size: Any, seed: int = 0) -> Any:
     """Noisy photos of horizontal (0), vertical (1) and diagonal (2) stripes."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, 3, count)
@@ -35,7 +38,7 @@ def stripes(count, size, seed=0):
     return photos.clip(0, 255).astype(np.uint8), labels
 
 
-def small(size=SIZE):
+def small(size: Any = SIZE) -> Any:
     return config.Network(backbone="small", weights="none", image_size=size)
 
 
@@ -49,28 +52,36 @@ PINNED = [
 EVEN = np.arange(COUNT) % 2 == 0
 
 
-def learner(training=None, warm_start="all", photos=PHOTOS, seed=0, fold=0, network=None, start=START):
+def learner(
+    training: Any = None,
+    warm_start: str = "all",
+    photos: Any = PHOTOS,
+    seed: int = 0,
+    fold: int = 0,
+    network: Any = None,
+    start: Any = START,
+) -> Any:
     training = training or config.Training(epochs=1)
     return NetworkTrainer(
         Lesson(LABELS, start, warm_start, seed, fold, len(LABELS)), on_device(network or small(), training, photos)
     )
 
 
-def on_device(network, training, photos, device="cpu"):
-    return NetworkOnDevice(network, training, 3, lambda: photos, device)
+def on_device(network: Any, training: Any, photos: Any, device: str = "cpu") -> Any:
+    return NetworkOnDevice(network, training, 3, lambda: photos, Place(device))
 
 
-def same(one, other):
+def same(one: Any, other: Any) -> Any:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def differ(one, other):
+def differ(one: Any, other: Any) -> Any:
     return all(not np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "seed"), [("bf16", 0), ("fp32", 1), ("fp32", 2)])
-def test_small_learns_from_few_photos(precision, seed):
+def test_small_learns_from_few_photos(precision: str, seed: int) -> None:
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights
     training = config.Training(epochs=5, precision=precision)
@@ -83,7 +94,7 @@ def test_small_learns_from_few_photos(precision, seed):
     assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
 
 
-def test_a_round_is_a_pure_function():
+def test_a_round_is_a_pure_function() -> None:
     one = learner(config.Training(epochs=2, augmentation=["crop", "flip"]))
     first = one.fit(START, EVEN, 4)
     logits = one.logits(first)
@@ -98,7 +109,7 @@ def test_a_round_is_a_pure_function():
     assert_array_equal(fresh.logits(first), logits)
 
 
-def test_what_goes_in_is_left_alone_and_what_comes_out_is_new():
+def test_what_goes_in_is_left_alone_and_what_comes_out_is_new() -> None:
     one = learner()
     parent = {name: array.copy() for name, array in START.items()}
     for array in parent.values():
@@ -112,7 +123,7 @@ def test_what_goes_in_is_left_alone_and_what_comes_out_is_new():
 
 
 @pytest.mark.parametrize("what", ["number", "fold", "seed", "photos", "precision", "augmentation", "epochs"])
-def test_what_a_round_depends_on(what):
+def test_what_a_round_depends_on(what: str) -> None:
     base = learner().fit(START, EVEN, 1)
     other = {
         "number": lambda: learner().fit(START, EVEN, 2),
@@ -126,13 +137,13 @@ def test_what_a_round_depends_on(what):
     assert differ(base, other)
 
 
-def test_photos_that_were_dropped_do_not_matter():
+def test_photos_that_were_dropped_do_not_matter() -> None:
     photos = PHOTOS.copy()
     photos[~EVEN] = 0
     assert same(learner(photos=photos).fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
 
 
-def test_photos_may_lie_in_a_read_only_file(tmp_path):
+def test_photos_may_lie_in_a_read_only_file(tmp_path: Path) -> None:
     np.save(tmp_path / "photos.npy", PHOTOS)
     mapped = np.load(tmp_path / "photos.npy", mmap_mode="r")
     one = learner(photos=mapped)
@@ -144,13 +155,13 @@ def test_photos_may_lie_in_a_read_only_file(tmp_path):
 STILL = config.Training(epochs=1, learning_rate=1e-60)  # so small a step that float32 weights stay as they are
 
 
-def test_warm_start_all_goes_on_from_the_parent():
+def test_warm_start_all_goes_on_from_the_parent() -> None:
     parent = starting_weights(small(), 3, [9]).weights
     assert same(learner(STILL).fit(parent, EVEN, 2), parent)
 
 
 @pytest.mark.parametrize("warm_start", ["head", "cold"])
-def test_warm_starts_that_draw_the_head_anew(warm_start):
+def test_warm_starts_that_draw_the_head_anew(warm_start: str) -> None:
     parent = starting_weights(small(), 3, [9]).weights
     one = learner(STILL, warm_start)
     second, third = one.fit(parent, EVEN, 2), one.fit(parent, EVEN, 3)
@@ -166,16 +177,16 @@ def test_warm_starts_that_draw_the_head_anew(warm_start):
     assert same({name: second[name] for name in head}, new_head(build(small(), 3), [0, 0, 2, 4]))
 
 
-def test_cold_ignores_the_parent():
+def test_cold_ignores_the_parent() -> None:
     parent = starting_weights(small(), 3, [9]).weights
     one = learner(warm_start="cold")
     assert same(one.fit(parent, EVEN, 2), one.fit(START, EVEN, 2))
 
 
-def test_the_head_learns_faster_by_its_factor():
+def test_the_head_learns_faster_by_its_factor() -> None:
     head = "classifier.6.weight"
 
-    def step(factor):
+    def step(factor: Any) -> Any:
         training = config.Training(epochs=1, batch_size=COUNT, head_factor=factor, precision="fp32", weight_decay=0)
         weights = learner(training).fit(START, EVEN, 1)
         return {name: weights[name] - START[name] for name in weights}
@@ -186,7 +197,7 @@ def test_the_head_learns_faster_by_its_factor():
     assert np.abs(slow[head]).max() > 1e-5
 
 
-def test_two_steps_are_sgd_on_the_normalised_photos():
+def test_two_steps_are_sgd_on_the_normalised_photos() -> None:
     # a batch of all photos has but one order; no batch normalisation, which makes a thousand of a last digit
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
     one, model = learner(training), build(small(), 3).train()
@@ -211,7 +222,7 @@ def test_two_steps_are_sgd_on_the_normalised_photos():
         np.testing.assert_allclose(weights[name], tensor.numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_logits_are_the_networks_own_in_evaluation_mode():
+def test_logits_are_the_networks_own_in_evaluation_mode() -> None:
     one = learner(config.Training(precision="fp32", batch_size=7))
     logits = one.logits(START)
     model = build(small(), 3).eval()
@@ -226,7 +237,7 @@ def test_logits_are_the_networks_own_in_evaluation_mode():
     assert_array_equal(learner(changed, seed=5, fold=2).logits(START), logits)
 
 
-def test_bfloat16_logits_are_near_and_not_rounded():
+def test_bfloat16_logits_are_near_and_not_rounded() -> None:
     exact = learner(config.Training(precision="fp32")).logits(START)
     logits = learner(config.Training(precision="bf16")).logits(START)
     np.testing.assert_allclose(logits, exact, atol=0.05)
@@ -234,8 +245,8 @@ def test_bfloat16_logits_are_near_and_not_rounded():
     assert not np.array_equal(logits, torch.from_numpy(logits).bfloat16().float().numpy())
 
 
-def test_batches():
-    def cut(count, size):
+def test_batches() -> None:
+    def cut(count: Any, size: Any) -> Any:
         return [batch.tolist() for batch in batches(np.arange(count), size)]
 
     assert cut(10, 4) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
@@ -246,7 +257,7 @@ def test_batches():
     assert cut(3, 1) == [[0], [1], [2]]
 
 
-def test_batch_normalisation_never_sees_a_batch_of_one():
+def test_batch_normalisation_never_sees_a_batch_of_one() -> None:
     network = config.Network(backbone="mobilenet_v3_small", weights="none", image_size=SIZE)
     start = starting_weights(network, 3, [1]).weights
     nine = np.arange(COUNT) < 9
@@ -257,7 +268,7 @@ def test_batch_normalisation_never_sees_a_batch_of_one():
     learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout does not mind
 
 
-def test_flip_mirrors_about_half_of_the_photos():
+def test_flip_mirrors_about_half_of_the_photos() -> None:
     photos = PHOTOS[:, :4, :4]
     y, x = windows(COUNT, 4, ["flip"], torch.Generator().manual_seed(0))
     flipped = x[:, 0] == 3
@@ -269,7 +280,7 @@ def test_flip_mirrors_about_half_of_the_photos():
     assert_array_equal(taken, np.where(flipped.numpy()[:, None, None, None], photos[:, :, ::-1], photos))
 
 
-def test_crop_is_a_window_of_the_photo_padded_by_reflection():
+def test_crop_is_a_window_of_the_photo_padded_by_reflection() -> None:
     y, x = windows(COUNT, SIZE, ["crop"], torch.Generator().manual_seed(0))
     taken = PHOTOS[np.arange(COUNT)[:, None, None], y[:, :, None], x[:, None, :]]
     reach = SIZE // 8
@@ -283,12 +294,12 @@ def test_crop_is_a_window_of_the_photo_padded_by_reflection():
     assert len(corners) > 40  # rows and columns are drawn apart
 
 
-def test_no_augmentation_takes_the_photo_as_it_is():
+def test_no_augmentation_takes_the_photo_as_it_is() -> None:
     y, x = windows(2, 3, [], torch.Generator())
     assert y.tolist() == x.tolist() == [[0, 1, 2], [0, 1, 2]]
 
 
-def test_augmentation_reaches_the_network(monkeypatch):
+def test_augmentation_reaches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     # photos that are their own mirror image train the same with and without flip
     photos = np.concatenate([PHOTOS[:, :, :16], PHOTOS[:, :, 15::-1]], axis=2)
     flip = config.Training(epochs=1, augmentation=["flip"])
@@ -298,7 +309,7 @@ def test_augmentation_reaches_the_network(monkeypatch):
     assert differ(learner(crop, photos=photos).fit(START, EVEN, 1), plain)
 
 
-def test_a_loss_that_is_not_finite_ends_the_round_and_not_the_learner():
+def test_a_loss_that_is_not_finite_ends_the_round_and_not_the_learner() -> None:
     wild = learner(config.Training(epochs=3, learning_rate=1e4, head_factor=20))
     with pytest.raises(NotFinite, match=r"^round 7: the loss is not finite") as caught:
         wild.fit(START, EVEN, 7)
@@ -308,20 +319,20 @@ def test_a_loss_that_is_not_finite_ends_the_round_and_not_the_learner():
     assert_array_equal(wild.logits(weights), learner().logits(weights))
 
 
-def test_a_last_step_that_diverges_is_seen_in_the_weights():
+def test_a_last_step_that_diverges_is_seen_in_the_weights() -> None:
     training = config.Training(epochs=1, batch_size=COUNT, learning_rate=1e38, head_factor=1e3, precision="fp32")
     with pytest.raises(NotFinite, match=r"^round 1: a weight is not finite") as caught:
         learner(training).fit(START, EVEN, 1)
     assert str(caught.value).endswith("try training.learning_rate 1e+37")
 
 
-def test_logits_that_are_not_finite():
+def test_logits_that_are_not_finite() -> None:
     weights = START | {"classifier.6.bias": np.full(3, np.inf, dtype=np.float32)}
     with pytest.raises(NotFinite, match=r"^a logit is not finite \(learning rate 0.001, head 0.01\)"):
         learner().logits(weights)
 
 
-def test_version_1_of_the_arithmetic():
+def test_version_1_of_the_arithmetic() -> None:
     """Whoever changes what is computed counts `ARITHMETIC` up: rounds of before are not rounds of now."""
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
@@ -348,8 +359,8 @@ def test_version_1_of_the_arithmetic():
     ],
 )
 @pytest.mark.parametrize("where", ["cross_entropy", "evaluate", "build"])
-def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
-    def full(*arguments):
+def test_a_full_gpu_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, error: Any, said: str, where: str) -> None:
+    def full(*arguments: Any) -> None:
         raise error
 
     places = {"cross_entropy": torch.nn.functional, "evaluate": module, "build": on_device_module.networks}
@@ -360,7 +371,7 @@ def test_a_full_gpu_is_an_error_of_ours(monkeypatch, error, said, where):
 
 
 @pytest.fixture
-def refuse(monkeypatch):
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Call it as a GPU that refuses memory would, of which PyTorch keeps count."""
     stats = {"num_ooms": 3}
     monkeypatch.setattr(torch.cuda, "memory_stats", lambda: stats)
@@ -368,12 +379,14 @@ def refuse(monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["cross_entropy", "evaluate"])
-def test_a_round_for_which_the_gpu_refused_memory_is_none_though_it_came_to_its_end(monkeypatch, refuse, where):
+def test_a_round_for_which_the_gpu_refused_memory_is_none_though_it_came_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, refuse: Any, where: str
+) -> None:
     """cuDNN takes another engine then, with other bits."""
     place = torch.nn.functional if where == "cross_entropy" else module
     inner, refused = getattr(place, where), []
 
-    def refused_once(*arguments):
+    def refused_once(*arguments: Any) -> Any:
         if not refused:
             refused.append(refuse())
         return inner(*arguments)
@@ -386,8 +399,8 @@ def test_a_round_for_which_the_gpu_refused_memory_is_none_though_it_came_to_its_
     assert_array_equal(one.logits(START), learner().logits(START))
 
 
-def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault(refuse):
-    def rows():
+def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault(refuse: Any) -> None:
+    def rows() -> Any:
         refuse()
         return PHOTOS
 
@@ -404,10 +417,12 @@ def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault
         "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
     ],
 )
-def test_a_convolution_without_an_engine_is_a_full_gpu_only_where_that_refused_memory(monkeypatch, refuse, said):
+def test_a_convolution_without_an_engine_is_a_full_gpu_only_where_that_refused_memory(
+    monkeypatch: pytest.MonkeyPatch, refuse: Any, said: str
+) -> None:
     refused = []
 
-    def no_engine(*arguments):
+    def no_engine(*arguments: Any) -> None:
         if refused:
             refuse()
         raise RuntimeError(said)
@@ -422,8 +437,10 @@ def test_a_convolution_without_an_engine_is_a_full_gpu_only_where_that_refused_m
 
 
 @pytest.mark.parametrize("trainable", ["all", "head"])
-def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(monkeypatch, trainable):
-    def supported(including_emulation=True):
+def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, trainable: str
+) -> None:
+    def supported(including_emulation: bool = True) -> Any:
         return including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
@@ -438,7 +455,7 @@ def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(monkeypatch, 
             FeatureMaker(small(), training, 3, START, "cuda")
 
 
-def test_features_for_which_the_gpu_refused_memory_are_none(monkeypatch, refuse):
+def test_features_for_which_the_gpu_refused_memory_are_none(monkeypatch: pytest.MonkeyPatch, refuse: Any) -> None:
     maker = FeatureMaker(small(), config.Training(trainable="head"), 3, START, "cpu")
     found = maker.features(PHOTOS)
     maker._model.register_forward_hook(lambda *call: refuse())
@@ -448,16 +465,16 @@ def test_features_for_which_the_gpu_refused_memory_are_none(monkeypatch, refuse)
     assert_array_equal(maker.features(PHOTOS), found)
 
 
-def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch):
+def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
     one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
     one.fit(START, EVEN, 1)
     before, built = weakref.ref(shared.model), []
 
-    def full(*arguments):
+    def full(*arguments: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    def build_anew(*arguments, build=build):
+    def build_anew(*arguments: Any, build: Any = build) -> Any:
         gc.collect()
         built.append(before() is None)
         return build(*arguments)
@@ -471,8 +488,8 @@ def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatc
     assert built[0]
 
 
-def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_network_in_the_round():
-    def gone():
+def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_network_in_the_round() -> None:
+    def gone() -> None:
         raise ValueError("the photos are gone")
 
     with pytest.raises(ValueError, match="the photos are gone"):
@@ -485,8 +502,8 @@ def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_netw
         NetworkTrainer(Lesson(LABELS, start, "all", 0, 0, len(LABELS)), wrong).fit(start, EVEN, 1)
 
 
-def test_another_error_stays_what_it_is(monkeypatch):
-    def wrong(*arguments):
+def test_another_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", wrong)
@@ -495,10 +512,10 @@ def test_another_error_stays_what_it_is(monkeypatch):
     assert caught.type is RuntimeError
 
 
-def test_weights_stay_where_they_are_from_round_to_round(monkeypatch):
+def test_weights_stay_where_they_are_from_round_to_round(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def spy(model, weights, load=load_weights):
+    def spy(model: Any, weights: Any, load: Any = load_weights) -> None:
         loaded.append(len(weights))
         load(model, weights)
 
@@ -513,7 +530,7 @@ def test_weights_stay_where_they_are_from_round_to_round(monkeypatch):
     assert same(one.fit(START, EVEN, 1), weights)
 
 
-def test_trials_of_one_process_share_a_network():
+def test_trials_of_one_process_share_a_network() -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
     one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
     first = one.fit(START, EVEN, 1)
@@ -522,10 +539,10 @@ def test_trials_of_one_process_share_a_network():
     assert same(one.fit(START, EVEN, 1), first)
 
 
-def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):
+def test_switches_hold_while_it_computes_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def spy(*arguments):
+    def spy(*arguments: Any) -> Any:
         seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
         return cross_entropy(*arguments)
 
@@ -543,7 +560,7 @@ def test_switches_hold_while_it_computes_and_no_longer(monkeypatch):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
 
 
-def test_conv1():
+def test_conv1() -> None:
     conv1 = learner().conv1(START)
     assert_array_equal(conv1.weight, START["features.0.weight"])
     assert (conv1.weight.shape, conv1.stride, conv1.padding) == ((8, 3, 7, 7), (2, 2), (3, 3))
@@ -554,7 +571,7 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 @NO_GPU
 @pytest.mark.parametrize("backbone", ["small", "alexnet", "resnet18", "squeezenet1_1"])
-def test_a_gpu_gives_the_same_bits_again(backbone):
+def test_a_gpu_gives_the_same_bits_again(backbone: str) -> None:
     network = config.Network(backbone=backbone, weights="none", image_size=96)
     photos, labels = stripes(COUNT, 96)
     start = starting_weights(network, 3, [0]).weights
@@ -569,13 +586,13 @@ def test_a_gpu_gives_the_same_bits_again(backbone):
 
 
 @NO_GPU
-def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
+def test_photos_on_a_gpu_and_beside_it_give_the_same_bits() -> None:
     training, lesson = (
         config.Training(epochs=2, augmentation=["crop", "flip"]),
         Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
     )
-    fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=1.0)
-    streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, "cuda", share=0.0)
+    fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 1.0))
+    streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 0.0))
     weights = NetworkTrainer(lesson, fitting).fit(START, EVEN, 1)
     assert same(NetworkTrainer(lesson, streamed).fit(START, EVEN, 1), weights)
     kinds = [type(network.inputs._rows) for network in (fitting, streamed)]
@@ -583,7 +600,7 @@ def test_photos_on_a_gpu_and_beside_it_give_the_same_bits():
 
 
 @NO_GPU
-def test_a_full_gpu_is_said_and_is_free_again():
+def test_a_full_gpu_is_said_and_is_free_again() -> None:
     network, training = config.Network(backbone="small", weights="none", image_size=SIZE), config.Training(epochs=1)
     one = NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), on_device(network, training, PHOTOS, "cuda"))
     weights = one.fit(START, EVEN, 1)

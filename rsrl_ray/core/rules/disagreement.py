@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.likelihood import likelihood, self_confidence
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen
 from rsrl_ray.core.value import check_count
 
 

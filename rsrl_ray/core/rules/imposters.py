@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.likelihood import self_confidence
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen, lowest, share_of
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, lowest, share_of
 from rsrl_ray.core.value import as_text, check_count, check_share
 
 

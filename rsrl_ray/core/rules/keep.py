@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.likelihood import log_shares, self_confidence
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen, lowest, share_of
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, lowest, share_of
 from rsrl_ray.core.value import as_text, check_share
 
 

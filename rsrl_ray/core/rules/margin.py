@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.rules.rule import Mask, Rule, Seen
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.value import as_text, check_number
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen, share_of
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, share_of
 from rsrl_ray.core.value import as_text, check_share
 
 

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 
-Mask = NDArray[np.bool_]
 FLOOR = 5  # photos of a class that stay at the least, however small `min_kept` makes the share
 KEEPS = ("keeps all",)  # what `Rule.at` gives for a revision that drops nothing
 
@@ -63,10 +63,10 @@ class Seen:
 
     def generator(self) -> np.random.Generator:
         """Random numbers of this revision: the same for every method."""
-        return np.random.default_rng([*self.stream, self.revision, _PURPOSE])
+        return np.random.default_rng([*self.stream, self.revision, _RULE_DRAW])
 
 
-_PURPOSE = 0x5EED  # of these random numbers, besides those that a round of training draws
+_RULE_DRAW = 0x5EED  # of these random numbers, besides those that a round of training draws
 
 
 class Rule(ABC):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.rules.rule import KEEPS, Mask, Rule, Seen, lowest
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, lowest
 from rsrl_ray.core.schedule import Schedule
 from rsrl_ray.core.value import check_choice
 

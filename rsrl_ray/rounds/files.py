@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from rsrl_ray.core.metrics import NUMBERED
-from rsrl_ray.round_table import class_table, confusion
+from rsrl_ray.rounds.table import class_table, confusion
 from rsrl_ray.tracking.names import CONV1, PREDICTIONS
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and between its parts
@@ -23,8 +23,8 @@ TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
 def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[Any]], title: str) -> None:
     """Write predictions.parquet, classes.csv, confusion.png and conv1.npz of one round.
 
-    table : see `rsrl_ray.round_table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2]; empty
-    where it is frozen, and then there is no conv1.npz.
+    table : see `rsrl_ray.rounds.table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2];
+    empty if it is frozen, and then there is no conv1.npz.
     """
     table.to_parquet(folder / PREDICTIONS, index=False)
     class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")

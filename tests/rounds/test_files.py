@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.metrics import NUMBERED
-from rsrl_ray.round_files import CELL, confusion_picture, write_round
-from rsrl_ray.round_table import Judged, predictions
+from rsrl_ray.rounds.files import CELL, confusion_picture, write_round
+from rsrl_ray.rounds.table import Judged, predictions
 
 COUNTS = np.array([[9, 1, 0], [0, 0, 0], [0, 0, 100]])
 

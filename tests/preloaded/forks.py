@@ -1,9 +1,4 @@
-"""Python processes that begin with torch and MLflow imported: forks of one process, that the tests start once.
-
-pytest's processes, a sweep's driver and each of its trials' processes import for 5 s what every other one has imported.
-``Preloaded.python`` is a program that is called as Python is, also by Ray for its workers. It stands for its fork: it
-passes signals on and ends as the fork does, and the fork dies where it is killed.
-"""
+"""The process that is forked: it imports at its first request, and each fork becomes what a stand-in asks for."""
 
 import contextlib
 import gc
@@ -14,7 +9,6 @@ import runpy
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import traceback
@@ -46,60 +40,6 @@ MODULES = (
     "torchvision.models",
     "yaml",
 )
-STAND_IN = """\
-#!{python} -IS
-import json, os, signal, socket, sys
-
-words = sys.argv[1:]
-if words[0] == "-u":
-    del words[0]
-if words[0] not in ("-m", "-c") and not words[0].endswith(".py"):
-    os.execv({python!r}, [{python!r}, *words])
-place = socket.socket(socket.AF_UNIX)
-raylet = "raylet-" + "-".join(os.environ.get("RAY_" + name, "") for name in ("RAYLET_PID", "JOB_ID"))
-for name in (raylet, "workers") if words[0].endswith("default_worker.py") else ("others",):
-    try:
-        place.connect({folder!r} + "/" + name)
-        break
-    except OSError:  # it is the first of its raylet
-        continue
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, lambda number, frame: place.send(bytes([number])))
-request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
-socket.send_fds(place, [len(request).to_bytes(8, "big")], [0, 1, 2])
-place.sendall(request)
-ended = int(place.recv(8) or -signal.SIGKILL)
-if ended < 0:
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    if ended != -signal.SIGKILL:
-        signal.signal(-ended, signal.SIG_DFL)
-    os.kill(os.getpid(), -ended)
-os._exit(ended)
-"""
-
-
-class Preloaded:
-    """The process that is forked, which imports at its first fork, and ``python``, the program for it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.python = folder / "python"
-        self.python.write_text(STAND_IN.format(python=sys.executable, folder=str(folder)))
-        self.python.chmod(0o700)
-        with socket.socket(socket.AF_UNIX) as workers, socket.socket(socket.AF_UNIX) as others:
-            for listening, name in ((workers, "workers"), (others, "others")):
-                listening.bind(str(folder / name))
-                listening.listen(100)
-            fds = [workers.fileno(), others.fileno()]
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(folder), *map(str, fds)],
-                stdin=subprocess.PIPE,
-                pass_fds=fds,
-                start_new_session=True,
-            )
-
-    def close(self) -> None:
-        """No more forks."""
-        self._process.communicate()
 
 
 @dataclass

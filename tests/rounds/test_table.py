@@ -10,18 +10,18 @@ from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
 from rsrl_ray import config
-from rsrl_ray import round_table as rounds_table
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
-from rsrl_ray.core.revision import Revision
+from rsrl_ray.core.revision import Revised
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.round_table import Judged
-from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.rounds import table as rounds_table
+from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
+from rsrl_ray.rounds.table import Judged
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
 IMAGES = ["a.jpg", "b.jpg", "sub/c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg"]
@@ -201,7 +201,7 @@ def _schedule(settings: config.Revision) -> Rule:
 
 def _rounds(settings: config.Revision, fold: Fold, rule: Rule | None = None, seed: int = 0) -> list[RoundResult]:
     learner = RandomLearner(ALL_LABELS, 9)
-    return list(run_rounds(learner, ALL_LABELS, fold, rule or _schedule(settings), ROUNDS, settings, seed))
+    return list(run_rounds(learner, ALL_LABELS, fold, rule or _schedule(settings), Plan(ROUNDS, settings, seed)))
 
 
 def _read_back(
@@ -310,7 +310,7 @@ def _notes(
     largest = np.array([1, 0, 2])
     by_class = dict(zip(largest.tolist(), counts, strict=True))
     classes = tuple(sorted(int(largest[place]) for place in guarded))
-    revision = Revision(np.ones(1, dtype=bool), classes, (by_class[0], by_class[1], by_class[2]))
+    revision = Revised(np.ones(1, dtype=bool), classes, (by_class[0], by_class[1], by_class[2]))
     rule = Thresholds(make_schedule({1: list(thresholds)}))
     return rounds_table.revision_notes(revision, rule, 1, np.array([3, 4, 5]), largest)
 

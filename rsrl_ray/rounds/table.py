@@ -12,10 +12,10 @@ from rsrl_ray import config
 from rsrl_ray.core import metrics
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
-from rsrl_ray.core.prediction import Decision, Held, Prediction, averaged
-from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.prediction import Decision, HeldOut, Prediction, averaged
+from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.rounds import seen_after
+from rsrl_ray.rounds.loop import seen_after
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,8 +24,8 @@ SPLITS = ("train", "validation", "test")
 class Judged:
     """What a round trained on, and what it makes of all photos.
 
-    kept, returned : [N], as `rsrl_ray.rounds.RoundResult` has them. logits : [N, C], C the number of distinct scores.
-    predicted : [N] class indices, by a prediction that is not the largest logit; None where it is.
+    kept, returned : [N], as `rsrl_ray.rounds.loop.RoundResult` has them. logits : [N, C], C the number of distinct
+    scores. predicted : [N] class indices, by a prediction that is not the largest logit; None if it is.
     """
 
     kept: NDArray[np.bool_]
@@ -118,7 +118,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "test_accuracy": metrics.accuracy(test),
         "train_accuracy": float((scores == table["predicted"].to_numpy())[kept].mean()),
         "train_size": float(kept.sum()),
-        "majority_share": metrics.sharing_rate(scores[kept], _majority_scores(table, majority)),
+        "majority_share": metrics.sharing_rate(scores[kept], majority_scores(table, majority)),
         "returned": float(table["returned"].sum()),
         "dropped": float(train - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
@@ -149,7 +149,7 @@ def next_kept(
     train = (table["split"] == "train").to_numpy()
     before = table["kept"].to_numpy(dtype=bool, na_value=False)
     found = [logits(each)[train] for each in tables[-rule.looks_back :]]
-    seen = seen_after(len(tables), found, before[train], labels[train], settings, (seed, fold))
+    seen = replace(seen_after(len(tables), found, before[train], labels[train], settings), stream=(seed, fold))
     if rule.recalls:
         seen = replace(seen, before=[seen.confidence_in(logits(each)[train]) for each in tables[:-1]])
     kept = np.zeros(len(table), dtype=bool)
@@ -162,7 +162,7 @@ def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decis
     table = tables[-1]
     classes, labels = np.unique(table["score"], return_inverse=True)
     train, held = ((table["split"] == split).to_numpy() for split in SPLITS[:2])
-    seen = Held(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
+    seen = HeldOut(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
     return prediction.learn(averaged([logits(each) for each in tables]), seen)
 
 
@@ -173,7 +173,7 @@ def logits(table: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def revision_notes(
-    revision: Revision, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
+    revision: Revised, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
 ) -> list[str]:
     """What a reader should know of revision ``number``: a guarded class, most of a class gone, or nearly nothing.
 
@@ -197,6 +197,7 @@ def revision_notes(
     return notes
 
 
-def _majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
+def majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
+    """Scores of the largest classes of the training photos, [count], largest first."""
     classes, labels = np.unique(table["score"], return_inverse=True)
     return classes[majority_classes(labels[table["split"] == "train"], count)]

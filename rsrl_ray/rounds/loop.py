@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.revision import Revision, majority_classes, revise
+from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import Rule, Seen
 
 
@@ -37,36 +37,44 @@ class RoundResult:
     kept: NDArray[np.bool_]
     returned: NDArray[np.bool_]
     logits: NDArray[np.float32]
-    revision: Revision | None
+    revision: Revised | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many rounds, how a revision judges, and the seed of the random numbers that a rule may draw."""
+
+    rounds: int
+    revision: config.Revision
+    seed: int = 0
+
+    @classmethod
+    def of(cls, experiment: config.Experiment) -> "Plan":
+        """That of every trial of an experiment."""
+        return cls(experiment.rounds, experiment.revision, experiment.seed)
 
 
 def run_rounds(
-    learner: Learner,
-    labels: NDArray[np.int64],
-    fold: Fold,
-    rule: Rule,
-    rounds: int,
-    settings: config.Revision,
-    seed: int = 0,
+    learner: Learner, labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Plan
 ) -> Iterator[RoundResult]:
-    """Yield the rounds 1 to ``rounds`` of one fold and rule.
+    """Yield the planned rounds of one fold and rule.
 
     Every revision judges all of the fold's original training photos by the network just trained, or by the last ones,
     where the rule looks back at more than one, or recalls how sure all were. The majority classes are those of the
     fold's training set and stay the same throughout.
 
-    labels : [N] class indices. seed : of the random numbers that a rule may draw; they depend on fold and round too.
+    labels : [N] class indices. A rule's random numbers depend on seed, fold and round.
     """
     kept = first_kept(fold, len(labels))
     returned, revision = np.zeros_like(kept), None
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     recalled: list[NDArray[np.float64]] = []
-    for number in range(1, rounds + 1):
+    for number in range(1, plan.rounds + 1):
         logits = learner.learn(number, kept)
         yield RoundResult(number, kept, returned, logits, revision)
         history.append(logits[fold.train])
-        seen = seen_after(number, history, kept[fold.train], labels[fold.train], settings, (seed, fold.number))
-        seen = replace(seen, before=tuple(recalled))
+        seen = seen_after(number, history, kept[fold.train], labels[fold.train], plan.revision)
+        seen = replace(seen, stream=(plan.seed, fold.number), before=tuple(recalled))
         revision = revise(rule, seen)
         if rule.recalls:
             recalled.append(seen.confidence)
@@ -88,8 +96,10 @@ def seen_after(
     kept: NDArray[np.bool_],
     labels: NDArray[np.int64],
     settings: config.Revision,
-    stream: tuple[int, ...],
 ) -> Seen:
-    """What a rule sees after round ``number``; the arguments are those of `Seen`, of the original training photos."""
+    """What a rule sees after round ``number``, with the stream of fold 0 and seed 0.
+
+    The arguments are those of `Seen`, of the original training photos.
+    """
     majority = majority_classes(labels, settings.majority_classes)
-    return Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept, stream)
+    return Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept)

@@ -12,7 +12,7 @@ from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.rounds import RoundResult, run_rounds
+from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 
 # Photos 0 to 8 are of class 0, 9 to 16 of class 1; of these 7 and 6 are training photos.
 LABELS = np.array([0] * 9 + [1] * 8)
@@ -50,7 +50,7 @@ def _run(
 ) -> tuple[list[RoundResult], TableLearner]:
     learner = TableLearner(tables)
     rule = Thresholds(make_schedule(steps, settings.majority_classes))
-    return list(run_rounds(learner, labels, fold, rule, len(tables), settings)), learner
+    return list(run_rounds(learner, labels, fold, rule, Plan(len(tables), settings))), learner
 
 
 def _without(*photos: int) -> list[int]:
@@ -199,7 +199,7 @@ def test_a_rule_sees_the_training_photos_in_the_rounds_that_it_looks_back_at(
     tables, rule = [_logits(0), _logits(1), _logits(2), _logits(3)], Watcher(back)
     settings = config.Revision(majority_classes=2, membership="centred", min_kept=0.3)
     fold = Fold(4, FOLD.train, FOLD.validation, FOLD.test)
-    list(run_rounds(TableLearner(tables), LABELS, fold, rule, 4, settings, seed=7))
+    list(run_rounds(TableLearner(tables), LABELS, fold, rule, Plan(4, settings, seed=7)))
     assert [seen.revision for seen in rule.seen][:3] == [1, 2, 3]
     for seen, numbers in zip(rule.seen, rounds, strict=False):
         assert len(seen.logits) == len(numbers)
@@ -212,7 +212,7 @@ def test_a_rule_sees_the_training_photos_in_the_rounds_that_it_looks_back_at(
 
 def test_a_rule_recalls_how_sure_all_rounds_were_and_none_of_their_logits() -> None:
     tables, rule = [_logits(0), _logits(1), _logits(2), _logits(3)], Watcher(1, recalling=True)
-    list(run_rounds(TableLearner(tables), LABELS, FOLD, rule, 4, config.Revision(majority_classes=2)))
+    list(run_rounds(TableLearner(tables), LABELS, FOLD, rule, Plan(4, config.Revision(majority_classes=2))))
     for seen, number in zip(rule.seen, range(4), strict=True):
         assert (len(seen.logits), len(seen.before)) == (1, number)
         for confidence, table in zip([*seen.before, seen.confidence], tables, strict=False):
@@ -222,7 +222,7 @@ def test_a_rule_recalls_how_sure_all_rounds_were_and_none_of_their_logits() -> N
 
 def test_rounds_are_made_one_at_a_time() -> None:
     learner = TableLearner([_logits(0), _logits(), _logits()])
-    rounds = run_rounds(learner, LABELS, FOLD, Thresholds(make_schedule({1: 0.5}, 1)), 3, LARGEST)
+    rounds = run_rounds(learner, LABELS, FOLD, Thresholds(make_schedule({1: 0.5}, 1)), Plan(3, LARGEST))
     assert learner.trained == []
     next(rounds)
     assert [number for number, _ in learner.trained] == [1]

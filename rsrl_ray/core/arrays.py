@@ -1,0 +1,9 @@
+"""Arrays by what they hold; shapes stand in the docstrings."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]  # class indices, or groups
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+Values = NDArray[np.float64]
