@@ -38,9 +38,9 @@ from ray.cluster_utils import Cluster
 from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
+from rsrl_ray.analysis.data import read_sweep
 
 from rsrl_ray import config
-from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.tables import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rsrl_ray.analysis import measures
-from rsrl_ray.analysis.closing import closing
-from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.figures import write_figures
-from rsrl_ray.analysis.frame_figures import frame_drawings
-from rsrl_ray.analysis.gallery import make_gallery
-from rsrl_ray.analysis.page import Content, write_page
-from rsrl_ray.analysis.tables import tables, write_tables
+from rsrl_ray.analysis.figures.drawings import write_figures
+from rsrl_ray.analysis.figures.frame_figures import frame_drawings
+from rsrl_ray.analysis.numbers import measures
+from rsrl_ray.analysis.page.gallery import make_gallery
+from rsrl_ray.analysis.page.page import Content, write_page
+from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.analysis.tables.build import tables, write_tables
+from rsrl_ray.analysis.tables.closing import closing
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location

@@ -9,13 +9,13 @@ import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
 
-from rsrl_ray.analysis import sheets
-from rsrl_ray.analysis.highlight_files import COLUMNS
-from rsrl_ray.analysis.sanity import verdict
+from rsrl_ray.analysis.figures import sheets
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.maps.highlight_files import COLUMNS
+from rsrl_ray.maps.sanity import verdict
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
