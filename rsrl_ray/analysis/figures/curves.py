@@ -5,32 +5,36 @@ runs, the line is pale. One fold has no band. Up to four methods share their axe
 there is room with the others in grey behind it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 
-from rsrl_ray.analysis.figures.style import MARKERS, PALE, WIDTH, groups, legend, look, over_rounds, shortened, styled
-from rsrl_ray.analysis.numbers.measures import begun, confusion, trials_of
-from rsrl_ray.analysis.sweep.read import Chosen, Sweep, Trial
+from rsrl_ray.analysis.figures.style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    PALE,
+    WIDTH,
+    groups,
+    legend,
+    look,
+    over_rounds,
+    shortened,
+    styled,
+)
+from rsrl_ray.analysis.numbers.curves import Curves, by_fold, fold_mean, metric_by_fold
+from rsrl_ray.analysis.numbers.measures import ChosenRounds, confusion
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.core import metrics
 
-Values = NDArray[np.float64]
-MEASURES = ("precision", "recall", "F-measure")
-
-
-def fold_mean(values: Values) -> tuple[Values, Values, NDArray[np.int64]]:
-    """Mean (NaN for no fold), standard deviation (ddof 1; NaN for one fold) and number of folds of values [F, ...]."""
-    folds = np.isfinite(values).sum(axis=0)
-    mean = np.where(folds > 0, np.nansum(values, axis=0) / np.maximum(folds, 1), np.nan)
-    squares = np.nansum((values - mean) ** 2, axis=0)
-    return mean, np.where(folds > 1, np.sqrt(squares / np.maximum(folds - 1, 1)), np.nan), folds
+_PARTS = ("precision", "recall", "F-measure")
+_FOUND = _PARTS[:2]  # of wrong labels, by what is dropped
 
 
 @styled
@@ -53,19 +57,20 @@ def majority_share(sweep: Sweep) -> Figure:
 
 
 @styled
-def total_f(sweep: Sweep, chosen: Chosen) -> Figure:
-    """Fig. 8: total F-measure of the test photos (sum over classes), by round.
+def f_measure(sweep: Sweep, chosen: ChosenRounds, kind: str = "total") -> Figure:
+    """Fig. 8: total (sum over classes) or macro (their mean) F-measure of the test photos, by round.
 
     chosen : each is marked at its own fold's value.
     """
-    figure, panels = _panels(sweep, "test_total_f1", "total F-measure (test)")
+    metric = f"test_{kind}_f1"
+    figure, panels = _panels(sweep, metric, f"{kind} F-measure (test)")
     for axes, shown in panels:
         for key, number in sorted(chosen.items()):
             if key.method in shown:
                 place = sweep.methods.index(key.method)
                 axes.plot(
                     number,
-                    float(sweep.trials[key].metrics["test_total_f1"].loc[number]),
+                    float(sweep.trials[key].metrics[metric].loc[number]),
                     linestyle="none",
                     marker=MARKERS[place % len(MARKERS)],
                     markersize=4,
@@ -83,7 +88,7 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
 
     A fold without test photos of a class is left out of its mean; so is a class without any, as in the paper.
     """
-    values = {method: stack(sweep, method, partial(_test_measures, sweep)) for method in shown}
+    values = {method: by_fold(sweep, method, lambda trial: _test_measures(sweep, trial)) for method in shown}
     tested = np.any([np.isfinite(v).any(axis=(0, 1, 3)) for v in values.values()], axis=0)
     present = np.flatnonzero(tested)
     height = 0.62 * len(present) + 0.95
@@ -94,7 +99,7 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
         row[0].set_ylabel(f"score {sweep.classes[place]}", fontsize=7)
         for measure, axes in enumerate(row):
             _draw(axes, sweep, {name: v[:, :, place, measure] for name, v in values.items()}, shown, ticks=3)
-    for axes, title in zip(grid[0], MEASURES, strict=True):
+    for axes, title in zip(grid[0], _PARTS, strict=True):
         axes.set_title(title)
     grid[0, 0].set_ylim(0, min(1.02, grid[0, 0].get_ylim()[1]))  # of all of them
     grid[0, 0].yaxis.set_major_locator(MaxNLocator(nbins=3))
@@ -103,42 +108,72 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
     return figure
 
 
-def _panels(sweep: Sweep, column: str, label: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
+@styled
+def noise_curves(noise: pd.DataFrame) -> Figure:
+    """Precision and recall of what is dropped against wrong labels, by round from 2 on, fold means; axes a method."""
+    dropping = noise.groupby("method", sort=False)["dropped"].sum()
+    methods = [str(name) for name, dropped in dropping.items() if dropped]
+    looks = {name: {"color": COLOURS[place], "linestyle": DASHES[place]} for place, name in enumerate(_FOUND)}
+    rows = ceil(len(methods) / 2)
+    figure, grid = _grid(len(methods), 2.15 if rows == 1 else 0.75 + rows)
+    for axes, method in zip(grid, methods, strict=True):
+        part = noise[(noise["method"] == method) & (noise["round"] > 1)]
+        by_round = part.groupby("round")[["base_rate", *_FOUND]].mean()
+        numbers = by_round.index.to_numpy(dtype=np.int64)
+        axes.plot(numbers, by_round["base_rate"], color=PALE, linewidth=1.0, zorder=1)
+        for name in _FOUND:
+            axes.plot(numbers, by_round[name], marker="." if len(numbers) == 1 else "", **looks[name])
+        over_rounds(axes, int(noise["round"].max()))
+        _title(axes, method)
+    grid[0].set_ylim(0, 1)
+    handles = [Line2D([], [], **looks[name]) for name in _FOUND]
+    legend(figure, [*_FOUND, "share of wrong labels"], [*handles, Line2D([], [], color=PALE)])
+    return figure
+
+
+def _panels(sweep: Sweep, metric: str, label: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
     """Draw one metric by round; the axes, each with the methods that it shows."""
-    curves = {
-        method: stack(sweep, method, lambda trial: trial.metrics[column].to_numpy(dtype=np.float64))
-        for method in begun(sweep)
-    }
+    curves = metric_by_fold(sweep, metric)
     together = groups(list(curves))
-    columns = min(2, len(together))
-    rows = ceil(len(together) / columns)
-    figure = Figure(figsize=(WIDTH, 2.3 if rows == 1 else 0.4 + 1.0 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, shown in zip(grid, together, strict=False):
+    rows = ceil(len(together) / 2)
+    figure, grid = _grid(len(together), 2.3 if rows == 1 else 0.4 + rows)
+    for axes, shown in zip(grid, together, strict=True):
         _draw(axes, sweep, curves, shown)
         if len(together) > 1:
-            axes.set_title(shortened(shown[0], 26), loc="left", fontsize=7, pad=2)
-    for axes in grid[len(together) :]:
-        axes.remove()
-        grid[len(together) - 2].xaxis.set_tick_params(labelbottom=True)
-    figure.supxlabel("round", fontsize=8)
+            _title(axes, shown[0])
     figure.supylabel(label, fontsize=8)
     if len(together) == 1:
         _name(figure, sweep, together[0])
-    return figure, list(zip(grid, together, strict=False))
+    return figure, list(zip(grid, together, strict=True))
 
 
-def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, Values], shown: Sequence[str], ticks: int = 6) -> None:
+def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """So many axes over rounds, two in a row; height : of the figure, inches."""
+    columns = min(2, count)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    grid = list(figure.subplots(ceil(count / columns), columns, sharex=True, sharey=True, squeeze=False).ravel())
+    for axes in grid[count:]:
+        axes.remove()
+        grid[count - 2].xaxis.set_tick_params(labelbottom=True)
+    figure.supxlabel("round", fontsize=8)
+    return figure, grid[:count]
+
+
+def _title(axes: Axes, method: str) -> None:
+    axes.set_title(shortened(method, 26), loc="left", fontsize=7, pad=2)
+
+
+def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, Curves], shown: Sequence[str], ticks: int = 6) -> None:
     """Lines of the fold means of values [F, R]: the methods ``shown`` with their bands, the others in grey."""
     for method, values in curves.items():
-        mean, deviation, folds = fold_mean(values)
-        rounds = np.arange(1, len(mean) + 1)
+        found = fold_mean(values)
+        mean, rounds = found.mean, np.arange(1, len(found.mean) + 1)
         if method not in shown:
             axes.plot(rounds, mean, color=PALE, linewidth=0.5, zorder=1)
             continue
         style = look(sweep.methods.index(method))
-        whole = int((folds == folds[0]).sum())  # folds only ever become fewer
-        axes.fill_between(rounds, mean - deviation, mean + deviation, color=style["color"], alpha=0.15, linewidth=0)
+        whole = int((found.folds == found.folds[0]).sum())  # folds only ever become fewer
+        axes.fill_between(rounds, mean - found.sd, mean + found.sd, color=style["color"], alpha=0.15, linewidth=0)
         axes.plot(rounds[:whole], mean[:whole], marker="." if whole == 1 else "", **style)
         if whole < len(mean):
             axes.plot(rounds[whole - 1 :], mean[whole - 1 :], alpha=0.35, **style)
@@ -150,18 +185,9 @@ def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:
     legend(figure, shown, [Line2D([], [], **look(sweep.methods.index(method))) for method in shown])
 
 
-def stack(sweep: Sweep, method: str, values: Callable[[Trial], Values]) -> Values:
-    """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
-    parts = [values(trial) for trial in trials_of(sweep, method)]
-    stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)
-    for row, part in zip(stacked, parts, strict=True):
-        row[: len(part)] = part
-    return stacked
-
-
-def _test_measures(sweep: Sweep, trial: Trial) -> Values:
+def _test_measures(sweep: Sweep, trial: Trial) -> Curves:
     """Precision, recall and F of every class on the test photos, [R, C, 3]; NaN for classes without test photos."""
-    measured = np.empty((len(trial.predicted), len(sweep.classes), len(MEASURES)))
+    measured = np.empty((len(trial.predicted), len(sweep.classes), len(_PARTS)))
     for number, row in enumerate(measured, start=1):
         scores = metrics.class_scores(confusion(sweep, trial, number))
         row[:] = np.stack([scores.precision, scores.recall, scores.f1], axis=1)

@@ -1,38 +1,35 @@
 """Every figure of a sweep, as PDF and PNG: the paper's Figs. 1 and 4 to 9 and more, one function each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.figures import sheets
 from rsrl_ray.analysis.figures.apart import write_apart
-from rsrl_ray.analysis.figures.curves import class_measures, majority_share, total_f, training_size
-from rsrl_ray.analysis.figures.ledger import history, ledger
-from rsrl_ray.analysis.figures.style import COLOURS, PALE, WIDTH, groups, legend, styled
-from rsrl_ray.analysis.numbers.measures import begun, confusion, trials_of
-from rsrl_ray.analysis.sweep.read import Chosen, Sweep
-from rsrl_ray.core.metrics import NUMBERED, sharing_rate
-from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.analysis.figures.classes import confusion_matrices, score_histogram
+from rsrl_ray.analysis.figures.curves import class_measures, f_measure, majority_share, noise_curves, training_size
+from rsrl_ray.analysis.figures.differences import differences
+from rsrl_ray.analysis.figures.ledger import ledger
+from rsrl_ray.analysis.figures.small_photos import SmallPhotos
+from rsrl_ray.analysis.figures.style import groups, styled
+from rsrl_ray.analysis.numbers.frames import Frames
+from rsrl_ray.analysis.numbers.histories import history
+from rsrl_ray.analysis.numbers.measures import chosen_rounds
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.store.file_names import file_names
 
 OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
-
-CLASSES = "Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {}."
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,59 +43,81 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, and what to call it."""
+    """A figure that can be drawn, and what to call it."""
 
     picture: Picture
-    figure: Figure
+    draw: Callable[[], Figure]
 
 
-def write_figures(
-    sweep: Sweep, chosen: Chosen, folder: Path, table: str | Path, first: Iterable[Drawing] = ()
-) -> list[Picture]:
+def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path) -> list[Picture]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
-    chosen : trials without one are left out where a chosen network is shown.
     table : the experiment's table of photos; where a photo cannot be read, its place says so.
-    first : figures that come before those.
 
     Returns what was written, in the order of a page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names, files = begun(sweep), file_names(sweep.methods)
-    alone, mean = len(groups(names)) > 1, mean_of(sweep)
-    parts = [
-        _Part(replace(sweep, trials=_of(sweep.trials, name)), name, files[name], _of(chosen, name), mean, alone)
-        for name in names
-    ]
-    common = chain(first, _common_drawings(sweep, chosen))
-    if alone:
-        return write_apart(partial(_write_part, folder, table), parts, lambda: _write(common, folder))
-    photos = sheets.Photos(table)
-    return _write(chain(common, *(_part_drawings(part, photos) for part in parts)), folder)
+    common = chain(_frame_drawings(frames), _common_drawings(sweep))
+    if not _are_together(sweep):
+        return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder))
+    photos = SmallPhotos(table, sheets.PIXELS)
+    return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
+
+
+def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str) -> Figure:
+    """A figure by the name of its files, such as ``total_f`` or ``ledger_METHOD``; or ``macro_f``.
+
+    Raises
+    ------
+    ValueError
+        Where there is none of this name; it says which there are.
+    """
+    photos = SmallPhotos(table, sheets.PIXELS)
+    macro_f = Drawing(Picture("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
+    every = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
+    names = []
+    for drawing in chain(every, *(_part_drawings(part, photos) for part in _parts(sweep))):
+        if drawing.picture.name == name:
+            return drawing.draw()
+        names.append(drawing.picture.name)
+    raise ValueError(f"no figure {name!r}; there are {', '.join(names)}")
+
+
+def mean_of(sweep: Sweep) -> str:
+    """What a curve shows, in words."""
+    folds = len({key.fold for key in sweep.trials})
+    mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
+    if any(len({len(trial.kept) for trial in sweep.trials_of(method)}) > 1 for method in sweep.begun):
+        mean += ", pale where some folds have no such round"
+    return mean
 
 
 @dataclass(frozen=True)
 class _Part:
     """A sweep of one method alone, all that its own figures need.
 
-    file : its name as a file's. mean : what its curves show, in words. alone : whether its curves are not among those
-    of all methods.
+    file : its name as a file's. mean : what its curves show, in words; "" if they are among those of all methods.
     """
 
     sweep: Sweep
     method: str
     file: str
-    chosen: Chosen
     mean: str
-    alone: bool
 
 
-def _of(trials: Mapping[TrialKey, T], method: str) -> dict[TrialKey, T]:
-    return {key: value for key, value in trials.items() if key.method == method}
+def _parts(sweep: Sweep) -> list[_Part]:
+    files, mean = file_names(sweep.methods), "" if _are_together(sweep) else mean_of(sweep)
+    alone = {name: {key: trial for key, trial in sweep.trials.items() if key.method == name} for name in sweep.begun}
+    return [_Part(replace(sweep, trials=trials), name, files[name], mean) for name, trials in alone.items()]
+
+
+def _are_together(sweep: Sweep) -> bool:
+    """Whether all methods share their axes."""
+    return len(groups(sweep.begun)) == 1
 
 
 def _write_part(folder: Path, table: str | Path, part: _Part) -> list[Picture]:
-    return _write(_part_drawings(part, sheets.Photos(table)), folder)
+    return _write(_part_drawings(part, SmallPhotos(table, sheets.PIXELS)), folder)
 
 
 def _write(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
@@ -107,128 +126,89 @@ def _write(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
     for drawing in drawings:
         with catch_warnings():
             filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
-            _save(drawing, folder)
+            _save(drawing.draw(), folder / drawing.picture.name)
         written.append(drawing.picture)
     return written
 
 
 @styled
-def score_histogram(sweep: Sweep) -> Figure:
-    """Fig. 1: how many photos each score has; the largest classes, which are revised, stand out."""
-    classes, labels = np.unique(sweep.scores, return_inverse=True)
-    counts = np.bincount(labels)
-    largest = majority_classes(labels, sweep.majority)
-    figure = Figure(figsize=(WIDTH, 2.0), layout="constrained")
-    axes = figure.subplots()
-    colours = [COLOURS[0] if place in largest else PALE for place in range(len(classes))]
-    bars = axes.bar(range(len(classes)), counts, width=0.7, color=colours)
-    axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)
-    axes.set_xticks(range(len(classes)), [str(score) for score in classes])
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set_xlabel("score")
-    axes.set_ylabel("photos")
-    share = sharing_rate(labels, largest)
-    if len(largest) < len(classes):
-        names = [f"{len(largest)} largest classes ({share:.0%})", f"others ({1 - share:.0%})"]
-        legend(figure, names, [Patch(color=COLOURS[0]), Patch(color=PALE)])
-    return figure
-
-
-@styled
-def confusion_matrices(sweep: Sweep, method: str, chosen: Chosen) -> Figure:
-    """Confusion matrices of the test photos in round 1 and in the chosen rounds, summed over the folds that have one.
-
-    Shaded by the share of the row, so that the diagonal is the recall.
-    """
-    rounds = {key: number for key, number in sorted(chosen.items()) if key.method == method}
-    first = np.sum([confusion(sweep, sweep.trials[key], 1) for key in rounds], axis=0)
-    best = np.sum([confusion(sweep, sweep.trials[key], number) for key, number in rounds.items()], axis=0)
-    figure = Figure(figsize=(WIDTH, 6.0), layout="constrained")
-    above, below = figure.subplots(2, 1)
-    _matrix(above, first, sweep.classes, "round 1")
-    numbers = sorted(set(rounds.values()))
-    title = f"chosen round{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-    _matrix(below, best, sweep.classes, title)
-    return figure
-
-
-def _matrix(axes: Axes, counts: NDArray[np.int64], classes: NDArray[np.int64], title: str) -> None:
-    size = len(classes)
-    is_numbered, step = size <= NUMBERED, -(-size // NUMBERED)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    font = min(7.0, 60 / size)
-    for row, column in np.argwhere(counts > 0) if is_numbered else ():
-        colour = "white" if share[row, column] > 0.6 else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font)
-    rows = [f"{score} ({n:,})" for score, n in zip(classes, counts.sum(axis=1), strict=True)]
-    axes.set_xticks(range(0, size, step), [str(score) for score in classes[::step]])
-    axes.set_yticks(range(0, size, step), rows[::step])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("assigned score")
-    axes.set_ylabel("score (test photos)")
-    axes.set_title(title)
-
-
-@styled
-def _save(drawing: Drawing, folder: Path) -> None:
-    figure = drawing.figure
+def _save(figure: Figure, path: Path) -> None:
     if (layout := figure.get_layout_engine()) is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")  # to lay it out again for every file takes as long as drawing it
     for kind, options in OPTIONS.items():
-        figure.savefig(folder / f"{drawing.picture.name}.{kind}", **options)
+        figure.savefig(path.with_name(f"{path.name}.{kind}"), **options)
 
 
-def mean_of(sweep: Sweep) -> str:
-    """What a curve shows, in words."""
-    folds = len({key.fold for key in sweep.trials})
-    mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
-    if any(len({len(trial.kept) for trial in trials_of(sweep, method)}) > 1 for method in begun(sweep)):
-        mean += ", pale where some folds have no such round"
-    return mean
+def _frame_drawings(frames: Frames) -> Iterator[Drawing]:
+    """The figures that the frames have rows for, first those that answer first."""
+    comparisons = frames.comparisons
+    if comparisons["difference"].notna().any():
+        text = (
+            f"Differences in macro F on the test photos to the method {comparisons['against'].iloc[0]}: mean over the "
+            "folds and its 95 % interval (corrected resampled t-test); grey: differences up to "
+            f"{frames.rope:g}, taken for none."
+        )
+        yield Drawing(Picture("differences", text), partial(differences, comparisons, frames.rope))
+    if (frames.noise["dropped"] > 0).any():
+        text = (
+            "What was dropped against labels that are wrong on purpose, by round: precision and recall among the "
+            "training photos labelled as one of the classes that are revised, mean of the folds; grey: the share of "
+            "wrong labels. Methods that drop none of these are left out."
+        )
+        yield Drawing(Picture("noise", text), partial(noise_curves, frames.noise))
 
 
-def _common_drawings(sweep: Sweep, chosen: Chosen) -> Iterator[Drawing]:
+def _common_drawings(sweep: Sweep) -> Iterator[Drawing]:
     """The figures of all methods."""
     mean = mean_of(sweep)
-    yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), score_histogram(sweep))
-    yield Drawing(Picture("training_size", f"Training photos kept, by round (Fig. 4): {mean}."), training_size(sweep))
+    yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), partial(score_histogram, sweep))
+    text = f"Training photos kept, by round (Fig. 4): {mean}."
+    yield Drawing(Picture("training_size", text), partial(training_size, sweep))
     text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."
-    yield Drawing(Picture("majority_share", text), majority_share(sweep))
+    yield Drawing(Picture("majority_share", text), partial(majority_share, sweep))
     text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
-    yield Drawing(Picture("total_f", text), total_f(sweep, chosen))
-    together = groups(begun(sweep))
-    if len(together) == 1:
-        yield Drawing(Picture("class_measures", CLASSES.format(mean)), class_measures(sweep, together[0]))
+    yield Drawing(Picture("total_f", text), partial(f_measure, sweep, chosen_rounds(sweep)))
+    if _are_together(sweep):
+        yield _class_measures(sweep, mean)
 
 
-def _part_drawings(part: _Part, photos: sheets.Photos) -> Iterator[Drawing]:
+def _class_measures(sweep: Sweep, mean: str) -> Drawing:
+    text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
+    return Drawing(Picture("class_measures", text), partial(class_measures, sweep, sweep.begun))
+
+
+def _part_drawings(part: _Part, photos: SmallPhotos) -> Iterator[Drawing]:
     """The figures of one method by itself, each named after it."""
-    curves = Picture("class_measures", CLASSES.format(part.mean))
-    first = [Drawing(curves, class_measures(part.sweep, [part.method]))] if part.alone else []
-    for drawing in chain(first, _method_drawings(part.sweep, part.method, part.chosen, photos)):
+    first = [_class_measures(part.sweep, part.mean)] if part.mean else []
+    for drawing in chain(first, _method_drawings(part.sweep, part.method, photos)):
         plain = drawing.picture
         picture = Picture(f"{plain.name}_{part.file}", f"{part.method}: {plain.caption}", part.method)
         yield replace(drawing, picture=picture)
 
 
-def _method_drawings(sweep: Sweep, method: str, chosen: Chosen, photos: sheets.Photos) -> Iterator[Drawing]:
+def _method_drawings(sweep: Sweep, method: str, photos: SmallPhotos) -> Iterator[Drawing]:
     """The figures of one method by itself."""
-    if any(key.method == method for key in chosen):
-        text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
-        yield Drawing(Picture("confusion", text), confusion_matrices(sweep, method, chosen))
-        scores = sheets.low_and_high(sheets.assigned_scores(sweep, method, chosen))
-        text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
-        yield Drawing(Picture("assigned", text), sheets.assigned_examples(sweep, method, chosen, scores, photos))
+    chosen = chosen_rounds(sweep)
+    text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
+    yield Drawing(Picture("confusion", text), partial(confusion_matrices, sweep, method, chosen))
+    yield _assigned(sweep, sheets.assigned_scores(sweep, method, chosen), photos)
     found = history(sweep, method)
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing(Picture("ledger", text), ledger(sweep, method))
+        yield Drawing(Picture("ledger", text), partial(ledger, sweep, method, found))
         text = f"the photos dropped most often; {by}."
-        yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos))
+        sheet = partial(sheets.history_sheet, sweep, found, found.dropped_most(), "dropped most often", photos)
+        yield Drawing(Picture("dropped", text), sheet)
     if found.away.any():
         text = f"photos that were dropped and came back, those away longest first; {by}."
-        yield Drawing(Picture("returned", text), sheets.returned_sheet(sweep, found, photos))
+        heading = "dropped, and back in the last round"
+        sheet = partial(sheets.history_sheet, sweep, found, found.came_back(), heading, photos)
+        yield Drawing(Picture("returned", text), sheet)
+
+
+def _assigned(sweep: Sweep, assigned: NDArray[np.int64], photos: SmallPhotos) -> Drawing:
+    scores = sheets.low_and_high(assigned)
+    text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
+    return Drawing(Picture("assigned", text), partial(sheets.assigned_examples, sweep, assigned, scores, photos))

@@ -3,23 +3,12 @@
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rsrl_ray.analysis.numbers.measures import (
-    TEST,
-    TRAIN,
-    begun,
-    choose,
-    confusion,
-    incomplete,
-    large,
-    majority,
-    measure,
-)
-from rsrl_ray.analysis.sweep.read import Sweep, Trial
+from rsrl_ray.analysis.numbers.measures import Row, choose, large, measure_round
+from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
 from rsrl_ray.core import statistics
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
@@ -28,12 +17,11 @@ COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
 ROPE = 0.01
 SLACK = 0.02  # photos seen that differ by less are as many: with `training.steps: all` the last batches differ
 ROUNDS, PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
-COLUMNS = (
+_COLUMNS = (
     *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
     *("p_holm", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),
 )
-CONCLUSIONS = (*("t", "p", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),)
-Row = dict[str, Any]
+CONCLUSIONS = ("t", "p", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference")
 
 
 @dataclass(frozen=True)
@@ -68,33 +56,36 @@ def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
     At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
     than the other has at its end, before its round is chosen. Where no trial is cut, there are no such rows.
     """
-    others = [method for method in begun(sweep) if method != asked.baseline]
-    if asked.baseline not in begun(sweep):
-        others = []
-    lacking = incomplete(sweep)
+    has_baseline = asked.baseline in sweep.begun
+    others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
+    lacking = sweep.incomplete
     unsure = others if asked.baseline in lacking else lacking
+    measures = [name for name in COMPARED if name != "macro_f1_50" or large(sweep).any()]
     rows: list[Row] = []
     for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
         values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
         ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
-        for name in COMPARED if large(sweep).any() else (name for name in COMPARED if name != "macro_f1_50"):
-            rows += [
-                row | {"at": at, "measure": name}
-                for row in _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
-            ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        for name in measures:
+            tested = _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
+            rows += [row | {"at": at, "measure": name} for row in tested]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def in_macro_f(comparisons: pd.DataFrame, at: str = ROUNDS) -> pd.DataFrame:
+    """The rows that compare macro F: after as many rounds, or after as many photos."""
+    return comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == at)]
 
 
 def is_unequal(sweep: Sweep, baseline: str) -> bool:
     """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
-    pairs = [pair for method in begun(sweep) for pair in _pairs(sweep, method, baseline, PHOTOS)]
+    pairs = [pair for method in sweep.begun for pair in _pairs(sweep, method, baseline, PHOTOS)]
     return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
 
 
 def detectable_note(comparisons: pd.DataFrame) -> str:
     """What difference in macro F so many folds could have shown; "" where nothing is known of it."""
-    shown = comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == ROUNDS)]
+    shown = in_macro_f(comparisons)
     shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
     if shown.empty:
         return ""
@@ -126,12 +117,8 @@ def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.D
     measured = []
     for side in (0, 1):
         trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
-        keys = [TrialKey(trial.fold, trial.method) for trial in trials]
-        numbers = choose(trials, criterion, dict(zip(keys, ends, strict=True)))
-        values = [
-            measure(sweep, confusion(sweep, trial, numbers[key]), majority(sweep, trial))
-            for key, trial in zip(keys, trials, strict=True)
-        ]
+        numbers = choose(trials, criterion, {trial.key: end for trial, end in zip(trials, ends, strict=True)})
+        values = [measure_round(sweep, trial, numbers[trial.key]) for trial in trials]
         measured.append(pd.DataFrame(values, columns=list(COMPARED)))
     return measured[0] - measured[1]
 

@@ -1,41 +1,30 @@
 """The analysis as data frames, one for each CSV file."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rsrl_ray.analysis.numbers.classes import class_rows
 from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Asked, compare, detectable_note, is_unequal
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
-    TRAIN,
-    begun,
-    chosen_rounds,
+    Confusion,
+    Row,
+    choose,
     confusion,
-    default_criterion,
-    incomplete,
     largest_class_confusion,
     majority,
     measure,
     spread,
-    trials_of,
-    usable_criteria,
-    whole_majority,
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
-from rsrl_ray.analysis.sweep.read import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.core.selection import Criterion
-from rsrl_ray.core.trial import TrialKey
 
 LARGEST_CLASS = "always the largest class"
-PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
-Row = dict[str, Any]
-Confusion = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -73,6 +62,19 @@ class Frames:
     notes: tuple[str, ...]
     incomplete: tuple[str, ...] = ()
 
+    def shown(self) -> list[Row]:
+        """The summary's rows of the criterion that tables show, after the largest class's."""
+        return records(self.summary[self.summary["criterion"].isin(["", self.criterion])])
+
+    def begun(self) -> list[str]:
+        """The methods with a logged round."""
+        return list(self.classes["method"].unique())
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The frame's rows."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
 
 def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frames:
     """Choose rounds by every criterion and measure them; compare every method with ``baseline``.
@@ -86,20 +88,19 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
     """
     if baseline not in sweep.methods and baseline != "none":
         raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")
-    criterion = default_criterion(sweep)
     folds, pooled = _folds(sweep)
-    comparisons = compare(sweep, Asked(criterion, baseline, rope))
+    comparisons = compare(sweep, Asked(sweep.criterion, baseline, rope))
     return Frames(
         rounds=_rounds(sweep),
         summary=_summary(folds, pooled),
         folds=folds,
-        classes=class_rows(sweep, criterion),
+        classes=class_rows(sweep, sweep.criterion),
         comparisons=comparisons,
         noise=noise_rows(sweep),
-        criterion=criterion,
+        criterion=sweep.criterion,
         rope=rope,
-        notes=_notes(sweep, criterion, baseline, comparisons),
-        incomplete=incomplete(sweep),
+        notes=_notes(sweep, baseline, comparisons),
+        incomplete=sweep.incomplete,
     )
 
 
@@ -111,33 +112,44 @@ def _rounds(sweep: Sweep) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """A trial's test photos as a network has them, and what a row of the frame ``folds`` says of it."""
+
+    trial: Trial
+    confusion: Confusion
+    row: Row
+
+
 def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
     """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
     rows: list[Row] = []
     pooled: dict[tuple[str, str], Row] = {}
-    everywhere = whole_majority(sweep)
-
-    def add(method: str, criterion: str, counts: Mapping[int, tuple[Row, Confusion, Trial]]) -> None:
-        for fold, (row, matrix, trial) in counts.items():
-            values = measure(sweep, matrix, majority(sweep, trial))
-            rows.append({"method": method, "criterion": criterion, "fold": fold, **row, **values})
-        total = np.sum([matrix for _, matrix, _ in counts.values()], axis=0)
-        pooled[method, criterion] = measure(sweep, total, everywhere)
-
-    first = {trial.fold: trial for trial in reversed(sweep.trials.values())}
-    blank = {"status": "", "rounds": None, "round": None, "train_size": math.nan}
-    add(LARGEST_CLASS, "", {fold: (blank, largest_class_confusion(sweep, first[fold]), first[fold])
-                            for fold in sweep.folds if fold in first})  # fmt: skip
-    for method in begun(sweep):
-        for criterion in usable_criteria(sweep):
-            counts = {}
-            for fold, number in chosen_rounds(sweep, method, criterion).items():
-                trial = sweep.trials[TrialKey(fold, method)]
-                size = int(trial.kept[number - 1].sum())
-                row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
-                counts[fold] = (row, confusion(sweep, trial, number), trial)
-            add(method, criterion, counts)
+    everywhere = majority(sweep)
+    for head, folds in _tested(sweep):
+        for each in folds:
+            values = measure(sweep, each.confusion, majority(sweep, each.trial))
+            rows.append({"method": head[0], "criterion": head[1], "fold": each.trial.fold, **each.row, **values})
+        pooled[head] = measure(sweep, np.sum([each.confusion for each in folds], axis=0), everywhere)
     return pd.DataFrame(rows).astype({"rounds": "Int64", "round": "Int64"}), pooled
+
+
+def _tested(sweep: Sweep) -> Iterable[tuple[tuple[str, str], list[_Tested]]]:
+    """By method and criterion, the chosen network of every fold; first the largest class."""
+    first = {trial.fold: trial for trial in reversed(sweep.trials.values())}
+    trials = [first[fold] for fold in sweep.folds if fold in first]
+    blank = {"status": "", "rounds": None, "round": None, "train_size": math.nan}
+    yield (LARGEST_CLASS, ""), [_Tested(trial, largest_class_confusion(sweep, trial), blank) for trial in trials]
+    for method in sweep.begun:
+        for criterion in sweep.criteria:
+            chosen = choose(sweep.trials_of(method), criterion)
+            yield (method, criterion), [_chosen(sweep, sweep.trials[key], number) for key, number in chosen.items()]
+
+
+def _chosen(sweep: Sweep, trial: Trial, number: int) -> _Tested:
+    size = int(trial.kept[number - 1].sum())
+    row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
+    return _Tested(trial, confusion(sweep, trial, number), row)
 
 
 def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.DataFrame:
@@ -157,62 +169,21 @@ def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.D
     return frame
 
 
-def ledger_parts(sweep: Sweep) -> Iterator[pd.DataFrame]:
-    """The photos that were dropped at least once, a frame a trial, those dropped most often first.
-
-    method, fold, image, score, rounds, dropped (in how many rounds), returned (how often), history (by round, k kept, d
-    dropped), mean and last self_confidence, last predicted score, self_confidence_history (by round, per cent),
-    train_folds (how many of the method's folds train on the photo, also those that never dropped it). Where labels are
-    wrong on purpose, also true_score.
-    """
-    images = np.array(sweep.images, dtype=object)
-    for method in begun(sweep):
-        trials = trials_of(sweep, method)
-        train_folds = np.sum([trial.split == TRAIN for trial in trials], axis=0)
-        for trial in trials:
-            yield _ledger(sweep, trial, images, train_folds)
-
-
-def _ledger(sweep: Sweep, trial: Trial, images: NDArray[np.object_], train_folds: NDArray[np.int64]) -> pd.DataFrame:
-    dropped = ~trial.kept[:] & (trial.split == TRAIN)
-    photos = np.flatnonzero(dropped.any(axis=0))
-    times, confidence = dropped[:, photos].sum(axis=0), trial.self_confidence[:, photos]
-    columns = {
-        "method": trial.method,
-        "fold": trial.fold,
-        "image": images[photos],
-        "score": trial.scores[photos],
-        "rounds": len(dropped),
-        "dropped": times,
-        "returned": (dropped[:-1, photos] & ~dropped[1:, photos]).sum(axis=0),
-        "history": ["".join("d" if out else "k" for out in column) for column in dropped[:, photos].T],
-        "self_confidence_mean": confidence.mean(axis=0, dtype=np.float64),
-        "self_confidence_last": confidence[-1],
-        "predicted_last": trial.predicted[-1, photos].astype(np.int64),
-        "self_confidence_history": [" ".join(row) for row in PER_CENT[np.rint(100 * confidence.T).astype(int)]],
-        "train_folds": train_folds[photos],
-    }
-    if sweep.is_noisy:
-        columns["true_score"] = sweep.scores[photos]
-    order = np.lexsort((columns["self_confidence_mean"], -times))
-    return pd.DataFrame(columns).iloc[order]
-
-
-def _notes(sweep: Sweep, criterion: Criterion, baseline: str, comparisons: pd.DataFrame) -> tuple[str, ...]:
+def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str, ...]:
     notes = []
-    if criterion == "oracle":
+    if sweep.criterion == "oracle":
         notes.append(
             "There are no validation photos to choose the round on (folds.validation), so the criteria validation and "
             "validation_mean are not shown, and the tables show the oracle's rounds. The oracle chooses on the test "
             "photos that it is measured on and is optimistic by an amount that cannot be told."
         )
-    if baseline not in begun(sweep):
+    if baseline not in sweep.begun:
         notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")
-    elif baseline in incomplete(sweep):
+    elif baseline in sweep.incomplete:
         notes.append(f"No verdict on any method: {baseline}, which they are compared with, lacks rounds or folds.")
     elif (comparisons["folds"] < 2).any():
         notes.append("A comparison on fewer than two folds has no t, p and interval.")
-    if others := [name for name in begun(sweep) if name in incomplete(sweep)]:
+    if others := [name for name in sweep.begun if name in sweep.incomplete]:
         verb = "lacks" if len(others) == 1 else "lack"
         notes.append(f"{', '.join(others)} {verb} rounds or folds: no verdict, and no mean to compare with others.")
     if note := detectable_note(comparisons):

@@ -8,70 +8,51 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.read import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
 from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.core.selection import Criterion, Curve
-from rsrl_ray.core.trial import TrialKey, is_complete
+from rsrl_ray.core.selection import Criterion
+from rsrl_ray.core.trial import TrialKey
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 SCORES = (
-    "macro_f1",
-    "macro_f1_50",
-    "total_f1",
-    "accuracy",
-    "minority_precision",
-    "minority_recall",
-    "minority_f1",
-    "majority_precision",
-    "majority_recall",
-    "majority_f1",
-    "quadratic_kappa",
-    "mae",
-    "macro_mae",
-    "spearman",
+    *("macro_f1", "macro_f1_50", "total_f1", "accuracy"),
+    *("minority_precision", "minority_recall", "minority_f1", "majority_precision", "majority_recall", "majority_f1"),
+    *("quadratic_kappa", "mae", "macro_mae", "spearman"),
 )
+Row = dict[str, Any]  # of a data frame
+Confusion = NDArray[np.int64]  # matrix [C, C]: row = label, column = prediction
+ChosenRounds = Mapping[TrialKey, int]  # of every trial that has one
 
 
-def confusion(sweep: Sweep, trial: Trial, number: int) -> NDArray[np.int64]:
-    """Confusion matrix [C, C] of the test photos after round ``number`` (from 1)."""
+def confusion(sweep: Sweep, trial: Trial, number: int) -> Confusion:
+    """That of the test photos after round ``number`` (from 1)."""
     if trial.confusions is not None:
         return trial.confusions[number - 1]
     return _confusion(sweep, trial, trial.predicted[number - 1])
 
 
-def largest_class_confusion(sweep: Sweep, trial: Trial) -> NDArray[np.int64]:
-    """Confusion matrix [C, C] of a network that assigns every test photo to the largest class of the training set."""
+def largest_class_confusion(sweep: Sweep, trial: Trial) -> Confusion:
+    """That of a network that assigns every test photo to the largest class of the training set."""
     largest = sweep.classes[majority(sweep, trial)[0]]
     return _confusion(sweep, trial, np.full(len(sweep.scores), largest))
 
 
-def majority(sweep: Sweep, trial: Trial) -> NDArray[np.int64]:
-    """The fold's majority classes, indices into ``sweep.classes``, largest first: those that are revised."""
-    return majority_classes(np.searchsorted(sweep.classes, trial.scores[trial.split == TRAIN]), sweep.majority)
+def majority(sweep: Sweep, trial: Trial | None = None) -> NDArray[np.int64]:
+    """Majority classes, indices into ``sweep.classes``, largest first: those that the trial's fold revises.
 
-
-def trained_scores(sweep: Sweep) -> NDArray[np.int64]:
-    """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
-    scores = sweep.scores.copy()
-    for trial in sweep.trials.values():
-        trained = trial.split == TRAIN
-        scores[trained] = trial.scores[trained]
-    return scores
-
-
-def whole_majority(sweep: Sweep) -> NDArray[np.int64]:
-    """The majority classes of all photos, as `majority` has those of a fold."""
-    return majority_classes(np.searchsorted(sweep.classes, trained_scores(sweep)), sweep.majority)
+    Without a trial, those of all photos, which stand for all folds together.
+    """
+    scores = sweep.trained_scores() if trial is None else trial.scores[trial.split == TRAIN]
+    return majority_classes(sweep.places(scores), sweep.majority)
 
 
 def large(sweep: Sweep) -> NDArray[np.bool_]:
     """The classes of `rsrl_ray.core.metrics.large_classes`, [C], by true scores."""
-    return metrics.large_classes(np.searchsorted(sweep.classes, sweep.scores), len(sweep.classes))
+    return metrics.large_classes(sweep.places(sweep.scores), len(sweep.classes))
 
 
-def measure(sweep: Sweep, confusion: NDArray[np.int64], majority: NDArray[np.int64]) -> dict[str, float]:
-    """The `SCORES` of a confusion matrix [C, C]; the majority classes are given as indices.
+def measure(sweep: Sweep, confusion: Confusion, majority: NDArray[np.int64]) -> dict[str, float]:
+    """The `SCORES` of a confusion matrix; the majority classes are given as indices.
 
     Minority and majority values are means over those of their classes that have photos (the averages of section V.B);
     nan where none has, as is ``macro_f1_50``.
@@ -92,66 +73,35 @@ def measure(sweep: Sweep, confusion: NDArray[np.int64], majority: NDArray[np.int
     return values | vars(metrics.ordinal_scores(confusion, sweep.classes))
 
 
-def chosen_rounds(sweep: Sweep, method: str, criterion: Criterion) -> dict[int, int]:
-    """By fold, the round that ``criterion`` chooses by macro F among those logged so far; folds without any lack.
+def measure_round(sweep: Sweep, trial: Trial, number: int) -> dict[str, float]:
+    """The `SCORES` of a trial's test photos after round ``number``."""
+    return measure(sweep, confusion(sweep, trial, number), majority(sweep, trial))
+
+
+def choose(
+    trials: Iterable[Trial], criterion: Criterion, ends: ChosenRounds | None = None, first: int = 1
+) -> dict[TrialKey, int]:
+    """The rounds that `rsrl_ray.core.selection.choose` chooses by macro F in these trials, among those logged so far.
 
     Within a fold the round of the best macro F has the best total F too: the classes with test photos are the same.
+
+    ends : how many rounds of each trial may be chosen; all where it is None. first : the first that may.
 
     Raises
     ------
     ValueError
         Where the criterion needs validation photos and there are none.
     """
-    return {trial.fold: number for trial, number in choose(trials_of(sweep, method), criterion).items()}
-
-
-def choose(
-    trials: Iterable[Trial], criterion: Criterion, ends: Mapping[TrialKey, int] | None = None, first: int = 1
-) -> dict[TrialKey, int]:
-    """What `rsrl_ray.core.selection.choose` chooses by macro F in these trials.
-
-    ends : how many rounds of each trial may be chosen; all where it is None. first : the first that may.
-    """
     curves = {}
     for trial in trials:
-        key = TrialKey(trial.fold, trial.method)
-        end = len(trial.metrics) if ends is None else ends[key]
-        curves[key] = {name: curve(trial, name)[:end] for name in (selection.VALIDATION, selection.TEST)}
+        end = len(trial.metrics) if ends is None else ends[trial.key]
+        curves[trial.key] = {name: trial.curve(name)[:end] for name in (selection.VALIDATION, selection.TEST)}
     return selection.choose(curves, criterion, first=first)
 
 
-def usable_criteria(sweep: Sweep) -> tuple[Criterion, ...]:
-    """The criteria that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
-    return selection.usable_criteria(sweep.chooses)
-
-
-def default_criterion(sweep: Sweep) -> Criterion:
-    """The criterion that the tables and figures choose by, see `rsrl_ray.core.selection.default_criterion`."""
-    return selection.default_criterion(sweep.chooses)
-
-
-def incomplete(sweep: Sweep) -> tuple[str, ...]:
-    """The methods that lack rounds or folds, in the file's order, see `rsrl_ray.core.trial.is_complete`."""
-    rounds = {key: len(trial.metrics) for key, trial in sweep.trials.items()}
-    return tuple(name for name in sweep.methods if not is_complete(name, sweep.folds, rounds, sweep.rounds))
-
-
-def begun(sweep: Sweep) -> list[str]:
-    """The methods with a logged round, in the file's order."""
-    return [name for name in sweep.methods if any(key.method == name for key in sweep.trials)]
-
-
-def trials_of(sweep: Sweep, method: str) -> list[Trial]:
-    """The method's trials with a logged round, by fold."""
-    keys = [TrialKey(fold, method) for fold in sweep.folds]
-    return [sweep.trials[key] for key in keys if key in sweep.trials]
-
-
-def curve(trial: Trial, metric: str) -> Curve:
-    """A metric of the trial by round, [R]; nan where a round has none."""
-    if metric not in trial.metrics:
-        return np.full(len(trial.metrics), math.nan)
-    return trial.metrics[metric].to_numpy(dtype=np.float64)
+def chosen_rounds(sweep: Sweep) -> ChosenRounds:
+    """The round of every trial that tables and figures show."""
+    return choose(sweep.trials.values(), sweep.criterion)
 
 
 def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
@@ -160,7 +110,7 @@ def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
     return {f"{name}_mean": statistics.mean(numbers), f"{name}_sd": statistics.sd(numbers)}
 
 
-def _confusion(sweep: Sweep, trial: Trial, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+def _confusion(sweep: Sweep, trial: Trial, predicted: NDArray[np.int64]) -> Confusion:
     test = trial.split == TEST
-    labels, assigned = (np.searchsorted(sweep.classes, scores[test]) for scores in (sweep.scores, predicted))
+    labels, assigned = sweep.places(sweep.scores[test]), sweep.places(predicted[test])
     return metrics.confusion_matrix(labels, assigned, len(sweep.classes))

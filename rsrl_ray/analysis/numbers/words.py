@@ -22,6 +22,11 @@ def spread(mean: float, sd: float, digits: int = 3) -> str:
     return text if math.isnan(sd) else f"{text} ± {number(sd, digits)}"
 
 
+def interval(low: float, high: float) -> str:
+    """``−0.100 to +0.200``."""
+    return NOTHING if math.isnan(low) else f"{signed(low)} to {signed(high)}"
+
+
 def p_value(value: float) -> str:
     """``0.604``, or that it is below 0.001."""
     return "<0.001" if value < 0.001 else number(value)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.numbers.measures import TRAIN, majority
-from rsrl_ray.analysis.sweep.read import Sweep, Trial
+from rsrl_ray.analysis.numbers.measures import Row, majority
+from rsrl_ray.analysis.sweep.arrays import TRAIN, Sweep, Trial
 
-COLUMNS = (
+NOISE_COLUMNS = (
     *("method", "fold", "round", "candidates", "flipped", "base_rate", "dropped"),
     *("precision", "recall", "average_precision"),
 )
@@ -28,7 +28,7 @@ def noise_rows(sweep: Sweep) -> pd.DataFrame:
     dropped; nan in round 1.
     """
     rows = [row for trial in sweep.trials.values() for row in _rows(sweep, trial)] if sweep.is_noisy else []
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(NOISE_COLUMNS))
 
 
 def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]) -> float:
@@ -51,7 +51,7 @@ def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
     return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
 
 
-def _rows(sweep: Sweep, trial: Trial) -> Iterator[dict[str, Any]]:
+def _rows(sweep: Sweep, trial: Trial) -> Iterator[Row]:
     largest = sweep.classes[majority(sweep, trial)]
     candidates = np.flatnonzero((trial.split == TRAIN) & np.isin(trial.scores, largest))
     wrong = (trial.scores != sweep.scores)[candidates]

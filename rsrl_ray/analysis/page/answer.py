@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import TOGETHER
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROUNDS
+from rsrl_ray.analysis.numbers.comparisons import PHOTOS, in_macro_f
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames
-from rsrl_ray.analysis.numbers.words import number, p_value, signed, spread
+from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 
 SURE = 0.05  # p after Holm, below which a difference is said to be one
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
@@ -75,8 +75,8 @@ def forest(frames: Frames) -> Forest | None:
     tests = _tests(frames)
     if tests.empty:
         return None
-    photos = frames.comparisons
-    photos = photos[(photos["at"] == PHOTOS) & (photos["measure"] == "macro_f1") & photos["low"].notna()]
+    photos = in_macro_f(frames.comparisons, PHOTOS)
+    photos = photos[photos["low"].notna()]
     scale = _Scale.over([*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.rope, -frames.rope])
     others = {str(row["method"]): scale.mark(row) for _, row in photos.iterrows()}
     rows = tuple(
@@ -84,7 +84,7 @@ def forest(frames: Frames) -> Forest | None:
             method=str(row["method"]),
             verdict=VERDICTS[_sign(row)],
             difference=signed(row["difference"]),
-            interval=f"{signed(row['low'])} to {signed(row['high'])}",
+            interval=interval(row["low"], row["high"]),
             p=p_value(row["p_holm"]).replace("<", "< "),
             rounds=scale.mark(row),
             photos=others.get(str(row["method"])),
@@ -130,8 +130,8 @@ class _Scale:
 
 def _tests(frames: Frames) -> pd.DataFrame:
     """The comparisons in macro F after as many rounds that have an interval."""
-    rows = frames.comparisons
-    return rows[(rows["at"] == ROUNDS) & (rows["measure"] == "macro_f1") & rows["p"].notna()]
+    rows = in_macro_f(frames.comparisons)
+    return rows[rows["p"].notna()]
 
 
 def _sign(test: "pd.Series[Any]") -> int:
@@ -170,7 +170,7 @@ def _differing(tests: pd.DataFrame) -> str:
 
 
 def _interval(row: "pd.Series[Any]") -> str:
-    return f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
+    return f"{signed(row['difference'])}, 95 % interval {interval(row['low'], row['high'])}"
 
 
 def _macro_f(row: "pd.Series[Any]") -> str:

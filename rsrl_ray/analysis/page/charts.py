@@ -4,6 +4,7 @@ Vega-Lite, because it draws SVG: the charts print as sharp as text, take their c
 also in a dark one, and a browser test can read what is drawn. vl-convert brings its code (0.9 MB) as a Python package.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import chain
@@ -13,23 +14,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import vl_convert
+from numpy.typing import NDArray
 
-from rsrl_ray.analysis.figures.curves import Values, fold_mean, stack
 from rsrl_ray.analysis.figures.style import COLOURS, DASHES, TOGETHER
-from rsrl_ray.analysis.numbers.measures import begun, curve
+from rsrl_ray.analysis.numbers.curves import Curves, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.wrong_labels import RATES
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 
 PHOTOS, SHARE, SCORE = ",f", "%", "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart
 VEGA_LITE = "6.4"  # of those that vl-convert brings; page.js is written for it
-MEASURES = {
+_TITLES = {
     "test_macro_f1": ("Macro F on the test photos", SCORE),
     "validation_macro_f1": ("Macro F on the validation photos", SCORE),
     "test_total_f1": ("Total F on the test photos (Fig. 8)", SCORE),
     "train_size": ("Training photos kept (Fig. 4)", PHOTOS),
     "majority_share": ("Share of the {majority} largest classes", SHARE),
 }
-NOISE = {
+_NOISE_TITLES = {
     "precision": "Precision of what is dropped",
     "recall": "Recall of the wrong labels",
     "average_precision": "Average precision of the self-confidence",
@@ -62,17 +63,17 @@ class Chart:
 
 def charts(sweep: Sweep) -> list[Chart]:
     """What MLflow has of every round, fold means by round; a measure that no trial has is left out."""
-    drawn = []
-    for name, (title, form) in MEASURES.items():
-        lines = _lines(sweep, name)
-        if lines:
-            drawn.append(Chart(name, title.format(majority=sweep.majority), form, _domain(lines), lines))
-    return drawn
+    found = {name: _lines(sweep, metric_by_fold(sweep, name)) for name in _TITLES}
+    return [
+        Chart(name, title.format(majority=sweep.majority), form, _domain(found[name]), found[name])
+        for name, (title, form) in _TITLES.items()
+        if found[name]
+    ]
 
 
 def score_charts(sweep: Sweep) -> list[Chart]:
     """F-measure of every score on the test photos (Fig. 7), on one scale."""
-    found = {score: _lines(sweep, f"f1_{score}") for score in sweep.classes}
+    found = {score: _lines(sweep, metric_by_fold(sweep, f"f1_{score}")) for score in sweep.classes}
     domain = _domain(tuple(chain(*found.values())))
     return [
         Chart(f"f1_{score}", f"F of score {score}", SCORE, domain, lines) for score, lines in found.items() if lines
@@ -80,18 +81,18 @@ def score_charts(sweep: Sweep) -> list[Chart]:
 
 
 def noise_charts(sweep: Sweep, noise: pd.DataFrame) -> list[Chart]:
-    """What was dropped against labels known to be wrong; noise : `rsrl_ray.analysis.numbers.frames.Frames.noise`."""
-    drawn = []
+    """What was dropped against labels known to be wrong; noise : the frame of `Frames`."""
     revised = noise.copy()
     revised.loc[revised["round"] == 1, list(RATES)] = np.nan  # nothing is dropped yet
-    for name in RATES[1:]:
-        values = {
-            str(method): part.pivot(index="fold", columns="round", values=name).to_numpy(dtype=np.float64)
-            for method, part in revised.groupby("method", sort=False)
-        }
-        lines = tuple(_line(sweep, method, v) for method, v in values.items() if np.isfinite(v).any())
+    methods = {str(method): part for method, part in revised.groupby("method", sort=False)}
+    drawn = []
+    for name, title in _NOISE_TITLES.items():
+        lines = _lines(sweep, {
+            method: part.pivot(index="fold", columns="round", values=name).to_numpy(dtype=np.float64)
+            for method, part in methods.items()
+        })  # fmt: skip
         if lines:
-            drawn.append(Chart(name, NOISE[name], SCORE, _domain(lines), lines))
+            drawn.append(Chart(name, title, SCORE, _domain(lines), lines))
     return drawn
 
 
@@ -114,19 +115,16 @@ def library() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE)
 
 
-def _lines(sweep: Sweep, metric: str) -> tuple[Line, ...]:
-    """A line for every method that has a value of the metric."""
-    values = {method: stack(sweep, method, lambda trial: curve(trial, metric)) for method in begun(sweep)}
-    return tuple(_line(sweep, method, v) for method, v in values.items() if np.isfinite(v).any())
+def _lines(sweep: Sweep, curves: Mapping[str, Curves]) -> tuple[Line, ...]:
+    """A line for every method that has a value; curves : [F, R], by method."""
+    found = {method: fold_mean(values) for method, values in curves.items() if np.isfinite(values).any()}
+    return tuple(
+        Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
+        for method, mean in found.items()
+    )
 
 
-def _line(sweep: Sweep, method: str, values: Values) -> Line:
-    """The line of values [F, R]."""
-    mean, deviation, folds = fold_mean(values)
-    return Line(sweep.methods.index(method), _known(mean), _known(deviation), tuple(map(int, folds)))
-
-
-def _known(values: Values) -> tuple[float | None, ...]:
+def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(float(f"{value:.6g}") if isfinite(value) else None for value in values)
 
 

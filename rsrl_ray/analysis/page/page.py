@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ from PIL import Image
 
 from rsrl_ray.analysis.figures.drawings import Picture, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
-from rsrl_ray.analysis.numbers.measures import begun
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.answer import findings, forest
 from rsrl_ray.analysis.page.charts import Chart, as_json, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
 from rsrl_ray.analysis.page.photo_section import map_section, photo_section
-from rsrl_ray.analysis.sweep.read import Sweep
-from rsrl_ray.analysis.tables.markup import Section, Table, latex, markdown
+from rsrl_ray.analysis.page.pictures import data_uri, jpeg_uri
+from rsrl_ray.analysis.page.section import Section
+from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.analysis.tables.markup import Table, latex, markdown
 from rsrl_ray.config import Experiment, recipe
 from rsrl_ray.method import method_of
 
@@ -107,14 +107,13 @@ def sections(content: Content, environment: Environment) -> list[Section]:
     curves = write.curves(
         looks(sweep.methods), *groups.values(), mean_of(sweep), content.figures(CURVES), content.figures(["noise"])
     )
-    parts = [("curves-scores", "Each score")] * bool(groups["scores"]) + [("curves-noise", "Known noise")] * bool(
-        groups["noise"]
-    )
+    named = {"scores": "Each score", "noise": "Known noise"}
+    parts = tuple((f"curves-{group}", heading) for group, heading in named.items() if groups[group])
     album = make_album(sweep, content.experiment.photos, [card.photo for card in content.gallery.cards])
     recipe_of = write.recipe(list(recipe(content.experiment).items()), content.figures(["scores"]))
     return [
         Section("answer", "The answer", answer),
-        Section("curves", "Curves, round by round", curves, tuple(parts)),
+        Section("curves", "Curves, round by round", curves, parts),
         _tables(content, write),
         _methods(content, write),
         photo_section(album, environment, sweep.rounds),
@@ -143,7 +142,7 @@ def _methods(content: Content, write: Any) -> Section:
             "table": next(table for table in content.tables if table.method == name),
             "figures": content.figures(alone, name),
         }
-        for place, name in enumerate(begun(content.sweep), 1)
+        for place, name in enumerate(content.sweep.begun, 1)
     ]
     parts = tuple((str(method["anchor"]), str(method["name"])) for method in methods)
     return Section("methods", "Method by method", write.methods(methods, content.figures(["class_measures"])), parts)
@@ -162,19 +161,8 @@ def _facts(sweep: Sweep, experiment: Experiment) -> str:
 def _figure(picture: Picture, path: Path) -> Embedded:
     with Image.open(path) as image:
         width, height = (round(side * SCALE) for side in image.size)
-        if not picture.name.startswith(SHEETS):
-            return Embedded(_uri(path.read_bytes(), "png"), picture.caption, width, height)
-        return Embedded(_jpeg(image), picture.caption, width, height)
-
-
-def _jpeg(image: Image.Image) -> str:
-    content = BytesIO()
-    image.convert("RGB").save(content, "JPEG", quality=85, optimize=True)
-    return _uri(content.getvalue(), "jpeg")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        data = jpeg_uri(image) if picture.name.startswith(SHEETS) else data_uri(path.read_bytes(), "png")
+        return Embedded(data, picture.caption, width, height)
 
 
 def _digest(script: str) -> str:

@@ -1,14 +1,15 @@
-"""What MLflow holds of a sweep, as arrays."""
+"""A sweep is read from MLflow: metrics, and every round's table of photos."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.analysis.sweep.round_files import (
     PREDICTED,
     SURE,
@@ -21,70 +22,13 @@ from rsrl_ray.analysis.sweep.round_files import (
 )
 from rsrl_ray.analysis.sweep.rows import HELD, Bits, Confusions, Room, Rows
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, Split, curve_of
+from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import THREADS, Results, TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
-Chosen = Mapping[TrialKey, int]
-"""The chosen round of every trial that has one."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The R rounds of one fold and method that are wholly logged, R >= 1, over the N photos of the sweep.
-
-    status : FINISHED, RUNNING, INTERRUPTED, FAILED or KILLED; reason : why it failed, or "".
-    metrics : index round 1 to R, one column for each MLflow metric; nan where a round has none.
-    split : [N], 0 train, 1 validation, 2 test. scores : [N], as the trial has them: with `config.Noise` those of
-    training and validation photos are the noisy ones.
-    photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
-    predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
-    self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
-    confusions : of the test photos, by round, as they were counted on reading; None where they were not.
-    """
-
-    fold: int
-    method: str
-    status: str
-    reason: str
-    run_id: str
-    metrics: pd.DataFrame
-    split: NDArray[np.int8]
-    scores: NDArray[np.int64]
-    photos_seen: NDArray[np.float64]
-    predicted: Rows
-    kept: Rows
-    self_confidence: Rows
-    confusions: Confusions | None = None
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep as far as it is logged.
-
-    run_id : of the parent run. scores : [N], the true ones. classes : [C], the distinct scores, ascending.
-    is_noisy : whether labels are wrong on purpose (`config.Noise`), so that it is known which.
-    rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
-    majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
-    missing : sentences on what is not there.
-    """
-
-    name: str
-    run_id: str
-    images: tuple[str, ...]
-    scores: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    rounds: int
-    methods: tuple[str, ...]
-    folds: tuple[int, ...]
-    trials: dict[TrialKey, Trial]
-    majority: int
-    missing: tuple[str, ...] = field(default=())
-    is_noisy: bool = False
-    chooses: Split = "validation"
 
 
 def read_sweep(experiment: Experiment) -> Sweep:

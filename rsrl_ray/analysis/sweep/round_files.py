@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from rsrl_ray.analysis.sweep.arrays import TEST
 from rsrl_ray.analysis.sweep.rows import Confusions, OnDemand
 from rsrl_ray.core.metrics import confusion_matrix
 from rsrl_ray.photos.table import public_name
@@ -23,7 +24,6 @@ from rsrl_ray.tracking.read import Artifacts
 
 TRUE_SCORE = "true_score"
 PREDICTED, SURE = "predicted", "self_confidence"
-TEST = SPLITS.index("test")
 
 
 @dataclass(frozen=True)

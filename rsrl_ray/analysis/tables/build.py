@@ -1,17 +1,17 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rsrl_ray.analysis.numbers.comparisons import ROPE
-from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, ledger_parts, summarise
-from rsrl_ray.analysis.numbers.measures import usable_criteria
+from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
+from rsrl_ray.analysis.numbers.histories import ledger_parts
+from rsrl_ray.analysis.numbers.measures import Row
 from rsrl_ray.analysis.numbers.words import NOTHING, number, signed, spread
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.comparison_tables import LARGE, comparisons_table, noise_table
 from rsrl_ray.analysis.tables.markup import Table, latex
 from rsrl_ray.store.file_names import file_names
@@ -26,29 +26,28 @@ ORDINAL = {
 }
 NUMBERS = "%.6g"
 SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
-Row = dict[str, Any]
 
 
-def write_tables(sweep: Sweep, folder: Path, baseline: str = "none", rope: float = ROPE) -> Frames:
-    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; the frames they were written from.
+def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[Table]:
+    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; the tables, see `tables`.
 
     Raises
     ------
     ValueError
-        Where ``baseline`` is no method of the sweep, the rope is below 0, or the folder cannot be written to.
+        Where the folder cannot be written to.
     """
-    frames = summarise(sweep, baseline, rope)
+    made = tables(sweep, frames)
     said = "".join(f"% {' '.join(sentence.split())}\n" for sentence in (*sweep.missing, *frames.notes))
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         for name in CSV if sweep.is_noisy else CSV[:-1]:
             getattr(frames, name).to_csv(folder / f"{name}.csv", index=False, float_format=NUMBERS)
         _write_ledger(sweep, folder / "ledger.csv")
-        for table in tables(sweep, frames):
+        for table in made:
             (folder / "tables" / f"{table.name}.tex").write_text(said + latex(table), encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{folder} cannot be written to: {error}") from error
-    return frames
+    return made
 
 
 def _write_ledger(sweep: Sweep, file: Path) -> None:
@@ -63,57 +62,47 @@ def tables(sweep: Sweep, frames: Frames) -> list[Table]:
 
     Comparisons and noise are there where their frames have rows.
     """
-    how = (
-        "as the best on the test photos themselves (oracle), which is optimistic"
-        if frames.criterion == "oracle"
-        else "in each fold as the best on its validation photos"
-    )
+    how = "in each fold as the best on its validation photos"
+    if frames.criterion == "oracle":
+        how = "as the best on the test photos themselves (oracle), which is optimistic"
     shown = [_methods(frames, how), _groups(frames, how), _ordinal(frames, how), _criteria(sweep, frames)]
-    shown.append((_folds if len(sweep.folds) <= SIDE_BY_SIDE else _quartiles)(sweep, frames))
+    shown.append(_folds(sweep, frames) if len(sweep.folds) <= SIDE_BY_SIDE else _quartiles(sweep, frames))
     if len(frames.comparisons):
         shown.append(comparisons_table(frames.comparisons, frames.rope))
     if (frames.noise["round"] > 1).any():
         shown.append(noise_table(frames.noise))
     files = file_names(sweep.methods)
-    return shown + [_classes(frames, method, f"classes_{files[method]}", how) for method in _begun(frames)]
+    return shown + [_classes(frames, method, f"classes_{files[method]}", how) for method in frames.begun()]
 
 
 def _methods(frames: Frames, how: str) -> Table:
-    shown = _shown(frames)
+    shown = frames.shown()
     has_large = any(not math.isnan(row["macro_f1_50_mean"]) for row in shown)
-    large = ["macro F 50+"] if has_large else []
-    columns = ("method", "folds", "round", "photos", "macro F", "pooled", *large, "total F", "pooled", "accuracy")
-    rows = [
-        (
-            row["method"],
-            str(row["folds"]),
-            _rounds(row["rounds"]),
-            _mean(row, "train_size", 0),
-            _mean(row, "macro_f1"),
-            number(row["macro_f1_pooled"]),
-            *(_mean(row, "macro_f1_50") for _ in large),
-            _mean(row, "total_f1"),
-            number(row["total_f1_pooled"]),
-            _mean(row, "accuracy"),
-        )
-        for row in shown
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("method", lambda row: str(row["method"])),
+        ("folds", lambda row: str(row["folds"])),
+        ("round", lambda row: _rounds(row["rounds"])),
+        ("photos", lambda row: _mean(row, "train_size", 0)),
+        ("macro F", lambda row: _mean(row, "macro_f1")),
+        ("pooled", lambda row: number(row["macro_f1_pooled"])),
+        ("macro F 50+", lambda row: _mean(row, "macro_f1_50")),
+        ("total F", lambda row: _mean(row, "total_f1")),
+        ("pooled", lambda row: number(row["total_f1_pooled"])),
+        ("accuracy", lambda row: _mean(row, "accuracy")),
     ]
-    many = f" (of more than {SIDE_BY_SIDE} folds the median and quartiles)" if _are_many(shown) else ""
+    columns = [column for column in columns if has_large or column[0] != "macro F 50+"]
+    rows = [tuple(cell(row) for _, cell in columns) for row in shown]
+    are_many = any(row["folds"] > SIDE_BY_SIDE for row in shown)
+    many = f" (of more than {SIDE_BY_SIDE} folds the median and quartiles)" if are_many else ""
     caption = (
         f"Performance on the test photos, mean ± standard deviation over the folds. round: chosen {how}{many}; photos: "
         "those that the chosen networks were trained on; pooled: F from confusion matrices summed over the folds."
-        f"{' ' + LARGE if has_large else ''}{_not_comparable(frames)}"
     )
-    return Table("methods", caption, columns, tuple(rows), lines=(1,))
-
-
-def _not_comparable(frames: Frames) -> str:
-    begun = [method for method in _begun(frames) if method in frames.incomplete]
-    return f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(begun)}." if begun else ""
-
-
-def _are_many(rows: list[Row]) -> bool:
-    return any(row["folds"] > SIDE_BY_SIDE for row in rows)
+    if has_large:
+        caption += f" {LARGE}"
+    if lacking := [method for method in frames.begun() if method in frames.incomplete]:
+        caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
+    return Table("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
 
 
 def _rounds(listed: str) -> str:
@@ -126,32 +115,37 @@ def _rounds(listed: str) -> str:
 
 
 def _groups(frames: Frames, how: str) -> Table:
-    groups = [(group, name) for group in ("minority", "majority") for name in PRF]
-    columns = ("method", *(f"{group} {PRF[name]}" for group, name in groups))
-    rows = [(row["method"], *(_mean(row, f"{group}_{name}") for group, name in groups)) for row in _shown(frames)]
+    columns = {
+        f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()
+    }
     caption = (
         "Precision P, recall R and F-measure F on the test photos, averaged over the minority and over the majority "
         f"classes (those that are revised), mean ± standard deviation over the folds. The round is chosen {how}."
     )
-    return Table("groups", caption, columns, tuple(rows), lines=(1,))
+    return _means("groups", caption, columns, frames)
 
 
 def _ordinal(frames: Frames, how: str) -> Table:
-    rows = [(row["method"], *(_mean(row, name) for name in ORDINAL)) for row in _shown(frames)]
     caption = (
         "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
         "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
         "units of the score and best low, Spearman's rank correlation; mean ± standard deviation over the folds. The "
         f"round is chosen {how}."
     )
-    return Table("ordinal", caption, ("method", *ORDINAL.values()), tuple(rows), lines=(1,))
+    return _means("ordinal", caption, ORDINAL, frames)
+
+
+def _means(name: str, caption: str, columns: Mapping[str, str], frames: Frames) -> Table:
+    """Means over the folds, a row a method; columns : heading by measure."""
+    rows = [(row["method"], *(_mean(row, measure) for measure in columns)) for row in frames.shown()]
+    return Table(name, caption, ("method", *columns.values()), tuple(rows), lines=(1,))
 
 
 def _criteria(sweep: Sweep, frames: Frames) -> Table:
-    criteria = usable_criteria(sweep)
-    summary = {(row["method"], row["criterion"]): row for row in _records(frames.summary)}
+    criteria = sweep.criteria
+    summary = {(row["method"], row["criterion"]): row for row in records(frames.summary)}
     rows = [(LARGEST_CLASS, *[_mean(summary[LARGEST_CLASS, ""], "macro_f1")] * len(criteria), NOTHING)]
-    for method in _begun(frames):
+    for method in frames.begun():
         cells = (_mean(summary[method, criterion], "macro_f1") for criterion in criteria)
         rows.append((method, *cells, signed(summary[method, "oracle"]["optimism"])))
     caption = (
@@ -163,10 +157,9 @@ def _criteria(sweep: Sweep, frames: Frames) -> Table:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> Table:
-    found = {(row["method"], row["criterion"], row["fold"]): row for row in _records(frames.folds)}
-    shown = [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in _begun(frames))]
+    found = {(row["method"], row["criterion"], row["fold"]): row for row in records(frames.folds)}
     rows = []
-    for method, criterion in shown:
+    for method, criterion in [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in frames.begun())]:
         cells = []
         for fold in sweep.folds:
             row = found.get((method, criterion, fold))
@@ -197,7 +190,7 @@ def _quartiles(sweep: Sweep, frames: Frames) -> Table:
 def _classes(frames: Frames, method: str, name: str, how: str) -> Table:
     """The classes of a method, network 1 beside the chosen one."""
     part = frames.classes[frames.classes["method"] == method]
-    sides = [_records(part[part["network"] == network]) for network in ("first", "chosen")]
+    sides = [records(part[part["network"] == network]) for network in ("first", "chosen")]
     rows = []
     for first, chosen in zip(*sides, strict=True):
         label = f"{first['group']} mean" if pd.isna(first["score"]) else str(first["score"])
@@ -211,19 +204,6 @@ def _classes(frames: Frames, method: str, name: str, how: str) -> Table:
     heads = (f"{short}, {network}" for network in ("network 1", "chosen") for short in PRF.values())
     columns = ("score", "photos", *heads)
     return Table(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), method=method)
-
-
-def _shown(frames: Frames) -> list[Row]:
-    """The summary's rows of the criterion that the tables show, after the largest class's."""
-    return _records(frames.summary[frames.summary["criterion"].isin(["", frames.criterion])])
-
-
-def _begun(frames: Frames) -> list[str]:
-    return list(frames.classes["method"].unique())
-
-
-def _records(frame: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _mean(row: Row, name: str, digits: int = 3) -> str:

@@ -1,42 +1,44 @@
 """The tables of methods against a baseline, and of what was dropped against labels that are known to be wrong."""
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from rsrl_ray.analysis.numbers.comparisons import ROUNDS
+from rsrl_ray.analysis.numbers.frames import records
+from rsrl_ray.analysis.numbers.measures import Row
 from rsrl_ray.analysis.numbers.measures import spread as mean_and_sd
-from rsrl_ray.analysis.numbers.words import NOTHING, number, p_value, signed, spread
+from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import Table
 
-MEASURES = {
+_NAMES = {
     "macro_f1": "macro F",
     "macro_f1_50": "macro F 50+",
     "accuracy": "accuracy",
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
+_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
 LARGE = "macro F 50+: over the classes that have 50 photos or more."
-Row = dict[str, Any]
 
 
 def comparisons_table(comparisons: pd.DataFrame, rope: float) -> Table:
     """Every method against the baseline; ``comparisons`` : the frame, with one row at least."""
     at_rounds = comparisons["at"] == ROUNDS
-    shown = comparisons[at_rounds | comparisons["measure"].isin(AT_PHOTOS)]
-    records = [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")]
-    rows = tuple(_comparison(row) for row in records)
-    again = (
-        " At equal photos: the round is chosen among those in which a method had trained on no more photos than the "
-        "other of the two at its end."
-    )
-    said = again * (not at_rounds.all()) + f" {LARGE}" * bool((shown["measure"] == "macro_f1_50").any())
+    shown = records(comparisons[at_rounds | comparisons["measure"].isin(_AT_PHOTOS)])
+    rows = tuple(_comparison(row) for row in shown)
+    said = ""
+    if not at_rounds.all():
+        said = (
+            " At equal photos: the round is chosen among those in which a method had trained on no more photos than "
+            "the other of the two at its end."
+        )
+    if any(row["measure"] == "macro_f1_50" for row in shown):
+        said += f" {LARGE}"
     caption = (
-        f"Differences to the method {records[0]['against']}, fold by fold (rounds chosen by the criterion "
-        f"{records[0]['criterion']}): mean, 95 % interval and two-sided p of the corrected resampled t-test (Nadeau "
+        f"Differences to the method {shown[0]['against']}, fold by fold (rounds chosen by the criterion "
+        f"{shown[0]['criterion']}): mean, 95 % interval and two-sided p of the corrected resampled t-test (Nadeau "
         "and Bengio 2003), and p adjusted by Holm over the methods. Worse, equivalent, better: probabilities of a true "
         f"difference below −{rope:g}, within ±{rope:g}, above {rope:g} (Bayesian correlated t-test, Benavoli and "  # noqa: RUF001
         f"others 2017). Can show: the difference that so many folds can show.{said}"
@@ -71,9 +73,9 @@ def _comparison(row: Row) -> tuple[str, ...]:
     at = "" if row["at"] == ROUNDS else ", equal photos"
     return (
         row["method"],
-        MEASURES[row["measure"]] + at,
+        _NAMES[row["measure"]] + at,
         signed(row["difference"]),
-        NOTHING if math.isnan(row["low"]) else f"{signed(row['low'])} to {signed(row['high'])}",
+        interval(row["low"], row["high"]),
         p_value(row["p"]),
         p_value(row["p_holm"]),
         *(number(row[name], 2) for name in ("worse", "equivalent", "better")),

@@ -1,9 +1,7 @@
-"""A table as it is read, in LaTeX and in Markdown; and a section of the page."""
+"""A table as it is read, in LaTeX and in Markdown."""
 
 import re
 from dataclasses import dataclass
-
-from markupsafe import Markup
 
 from rsrl_ray.analysis.numbers.words import NOTHING
 
@@ -33,20 +31,6 @@ class Table:
     text: int = 1
     lines: tuple[int, ...] = ()
     method: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page.
-
-    id : its anchor. heading : its title (h2), also in the table of contents. html : what stands under it, as markup.
-    parts : by anchor, those of its headings (h3) that the table of contents names too.
-    """
-
-    id: str
-    heading: str
-    html: Markup
-    parts: tuple[tuple[str, str], ...] = ()
 
 
 def latex(table: Table) -> str:

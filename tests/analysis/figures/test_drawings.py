@@ -16,12 +16,22 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from rsrl_ray.analysis.figures.apart import write_apart
-from rsrl_ray.analysis.figures.curves import class_measures, majority_share, total_f, training_size
-from rsrl_ray.analysis.figures.drawings import confusion_matrices, score_histogram, write_figures
-from rsrl_ray.analysis.figures.ledger import history, ledger
-from rsrl_ray.analysis.figures.sheets import Photos, assigned_examples, dropped_sheet, low_and_high, returned_sheet
+from rsrl_ray.analysis.figures.classes import confusion_matrices, score_histogram
+from rsrl_ray.analysis.figures.curves import class_measures, f_measure, majority_share, training_size
+from rsrl_ray.analysis.figures.drawings import write_figures
+from rsrl_ray.analysis.figures.ledger import ledger
+from rsrl_ray.analysis.figures.sheets import (
+    PIXELS,
+    assigned_examples,
+    assigned_scores,
+    history_sheet,
+    low_and_high,
+)
+from rsrl_ray.analysis.figures.small_photos import SmallPhotos
 from rsrl_ray.analysis.figures.style import PALE, STYLE, look
-from rsrl_ray.analysis.sweep.read import Sweep, Trial
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.numbers.histories import history
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.store.file_names import file_names
@@ -52,18 +62,23 @@ def _trial(fold: int, method: str, test: dict[int, list[int]], dropped: list[lis
 def sweep() -> Sweep:
     first = _trial(0, "paper", {0: [3, 3, 3], 6: [3, 4, 4], 10: [3, 3, 2]}, [[], [2, 3, 7], [2, 8]])
     first.metrics["test_total_f1"] = [0.5, 5 / 3, 3.0]
+    first.metrics["validation_macro_f1"] = [0.1, 0.2, 0.3]  # so that `CHOSEN` are chosen
     first.metrics["majority_share"] = [7 / 8, 4 / 5, 5 / 6]
     first.predicted[2, [2, 3, 8]] = [4, 3, 2]
     first.self_confidence[2, [2, 3, 7, 8]] = [0.1, 0.9, 0.8, 0.2]
     second = _trial(1, "paper", {1: [3, 4], 7: [3, 4], 11: [3, 2]}, [[], [2, 3]])
     second.metrics["test_total_f1"] = [0.5, 5 / 3]
+    second.metrics["validation_macro_f1"] = [0.1, 0.2]
     second.metrics["majority_share"] = [7 / 8, 5 / 6]
     second.predicted[1, [2, 3]] = [4, 4]
     second.self_confidence[1, [2, 3, 8]] = [0.3, 0.5, 0.6]
     control = _trial(0, "none", {0: [3, 3, 3], 6: [3, 3, 3], 10: [3, 3, 3]}, [[], [], []])
     control.metrics["test_total_f1"] = [0.5, 0.5, 0.5]
     control.metrics["majority_share"] = [7 / 8, 7 / 8, 7 / 8]
+    control.metrics["validation_macro_f1"] = [0.1, 0.1, 0.1]
     trials = {TrialKey(0, "paper"): first, TrialKey(1, "paper"): second, TrialKey(0, "none"): control}
+    for trial in trials.values():
+        trial.metrics["test_macro_f1"] = trial.metrics["test_total_f1"] / 3
     images = tuple(f"many/{place}.png" for place in range(12))
     return Sweep("made", "", images, SCORES, np.array([2, 3, 4]), 3, ("paper", "none"), (0, 1), trials, 2, ())
 
@@ -129,7 +144,7 @@ def test_no_two_ticks_have_the_same_words(sweep: Sweep) -> None:
 
 
 def test_total_f_marks_the_chosen_round_of_each_fold_at_its_own_value(sweep: Sweep) -> None:
-    (axes,) = total_f(sweep, CHOSEN | {TrialKey(0, "none"): 1}).axes
+    (axes,) = f_measure(sweep, CHOSEN | {TrialKey(0, "none"): 1}).axes
     drawn = _lines(axes)
     assert_allclose(drawn[0][1], [0.5, 5 / 3])
     assert drawn[3:] == [([1], [0.5]), ([3], [3.0]), ([2], [5 / 3])]
@@ -174,7 +189,7 @@ def test_one_round_is_a_dot_and_one_fold_has_no_band(sweep: Sweep) -> None:
 def test_ten_methods_have_axes_of_their_own_and_no_two_look_alike(sweep: Sweep) -> None:
     names = tuple(f"method {place}" for place in range(10))
     trials = {TrialKey(0, name): replace(sweep.trials[0, "paper"], method=name) for name in names}
-    figure = total_f(replace(sweep, methods=names, trials=trials), {TrialKey(0, "method 3"): 2})
+    figure = f_measure(replace(sweep, methods=names, trials=trials), {TrialKey(0, "method 3"): 2})
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(names)
     for place, axes in enumerate(figure.axes):
         strong = [line for line in axes.lines if line.get_color() != PALE and line.get_linestyle() != "None"]
@@ -226,8 +241,8 @@ def test_history(sweep: Sweep) -> None:
 
 
 def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
-    trials = {TrialKey(0, "paper"): sweep.trials[0, "paper"]}
-    figure = ledger(replace(sweep, trials=trials), "paper")
+    alone = replace(sweep, trials={TrialKey(0, "paper"): sweep.trials[0, "paper"]})
+    figure = ledger(alone, "paper", history(alone, "paper"))
     threes, fours, bar = figure.axes
     assert_array_equal(threes.images[0].get_array(), [[0, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
     assert_array_equal(fours.images[0].get_array(), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])  # as often, the earlier first
@@ -239,12 +254,17 @@ def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
 
 def test_the_ledger_of_two_folds_shades_by_the_share_of_them(sweep: Sweep) -> None:
     sweep.trials[1, "paper"].kept[1, 8] = False
-    figure = ledger(sweep, "paper")
+    figure = ledger(sweep, "paper", history(sweep, "paper"))
     fours = figure.axes[1].images[0]
     # photo 8: dropped by one fold of two, then by one of one
     assert_array_equal(fours.get_array(), [[0, 0.5, 1], [0, 1, 0], [0, 0, 0]])
     assert fours.get_cmap().N == 3
     assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["none", "all"]
+
+
+def _dropped(sweep: Sweep, table: Path) -> Figure:
+    found = history(sweep, "paper")
+    return history_sheet(sweep, found, found.dropped_most(), "dropped most often", SmallPhotos(table, PIXELS))
 
 
 def _sheet(figure: Figure) -> list[list[str]]:
@@ -255,7 +275,7 @@ def _sheet(figure: Figure) -> list[list[str]]:
 
 
 def test_the_sheet_of_the_photos_dropped_most_often(sweep: Sweep, table: Path) -> None:
-    figure = dropped_sheet(sweep, history(sweep, "paper"), Photos(table))
+    figure = _dropped(sweep, table)
     heading, first, second, third, fourth = _sheet(figure)
     assert heading == ["dropped most often"]
     assert first == ["2.png", "score 3 → 4", "confidence 0.20", "dropped 3 of 3"]
@@ -289,24 +309,25 @@ def test_every_kind_of_table_has_its_pictures_on_the_sheets(sweep: Sweep, tmp_pa
     images = read_table(path).images
     assert sorted(images) == sorted(names)
     named = replace(sweep, images=images)
-    figure = dropped_sheet(named, history(named, "paper"), Photos(path))
+    figure = _dropped(named, path)
     assert len(figure.axes[0].images) == 4 and not [text for text in _texts(figure) if "missing" in text]
 
 
 def test_a_table_that_is_gone_is_said_in_every_place(sweep: Sweep, tmp_path: Path) -> None:
-    figure = dropped_sheet(sweep, history(sweep, "paper"), Photos(tmp_path / "gone" / "photos.csv"))
+    figure = _dropped(sweep, tmp_path / "gone" / "photos.csv")
     assert len([text for text in _texts(figure) if text.startswith("missing (there")]) == 4
 
 
 def test_the_sheet_of_the_photos_that_came_back(sweep: Sweep, table: Path) -> None:
-    figure = returned_sheet(sweep, history(sweep, "paper"), Photos(table))
+    found = history(sweep, "paper")
+    figure = history_sheet(sweep, found, found.came_back(), "back", SmallPhotos(table, PIXELS))
     heading, *photos = _sheet(figure)
-    assert heading == ["dropped, and back in the last round"]
+    assert heading == ["back"]
     assert [lines[0] for lines in photos] == ["7.png", "3.png"]  # back after 1 round of 2, and of 3
 
 
 def test_photos_assigned_to_a_low_and_a_high_score(sweep: Sweep, table: Path) -> None:
-    figure = assigned_examples(sweep, "paper", CHOSEN, [2, 4], Photos(table))
+    figure = assigned_examples(sweep, assigned_scores(sweep, "paper", CHOSEN), [2, 4], SmallPhotos(table, PIXELS))
     assert _texts(figure) == [
         "assigned to score 2 (2 test photos)",
         *("10.png", "score 2", "11.png", "score 2"),
@@ -321,7 +342,8 @@ def test_examples_are_taken_evenly_in_whole_rows(sweep: Sweep, table: Path) -> N
     trial.split[:] = 2
     trial.predicted[2] = 4
     trial.predicted[2, 5:] = 3  # five of the one, seven of the other
-    figure = assigned_examples(sweep, "paper", {TrialKey(0, "paper"): 3}, [4, 3], Photos(table))
+    assigned = assigned_scores(sweep, "paper", {TrialKey(0, "paper"): 3})
+    figure = assigned_examples(sweep, assigned, [4, 3], SmallPhotos(table, PIXELS))
     assert [text for text in _texts(figure) if "png" in text and "missing" not in text] == [
         *("0.png", "1.png", "3.png", "4.png"),
         *("5.png", "7.png", "9.png", "11.png"),
@@ -337,10 +359,10 @@ def test_the_scores_of_the_examples() -> None:
 @pytest.mark.slow
 def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> None:
     before = [matplotlib.rcParams[name] for name in STYLE]
-    written = write_figures(sweep, CHOSEN, tmp_path / "figures", table)
+    written = write_figures(sweep, summarise(sweep), tmp_path / "figures", table)
     captions = {picture.name: picture.caption for picture in written}
     assert [matplotlib.rcParams[name] for name in STYLE] == before
-    drawn = ["scores", "training_size", "majority_share", "total_f", "class_measures"]
+    drawn = ["differences", "scores", "training_size", "majority_share", "total_f", "class_measures"]
     drawn += ["confusion_paper", "assigned_paper", "ledger_paper"]
     drawn += ["dropped_paper", "returned_paper"]
     assert sorted(captions) == sorted(drawn)
@@ -362,8 +384,9 @@ def test_many_methods_are_drawn_in_several_processes(sweep: Sweep, table: Path, 
     names = tuple(f"method {place}" for place in range(5))
     trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], method=name) for name in names}
     many = replace(sweep, methods=names, trials=trials)
-    chosen = {TrialKey(0, name): 3 for name in names}
-    written = [(picture.name, picture.method) for picture in write_figures(many, chosen, tmp_path / "figures", table)]
+    written = [
+        (picture.name, picture.method) for picture in write_figures(many, summarise(many), tmp_path / "figures", table)
+    ]
     assert written[:4] == [(name, "") for name in ("scores", "training_size", "majority_share", "total_f")]
     files = file_names(names)
     kinds = ("class_measures", "confusion", "assigned")
@@ -383,7 +406,7 @@ def test_names_that_no_file_can_have(sweep: Sweep, table: Path, tmp_path: Path) 
     names = ("../K=$1", "../k=$1")
     trials = {TrialKey(0, name): replace(sweep.trials[0, "none"], method=name) for name in names}
     odd = replace(sweep, methods=names, trials=trials)
-    written = write_figures(odd, {TrialKey(0, name): 1 for name in names}, tmp_path, table)
+    written = write_figures(odd, summarise(odd), tmp_path, table)
     matrices = [(picture.name, picture.method) for picture in written if "confusion" in picture.name]
     assert matrices == [("confusion_5ff105fb-K_1", "../K=$1"), ("confusion_86145ca1-k_1", "../k=$1")]
     assert _legend(training_size(odd)) == list(names)

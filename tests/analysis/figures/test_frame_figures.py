@@ -1,17 +1,14 @@
 """Marks, intervals and bands of the figures made of frames."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from numpy.testing import assert_allclose
 
-from rsrl_ray.analysis.figures.frame_figures import BAND, forest, frame_drawings, noise_curves
-from rsrl_ray.analysis.numbers.frames import summarise
-from rsrl_ray.analysis.numbers.wrong_labels import COLUMNS
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.figures.curves import noise_curves
+from rsrl_ray.analysis.figures.differences import BAND, differences
+from rsrl_ray.analysis.numbers.wrong_labels import NOISE_COLUMNS
 
 ROWS = [
     ("paper", "none", "equal rounds", "macro_f1", -0.02, -0.05, 0.01),
@@ -23,7 +20,7 @@ FRAME = pd.DataFrame(ROWS, columns=["method", "against", "at", "measure", "diffe
 
 
 def test_a_row_for_every_method_an_interval_and_the_band() -> None:
-    figure = forest({"": FRAME}, rope=0.015)
+    figure = differences(FRAME, rope=0.015)
     (axes,) = figure.axes
     zero, rounds, photos = axes.lines
     assert zero.get_xdata() == [0, 0]
@@ -42,16 +39,9 @@ def test_a_row_for_every_method_an_interval_and_the_band() -> None:
     ]
 
 
-def test_data_sets_side_by_side_share_their_rows() -> None:
-    other = pd.DataFrame([("itlm", "none", "equal rounds", "macro_f1", 0.1, np.nan, np.nan)], columns=FRAME.columns)
-    figure = forest({"photos": FRAME, "elpv": other})
-    first, second = figure.axes
-    assert (first.get_title(), second.get_title()) == ("photos", "elpv")
-    assert [label.get_text() for label in first.get_yticklabels()] == ["paper", "random", "itlm"]
-    assert_allclose(second.lines[1].get_xydata(), [[0.1, 1.84]])
-    assert first.get_xlim() == second.get_xlim()
-    (one,) = forest({"": FRAME[:2]}).axes
-    assert_allclose(one.lines[1].get_ydata(), [0, 1])  # of one kind: in the middle of the row
+def test_marks_of_one_kind_lie_in_the_middle_of_their_rows() -> None:
+    (axes,) = differences(FRAME[:2], rope=0.01).axes
+    assert_allclose(axes.lines[1].get_ydata(), [0, 1])
 
 
 def test_precision_and_recall_by_round() -> None:
@@ -63,7 +53,7 @@ def test_precision_and_recall_by_round() -> None:
         ("paper", 1, 3, 10, 3, 0.3, 1, 0.0, 0.0, 0.3),
         *[("none", 0, number, 10, 2, 0.2, 0, np.nan, 0.0, 0.3) for number in (1, 2, 3)],
     ]
-    figure = noise_curves(pd.DataFrame(rows, columns=list(COLUMNS)))
+    figure = noise_curves(pd.DataFrame(rows, columns=list(NOISE_COLUMNS)))
     (axes,) = figure.axes
     assert axes.get_title(loc="left") == "paper"
     base, precision, recall = axes.lines
@@ -71,10 +61,3 @@ def test_precision_and_recall_by_round() -> None:
     assert_allclose(precision.get_ydata(), [0.25, 0.5])
     assert_allclose(recall.get_ydata(), [0.25, 0.5])
     assert axes.get_ylim() == (0, 1)
-
-
-def test_which_figures_there_are(by_hand: Sweep) -> None:
-    (drawing,) = frame_drawings(summarise(by_hand))
-    assert drawing.picture.name == "differences" and "to the method none" in drawing.picture.caption
-    others = {key: trial for key, trial in by_hand.trials.items() if key.method != "none"}
-    assert not list(frame_drawings(summarise(replace(by_hand, trials=others))))

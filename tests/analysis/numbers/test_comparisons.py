@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Asked, compare, detectable_note
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.trial import TrialKey
 
 ASKED = Asked("validation")

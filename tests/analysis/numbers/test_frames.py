@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, ledger_parts, summarise
-from rsrl_ray.analysis.numbers.measures import chosen_rounds, default_criterion
-from rsrl_ray.analysis.sweep.read import Sweep
-from rsrl_ray.core.selection import CRITERIA
+from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, summarise
+from rsrl_ray.analysis.numbers.histories import ledger_parts
+from rsrl_ray.analysis.numbers.measures import choose
+from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.core.selection import CRITERIA, Criterion
 from rsrl_ray.core.trial import TrialKey
 
 NAN = math.nan
@@ -34,16 +35,21 @@ def without_validation(sweep: Sweep) -> Sweep:
     return dataclasses.replace(sweep, trials=trials, chooses="test")
 
 
+def chosen(sweep: Sweep, method: str, criterion: Criterion) -> dict[int, int]:
+    """By fold."""
+    return {key.fold: number for key, number in choose(sweep.trials_of(method), criterion).items()}
+
+
 def test_rounds_chosen_by_each_criterion(by_hand: Sweep) -> None:
-    assert {criterion: chosen_rounds(by_hand, "paper", criterion) for criterion in CRITERIA} == {
+    assert {criterion: chosen(by_hand, "paper", criterion) for criterion in CRITERIA} == {
         "validation": {0: 1, 1: 2},
         "validation_mean": {0: 2, 1: 2},  # the mean curve is 0.5, 0.6, 0
         "last": {0: 3, 1: 3},
         "oracle": {0: 2, 1: 2},
     }
-    assert chosen_rounds(by_hand, "none", "validation") == {0: 1, 1: 1}  # a tie
-    assert chosen_rounds(by_hand, "late", "last") == {1: 1}
-    assert default_criterion(by_hand) == "validation"
+    assert chosen(by_hand, "none", "validation") == {0: 1, 1: 1}  # a tie
+    assert chosen(by_hand, "late", "last") == {1: 1}
+    assert by_hand.criterion == "validation"
 
 
 def test_rounds_frame_holds_every_metric_of_every_round(by_hand: Sweep) -> None:
@@ -267,7 +273,7 @@ def test_without_validation_photos_it_is_said_and_the_oracle_shown(by_hand: Swee
     assert frames.summary["optimism"].isna().all()
     assert frames.comparisons["criterion"].unique().tolist() == ["oracle"]
     with pytest.raises(ValueError, match="no value to choose by"):
-        chosen_rounds(without_validation(by_hand), "paper", "validation")
+        chosen(without_validation(by_hand), "paper", "validation")
 
 
 def test_a_sweep_of_the_first_round_alone(by_hand: Sweep) -> None:

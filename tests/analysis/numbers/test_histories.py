@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from rsrl_ray.analysis.numbers.histories import courses, fold_words, lists, longest
+from rsrl_ray.analysis.numbers.histories import course, fold_words, history
+from rsrl_ray.analysis.page.album import lists, longest
 from rsrl_ray.analysis.page.sparkline import sparkline
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 
 NAN = np.nan
 
@@ -39,29 +40,37 @@ def test_lists_are_cut_and_count_all(by_hand: Sweep) -> None:
     assert never.rows[:3] == (0, 1, 3)  # the least confident first; photo 2 is a validation photo
 
 
-def test_the_course_of_photos(by_hand: Sweep) -> None:
+def test_the_history_and_the_course_of_photos(by_hand: Sweep) -> None:
     by_hand.trials[1, "paper"].predicted[2, 6] = 5
     by_hand.trials[1, "paper"].self_confidence[2, 6] = 0.9
-    dropped, back, validation = courses(by_hand, "paper", [6, 0, 2])
-    assert (dropped.folds, dropped.dropping, dropped.times, dropped.of, dropped.returned) == (1, 1, 2, 2, 0)
-    assert (dropped.assigned, dropped.as_test) == (3, 5)
-    np.testing.assert_allclose(dropped.self_confidence, [0.4] * 3, rtol=1e-6)
-    np.testing.assert_allclose(dropped.tested, [0.4, 0.4, 0.9], rtol=1e-6)
-    assert dropped.dropped.tolist() == [0, 1, 1]
-    assert (back.times, back.of, back.returned) == (1, 2, 1)
-    assert (validation.folds, validation.of, validation.assigned, validation.as_test) == (0, 0, None, None)
-    assert np.isnan([validation.dropped, validation.self_confidence, validation.tested]).all()
+    dropped, back, validation = range(3)
+    found, seen = history(by_hand, "paper", [6, 0, 2]), course(by_hand, "paper", [6, 0, 2])
+    assert [found.folds[dropped], found.dropping[dropped], found.times[dropped], found.of[dropped]] == [1, 1, 2, 2]
+    assert (found.returned[dropped], found.assigned[dropped], seen.as_test[dropped]) == (0, 3, 5)
+    np.testing.assert_allclose(seen.trained[dropped], [0.4] * 3, rtol=1e-6)
+    np.testing.assert_allclose(seen.tested[dropped], [0.4, 0.4, 0.9], rtol=1e-6)
+    assert found.dropped[dropped].tolist() == [0, 1, 1]
+    assert (found.times[back], found.of[back], found.returned[back]) == (1, 2, 1)
+    assert (found.folds[validation], found.of[validation], found.assigned[validation]) == (0, 0, -1)
+    assert (seen.tests.tolist(), seen.as_test[validation]) == ([1, 1, 0], -1)
+    assert np.isnan([found.dropped[validation], seen.trained[validation], seen.tested[validation]]).all()
 
 
-def test_the_course_over_folds_is_their_mean(by_hand: Sweep) -> None:
+def test_the_history_over_folds_is_their_mean(by_hand: Sweep) -> None:
     by_hand.trials[1, "paper"].self_confidence[:, 3] = [0.75, 0.35, 0.25]
     by_hand.trials[1, "paper"].predicted[2, 3] = 5
-    (course,) = courses(by_hand, "paper", [3])
-    assert (course.folds, course.dropping, course.times, course.of, course.returned) == (2, 1, 1, 4, 1)
-    np.testing.assert_allclose(course.self_confidence, [0.5, 0.3, 0.25], rtol=1e-6)
-    assert course.dropped.tolist() == [0, 0.5, 0]
-    assert course.assigned == 3  # one fold each: the lower
-    assert np.isnan(course.tested).all()
+    found, seen = history(by_hand, "paper", [3]), course(by_hand, "paper", [3])
+    assert [found.folds, found.dropping, found.times, found.of, found.returned] == [[2], [1], [1], [4], [1]]
+    np.testing.assert_allclose(seen.trained, [[0.5, 0.3, 0.25]], rtol=1e-6)
+    assert found.dropped.tolist() == [[0, 0.5, 0]]
+    assert found.assigned == [3]  # one fold each: the lower
+    assert np.isnan(seen.tested).all()
+
+
+def test_the_history_of_some_photos_is_that_of_all(by_hand: Sweep) -> None:
+    whole, some = history(by_hand, "paper"), history(by_hand, "paper", [6, 3])
+    for name, values in vars(some).items():
+        np.testing.assert_array_equal(values, getattr(whole, name)[[6, 3]])
 
 
 def test_folds_in_words(by_hand: Sweep) -> None:

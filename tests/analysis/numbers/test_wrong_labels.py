@@ -10,10 +10,11 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from rsrl_ray.analysis.figures.ledger import ledger
-from rsrl_ray.analysis.numbers.frames import ledger_parts, summarise
-from rsrl_ray.analysis.numbers.measures import majority, trained_scores
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.numbers.histories import history, ledger_parts
+from rsrl_ray.analysis.numbers.measures import majority
 from rsrl_ray.analysis.numbers.wrong_labels import average_precision, noise_rows, over_rounds
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.build import tables
 from rsrl_ray.core.trial import TrialKey
 
@@ -79,13 +80,13 @@ def test_without_noise_there_is_nothing_to_say(by_hand: Sweep) -> None:
 
 
 def test_labels_of_training_photos_are_those_that_were_trained_on(noisy: Sweep) -> None:
-    assert trained_scores(noisy).tolist() == [3, 3, 3, 3, 5, 3, 3, 3, 5, 5, 3, 7]
+    assert noisy.trained_scores().tolist() == [3, 3, 3, 3, 5, 3, 3, 3, 5, 5, 3, 7]
     assert majority(noisy, noisy.trials[TrialKey(0, "paper")]).tolist() == [0]
     frame = pd.concat(ledger_parts(noisy), ignore_index=True)
     photo = frame[frame["image"] == "5.jpg"].iloc[0]
     assert (photo["method"], photo["score"], photo["true_score"], photo["history"]) == ("paper", 3, 5, "kdk")
     assert frame.columns[-1] == "true_score"
-    axes = ledger(noisy, "paper").axes[0]
+    axes = ledger(noisy, "paper", history(noisy, "paper")).axes[0]
     assert axes.get_title() == "score 3\n(7 photos)"  # 0, 1, 3, 5, 6, 7, 10: and not 2, which validates
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.page.answer import Forest, Mark, findings, forest
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 
 Row = tuple[str, float, float, float, float]
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.numbers.wrong_labels import COLUMNS
+from rsrl_ray.analysis.numbers.wrong_labels import NOISE_COLUMNS
 from rsrl_ray.analysis.page.charts import charts, library, looks, noise_charts, score_charts
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 
 
 def test_lines_are_means_over_the_folds_that_have_the_round(by_hand: Sweep) -> None:
@@ -47,7 +47,7 @@ def test_what_was_dropped_against_wrong_labels(by_hand: Sweep) -> None:
         ("none", 0, 1, 10, 2, 0.2, 0, None, 0.0, None),
         ("none", 0, 2, 10, 2, 0.2, 0, None, 0.0, 0.3),
     ]
-    noise = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"precision": float, "average_precision": float})
+    noise = pd.DataFrame(rows, columns=list(NOISE_COLUMNS)).astype({"precision": float, "average_precision": float})
     precision, recall, average = noise_charts(by_hand, noise)
     (paper,) = precision.lines  # none drops nothing, so it has none
     assert (paper.mean, paper.n) == ((None, 0.5), (0, 2))

@@ -1,6 +1,5 @@
 """The page in a real browser: what it says, what can be clicked, and that nobody is kept from reading it."""
 
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,11 +16,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from rsrl_ray.analysis.figures.drawings import write_figures
-from rsrl_ray.analysis.figures.frame_figures import frame_drawings
-from rsrl_ray.analysis.page.gallery import Card, Gallery
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.page.gallery import Card, Examples, Gallery
 from rsrl_ray.analysis.page.page import Content, write_page
-from rsrl_ray.analysis.sweep.read import Sweep
-from rsrl_ray.analysis.tables.build import tables, write_tables
+from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 
@@ -91,11 +90,10 @@ def _written(folder: Path, gallery: Gallery, has_figures: bool) -> Path:
     knobs: dict[str, Any] = {"schedules": methods, "revision": {"majority_classes": 1}}
     experiment = read_experiment(write_experiment(folder, table, name="by_hand", **knobs))
     out = folder / "page"
-    frames = write_tables(odd, out)
-    chosen = {TrialKey(0, "paper"): 1, TrialKey(1, "paper"): 2, TrialKey(0, "none"): 1, TrialKey(1, "none"): 1}
-    chosen[TrialKey(1, ODD)] = 1
-    pictures = write_figures(odd, chosen, out / "figures", table, frame_drawings(frames)) if has_figures else []
-    write_page(Content(odd, experiment, frames, tables(odd, frames), pictures, gallery, out))
+    frames = summarise(odd)
+    pictures = write_figures(odd, frames, out / "figures", table) if has_figures else []
+    tables = write_tables(odd, frames, out)
+    write_page(Content(odd, experiment, frames, tables, pictures, gallery, out))
     shutil.rmtree(out / "figures", ignore_errors=True)  # the page stands alone
     return out / "index.html"
 
@@ -106,10 +104,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = Image.new("RGB", (32, 24), "red")
     drawn = {"highlight map": picture, "control": picture, "edges": picture}
     cards = (
-        Card("0.jpg", 3, 11, 1 - 2e-7, -0.25, 0.4, False, "", drawn),
-        Card("7.jpg", 7, math.nan, math.nan, math.nan, math.nan, False, "missing (there is no 7.jpg)", {}),
+        Card("0.jpg", 3, "one J", False, drawn),
+        Card("7.jpg", 7, "missing (there is no 7.jpg)", False, {}),
     )
-    return _written(tmp_path_factory.mktemp("whole"), Gallery(cards, "paper", 0, 2, 1), has_figures=True)
+    return _written(tmp_path_factory.mktemp("whole"), Gallery(cards, Examples((), 0, "paper", 2)), has_figures=True)
 
 
 @pytest.fixture
@@ -329,6 +327,6 @@ def test_without_scripts_the_figures_stay(opened: Callable[..., Page], tmp_path:
     assert page.locator("#curves img").count() == 3
     assert page.locator("#curves img").first.is_visible()
     assert not page.locator(".curves").first.is_visible() and not page.locator(".methods-key").is_visible()
-    gallery = Gallery((), reason="no trial has two rounds yet, and a map compares two")
+    gallery = Gallery(reason="no trial has two rounds yet, and a map compares two")
     bare = opened(PHONE, _written(tmp_path, gallery, has_figures=False), java_script_enabled=False)
     assert bare.locator("#maps p").inner_text() == "None: no trial has two rounds yet, and a map compares two."

@@ -14,9 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.numbers.histories import lists
+from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.numbers.measures import confusion
-from rsrl_ray.analysis.sweep import read as data
+from rsrl_ray.analysis.page.album import lists
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.sweep.rows import OnDemand
 from rsrl_ray.analysis.tables.build import write_tables
@@ -148,7 +148,7 @@ def test_of_a_large_sweep_little_is_held_and_its_numbers_are_the_same(
     for fold, method in itertools.product((0, 1), ("firm", "none")):
         log(experiment, tracker, fold, method, [1, 2])
     sweeps = {"held": read_sweep(experiment)}
-    monkeypatch.setattr(data, "HELD", 0)
+    monkeypatch.setattr("rsrl_ray.analysis.sweep.read.HELD", 0)
     sweeps["read"] = read_sweep(experiment)
     assert [type(trial.predicted) for trial in sweeps["read"].trials.values()] == [OnDemand] * 4
     for key, trial in pickle.loads(pickle.dumps(sweeps["read"].trials)).items():  # figures are drawn in other processes
@@ -164,7 +164,7 @@ def test_of_a_large_sweep_little_is_held_and_its_numbers_are_the_same(
     first, second = (sweeps["read"].trials[0, method] for method in ("firm", "none"))
     assert first.split is second.split and first.scores is second.scores
     for name, sweep in sweeps.items():
-        write_tables(sweep, tmp_path / name)
+        write_tables(sweep, summarise(sweep), tmp_path / name)
     held, read = (
         {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("held", "read")
     )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, summarise
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.build import tables, write_tables
 from rsrl_ray.analysis.tables.markup import Table, latex, markdown
 from rsrl_ray.core import metrics
@@ -185,7 +185,8 @@ def test_without_validation_photos_the_tables_say_oracle(by_hand: Sweep) -> None
 
 
 def test_files(by_hand: Sweep, tmp_path: Path) -> None:
-    frames = write_tables(by_hand, tmp_path / "new" / "folder")
+    frames = summarise(by_hand)
+    write_tables(by_hand, frames, tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
     assert sorted(path.name for path in folder.iterdir()) == [
         "classes.csv",
@@ -214,7 +215,7 @@ def test_files(by_hand: Sweep, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_said(by_hand: Sweep, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file cannot be written to"):
-        write_tables(by_hand, tmp_path / "file")
+        write_tables(by_hand, summarise(by_hand), tmp_path / "file")
 
 
 def test_latex_of_a_table_is_a_booktabs_float() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from rich.console import Console
 
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
-from rsrl_ray.analysis.sweep.read import Sweep
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.closing import closing
 from rsrl_ray.terminal import make_console
 
