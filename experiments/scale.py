@@ -40,8 +40,9 @@ from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
 
 from rsrl_ray import config
-from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.tables import write_tables
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import launch
@@ -280,7 +281,7 @@ def analysis(experiment: config.Experiment, folder: Path) -> dict[str, float]:
     before, began = psutil.Process().memory_info().rss / 2**20, time.perf_counter()
     found = read_sweep(experiment)
     read = time.perf_counter()
-    write_tables(found, folder)
+    write_tables(found, summarise(found), folder)
     memory = psutil.Process().memory_info().rss / 2**20
     return {"read_s": read - began, "tables_s": time.perf_counter() - read, "MiB": memory - before}
 

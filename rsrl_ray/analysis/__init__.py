@@ -1,1 +1,1 @@
-"""From a sweep's tracked rounds to choices of round, tables, figures and highlight maps; it never trains."""
+"""Tables, figures and one page of what is tracked of a sweep; never trains, needs no torch."""

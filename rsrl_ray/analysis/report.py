@@ -4,16 +4,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rsrl_ray.analysis import measures
-from rsrl_ray.analysis.closing import closing
-from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.figures import write_figures
-from rsrl_ray.analysis.frame_figures import frame_drawings
-from rsrl_ray.analysis.gallery import make_gallery
-from rsrl_ray.analysis.page import Content, write_page
-from rsrl_ray.analysis.tables import tables, write_tables
+from rsrl_ray.analysis.figures.drawings import write_figures
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.page.gallery import Gallery, find_examples, make_cards
+from rsrl_ray.analysis.page.page import Content, write_page
+from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.analysis.tables.build import write_tables
+from rsrl_ray.analysis.tables.closing import closing
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.location import Location
 from rsrl_ray.terminal import say
 from rsrl_ray.tracking.read import open_results
@@ -31,19 +30,12 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
     with console.status("reading the rounds"):
         sweep = read_sweep(experiment)
     with console.status("writing tables and figures"):
-        frames = write_tables(sweep, folder, baseline, rope)
-        criterion = measures.default_criterion(sweep)
-        methods = measures.begun(sweep)
-        chosen = {
-            TrialKey(fold, method): number
-            for method in methods
-            for fold, number in measures.chosen_rounds(sweep, method, criterion).items()
-        }
-        pictures = write_figures(sweep, chosen, folder / "figures", experiment.photos, frame_drawings(frames))
+        frames = summarise(sweep, baseline, rope)
+        tables = write_tables(sweep, frames, folder)
+        pictures = write_figures(sweep, frames, folder / "figures", experiment.photos)
     with console.status("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
-        shown = tables(sweep, frames)
-        write_page(Content(sweep, experiment, frames, shown, pictures, gallery, folder))
+        write_page(Content(sweep, experiment, frames, tables, pictures, gallery, folder))
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
     console.print(closing(frames))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
@@ -51,6 +43,21 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         say(console, f"note: {sentence}")
     say(console, f"page: {folder / 'index.html'}")
     say(console, "written there, and to the sweep's run in MLflow")
+
+
+def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:
+    """Map some photos; writes what `rsrl_ray.maps.highlights.highlight` writes to ``folder``."""
+    from rsrl_ray.maps.highlights import highlight  # late: torch takes half a GB
+    from rsrl_ray.maps.sanity import random_words, verdict
+    from rsrl_ray.maps.subject import Question
+
+    try:
+        asked = find_examples(sweep)
+        question = Question(asked.photos, fold=asked.fold, method=asked.method, number=asked.number)
+        rows = highlight(experiment, question, folder)
+    except ValueError as error:
+        return Gallery(reason=str(error))
+    return Gallery(make_cards(sweep, rows, folder), asked, verdict=verdict(rows), random=random_words(rows))
 
 
 def default_folder(experiment: Experiment) -> Path:

@@ -27,11 +27,11 @@ def highlight(words: list[str]) -> int:
     parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
     asked = parser.parse_args(words)
     from rsrl_ray import terminal
-    from rsrl_ray.analysis import highlights
     from rsrl_ray.analysis.report import default_folder
-    from rsrl_ray.analysis.sanity import random_words, verdict
-    from rsrl_ray.analysis.subject import Question
     from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.maps import highlights
+    from rsrl_ray.maps.sanity import random_words, verdict
+    from rsrl_ray.maps.subject import Question
     from rsrl_ray.tracking.find import find_results
 
     question = Question(

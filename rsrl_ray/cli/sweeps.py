@@ -55,7 +55,7 @@ def _page(experiment: "Experiment") -> Path:
     """The page of a sweep, made without a word."""
     from rich.console import Console
 
-    from rsrl_ray.analysis.comparisons import ROPE
+    from rsrl_ray.analysis.numbers.comparisons import ROPE
     from rsrl_ray.analysis.report import analyze, default_folder
 
     analyze(experiment, None, "none", ROPE, Console(quiet=True))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.data import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.core.trial import TrialKey
 
 SCORES = np.array([3, 3, 3, 3, 5, 5, 3, 3, 5, 5, 3, 7])  # the majority class is 3

@@ -9,13 +9,13 @@ import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
 
-from rsrl_ray.analysis import sheets
-from rsrl_ray.analysis.highlight_files import COLUMNS
-from rsrl_ray.analysis.sanity import verdict
+from rsrl_ray.analysis.figures import small_photos
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.maps.highlight_files import COLUMNS
+from rsrl_ray.maps.sanity import verdict
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -42,7 +42,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     assert cli.main(["sweep", str(file)]) == 0
     capsys.readouterr()
     on_sheets: list[str] = []
-    monkeypatch.setattr(sheets, "read_bytes", lambda source: on_sheets.append(source) or read_bytes(source))
+    monkeypatch.setattr(small_photos, "read_bytes", lambda source: on_sheets.append(source) or read_bytes(source))
     assert cli.main(["analyze", str(file)]) == 0
     assert on_sheets and all(Path(source).is_relative_to(folder_per_score) for source in on_sheets)
     assert all(Path(source).is_file() for source in on_sheets)

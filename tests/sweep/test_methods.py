@@ -24,8 +24,8 @@ from sweep.sweeping import (
 )
 from sweep.test_laws import alone
 
-from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.summary import summarise
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment

@@ -27,8 +27,9 @@ from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 from sweep.servers import KEYS, Proxy, free_port, logged, place, proxied, s3_server, stored
 
-from rsrl_ray.analysis.data import read_sweep
-from rsrl_ray.analysis.summary import ledger_parts, summarise
+from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.numbers.histories import ledger_parts
+from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.tracking.stores import mlflow_uri
 

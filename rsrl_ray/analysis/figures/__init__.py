@@ -1,0 +1,1 @@
+"""Figures by Matplotlib, as PDF and PNG."""

@@ -1,0 +1,111 @@
+"""Photos themselves: contact sheets of what was dropped and what came back, and examples of two scores (Fig. 9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import PurePosixPath
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from rsrl_ray.analysis.figures.small_photos import SmallPhotos
+from rsrl_ray.analysis.figures.style import DPI, WIDTH, shortened, styled
+from rsrl_ray.analysis.numbers.histories import History
+from rsrl_ray.analysis.numbers.measures import ChosenRounds
+from rsrl_ray.analysis.sweep.arrays import TEST, Sweep
+
+ACROSS = 4  # photos side by side
+MOST = 20  # photos on a sheet
+EXAMPLES = 8  # photos of each of two scores
+CELL, BOX, LINE, HEAD = WIDTH / ACROSS, 0.78, 0.105, 0.22  # inches: a photo's place, its box, a line, a heading
+PIXELS = round(BOX * DPI)  # of a photo, the longer side
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo, as the table names it, and the lines of text under it."""
+
+    image: str
+    lines: tuple[str, ...]
+
+
+def history_sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading: str, photos: SmallPhotos) -> Figure:
+    """What became of the first `MOST` of some photos; ``found`` : of all photos under a method. rows : of those."""
+    trained = sweep.trained_scores()
+    entries = []
+    for row in rows[:MOST]:
+        lines = [f"truly {sweep.scores[row]}"] if trained[row] != sweep.scores[row] else []
+        lines += [
+            f"score {trained[row]} → {found.assigned[row]}",
+            f"confidence {found.self_confidence[row]:.2f}",
+            f"dropped {found.times[row]} of {found.of[row]}",
+        ]
+        entries.append(Entry(sweep.images[row], tuple(lines)))
+    return contact_sheet([(heading, entries)], photos)
+
+
+def assigned_examples(sweep: Sweep, assigned: NDArray[np.int64], scores: Sequence[int], photos: SmallPhotos) -> Figure:
+    """Fig. 9: test photos that are ``assigned`` to each of ``scores``, taken evenly from all of them."""
+    blocks = []
+    for score in scores:
+        rows = np.flatnonzero(assigned == score)
+        count = min(len(rows), EXAMPLES)
+        if count > ACROSS:
+            count -= count % ACROSS  # whole rows
+        taken = rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+        entries = [Entry(sweep.images[row], (f"score {sweep.scores[row]}",)) for row in taken]
+        blocks.append((f"assigned to score {score} ({len(rows):,} test photos)", entries))
+    return contact_sheet(blocks, photos)
+
+
+def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[np.int64]:
+    """The score [N] that the chosen network of each photo's test fold assigns; -1 for photos without one."""
+    assigned = np.full(len(sweep.images), -1, np.int64)
+    for trial in sweep.trials_of(method):
+        if trial.key in chosen:
+            test = trial.split == TEST
+            assigned[test] = trial.predicted[chosen[trial.key] - 1, test]
+    return assigned
+
+
+def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
+    """The lowest and the highest score that is assigned to at least a row of photos; to any, where none is."""
+    found, counts = np.unique(assigned[assigned >= 0], return_counts=True)
+    often = found[counts >= ACROSS] if (counts >= ACROSS).any() else found
+    return sorted({int(often[0]), int(often[-1])})
+
+
+@styled
+def contact_sheet(blocks: Sequence[tuple[str, Sequence[Entry]]], photos: SmallPhotos) -> Figure:
+    """Photos under headings, four in a row, each with its lines of text; a photo that cannot be read is said to be."""
+    cell = BOX + LINE * (1 + max((len(entry.lines) for _, entries in blocks for entry in entries), default=0)) + 0.1
+    height = sum(HEAD + cell * ceil(len(entries) / ACROSS) for _, entries in blocks)
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    top = 0.0
+    for heading, entries in blocks:
+        axes.text(0.03, top + 0.14, heading, fontsize=8)
+        top += HEAD
+        for place, entry in enumerate(entries):
+            row, column = divmod(place, ACROSS)
+            _draw(axes, entry, photos.get(entry.image), (column + 0.5) * CELL, top + row * cell)
+        top += cell * ceil(len(entries) / ACROSS)
+    axes.set(xlim=(0, WIDTH), ylim=(height, 0), aspect="auto")
+    return figure
+
+
+def _draw(axes: Axes, entry: Entry, small: Image.Image | str, centre: float, top: float) -> None:
+    """One photo in its box, standing on its lines of text; in inches."""
+    if isinstance(small, str):
+        axes.text(centre, top + BOX / 2, fill(small, 16), fontsize=6, ha="center", va="center", color="#D55E00")
+    else:
+        width, height = (side * BOX / max(small.size) for side in small.size)
+        extent = (centre - width / 2, centre + width / 2, top + BOX, top + BOX - height)
+        axes.imshow(np.asarray(small), extent=extent)
+    for number, line in enumerate((shortened(PurePosixPath(entry.image).name, 16), *entry.lines), start=1):
+        axes.text(centre, top + BOX + number * LINE, line, fontsize=6, ha="center")

@@ -1,0 +1,151 @@
+"""Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rsrl_ray.analysis.numbers.measures import Row, choose, large, measure_round
+from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
+from rsrl_ray.core import statistics
+from rsrl_ray.core.selection import Criterion
+from rsrl_ray.core.trial import TrialKey
+
+COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
+ROPE = 0.01
+SLACK = 0.02  # photos seen that differ by less are as many: with `training.steps: all` the last batches differ
+ROUNDS, PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
+_COLUMNS = (
+    *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
+    *("p_holm", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),
+)
+CONCLUSIONS = ("t", "p", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: every method against ``baseline``, by the rounds that ``criterion`` chooses.
+
+    rope : differences up to it, in units of the measure, are taken for none.
+    """
+
+    criterion: Criterion
+    baseline: str = "none"
+    rope: float = ROPE
+
+    def __post_init__(self) -> None:
+        if not self.rope >= 0:
+            raise ValueError(f"rope {self.rope:g}: give 0 or more, in units of the measure")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A method's trial and the baseline's in one fold, and how many rounds of each are compared."""
+
+    trials: tuple[Trial, Trial]
+    rounds: tuple[int, int]
+
+
+def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
+    """The frame ``comparisons`` of `rsrl_ray.analysis.numbers.frames.Frames`, without rows where there is no baseline.
+
+    Both sides of a pair are given the same chances: in each fold they are cut to the rounds that both have. A method
+    that lacks rounds or folds, or whose baseline does, has differences, but no interval, p or probabilities.
+    At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
+    than the other has at its end, before its round is chosen. Where no trial is cut, there are no such rows.
+    """
+    has_baseline = asked.baseline in sweep.begun
+    others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
+    lacking = sweep.incomplete
+    unsure = others if asked.baseline in lacking else lacking
+    measures = [name for name in COMPARED if name != "macro_f1_50" or large(sweep).any()]
+    rows: list[Row] = []
+    for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
+        found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
+        values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
+        ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
+        for name in measures:
+            tested = _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
+            rows += [row | {"at": at, "measure": name} for row in tested]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def in_macro_f(comparisons: pd.DataFrame, at: str = ROUNDS) -> pd.DataFrame:
+    """The rows that compare macro F: after as many rounds, or after as many photos."""
+    return comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == at)]
+
+
+def is_unequal(sweep: Sweep, baseline: str) -> bool:
+    """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
+    pairs = [pair for method in sweep.begun for pair in _pairs(sweep, method, baseline, PHOTOS)]
+    return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
+
+
+def detectable_note(comparisons: pd.DataFrame) -> str:
+    """What difference in macro F so many folds could have shown; "" where nothing is known of it."""
+    shown = in_macro_f(comparisons)
+    shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
+    if shown.empty:
+        return ""
+    folds, sd = shown["folds"].iloc[0], shown["detectable"].iloc[0]
+    least, most = f"{shown['detectable_difference'].min():.3f}", f"{shown['detectable_difference'].max():.3f}"
+    units = least if least == most else f"{least} to {most}, from method to method"
+    return (
+        f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
+        f"macro F {units}); no difference shown does not mean none."
+    )
+
+
+def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Pair]:
+    """The pairs of the folds in which both methods have a round."""
+    for fold in sweep.folds:
+        trials = [sweep.trials.get(TrialKey(fold, name)) for name in (method, baseline)]
+        first, second = trials
+        if first is None or second is None:
+            continue
+        both = min(len(first.metrics), len(second.metrics))
+        seen = [trial.photos_seen[:both] for trial in (first, second)]
+        limit = math.inf if at == ROUNDS else min(photos[-1] for photos in seen) * (1 + SLACK)
+        ends = [max(1, int((photos <= limit).sum())) for photos in seen]
+        yield _Pair((first, second), (ends[0], ends[1]))
+
+
+def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.DataFrame:
+    """A row for every fold, a column for every measure: the method's value less the baseline's."""
+    measured = []
+    for side in (0, 1):
+        trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
+        numbers = choose(trials, criterion, {trial.key: end for trial, end in zip(trials, ends, strict=True)})
+        values = [measure_round(sweep, trial, numbers[trial.key]) for trial in trials]
+        measured.append(pd.DataFrame(values, columns=list(COMPARED)))
+    return measured[0] - measured[1]
+
+
+def _tests(
+    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Asked, unsure: Collection[str]
+) -> list[Row]:
+    """The columns of one measure, a row for every method; values : the differences of its folds.
+
+    unsure : the methods of which nothing is concluded.
+    """
+    rows: list[Row] = []
+    for method, column in values.items():
+        known, ratio = np.array(column.dropna(), dtype=np.float64), ratios[method]
+        test = statistics.corrected_resampled_t(known, ratio)
+        posterior = statistics.correlated_t(known, ratio, asked.rope)
+        sd = statistics.detectable(len(known), ratio)
+        row = {"method": method, "against": asked.baseline, "criterion": asked.criterion, "folds": len(known)}
+        row |= vars(test) | {"ratio": ratio, "detectable": sd, "detectable_difference": sd * test.sd}
+        row |= {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")}
+        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
+    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = float(adjusted)
+    return rows
+
+
+def _ratio(pair: _Pair) -> float:
+    """Photos tested over photos trained on."""
+    split = pair.trials[0].split
+    return float((split == TEST).sum() / (split == TRAIN).sum())

@@ -1,0 +1,193 @@
+"""The analysis as data frames, one for each CSV file."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rsrl_ray.analysis.numbers.classes import class_rows
+from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Asked, compare, detectable_note, is_unequal
+from rsrl_ray.analysis.numbers.measures import (
+    SCORES,
+    Confusion,
+    Row,
+    choose,
+    confusion,
+    largest_class_confusion,
+    majority,
+    measure,
+    spread,
+)
+from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.core.selection import Criterion
+
+LARGEST_CLASS = "always the largest class"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What is known of a sweep; missing values are nan (or <NA> in whole-number columns).
+
+    rounds : fold, method, round, and every metric that MLflow holds.
+    folds : method, criterion, fold, status, rounds (how many are logged), round (the chosen one), train_size, `SCORES`.
+    summary : method, criterion, folds (how many), rounds (the chosen ones, by fold), then mean, sd (ddof 1) over the
+        folds of train_size, round and each of `SCORES`; of `SCORES` also the value ``_pooled`` from confusion matrices
+        summed over the folds. ``optimism``, in the rows of the oracle: its mean macro F less that of ``validation``.
+    classes : method, network (first | chosen, by ``criterion``), group (minority | majority), score, folds (those that
+        have test photos of it), support (their sum), and mean, sd and pooled precision, recall and f1. Rows without
+        a score are a group's means.
+    comparisons : of what both sides have, fold by fold: method, against, criterion, at (equal rounds | equal photos
+        seen), measure, folds (paired), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods,
+        for each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities), detectable
+        (what difference so many folds can show, in sd) and detectable_difference (likewise, in units of the measure).
+        What is concluded is nan where a side lacks rounds or folds.
+    noise : what was dropped against what is wrong, see `rsrl_ray.analysis.numbers.wrong_labels.noise_rows`.
+
+    criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
+    notes : sentences that belong to them. incomplete : methods that lack rounds or folds.
+    In folds and summary the first rows, criterion "", are `LARGEST_CLASS`.
+    """
+
+    rounds: pd.DataFrame
+    summary: pd.DataFrame
+    folds: pd.DataFrame
+    classes: pd.DataFrame
+    comparisons: pd.DataFrame
+    noise: pd.DataFrame
+    criterion: Criterion
+    rope: float
+    notes: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
+
+    def shown(self) -> list[Row]:
+        """The summary's rows of the criterion that tables show, after the largest class's."""
+        return records(self.summary[self.summary["criterion"].isin(["", self.criterion])])
+
+    def begun(self) -> list[str]:
+        """The methods with a logged round."""
+        return list(self.classes["method"].unique())
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The frame's rows."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frames:
+    """Choose rounds by every criterion and measure them; compare every method with ``baseline``.
+
+    rope : in the comparisons, differences up to it, in units of the measure, are taken for none.
+
+    Raises
+    ------
+    ValueError
+        Where another baseline than the default is given that the sweep has no method of, or the rope is below 0.
+    """
+    if baseline not in sweep.methods and baseline != "none":
+        raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")
+    folds, pooled = _folds(sweep)
+    comparisons = compare(sweep, Asked(sweep.criterion, baseline, rope))
+    return Frames(
+        rounds=_rounds(sweep),
+        summary=_summary(folds, pooled),
+        folds=folds,
+        classes=class_rows(sweep, sweep.criterion),
+        comparisons=comparisons,
+        noise=noise_rows(sweep),
+        criterion=sweep.criterion,
+        rope=rope,
+        notes=_notes(sweep, baseline, comparisons),
+        incomplete=sweep.incomplete,
+    )
+
+
+def _rounds(sweep: Sweep) -> pd.DataFrame:
+    parts = [trial.metrics.reset_index() for trial in sweep.trials.values()]
+    for part, trial in zip(parts, sweep.trials.values(), strict=True):
+        part.insert(0, "method", trial.method)
+        part.insert(0, "fold", trial.fold)
+    return pd.concat(parts, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A trial's test photos as a network has them, and what a row of the frame ``folds`` says of it."""
+
+    trial: Trial
+    confusion: Confusion
+    row: Row
+
+
+def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
+    """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
+    rows: list[Row] = []
+    pooled: dict[tuple[str, str], Row] = {}
+    everywhere = majority(sweep)
+    for head, folds in _tested(sweep):
+        for each in folds:
+            values = measure(sweep, each.confusion, majority(sweep, each.trial))
+            rows.append({"method": head[0], "criterion": head[1], "fold": each.trial.fold, **each.row, **values})
+        pooled[head] = measure(sweep, np.sum([each.confusion for each in folds], axis=0), everywhere)
+    return pd.DataFrame(rows).astype({"rounds": "Int64", "round": "Int64"}), pooled
+
+
+def _tested(sweep: Sweep) -> Iterable[tuple[tuple[str, str], list[_Tested]]]:
+    """By method and criterion, the chosen network of every fold; first the largest class."""
+    first = {trial.fold: trial for trial in reversed(sweep.trials.values())}
+    trials = [first[fold] for fold in sweep.folds if fold in first]
+    blank = {"status": "", "rounds": None, "round": None, "train_size": math.nan}
+    yield (LARGEST_CLASS, ""), [_Tested(trial, largest_class_confusion(sweep, trial), blank) for trial in trials]
+    for method in sweep.begun:
+        for criterion in sweep.criteria:
+            chosen = choose(sweep.trials_of(method), criterion)
+            yield (method, criterion), [_chosen(sweep, sweep.trials[key], number) for key, number in chosen.items()]
+
+
+def _chosen(sweep: Sweep, trial: Trial, number: int) -> _Tested:
+    size = int(trial.kept[number - 1].sum())
+    row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
+    return _Tested(trial, confusion(sweep, trial, number), row)
+
+
+def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.DataFrame:
+    rows = []
+    for (method, criterion), part in folds.groupby(["method", "criterion"], sort=False):
+        row: Row = {"method": method, "criterion": criterion, "folds": len(part)}
+        row["rounds"] = ", ".join(str(number) for number in part["round"].dropna())
+        for name in ("round", "train_size", *SCORES):
+            row |= spread(name, part[name])
+            if name in SCORES:
+                row[f"{name}_pooled"] = pooled[str(method), str(criterion)][name]
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    oracle = frame["criterion"] == "oracle"
+    validation = frame[frame["criterion"] == "validation"].set_index("method")["macro_f1_mean"]
+    frame["optimism"] = frame["macro_f1_mean"].where(oracle) - frame["method"].map(validation)
+    return frame
+
+
+def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    if sweep.criterion == "oracle":
+        notes.append(
+            "There are no validation photos to choose the round on (folds.validation), so the criteria validation and "
+            "validation_mean are not shown, and the tables show the oracle's rounds. The oracle chooses on the test "
+            "photos that it is measured on and is optimistic by an amount that cannot be told."
+        )
+    if baseline not in sweep.begun:
+        notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")
+    elif baseline in sweep.incomplete:
+        notes.append(f"No verdict on any method: {baseline}, which they are compared with, lacks rounds or folds.")
+    elif (comparisons["folds"] < 2).any():
+        notes.append("A comparison on fewer than two folds has no t, p and interval.")
+    if others := [name for name in sweep.begun if name in sweep.incomplete]:
+        verb = "lacks" if len(others) == 1 else "lack"
+        notes.append(f"{', '.join(others)} {verb} rounds or folds: no verdict, and no mean to compare with others.")
+    if note := detectable_note(comparisons):
+        notes.append(note)
+    if len(comparisons) and not is_unequal(sweep, baseline):
+        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {PHOTOS}.")
+    return tuple(notes)

@@ -1,0 +1,74 @@
+"""Where labels are wrong on purpose (`config.Noise`): what was dropped against what is wrong."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.numbers.measures import Row, majority
+from rsrl_ray.analysis.sweep.arrays import TRAIN, Sweep, Trial
+
+NOISE_COLUMNS = (
+    *("method", "fold", "round", "candidates", "flipped", "base_rate", "dropped"),
+    *("precision", "recall", "average_precision"),
+)
+RATES = ("base_rate", "precision", "recall", "average_precision")
+
+
+def noise_rows(sweep: Sweep) -> pd.DataFrame:
+    """A row for every round; none where labels are as they are.
+
+    candidates : training photos of the majority classes, as labelled; flipped : those of them whose label is wrong, and
+    base_rate, their share. dropped : those of the candidates that the round leaves out. precision, recall : of dropped
+    against flipped, nan where nothing is dropped, or flipped. average_precision : of 1 - self_confidence in the round
+    before, that of the network that judged, against flipped: how well it ranks wrong labels first, whatever is
+    dropped; nan in round 1.
+    """
+    rows = [row for trial in sweep.trials.values() for row in _rows(sweep, trial)] if sweep.is_noisy else []
+    return pd.DataFrame(rows, columns=list(NOISE_COLUMNS))
+
+
+def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]) -> float:
+    """The sum of precision x gain of recall down the list of photos [n] by doubt, those of equal doubt at once.
+
+    As scikit-learn's ``average_precision_score`` has it, in a tenth of the time; nan where nothing is wrong.
+    """
+    if not wrong.any():
+        return math.nan
+    order = np.argsort(-doubt, kind="stable")
+    hits = np.cumsum(wrong[order])
+    last = np.flatnonzero(np.append(np.diff(doubt[order]) != 0, True))  # of those of equal doubt
+    gains = np.diff(hits[last], prepend=0)
+    return float((gains * hits[last] / (last + 1)).sum() / hits[-1])
+
+
+def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
+    """Of every method and fold, the means over the rounds from 2 on of dropped and `RATES`; nan where none has any."""
+    later = noise[noise["round"] > 1]
+    return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
+
+
+def _rows(sweep: Sweep, trial: Trial) -> Iterator[Row]:
+    largest = sweep.classes[majority(sweep, trial)]
+    candidates = np.flatnonzero((trial.split == TRAIN) & np.isin(trial.scores, largest))
+    wrong = (trial.scores != sweep.scores)[candidates]
+    rate = float(wrong.mean()) if len(wrong) else math.nan
+    for place, kept in enumerate(trial.kept):
+        out = ~kept[candidates]
+        found, dropped, flipped = int((out & wrong).sum()), int(out.sum()), int(wrong.sum())
+        doubt = 1 - trial.self_confidence[place - 1, candidates]
+        yield {
+            "method": trial.method,
+            "fold": trial.fold,
+            "round": place + 1,
+            "candidates": len(candidates),
+            "flipped": flipped,
+            "base_rate": rate,
+            "dropped": dropped,
+            "precision": found / dropped if dropped else math.nan,
+            "recall": found / flipped if flipped else math.nan,
+            "average_precision": average_precision(wrong, doubt) if place else math.nan,
+        }

@@ -1,0 +1,177 @@
+"""The answer of a sweep: which methods differ from the baseline, by how much, and how sure that is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from rsrl_ray.analysis.figures.style import TOGETHER
+from rsrl_ray.analysis.numbers.comparisons import PHOTOS, in_macro_f
+from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames
+from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
+
+SURE = 0.05  # p after Holm, below which a difference is said to be one
+VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A difference and its interval, each in percent of the scale's width."""
+
+    at: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A method's row: its difference in words, and as marks.
+
+    verdict : one of `VERDICTS`. rounds, photos : after as many rounds, and after as many photos where that is another.
+    """
+
+    method: str
+    verdict: str
+    difference: str
+    interval: str
+    p: str
+    rounds: Mark
+    photos: Mark | None
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Differences in macro F to ``against``. ticks : by their place in percent, in words. band : of the rope."""
+
+    against: str
+    rows: tuple[Interval, ...]
+    ticks: dict[float, str]
+    zero: float
+    band: Mark
+    rope: float
+
+
+def findings(frames: Frames) -> list[str]:
+    """The result in plain sentences: which methods differ from the baseline, and the method of the highest macro F."""
+    shown = frames.summary[frames.summary["criterion"] == frames.criterion]
+    known = shown[shown["macro_f1_mean"].notna() & ~shown["method"].isin(list(frames.incomplete))]
+    known = known.sort_values("macro_f1_mean", ascending=False, kind="stable")
+    if known.empty:
+        return []
+    best = known.iloc[0]
+    largest = frames.summary[frames.summary["method"] == LARGEST_CLASS].iloc[0]
+    highest = (
+        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the method "
+        f"{best['method']}; to assign always the largest class gives {_macro_f(largest)}."
+    )
+    tests = _tests(frames)
+    return [highest] if tests.empty else [_differing(tests), highest]
+
+
+def forest(frames: Frames) -> Forest | None:
+    """The intervals of the comparisons, those of the highest difference first; None where there is none."""
+    tests = _tests(frames)
+    if tests.empty:
+        return None
+    photos = in_macro_f(frames.comparisons, PHOTOS)
+    photos = photos[photos["low"].notna()]
+    scale = _Scale.over([*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.rope, -frames.rope])
+    others = {str(row["method"]): scale.mark(row) for _, row in photos.iterrows()}
+    rows = tuple(
+        Interval(
+            method=str(row["method"]),
+            verdict=VERDICTS[_sign(row)],
+            difference=signed(row["difference"]),
+            interval=interval(row["low"], row["high"]),
+            p=p_value(row["p_holm"]).replace("<", "< "),
+            rounds=scale.mark(row),
+            photos=others.get(str(row["method"])),
+        )
+        for _, row in tests.sort_values("difference", ascending=False, kind="stable").iterrows()
+    )
+    return Forest(
+        against=str(tests["against"].iloc[0]),
+        rows=rows,
+        ticks={scale.place(value): number(value, scale.digits) for value in scale.ticks},
+        zero=scale.place(0),
+        band=Mark(scale.place(0), scale.place(-frames.rope), scale.place(frames.rope)),
+        rope=frames.rope,
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values from ``low`` to ``high`` on a line from 0 to 100 percent; ticks : round ones among them."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    digits: int
+
+    @classmethod
+    def over(cls, values: Iterable[float]) -> "_Scale":
+        values = [*values, 0.0]
+        low, high = min(values), max(values)
+        room = 0.08 * (high - low) or 0.01
+        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        inside = tuple(float(tick) for tick in ticks if low - room / 2 <= tick <= high + room / 2)
+        step = ticks[1] - ticks[0]
+        digits = next(digits for digits in range(1, 9) if round(step, digits) >= step * 0.999)
+        return cls(low - room, high + room, inside, digits)
+
+    def place(self, value: float) -> float:
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    def mark(self, row: "pd.Series[Any]") -> Mark:
+        return Mark(*(self.place(row[name]) for name in ("difference", "low", "high")))
+
+
+def _tests(frames: Frames) -> pd.DataFrame:
+    """The comparisons in macro F after as many rounds that have an interval."""
+    rows = in_macro_f(frames.comparisons)
+    return rows[rows["p"].notna()]
+
+
+def _sign(test: "pd.Series[Any]") -> int:
+    """1 better, -1 worse, 0 not shown to differ."""
+    return 0 if test["p_holm"] >= SURE else 1 if test["difference"] > 0 else -1
+
+
+def _differing(tests: pd.DataFrame) -> str:
+    """Which methods are better and worse, by how much; of those that are not shown to differ, how many."""
+    against, many = f"the control {tests['against'].iloc[0]}", len(tests)
+    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SURE}"
+    tests = tests.sort_values("difference", ascending=False, kind="stable")
+    signs = tests.apply(_sign, axis=1)
+    if many == 1:
+        row = tests.iloc[0]
+        verdict = f"{VERDICTS[int(signs.iloc[0])]} {'than' if signs.iloc[0] else 'from'}"
+        return f"{row['method']} is {verdict} {against}: {_interval(row)} ({how})."
+    if not signs.any():
+        row = tests.iloc[int(tests["difference"].abs().to_numpy().argmax())]
+        largest = f"The largest difference is that of {row['method']}: {_interval(row)}."
+        return f"None of the {many} other methods is shown to differ from {against} ({how}). {largest}"
+    said = []
+    for sign in (1, -1):
+        found = tests[signs == sign]
+        if len(found):
+            short = len(found) > TOGETHER  # the intervals stand in the table below
+            how_much = {
+                row["method"]: signed(row["difference"]) if short else _interval(row) for _, row in found.iterrows()
+            }
+            named = ", ".join(f"{method} ({much})" for method, much in how_much.items())
+            verb = "is" if len(found) == 1 else "are"
+            said.append(f"{len(found)} of {many} methods {verb} {VERDICTS[sign]} than {against}: {named}.")
+    rest = int((signs == 0).sum())
+    said += [f"{rest} {'is' if rest == 1 else 'are'} not shown to differ."] if rest else []
+    return f"{' '.join(said)} ({how[0].upper()}{how[1:]}.)"
+
+
+def _interval(row: "pd.Series[Any]") -> str:
+    return f"{signed(row['difference'])}, 95 % interval {interval(row['low'], row['high'])}"
+
+
+def _macro_f(row: "pd.Series[Any]") -> str:
+    return spread(row["macro_f1_mean"], row["macro_f1_sd"])

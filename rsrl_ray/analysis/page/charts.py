@@ -1,0 +1,140 @@
+"""Curves for the page: fold means by round of every method, drawn in the reader's browser by Vega-Lite.
+
+Vega-Lite, because it draws SVG: the charts print as sharp as text, take their colours from the page's style sheet, so
+also in a dark one, and a browser test can read what is drawn. vl-convert brings its code (0.9 MB) as a Python package.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import vl_convert
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.figures.style import COLOURS, DASHES, TOGETHER
+from rsrl_ray.analysis.numbers.curves import Curves, fold_mean, metric_by_fold
+from rsrl_ray.analysis.numbers.wrong_labels import RATES
+from rsrl_ray.analysis.sweep.arrays import Sweep
+
+PHOTOS, SHARE, SCORE = ",f", "%", "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart
+VEGA_LITE = "6.4"  # of those that vl-convert brings; page.js is written for it
+_TITLES = {
+    "test_macro_f1": ("Macro F on the test photos", SCORE),
+    "validation_macro_f1": ("Macro F on the validation photos", SCORE),
+    "test_total_f1": ("Total F on the test photos (Fig. 8)", SCORE),
+    "train_size": ("Training photos kept (Fig. 4)", PHOTOS),
+    "majority_share": ("Share of the {majority} largest classes", SHARE),
+}
+_NOISE_TITLES = {
+    "precision": "Precision of what is dropped",
+    "recall": "Recall of the wrong labels",
+    "average_precision": "Average precision of the self-confidence",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's line by round, [R] each: mean and standard deviation (None where unknown) over n folds.
+
+    method : its place among those of the experiment, by which it has its colour and dashes.
+    """
+
+    method: int
+    mean: tuple[float | None, ...]
+    sd: tuple[float | None, ...]
+    n: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines that share their axes. format : of the values, in d3's words. domain : least and largest value shown."""
+
+    name: str
+    title: str
+    format: str
+    domain: tuple[float, float]
+    lines: tuple[Line, ...]
+
+
+def charts(sweep: Sweep) -> list[Chart]:
+    """What MLflow has of every round, fold means by round; a measure that no trial has is left out."""
+    found = {name: _lines(sweep, metric_by_fold(sweep, name)) for name in _TITLES}
+    return [
+        Chart(name, title.format(majority=sweep.majority), form, _domain(found[name]), found[name])
+        for name, (title, form) in _TITLES.items()
+        if found[name]
+    ]
+
+
+def score_charts(sweep: Sweep) -> list[Chart]:
+    """F-measure of every score on the test photos (Fig. 7), on one scale."""
+    found = {score: _lines(sweep, metric_by_fold(sweep, f"f1_{score}")) for score in sweep.classes}
+    domain = _domain(tuple(chain(*found.values())))
+    return [
+        Chart(f"f1_{score}", f"F of score {score}", SCORE, domain, lines) for score, lines in found.items() if lines
+    ]
+
+
+def noise_charts(sweep: Sweep, noise: pd.DataFrame) -> list[Chart]:
+    """What was dropped against labels known to be wrong; noise : the frame of `Frames`."""
+    revised = noise.copy()
+    revised.loc[revised["round"] == 1, list(RATES)] = np.nan  # nothing is dropped yet
+    methods = {str(method): part for method, part in revised.groupby("method", sort=False)}
+    drawn = []
+    for name, title in _NOISE_TITLES.items():
+        lines = _lines(sweep, {
+            method: part.pivot(index="fold", columns="round", values=name).to_numpy(dtype=np.float64)
+            for method, part in methods.items()
+        })  # fmt: skip
+        if lines:
+            drawn.append(Chart(name, title, SCORE, _domain(lines), lines))
+    return drawn
+
+
+def looks(methods: tuple[str, ...]) -> list[dict[str, Any]]:
+    """By method: its name, number of its colour and of its dashes, as `style.look` has them."""
+    return [
+        {"name": name, "colour": place % len(COLOURS), "dash": place % len(DASHES)}
+        for place, name in enumerate(methods)
+    ]
+
+
+def as_json(chart: Chart) -> dict[str, Any]:
+    """The chart as the page's script reads it."""
+    return asdict(chart)
+
+
+@cache
+def library() -> str:
+    """The code of Vega, Vega-Lite and Vega-Embed, which sets ``window.vegaEmbed``; to bundle it takes two seconds."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE)
+
+
+def _lines(sweep: Sweep, curves: Mapping[str, Curves]) -> tuple[Line, ...]:
+    """A line for every method that has a value; curves : [F, R], by method."""
+    found = {method: fold_mean(values) for method, values in curves.items() if np.isfinite(values).any()}
+    return tuple(
+        Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
+        for method, mean in found.items()
+    )
+
+
+def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(float(f"{value:.6g}") if isfinite(value) else None for value in values)
+
+
+def _domain(lines: tuple[Line, ...]) -> tuple[float, float]:
+    """From the least to the largest value, a little wider; with their bands where all of these are drawn."""
+    band = 1 if len(lines) <= TOGETHER else 0
+    pairs = [pair for line in lines for pair in zip(line.mean, line.sd, strict=True)]
+    known = [mean + side * (sd or 0) for mean, sd in pairs if mean is not None for side in (-band, band)]
+    if not known:
+        return 0.0, 1.0
+    low, high = min(known), max(known)
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room if low > room else 0.0, high + room  # none of these is ever below 0

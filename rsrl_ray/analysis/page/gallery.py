@@ -1,0 +1,121 @@
+"""Examples of highlight maps for a page: of every score the photos that the network is surest of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from rsrl_ray.analysis.numbers.measures import choose
+from rsrl_ray.analysis.numbers.words import number
+from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
+
+EACH = 2  # photos of each score
+SIDE = 256  # pixels, the longer side of a map in the page
+CAPTIONS = {"map": "highlight map", "null_map": "control", "edge_map": "edges", "random_map": "random weights"}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Photos to map, in round ``number`` of one trial against the round before."""
+
+    photos: tuple[str, ...]
+    fold: int
+    method: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """A photo of the gallery.
+
+    text : what is known of its map, or why there is none. differs : whether the map does from control and edges both.
+    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights, by caption; those
+        that there are.
+    """
+
+    photo: str
+    score: int
+    text: str
+    differs: bool
+    pictures: dict[str, Image.Image]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards of some examples; where there are none, ``reason`` says why.
+
+    verdict, random : what the maps are worth, see `rsrl_ray.maps.sanity`.
+    """
+
+    cards: tuple[Card, ...] = ()
+    examples: Examples | None = None
+    reason: str = ""
+    verdict: str = ""
+    random: str = ""
+
+
+def find_examples(sweep: Sweep) -> Examples:
+    """`EACH` test photos of every score.
+
+    Of the first method that drops photos (of the first of all, where none does), in its first fold with two rounds:
+    the chosen one among its rounds from 2 on. Raises ValueError where no trial has two rounds.
+    """
+    order = {method: place for place, method in enumerate(sweep.begun)}
+
+    def rank(trial: Trial) -> tuple[bool, int, int]:
+        return bool(trial.kept[:, trial.split == TRAIN].all()), order[trial.method], trial.fold
+
+    ready = [trial for trial in sweep.trials.values() if len(trial.kept) > 1]
+    if not ready:
+        raise ValueError("no trial has two rounds yet, and a map compares two")
+    trial = min(ready, key=rank)
+    chosen = choose([trial], sweep.criterion, first=2)[trial.key]
+    return Examples(_surest(sweep, trial, chosen), trial.fold, trial.method, chosen)
+
+
+def make_cards(sweep: Sweep, rows: pd.DataFrame, folder: Path) -> tuple[Card, ...]:
+    """A card for every row, with columns as ``highlights.csv`` in ``folder``, where the maps lie too."""
+    scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
+    return tuple(
+        Card(row["photo"], scores[row["photo"]], remark(row), row["differs"] is True, _pictures(row, folder))
+        for row in rows.to_dict("records")
+    )
+
+
+def remark(row: Mapping[Any, Any]) -> str:
+    """What is known of a map; what is missing in the row is not."""
+    said = []
+    if pd.notna(row["J"]):
+        said.append(f"J {row['J']:.0f}, 1 − correlation {1 - row['correlation']:.1e}")  # noqa: RUF001
+    known = {"control": row["agreement"], "edges": row["edges"]}
+    ranks = [f"{number(value, 2)} with the {name}" for name, value in known.items() if pd.notna(value)]
+    if ranks:
+        said.append(f"rank correlation {', '.join(ranks)}")
+    if row["reason"]:
+        said.append(row["reason"])
+    return "; ".join(said)
+
+
+def _surest(sweep: Sweep, trial: Trial, number: int) -> tuple[str, ...]:
+    """By score, names of the test photos of the highest self-confidence in the round."""
+    confidence, is_test = trial.self_confidence[number - 1], trial.split == TEST
+    names: list[str] = []
+    for score in sweep.classes:
+        photos = np.flatnonzero((sweep.scores == score) & is_test)
+        names += [sweep.images[photo] for photo in photos[np.argsort(-confidence[photos], kind="stable")][:EACH]]
+    return tuple(names)
+
+
+def _pictures(row: Mapping[Any, Any], folder: Path) -> dict[str, Image.Image]:
+    """The overlays that there are, by caption."""
+    pictures = {}
+    for column, caption in CAPTIONS.items():
+        if row[column]:
+            with Image.open(folder / f"{row[column]}.png") as overlay:
+                overlay.thumbnail((SIDE, SIDE))
+                pictures[caption] = overlay.convert("RGB")
+    return pictures

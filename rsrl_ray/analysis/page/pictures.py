@@ -1,0 +1,18 @@
+"""Pictures that travel in the page."""
+
+import base64
+from io import BytesIO
+
+from PIL import Image
+
+
+def jpeg_uri(image: Image.Image, quality: int = 85) -> str:
+    """The picture as a data URI."""
+    content = BytesIO()
+    image.convert("RGB").save(content, "JPEG", quality=quality, optimize=True)
+    return data_uri(content.getvalue(), "jpeg")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A picture's file as a data URI; kind : such as ``png``."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,1 @@
+"""The tracked sweep as arrays: read from MLflow, held in little memory."""

@@ -1,0 +1,123 @@
+"""What MLflow holds of a sweep, as arrays."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.sweep.rows import Confusions, Rows
+from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, usable_criteria
+from rsrl_ray.core.trial import TrialKey, is_complete
+from rsrl_ray.rounds.table import SPLITS
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))  # of a photo
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The R rounds of one fold and method that are wholly logged, R >= 1, over the N photos of the sweep.
+
+    status : FINISHED, RUNNING, INTERRUPTED, FAILED or KILLED; reason : why it failed, or "".
+    metrics : index round 1 to R, one column for each MLflow metric; nan where a round has none.
+    split : [N], 0 train, 1 validation, 2 test. scores : [N], as the trial has them: with `config.Noise` those of
+    training and validation photos are the noisy ones.
+    photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
+    predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
+    self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
+    confusions : of the test photos, by round, as they were counted on reading; None where they were not.
+    """
+
+    fold: int
+    method: str
+    status: str
+    reason: str
+    run_id: str
+    metrics: pd.DataFrame
+    split: NDArray[np.int8]
+    scores: NDArray[np.int64]
+    photos_seen: NDArray[np.float64]
+    predicted: Rows
+    kept: Rows
+    self_confidence: Rows
+    confusions: Confusions | None = None
+
+    @property
+    def key(self) -> TrialKey:
+        """Fold and method."""
+        return TrialKey(self.fold, self.method)
+
+    def curve(self, metric: str) -> Curve:
+        """A metric by round, [R]; nan where a round has none."""
+        if metric not in self.metrics:
+            return np.full(len(self.metrics), math.nan)
+        return self.metrics[metric].to_numpy(dtype=np.float64)
+
+    def dropped(self) -> NDArray[np.bool_]:
+        """The training photos that a round left out, [R, N]."""
+        return np.asarray(~self.kept[:] & (self.split == TRAIN))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as far as it is logged.
+
+    run_id : of the parent run. scores : [N], the true ones. classes : [C], the distinct scores, ascending.
+    is_noisy : whether labels are wrong on purpose (`config.Noise`), so that it is known which.
+    rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
+    majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
+    missing : sentences on what is not there.
+    """
+
+    name: str
+    run_id: str
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    rounds: int
+    methods: tuple[str, ...]
+    folds: tuple[int, ...]
+    trials: dict[TrialKey, Trial]
+    majority: int
+    missing: tuple[str, ...] = ()
+    is_noisy: bool = False
+    chooses: Split = "validation"
+
+    @property
+    def criterion(self) -> Criterion:
+        """The one that tables and figures choose rounds by, see `rsrl_ray.core.selection.default_criterion`."""
+        return default_criterion(self.chooses)
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """Those that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
+        return usable_criteria(self.chooses)
+
+    @property
+    def begun(self) -> list[str]:
+        """The methods with a logged round, in the file's order."""
+        return [name for name in self.methods if any(key.method == name for key in self.trials)]
+
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """The methods that lack rounds or folds, in the file's order, see `rsrl_ray.core.trial.is_complete`."""
+        rounds = {key: len(trial.metrics) for key, trial in self.trials.items()}
+        return tuple(name for name in self.methods if not is_complete(name, self.folds, rounds, self.rounds))
+
+    def trials_of(self, method: str) -> list[Trial]:
+        """The method's trials with a logged round, by fold."""
+        keys = [TrialKey(fold, method) for fold in self.folds]
+        return [self.trials[key] for key in keys if key in self.trials]
+
+    def trained_scores(self) -> NDArray[np.int64]:
+        """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
+        scores = self.scores.copy()
+        for trial in self.trials.values():
+            trained = trial.split == TRAIN
+            scores[trained] = trial.scores[trained]
+        return scores
+
+    def places(self, scores: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Scores as indices into ``classes``."""
+        return np.searchsorted(self.classes, scores)

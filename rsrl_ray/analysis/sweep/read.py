@@ -1,0 +1,160 @@
+"""A sweep is read from MLflow: metrics, and every round's table of photos."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.round_files import (
+    PREDICTED,
+    SURE,
+    Folds,
+    Photos,
+    Round,
+    on_demand,
+    read_photos,
+    read_round,
+)
+from rsrl_ray.analysis.sweep.rows import HELD, Bits, Confusions, Room, Rows
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
+from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.read import THREADS, Results, TrackedRun
+
+PHOTOS_SEEN = "photos_seen"  # a metric
+
+
+def read_sweep(experiment: Experiment) -> Sweep:
+    """Read the experiment's sweep, see `rsrl_ray.tracking.find.find_results`.
+
+    Trials that the experiment file does not name (any more), and rounds beyond those that it asks for, are left out.
+
+    Raises
+    ------
+    ValueError
+        Where there is no sweep, no round of it is logged yet, or a logged round cannot be read.
+    """
+    found = find_results(experiment)
+    tracker, begun = found.results, [run for run in found.trials.values() if run.rounds]
+    if not begun:
+        raise ValueError(f"no round of {experiment.name} is logged yet; `rsrl show` tells how far it is")
+    photos = tracker.read_artifact(begun[0], predictions_path(1), read_photos)
+    threads = ThreadPoolExecutor(THREADS)
+    try:
+        names = sorted({name for run in begun for name in run.metrics})
+        histories = {
+            name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
+            for name in names
+        }
+        shared = _Shared(photos, Folds(), Room(HELD))
+        read = {run.key: _Reading(tracker, run, shared, threads) for run in begun}
+        metrics = {name: values.result() for name, values in histories.items()}
+        trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
+    finally:
+        threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
+    curves = [
+        {name: trial.metrics[name].to_numpy(np.float64) for name in (VALIDATION, TEST) if name in trial.metrics}
+        for trial in trials.values()
+    ]
+    return Sweep(
+        name=experiment.name,
+        run_id=found.sweep.id,
+        images=photos.images,
+        scores=photos.scores,
+        classes=photos.classes,
+        rounds=experiment.rounds,
+        methods=experiment.method_names(),
+        folds=tuple(experiment.fold_numbers()),
+        trials=trials,
+        majority=experiment.revision.majority_classes,
+        missing=(*found.differs, *_missing(experiment, found.trials)),
+        is_noisy=photos.are_noisy,
+        chooses=found.chooses(curves),
+    )
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the trials of a sweep share while they are read."""
+
+    photos: Photos
+    folds: Folds
+    room: Room
+
+
+class _Reading:
+    """A trial whose rounds are being read by threads."""
+
+    def __init__(self, tracker: Results, run: TrackedRun, shared: _Shared, threads: ThreadPoolExecutor) -> None:
+        self._run, self._photos, self._artifacts = run, shared.photos, tracker.artifacts(run)
+        sizes = self._photos.score_type.itemsize + np.dtype(np.float32).itemsize
+        self._is_held = shared.room.takes(run.rounds * len(self._photos.scores) * sizes)
+        self._fold = threads.submit(shared.folds.read, run.fold, self._artifacts)
+        self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
+
+    def _read(self, number: int) -> Round:
+        # The fold's thread has begun before, so none waits for one that waits for it.
+        return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
+
+    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> Trial:
+        """The trial, once everything is read; metrics : by name, run and round."""
+        rounds = [each.result() for each in self._rounds]
+        self._rounds.clear()
+        run, fold = self._run, self._fold.result()
+        numbers = pd.RangeIndex(1, run.rounds + 1, name="round")
+        frame = pd.DataFrame(
+            {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
+        )
+        kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
+        return Trial(
+            fold=run.fold,
+            method=run.method,
+            status=run.status,
+            reason=run.reason,
+            run_id=run.id,
+            metrics=frame,
+            split=fold.split,
+            scores=fold.scores,
+            photos_seen=_photos_seen(frame, np.array([each.size for each in rounds]), epochs),
+            predicted=self._values(PREDICTED, self._photos.score_type, [each.predicted for each in rounds]),
+            kept=kept,
+            self_confidence=self._values(SURE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
+            confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
+        )
+
+    def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> Rows:
+        if not self._is_held:
+            return on_demand(self._artifacts, self._run.rounds, column, kind)
+        return np.stack([values for values in read if values is not None])
+
+
+def _photos_seen(metrics: pd.DataFrame, sizes: NDArray[np.int64], epochs: int) -> NDArray[np.float64]:
+    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept: ``sizes``."""
+    if PHOTOS_SEEN in metrics and metrics[PHOTOS_SEEN].notna().all():
+        return metrics[PHOTOS_SEEN].to_numpy(dtype=np.float64)
+    return np.cumsum(sizes * epochs, dtype=np.float64)
+
+
+def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[str]:
+    """A sentence for every trial that was begun and lacks rounds, and one for the waiting folds of a method."""
+    lines = []
+    for name in experiment.method_names():
+        for fold in experiment.fold_numbers():
+            run = runs.get(TrialKey(fold, name))
+            if run is not None and run.rounds < experiment.rounds:
+                state = f"still {STATES[run.status]}" if run.status == "RUNNING" else STATES[run.status]
+                reason = f" ({run.reason})" if run.reason else ""
+                lines.append(
+                    f"{name}, fold {fold}: {state}{reason}; {run.rounds} of {experiment.rounds} rounds logged."
+                )
+        waiting = [str(fold) for fold in experiment.fold_numbers() if TrialKey(fold, name) not in runs]
+        if waiting:
+            lines.append(f"{name}, fold {', '.join(waiting)}: not begun yet.")
+    return lines

@@ -1,0 +1,137 @@
+"""What is read of a round's ``predictions.parquet``: little of it is held."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from rsrl_ray.analysis.sweep.arrays import TEST
+from rsrl_ray.analysis.sweep.rows import Confusions, OnDemand
+from rsrl_ray.core.metrics import confusion_matrix
+from rsrl_ray.photos.table import public_name
+from rsrl_ray.rounds.table import SPLITS
+from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.read import Artifacts
+
+TRUE_SCORE = "true_score"
+PREDICTED, SURE = "predicted", "self_confidence"
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a sweep and their true scores, [N]; are_noisy : whether trials have others."""
+
+    images: tuple[str, ...]
+    scores: NDArray[np.int64]
+    are_noisy: bool
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """The distinct scores, ascending, [C]."""
+        return np.unique(self.scores)
+
+    @cached_property
+    def score_type(self) -> "np.dtype[Any]":
+        """The smallest that holds all scores."""
+        low, high = int(self.classes[0]), int(self.classes[-1])
+        sizes = (size for size in (1, 2, 4) if -(2 ** (8 * size - 1)) <= low and high < 2 ** (8 * size - 1))
+        return np.dtype(f"i{next(sizes, 8)}")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Splits and scores of the photos, [N] each, as a trial's fold has them."""
+
+    split: NDArray[np.int8]
+    scores: NDArray[np.int64]
+
+    def equals(self, other: "Fold") -> bool:
+        """Whether all is the same."""
+        return np.array_equal(self.split, other.split) and np.array_equal(self.scores, other.scores)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is held of a round.
+
+    kept : [N / 8], bits; size : how many are kept. confusion : of the test photos, see `Confusions.row`.
+    predicted, self_confidence : [N], None where they are not held.
+    """
+
+    kept: NDArray[np.uint8]
+    size: int
+    confusion: "csr_array"
+    predicted: NDArray[Any] | None
+    self_confidence: NDArray[np.float32] | None
+
+
+class Folds:
+    """Trials of one fold share its arrays."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Fold] = {}
+        self._lock = Lock()
+
+    def read(self, number: int, artifacts: Artifacts) -> Fold:
+        """The fold as a trial has it."""
+        found = artifacts.read(predictions_path(1), _fold)
+        with self._lock:
+            known = self._known.setdefault(number, found)
+        return known if known.equals(found) else found
+
+
+def read_photos(file: Path) -> Photos:
+    """Those of any round's table."""
+    are_noisy = TRUE_SCORE in pq.read_schema(file).names
+    score = TRUE_SCORE if are_noisy else "score"
+    table = _columns(file, ["image", score])
+    images = tuple(map(public_name, table["image"].to_pylist()))  # those of older versions hold keys
+    return Photos(images, table[score].to_numpy().astype(np.int64), are_noisy)
+
+
+def read_round(artifacts: Artifacts, number: int, fold: Fold, photos: Photos, is_held: bool) -> Round:
+    """Read a round of a trial. is_held : whether predictions and self-confidences are held too."""
+
+    def read(file: Path) -> Round:
+        table = _columns(file, [PREDICTED, "kept", SURE] if is_held else [PREDICTED, "kept"])
+        kept = pc.fill_null(table["kept"], False).to_numpy().astype(np.bool_)
+        predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST
+        labels, assigned = (np.searchsorted(photos.classes, scores[tests]) for scores in (photos.scores, predicted))
+        return Round(
+            np.packbits(kept),
+            int(kept.sum()),
+            Confusions.row(confusion_matrix(labels, assigned, len(photos.classes))),
+            predicted.astype(photos.score_type) if is_held else None,
+            table[SURE].to_numpy().astype(np.float32) if is_held else None,
+        )
+
+    return artifacts.read(predictions_path(number), read)
+
+
+def on_demand(artifacts: Artifacts, rounds: int, column: str, kind: "np.dtype[Any]") -> OnDemand:
+    """A column of a trial's rounds, [R, N]."""
+    return OnDemand(rounds, partial(_read_column, artifacts, column, kind))
+
+
+def _read_column(artifacts: Artifacts, column: str, kind: "np.dtype[Any]", number: int) -> NDArray[Any]:
+    values = artifacts.read(predictions_path(number), lambda file: _columns(file, [column])[column].to_numpy())
+    return np.asarray(values, dtype=kind)
+
+
+def _fold(file: Path) -> Fold:
+    table = _columns(file, ["split", "score"])
+    split = np.asarray(pc.index_in(table["split"].cast(pa.string()), pa.array(SPLITS)), dtype=np.int8)
+    return Fold(split, table["score"].to_numpy().astype(np.int64))
+
+
+def _columns(file: Path, names: Sequence[str]) -> pa.Table:
+    return pq.read_table(file, columns=list(names), use_threads=False)

@@ -1,0 +1,1 @@
+"""Tables in LaTeX, Markdown and at the terminal, and the CSV files."""

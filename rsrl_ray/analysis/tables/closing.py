@@ -1,0 +1,33 @@
+"""What `rsrl analyze` ends with at the terminal: every method's macro F, and how far it is from the baseline's."""
+
+from rich import table as rich
+from rich.console import Group
+
+from rsrl_ray.analysis.numbers.comparisons import in_macro_f
+from rsrl_ray.analysis.numbers.frames import Frames
+from rsrl_ray.analysis.numbers.words import interval, p_value, signed, spread
+from rsrl_ray.terminal import cell
+
+
+def closing(frames: Frames) -> Group:
+    """Rows of the summary's criterion, the largest class's first; differences only where there is a baseline."""
+    compared = in_macro_f(frames.comparisons)
+    differences = {
+        row["method"]: (signed(row["difference"]), interval(row["low"], row["high"]), p_value(row["p_holm"]))
+        for row in compared.to_dict("records")
+    }
+    against = compared["against"].iloc[0] if differences else ""
+    heads = ("difference", "95 % interval", "p (Holm)") if differences else ()
+    shown = rich.Table(box=None, pad_edge=False, title="Macro F on the test photos", title_justify="left")
+    for column in ("method", "macro F", *heads):
+        left = column == "method"
+        shown.add_column(cell(column), justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    for row in frames.shown():
+        method, mean = row["method"], spread(row["macro_f1_mean"], row["macro_f1_sd"])
+        so_far = " so far" if method in frames.incomplete else ""
+        shown.add_row(cell(method), mean + so_far, *differences.get(method, ()))
+    chosen = "test photos (oracle)" if frames.criterion == "oracle" else "validation photos"
+    said = f"Mean ± standard deviation over the folds, each at its round chosen on {chosen}."
+    if differences:
+        said += f" difference: to {against}, mean over the folds; p (Holm): adjusted for so many methods."
+    return Group(shown, cell(said))

@@ -1,0 +1,159 @@
+"""Highlight maps of photos between two rounds (section IV), each beside what it has to differ from."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.highlight import correlations, least_correlated
+from rsrl_ray.core.highlight import highlight as compare
+from rsrl_ray.maps.highlight_files import COLUMNS, Found, HighlightFiles, Photo, row
+from rsrl_ray.maps.subject import Pair, Question, Subject, find_photos, find_rounds
+from rsrl_ray.photos.decoding import Progress
+from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.source import read_bytes
+from rsrl_ray.tracking.find import find_results
+from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
+from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
+from rsrl_ray.vision.network import Conv1
+
+Batches = Iterator[tuple[list[Photo], dict[str, str]]]
+
+_BATCH = 32  # photos; fewer where the maps of one batch would take more than
+_MEMORY = 2**28  # bytes
+
+
+def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
+    """Make the highlight maps of photos between two rounds, and beside each its null control and the photo's edges.
+
+    The control is the same map between the same two rounds of a method of the same fold that drops nothing: what
+    retraining alone changes. ``agreement`` is the rank correlation of the two maps over their pixels; the nearer it
+    is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision. A map that
+    is like the photo's edges (`rsrl_ray.core.edges.edge_map`) says as little (Adebayo et al. 2018, Sanity checks for
+    saliency maps). Theirs too is the map of a network with random weights: between two first convolutions of this
+    shape that have learnt nothing, drawn once a sweep from its seed.
+
+    Written to ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64 [h, w], conv1's size) and
+    ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``, ``<edge_map>`` and, of the first
+    photo only, ``<random_map>``. These columns hold paths relative to ``out``, "" where there is no map.
+
+    Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
+
+    Raises
+    ------
+    ValueError
+        Where the rounds or photos asked for are not there, or ``out`` cannot be written.
+    """
+    results = find_results(experiment)
+    tracker = results.results
+    subject = find_rounds(results, experiment, question)
+    asked = find_photos(tracker, experiment, subject, question)
+    comparison = Comparison(subject, experiment, question.after_relu)
+    rows: dict[str, dict[str, Any]] = {}
+    with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        if question.shared_map:
+            test = find_photos(tracker, experiment, subject, Question())
+            comparison.share_map(_batches(pool, test, comparison, "comparing", progress))
+        try:
+            files = HighlightFiles(out, experiment, question, subject, asked)
+            for loaded, causes in _batches(pool, asked, comparison, "mapping", progress):
+                found = comparison.highlights([photo.pixels for photo in loaded])
+                rows |= {photo["photo"]: photo for photo in pool.map(files.write, loaded, found)}
+                rows |= {name: row(subject, name, reason=cause) for name, cause in causes.items()}
+            table = pd.DataFrame([rows[name] for name in asked], columns=list(COLUMNS)).astype(COLUMNS)
+            table.to_csv(out / "highlights.csv", index=False)
+        except OSError as error:
+            raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from error
+    return table
+
+
+class Comparison:
+    """The conv1 of the two rounds, of random weights and of the control in one: the photos are the same."""
+
+    def __init__(self, subject: Subject, experiment: Experiment, after_relu: bool) -> None:
+        generator, like = np.random.default_rng(experiment.seed), subject.pair.later
+        pairs = [subject.pair, Pair(random_conv1(like, generator), random_conv1(like, generator))]
+        pairs += [] if subject.control is None else [subject.control]
+        every = [conv1 for pair in pairs for conv1 in (pair.later, pair.earlier)]
+        weight, bias = (np.concatenate([getattr(conv1, name) for conv1 in every]) for name in ("weight", "bias"))
+        self._conv1 = Conv1(weight, bias, every[0].stride, every[0].padding)
+        self._pairs, self._after_relu = len(pairs), after_relu
+        self._shared: list[int | None] = [None] * len(pairs)
+        self.image_size = experiment.network.image_size
+        self._place = GpuOrCpu()
+
+    def batch_size(self) -> int:
+        """How many photos to take at once."""
+        filters, channels, height, width = self._conv1.weight.shape
+        pixels = self.image_size**2 / (self._conv1.stride[0] * self._conv1.stride[1])
+        return int(np.clip(_MEMORY / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
+
+    def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """[B, P, 2, K, h, w]: of every photo, for the rounds, random weights and the control, I and I - k."""
+        stack = np.stack(pixels)
+        maps = self._place.run(lambda device: conv1_maps(stack, self._conv1, device))
+        if self._after_relu:
+            maps = np.maximum(maps, 0)
+        return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
+
+    def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Found]:
+        """The maps of every photo."""
+        if not pixels:
+            return []
+        found = [
+            [compare(pair[0], pair[1], index) for pair, index in zip(photo, self._shared, strict=True)]
+            for photo in self.maps(pixels)
+        ]
+        return [Found(*of_photo) for of_photo in found]
+
+    def share_map(self, batches: Batches) -> None:
+        """Take one J for all photos from here on, that of the lowest mean correlation over these."""
+        values = [
+            [correlations(*pair) for pair in photo]
+            for loaded, _ in batches
+            if loaded
+            for photo in self.maps([photo.pixels for photo in loaded])
+        ]
+        if not values:
+            raise ValueError("shared_map: none of the fold's test photos can be read, and they choose the map")
+        stack = np.array(values).reshape(len(values), self._pairs, -1)  # [N, P, K]
+        known = ~np.isnan(stack)
+        with np.errstate(invalid="ignore"):  # a map that is flat on all of them has no mean
+            means = np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)
+        self._shared = [least_correlated(mean) for mean in means]
+
+
+def _batches(
+    pool: ThreadPoolExecutor,
+    sources: Mapping[str, str],
+    comparison: Comparison,
+    what: str,
+    progress: Progress | None,
+) -> Batches:
+    """Photos read and decoded, in batches, and beside them name -> cause of those that cannot be."""
+    done, size = 0, comparison.image_size
+    left = iter(sources.items())
+    while batch := list(itertools.islice(left, comparison.batch_size())):
+        loaded = list(pool.map(lambda named: _load(named, size), batch))
+        photos = [photo for photo in loaded if isinstance(photo, Photo)]
+        yield photos, {name: cause for (name, _), cause in zip(batch, loaded, strict=True) if isinstance(cause, str)}
+        done += len(batch)
+        if progress is not None:
+            progress(what, done, len(sources))
+
+
+def _load(named: tuple[str, str], size: int) -> Photo | str:
+    """The photo of a name and a source, or why it cannot be read."""
+    name, source = named
+    try:
+        data = read_bytes(source)
+        return Photo(name, data, decode_photo(data, size))
+    except ValueError as error:
+        return str(error)
