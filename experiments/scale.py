@@ -44,13 +44,13 @@ from rsrl_ray.analysis.data import read_sweep
 from rsrl_ray.analysis.tables import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.sweep import launch
-from rsrl_ray.sweep.progress import Progress
-from rsrl_ray.sweep.recorder import Recorder
-from rsrl_ray.sweep.retention import Retention
-from rsrl_ray.sweep.scheduler import SharingScheduler
+from rsrl_ray.sweep.driver import launch
+from rsrl_ray.sweep.driver.progress import Progress
+from rsrl_ray.sweep.driver.recorder import Recorder
+from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.scheduler import SharingScheduler
+from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.vision.network import Conv1, Weights
 
 FOLDS = 5

@@ -21,8 +21,8 @@ from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.rounds.table import Judged, predictions
 from rsrl_ray.store.archive import start_key
-from rsrl_ray.sweep.claims import Claims
-from rsrl_ray.sweep.photos import RowSource
+from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.nodes.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
 
 

@@ -27,7 +27,7 @@ from sweep.sweeping import (
 )
 
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import recorder
+from rsrl_ray.sweep.driver import recorder
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +130,7 @@ def test_a_process_that_dies_while_it_takes_up_another_trial(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
     file = experiment_file(**KNOBS)  # one trial at a time: the second gets the process of the first
-    gate = Gate(tmp_path, {"rsrl_ray.sweep.trainable": "RSRLTrial.reset_config = gate(RSRLTrial.reset_config)"})
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.trial.trainable": "RSRLTrial.reset_config = gate(RSRLTrial.reset_config)"})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, gate.waiting)
     (trial,) = gate.waiting()
@@ -189,8 +189,8 @@ def test_disk_refuses_mid_sweep_and_is_mended(
     mended: str,
     cause: str,
 ) -> None:
-    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.1)
-    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.1)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 1.0)
     file, place = experiment_file(**KNOBS), tmp_path / folder
 
     with disk(place):

@@ -19,9 +19,9 @@ from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.rounds.table import Judged
 from rsrl_ray.store.archive import start_key
-from rsrl_ray.sweep import tracked
+from rsrl_ray.sweep.driver import tracked
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 FOLD = Fold(1, np.array([0, 1, 2]), np.array([3]), np.array([4, 5]))

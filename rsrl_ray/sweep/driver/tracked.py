@@ -1,0 +1,126 @@
+"""A sweep as MLflow knows it: its id, its trials, and the tracker that is told of it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import yaml
+
+from rsrl_ray.config import digest, recipe
+from rsrl_ray.core.draw import DEALING
+from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.processes import is_alive
+from rsrl_ray.sweep.nodes.photos import folds_csv
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.tracking.entries import Split, SweepRun, Trial
+from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
+from rsrl_ray.tracking.lease import MayLive
+from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
+from rsrl_ray.tracking.read import artifacts_root
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Tracker
+
+
+def sweep_id(task: Task, dealing: int = DEALING) -> str:
+    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie.
+
+    dealing : the way in which groups are dealt to folds; of photos without groups there is one way only.
+    """
+    knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
+    data = [task.photos.fingerprint, task.photos.scores.tolist()]
+    if task.photos.groups is not None:
+        data.append(task.photos.groups.tolist())
+    way = {} if dealing == 1 or task.photos.groups is None else {"dealing": dealing}
+    return digest({"recipe": knobs, "data": data, "start": task.start_digest, **way})
+
+
+def trials_of(task: Task) -> dict[TrialKey, Trial]:
+    """Fold by method; the folds of a method first, since they share nothing and need not wait."""
+    experiment, methods = task.experiment, methods_of(task.experiment)
+    fingerprint = digest([task.photos.fingerprint, task.photos.scores.tolist()])
+    splits = {fold.number: _splits(task, fold) for fold in task.folds}
+    trials = {}
+    for key, identity in _ids(task).items():
+        method = methods[key.method]
+        tags = {
+            **method.params,
+            "network": experiment.network.backbone,
+            DATA: fingerprint,
+        }
+        note = f"Method {key.method}: {method}. Under chosen/: what it measures at its best round so far."
+        trials[key] = Trial(identity, key, tags, note, splits[key.fold])
+    return trials
+
+
+def _ids(task: Task) -> dict[TrialKey, str]:
+    """The trials' ids, in the order of `trials_of`."""
+    sweep, methods = sweep_id(task), methods_of(task.experiment)
+    keys = [TrialKey(fold, name) for name in methods for fold in task.experiment.fold_numbers()]
+    return {key: trial_id(sweep, key, methods[key.method]) for key in keys}
+
+
+def _splits(task: Task, fold: Fold) -> tuple[Split, ...]:
+    """A fold's photos as data sets, with the scores that the fold has of them."""
+    scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
+    found = []
+    for context, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
+        if len(rows):
+            present, counts = np.unique(scores[rows], return_counts=True)
+            by_score = dict(zip(present.tolist(), counts.tolist(), strict=True))
+            names = zip(images[rows], scores[rows].tolist(), strict=True)
+            found.append(Split(context, photos_digest(names), task.experiment.photos, by_score))
+    return tuple(found)
+
+
+def open_tracker(
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
+) -> tuple[Tracker, Callable[[], None]]:
+    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
+    experiment = task.experiment
+    where = Location(mlflow_uri(experiment))
+    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
+    own = _sweep_run(task, sweep, knobs)
+
+    def open_sweep() -> None:
+        tracker.open_sweep(own)
+
+    try:
+        newest = tracker.newest()
+        open_sweep()
+    except ValueError:
+        raise
+    except Exception as error:
+        if not where.is_served:
+            raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
+        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
+        newest = None
+    if newest is not None and newest[0] != sweep:
+        changed = "; ".join(changed_knobs(newest[1], knobs))
+        changed = changed or "the photos, their scores or groups, or the starting weights"
+        warn(f"new trials, since the file has changed: {changed}")
+    return tracker, open_sweep
+
+
+def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
+    """What MLflow is told of the sweep."""
+    experiment, photos = task.experiment, task.photos
+    files = {
+        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
+        FOLDS: folds_csv(photos, task.folds),
+    }
+    if photos.left_out:
+        files[LEFT_OUT] = redacted("\n".join(map(str, photos.left_out)) + "\n")
+    note = (
+        f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method. Under chosen/METHOD/: "
+        "mean, sd, low and high over the folds, each at its chosen round."
+    )
+    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
+    tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment), CHOOSES: task.chooses}
+    if photos.group_names:
+        tags[GROUPS] = photos.group_names
+    trials = {identity: key for key, identity in _ids(task).items()}
+    former = "" if photos.groups is None else sweep_id(task, dealing=1)
+    scores = tuple(photos.classes.tolist())
+    return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)
