@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
-from rsrl_ray.config import Experiment
+from rsrl_ray.config import Experiment, digest, recipe
+from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choosing_split
@@ -19,10 +20,9 @@ from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.rounds.table import Judged, predictions
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import predictions
 from rsrl_ray.store.archive import start_key
-from rsrl_ray.sweep.nodes.claims import Claims
-from rsrl_ray.sweep.nodes.photos import RowSource
 from rsrl_ray.vision.network import Conv1, Weights
 
 
@@ -54,6 +54,18 @@ They raise `NotFinite`, `OutOfMemory` or ValueError where this process cannot tr
 """
 
 
+class RowSource:
+    """An actor where the sweep was started, from which the other nodes copy decoded photos or features."""
+
+    def __init__(self, opened: Callable[[], NDArray[Any] | None]) -> None:
+        self._rows = opened()
+
+    def rows(self, rows: range) -> NDArray[Any]:
+        """These rows, [K, ...]."""
+        assert self._rows is not None
+        return self._rows[rows.start : rows.stop]
+
+
 @dataclass(frozen=True)
 class FeatureSource:
     """From where nodes copy the driver's ``file`` of features, whose name tells the kind of device."""
@@ -70,7 +82,7 @@ class Task:
     trainers : makes a process's `Trainers`. frozen : digest of the weights that are not trained, or empty.
     trained_bytes : of the weights of a round.
     source, features : where nodes get the decoded photos and the features, in a cluster.
-    claims : which trial makes which round now. driver_node : which sees what others write to storage.
+    driver_node : which sees what others write to storage.
     """
 
     experiment: Experiment
@@ -83,7 +95,6 @@ class Task:
     trained_bytes: int = 0
     source: "ActorHandle[RowSource] | None" = None
     features: FeatureSource | None = None
-    claims: Claims | None = None
     driver_node: str = ""
 
     @cached_property
@@ -110,10 +121,22 @@ class Task:
         given = Given(self.photos.fingerprint, self.start_digest, fold.number, device)
         return start_key(round_identity(self.experiment, learning, given), self.labels_in(fold), fold.train)
 
-    def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
+    def sweep_id(self, dealing: int = DEALING) -> str:
+        """What makes trials the same: recipe, photos, scores, groups and starting weights, wherever these lie.
+
+        dealing : the way in which groups are dealt to folds; of photos without groups there is one way only.
+        """
+        knobs = {name: value for name, value in recipe(self.experiment).items() if name != "network.weights"}
+        data = [self.photos.fingerprint, self.photos.scores.tolist()]
+        if self.photos.groups is not None:
+            data.append(self.photos.groups.tolist())
+        way = {} if dealing == 1 or self.photos.groups is None else {"dealing": dealing}
+        return digest({"recipe": knobs, "data": data, "start": self.start_digest, **way})
+
+    def table(self, fold: Fold, done: RoundResult) -> pd.DataFrame:
         """A round's table of photos, see `rsrl_ray.rounds.table.predictions`; with noise, ``true_score`` beside it."""
         membership = self.experiment.revision.membership
-        table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
+        table = predictions(self.photos.images, self.scores_in(fold), fold, done, membership)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table
 
     @property

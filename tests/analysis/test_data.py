@@ -25,7 +25,8 @@ from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.rounds.files import write_round
-from rsrl_ray.rounds.table import Judged, predictions, round_metrics
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import photos_digest
 from rsrl_ray.tracking.write import Tracker
@@ -80,7 +81,7 @@ def table(fold: int, number: int) -> pd.DataFrame:
     """The made-up predictions of a round; round 2 drops the fold's first training photo."""
     logits = np.random.default_rng([fold, number]).normal(size=(20, 4)).astype(np.float32)
     kept = kept_mask(fold, number)
-    return predictions(IMAGES, SCORES, FOLDS[fold], Judged(kept, kept & False, logits), "sigmoid")
+    return predictions(IMAGES, SCORES, FOLDS[fold], RoundResult(1, kept, kept & False, logits), "sigmoid")
 
 
 def kept_mask(fold: int, number: int) -> NDArray[np.bool_]:

@@ -30,6 +30,12 @@ def nodes_of_this_machine(gate: Gate, **head: Any) -> Iterator[Cluster]:
             nodes.shutdown()
 
 
+def node(name: str, cpus: float = 1.0, alive: bool = True) -> dict[str, Any]:
+    """As `ray.nodes` tells of one."""
+    where = {"NodeManagerHostname": f"host-{name}", "NodeManagerAddress": "192.0.2.1"}
+    return {"NodeID": name, "Alive": alive, "Resources": {"CPU": cpus}, **where}
+
+
 def process(node: Any, kind: str) -> psutil.Process:
     """A node's raylet or gcs_server."""
     return psutil.Process(node.all_processes[kind][0].process.pid)

@@ -27,7 +27,7 @@ from sweep.sweeping import (
 )
 
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep.driver import recorder
+from rsrl_ray.sweep.driver import attempts
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     file = experiment_file(**KNOBS)
     gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"})
     driver, killed = start_driver(file, **gate.environment), set[int]()
-    for _ in range(recorder.FAILURES_A_ROUND):
+    for _ in range(attempts.FAILURES_A_ROUND):
         wait_for(driver, lambda: gate.waiting() - killed)
         (trial,) = gate.waiting() - killed
         psutil.Process(trial).kill()

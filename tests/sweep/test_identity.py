@@ -17,7 +17,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import Given, round_identity
 from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
-from rsrl_ray.rounds.table import Judged
+from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.archive import start_key
 from rsrl_ray.sweep.driver import tracked
 from rsrl_ray.sweep.task import Task
@@ -35,18 +35,17 @@ def task(**knobs: Any) -> Any:
 
 def swept(experiment: Experiment) -> Any:
     scores = np.array([2, 3, 4, 3, 2, 4])
-    photos = SimpleNamespace(fingerprint="8f00", scores=scores, images=tuple("abcdef"), groups=None)
+    photos: Any = SimpleNamespace(fingerprint="8f00", scores=scores, images=tuple("abcdef"), groups=None)
+    photos.classes, photos.labels = np.unique(scores, return_inverse=True)
     folds = [dataclasses.replace(FOLD, number=number) for number in experiment.fold_numbers()]
-    return SimpleNamespace(
-        experiment=experiment, photos=photos, start_digest="07aa", folds=folds, scores_in=lambda fold: scores
-    )
+    return Task(experiment, photos, folds, {}, "07aa", NetworkTrainers)
 
 
 def names(task: Any) -> list[str]:
     """Of the recipe, the sweep, the trial, the data, and of what the fold's rounds start from."""
     trial = tracked.trials_of(task)[1, "firm"]
     first = started(task, "firm")
-    return [digest(recipe(task.experiment)), tracked.sweep_id(task), trial.id, trial.tags["data_fingerprint"], first]
+    return [digest(recipe(task.experiment)), task.sweep_id(), trial.id, trial.tags["data_fingerprint"], first]
 
 
 def started(sweep: Any, name: str, device: str = "cpu-AVX2") -> str:
@@ -126,8 +125,7 @@ def later(**knobs: Any) -> Any:
     groups = ("network", "training", "revision", "noise")
     changed = task(**{name: knobs.pop(name) for name in groups if name in knobs})
     values = {knob.name: getattr(changed.experiment, knob.name) for knob in dataclasses.fields(Experiment)}
-    changed.experiment = Later(**values, **knobs)
-    return changed
+    return swept(Later(**values, **knobs))
 
 
 def test_a_later_knob_at_its_default_changes_no_name() -> None:
@@ -178,10 +176,10 @@ def test_another_way_of_dealing_groups_is_another_sweep_and_photos_without_group
     """In 43ba890, which dealt groups in the way called 1, the sweep below had this id."""
     together = task()
     together.photos.groups = np.array([0, 1, 2, 1, 3, 4])
-    assert tracked.sweep_id(together, dealing=1) == "32a233492ce5ecea8f26a481c4158e38"
-    assert len({tracked.sweep_id(together, dealing=way) for way in (1, 2, 3)}) == 3
-    assert tracked.sweep_id(together) == tracked.sweep_id(together, dealing=DEALING)
-    assert {tracked.sweep_id(task(), dealing=way) for way in (1, 2, 3)} == {tracked.sweep_id(task())}
+    assert together.sweep_id(dealing=1) == "32a233492ce5ecea8f26a481c4158e38"
+    assert len({together.sweep_id(dealing=way) for way in (1, 2, 3)}) == 3
+    assert together.sweep_id() == together.sweep_id(dealing=DEALING)
+    assert {task().sweep_id(dealing=way) for way in (1, 2, 3)} == {task().sweep_id()}
 
 
 def test_what_decoding_may_take_is_in_no_name() -> None:
@@ -218,7 +216,7 @@ def test_names_of_a_file_with_schedules_are_those_of_the_code_before_methods(kno
     sweep = swept(read_experiment(tmp_path / "a.yaml", knobs))
     trials = tracked.trials_of(sweep)
     assert digest(recipe(sweep.experiment)) == "7d7f974102a7dd9dd9467c87fb4ffcf0"
-    assert tracked.sweep_id(sweep) == "3ef390ce0d718948cb5914a7f2eb2857"
+    assert sweep.sweep_id() == "3ef390ce0d718948cb5914a7f2eb2857"
     assert trials[1, "paper"].id == "40a595fd2527432108d18205f15e513b"
     assert trials[1, "none"].id == "c935957e2ab70da86e77d481bfdcc071"
     assert trials[1, "paper"].tags == {
@@ -306,6 +304,6 @@ def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tm
         assert (np.unique(scores)[sweep.labels_in(fold)] == sweep.scores_in(fold)).all()
         assert (sweep.noisy_scores != scores).sum() == share * 60
         everything = np.ones(60, dtype=bool)
-        table = sweep.table(fold, Judged(everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
+        table = sweep.table(fold, RoundResult(1, everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
         assert ("true_score" in table) == (share > 0)
         assert (table["score"] != table.get("true_score", scores)).tolist() == wrong.tolist()

@@ -5,7 +5,7 @@ import itertools
 import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import run_rounds
-from rsrl_ray.rounds.table import Judged, next_kept, round_metrics
+from rsrl_ray.rounds.table import next_kept, round_metrics
 from rsrl_ray.sweep.driver.launch import run_sweep
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer
@@ -83,7 +83,7 @@ def alone(task: Task, fold: Fold, name: str) -> Iterator[pd.DataFrame]:
     labels, rounds, settings = task.labels_in(fold), experiment.rounds, experiment.revision
     predictor = Predictor(method.prediction, labels, fold)
     for done in run_rounds(learner, labels, fold, method.rule, rounds, settings, experiment.seed):
-        yield task.table(fold, Judged(done.kept, done.returned, done.logits, predictor(done.logits)))
+        yield task.table(fold, replace(done, predicted=predictor(done.logits)))
 
 
 @dataclass

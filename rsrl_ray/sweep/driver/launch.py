@@ -4,39 +4,29 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from ray import tune
-from ray.tune.experiment import Trial
 from rich.console import Console
 
 from rsrl_ray.config import Experiment, check_resources, recipe
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import methods_of
 from rsrl_ray.store.location import Location
-from rsrl_ray.store.locks import Held, locked
+from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, read_aloud
-from rsrl_ray.sweep.driver.crashes import kills_are_crashes
 from rsrl_ray.sweep.driver.lifeline import lifeline
-from rsrl_ray.sweep.driver.places import Places
-from rsrl_ray.sweep.driver.prepare import complete, keeps_all, prepare
-from rsrl_ray.sweep.driver.progress import Progress
-from rsrl_ray.sweep.driver.recorder import Recorder
-from rsrl_ray.sweep.driver.retention import Retention
-from rsrl_ray.sweep.driver.scheduler import SharingScheduler, chain
-from rsrl_ray.sweep.driver.tracked import open_tracker, sweep_id, trials_of
-from rsrl_ray.sweep.driver.watchdog import Watchdog
-from rsrl_ray.sweep.nodes.claims import Claims
-from rsrl_ray.sweep.nodes.cluster import check_room, joined_cluster, quiet_ray
+from rsrl_ray.sweep.driver.prepare import complete, prepare
+from rsrl_ray.sweep.driver.running import Running
+from rsrl_ray.sweep.driver.tracked import open_tracker
+from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
 from rsrl_ray.sweep.nodes.common_storage import check_nodes
+from rsrl_ray.sweep.nodes.room import check_room
+from rsrl_ray.sweep.ray_insides import kills_are_crashes
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.terminal import cell, say
-from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
 
@@ -86,55 +76,43 @@ def run_sweep(
             with console.status("looking whether all nodes share the storage"):
                 check_nodes(experiment)
         task = prepare(experiment, console, skip_bad, joined, trainers)
-        trials = trials_of(task)
-        sweep, knobs = sweep_id(task), recipe(experiment)
-        may_live = (lambda holder: False) if take_over else partial(is_alive, unseen=not alone)
-        tracker, open_sweep = open_tracker(task, sweep, knobs, warn, may_live)
-        methods = methods_of(experiment)
-        chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
-        retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
-        with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch, contextlib.ExitStack() as stack:
-            claims = Claims()
-            task = replace(task, claims=claims)
-            recorder = Recorder(task, tracker, open_sweep, trials, retention)
-            stack.enter_context(read_aloud(recorder.board, warn))
-            places = Places(recorder.blame, console)
-            progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
+        may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
+        tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
+        with _killed_at_failure(tracker), quiet_ray(console):
+            running = Running(task, tracker, open_sweep, console, may_wait=joined)
+            with read_aloud(running.board, warn):
+                return _run(running, task, console, joined)
 
-            def waits(trial: Trial) -> bool:
-                return claims.waits(trial.config["trial"]["id"])
 
-            def close(status: str) -> None:
-                recorder.close(status)
-                for line in recorder.board.closing():
-                    warn(line)
+def _run(running: Running, task: Task, console: Console, joined: bool) -> Outcome:
+    """Run the trials of a sweep that is prepared and opened, whatever happens meanwhile."""
 
-            def leave(line: str) -> None:
-                progress.close()
-                say(console, cell(line, "bold red"))
-                close("KILLED")
-                shutil.rmtree(scratch, ignore_errors=True)
+    def close(status: str) -> None:
+        running.close(status)
+        for line in running.board.closing():
+            say(console, cell(line, "yellow"))
 
-            try:
-                with lifeline(leave), kills_are_crashes():
-                    check_room(experiment.resources, console)
-                    task, left = complete(task, console, joined), trials
-                    while left:
-                        scheduler = SharingScheduler({key: chains[key] for key in left}, places=places)
-                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
-                        places.check()
-                        left = _again(left, recorder)
-            except BaseException:
-                close("KILLED")
-                raise
-            finally:
-                progress.close()
-                claims.close()
-            stopped = [key for key in trials if key not in recorder.finished and key not in recorder.failed]
-            status = "FAILED" if recorder.failed else "KILLED" if stopped else "FINISHED"
-            close(status)
-        lacks = recorder.board.lacks
-        return Outcome(recorder.finished, recorder.failed, stopped, lacks(MLFLOW), lacks(STORAGE))
+    with _scratch() as scratch:
+
+        def leave(line: str) -> None:
+            running.progress.close()
+            say(console, cell(line, "bold red"))
+            close("KILLED")
+            shutil.rmtree(scratch, ignore_errors=True)
+
+        try:
+            with lifeline(leave), kills_are_crashes():
+                check_room(task.experiment.resources, console)
+                running.run(complete(task, console, joined), scratch)
+        except BaseException:
+            close("KILLED")
+            raise
+        finally:
+            running.free()
+        attempts, stopped = running.attempts, running.stopped
+        close("FAILED" if attempts.failed else "KILLED" if stopped else "FINISHED")
+    lacks = running.board.lacks
+    return Outcome(attempts.finished, attempts.failed, stopped, lacks(MLFLOW), lacks(STORAGE))
 
 
 @contextlib.contextmanager
@@ -146,46 +124,6 @@ def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
         with contextlib.suppress(Exception):  # MLflow may be away, or the sweep not be open yet
             tracker.end_sweep("KILLED")
         raise
-
-
-def _again(trials: dict[TrialKey, TrackedTrial], recorder: Recorder) -> dict[TrialKey, TrackedTrial]:
-    """Those that Ray has given up too early; none after Ctrl-C, which leaves trials that have not ended at all."""
-    dropped = recorder.take_dropped()
-    known = {*recorder.finished, *recorder.failed, *dropped}
-    return {key: trials[key] for key in dropped} if known >= trials.keys() else {}
-
-
-def _fit(
-    task: Task,
-    trials: dict[TrialKey, TrackedTrial],
-    scheduler: SharingScheduler,
-    callbacks: list[tune.Callback],
-    scratch: str,
-) -> None:
-    """Run the trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder."""
-    resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
-    points = [{"fold": fold, "method": name, "id": trial.id} for (fold, name), trial in trials.items()]
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(RSRLTrial, task=task), resources),
-        param_space={"trial": tune.grid_search(points)},
-        tune_config=tune.TuneConfig(
-            metric=task.chosen_by,
-            mode="max",
-            scheduler=scheduler,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: trial.trial_id,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name=task.experiment.name,
-            storage_path=tempfile.mkdtemp(dir=scratch),
-            callbacks=callbacks,
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=-1),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
-        ),
-    )
-    tuner.fit()
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -211,7 +149,7 @@ def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
                 cause = missing.strerror or missing
                 say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
-    except Held as holder:
+    except Taken as holder:
         raise ValueError(
             f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"
         ) from holder

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import psutil
 import ray
-from ray._private import worker
+
+from rsrl_ray.sweep.ray_insides import main_processes
 
 PROBE_S = 1.0  # between two looks at the head
 LOOK_S = 0.02  # and at the signals
@@ -48,9 +49,7 @@ class _Watch(threading.Thread):
         self._leave, self._ended = leave, threading.Event()
         self._patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
         self._address = ray.get_runtime_context().gcs_address
-        node: Any = worker._global_node
-        started = {} if node is None else node.all_processes  # no node: Ray's client
-        self._own = [one.process for kind in ("raylet", "gcs_server") for one in started.get(kind, [])]
+        self._own = main_processes()
         self._signals: Any = signal.getsignal(signal.SIGTERM)  # whoever handles it: `rsrl_ray.cli.ending.Stop`
         self._leads = bool(self._own) and hasattr(self._signals, "asked")
         self._seen = self._looked = time.monotonic()
@@ -91,9 +90,10 @@ class _Watch(threading.Thread):
         for process in self._own:
             process.send_signal(signal.SIGSTOP)  # so that none of them can end, and this process be told of it
         self._leave(line)
-        for process in [*_trials(self._own), *self._own]:
+        doomed: list[psutil.Process | subprocess.Popen[bytes]] = [*_trials(self._own), *self._own]
+        for ending in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()  # Ray's other processes end with these
+                ending.kill()  # Ray's other processes end with these
         os._exit(status)
 
 

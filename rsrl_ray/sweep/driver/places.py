@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import ray
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup, placement_group
 from rich.console import Console
 
 from rsrl_ray.sweep.driver.blame import Blame
+from rsrl_ray.sweep.nodes.room import all_nodes, with_room
+from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
 from rsrl_ray.terminal import cell, say
 
 _NODE = "ray.io/node-id"  # a label that Ray gives every node
@@ -48,19 +49,20 @@ class Places:
 
     def assign(self, trial: Trial) -> None:
         """Let the trial, which is new, ask for resources by way of `Placement`."""
-        self._asked = Placement(_asked_by(trial).bundles, self._without)
+        self._asked = Placement(asked_by(trial).bundles, self._without)
         trial.update_resources(self._asked)
 
     def look(self, tune: Any) -> None:
         """Follow what has failed; ``tune`` is the controller of Ray Tune, before it starts trials."""
-        out, actors = self._blame.out, tune._actor_manager
-        if out and not self._end and not actors.num_live_actors:
+        out = self._blame.out
+        if out and not self._end and not has_processes(tune):
             self._end = self._none_is_left(out)
             if self._end:
                 tune.request_stop_experiment()
         if out.keys() != self._without and not self._end:
+            assert self._asked is not None
             self._change(out)
-            self._ask_again(actors)
+            ask_again(tune, self._asked)
 
     def check(self) -> None:
         """Raise ValueError where the sweep was ended since no node was left."""
@@ -68,7 +70,7 @@ class Places:
             raise ValueError(self._end)
 
     def _change(self, out: Mapping[str, str]) -> None:
-        names = node_names()
+        names = {node.id: node.name for node in all_nodes()}
         for node in out.keys() - self._without:
             why = f"{names.get(node, node)} gets no more trials: one could not be set up there: {out[node]}"
             say(self._console, cell(why, "yellow"))
@@ -77,54 +79,14 @@ class Places:
         self._without.clear()
         self._without.update(out)
 
-    def _ask_again(self, actors: Any) -> None:
-        """For the resources of processes that have not been started, which Ray may have found on any node."""
-        waiting, manager = len(actors.pending_actors), actors._resource_manager
-        for _ in range(waiting):
-            manager.cancel_resource_request(self._asked)
-        for _ in range(waiting):
-            manager.request_resources(self._asked)
-
     def _none_is_left(self, out: Mapping[str, str]) -> str:
         """That no node is left, where that is so; while there is none at all, a cluster may start some."""
         assert self._asked is not None
         nodes = with_room(self._asked.required_resources)
-        if not nodes or nodes.keys() - out.keys():
+        if not nodes or any(node.id not in out for node in nodes):
             return ""
-        told = [f"{name}: {out[node]}" for node, name in list(nodes.items())[:_TOLD]]
-        more = [f"and {len(nodes) - _TOLD} more"] * (len(nodes) > _TOLD)
+        told = [f"{node.name}: {out[node.id]}" for node in nodes[:_TOLD]]
+        if len(nodes) > _TOLD:
+            told.append(f"and {len(nodes) - _TOLD} more")
         mend = "mend that, then the same command goes on"
-        return f"no node is left on which a trial can be set up ({'; '.join(told + more)}); {mend}"
-
-
-def needs(trial: Trial) -> dict[str, float]:
-    """The resources of a trial."""
-    found: dict[str, float] = _asked_by(trial).required_resources
-    return found
-
-
-def with_room(share: Mapping[str, float]) -> dict[str, str]:
-    """The nodes that are large enough for a trial, by what people call them."""
-    large = {
-        node["NodeID"]
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"] and all(node["Resources"].get(name, 0.0) >= least for name, least in share.items())
-    }
-    return {node: name for node, name in node_names().items() if node in large}
-
-
-def node_names() -> dict[str, str]:
-    """What people call the nodes of this Ray: host and address."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in nodes}
-
-
-def lost_nodes() -> set[str]:
-    """The nodes that this Ray has had and has no more, however they ended."""
-    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}  # type: ignore[no-untyped-call]
-
-
-def _asked_by(trial: Trial) -> PlacementGroupFactory:
-    asked: Any = trial
-    assert isinstance(asked.placement_group_factory, PlacementGroupFactory)
-    return asked.placement_group_factory
+        return f"no node is left on which a trial can be set up ({'; '.join(told)}); {mend}"

@@ -10,7 +10,6 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.store.archive import Archive, array_digest
 from rsrl_ray.store.holders import data_holder, hold_file
-from rsrl_ray.sweep.driver.tracked import sweep_id
 from rsrl_ray.sweep.nodes.features import with_features
 from rsrl_ray.sweep.nodes.gpus import gpu_share
 from rsrl_ray.sweep.nodes.photos import load, row_source
@@ -70,7 +69,7 @@ def keeps_all(task: Task) -> bool:
 
 def complete(task: Task, console: Console, joined: bool) -> Task:
     """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
-    hold_file(task.photos.pixels_path, data_holder(task.experiment, sweep_id(task)))
+    hold_file(task.photos.pixels_path, data_holder(task.experiment, task.sweep_id()))
     source = row_source(task.photos.pixels) if joined else None
     here = ray.get_runtime_context().get_node_id()
     task = replace(_with_gpu_share(task, console), source=source, driver_node=here)

@@ -15,7 +15,7 @@ from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver.crashes import crash_of
 from rsrl_ray.sweep.driver.scheduler import trial_key
-from rsrl_ray.sweep.nodes.cluster import WAIT_S, WAITS
+from rsrl_ray.sweep.nodes.room import WAIT_S, WAITS
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.terminal import cell
 

@@ -1,4 +1,4 @@
-"""Whose weights must stay: who needs those of a round, and who needs them no more.
+"""Whose weights must stay: who holds those of a round, and who needs them no more.
 
 The storage's other sweeps, whatever their names, methods and `archive`, note in the archive what they need, just as
 this one does (`Archive.hold`). Weights are deleted once nobody holds them.
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.sweep.driver.scheduler import Prefix
+from rsrl_ray.sweep.driver.scheduler import Course, Prefix
 from rsrl_ray.sweep.report import Report
 
 
-class Need(NamedTuple):
-    """A trial's need of the round under ``key``; the whole sweep's where ``trial`` is None."""
+class Hold(NamedTuple):
+    """A trial holds the weights of the round under ``key``; the whole sweep does where ``trial`` is None."""
 
     key: str
     trial: TrialKey | None
@@ -24,10 +24,10 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True)
 class Changes:
-    """Needs that have come up and needs that have gone."""
+    """What is held now, and was not; what is held no more."""
 
-    hold: frozenset[Need] = frozenset()
-    release: frozenset[Need] = frozenset()
+    hold: frozenset[Hold] = frozenset()
+    release: frozenset[Hold] = frozenset()
 
 
 _Chain = tuple[TrialKey, str]  # a trial and the start of its chain of rounds
@@ -38,43 +38,43 @@ class Retention:
 
     A trial needs those of its newest round, to go on from when rounds are added, and of its best, as its model; where
     its method averages rounds, it needs all those that the best and the next round are averaged with. A trial that
-    others who share its rounds have overtaken goes on from there: that the sweep needs for it, which is one need for
-    however many trials wait. Needs are counted as rounds come in: to ask a thousand trials at each result takes over
+    others who share its rounds have overtaken goes on from there: that the sweep holds for it, which is one hold for
+    however many trials wait. Holds are counted as rounds come in: to ask a thousand trials at each result takes over
     10 ms. A trial that was started again on another kind of device has a second chain of rounds, and needs the like of
     each.
 
-    With ``keep_all`` the sweep needs every round, for ever.
+    With ``keep_all`` the sweep holds every round, for ever.
     """
 
     def __init__(
         self,
         sweep: str,
-        chains: Mapping[TrialKey, tuple[Prefix, ...]],
+        courses: Mapping[TrialKey, Course],
         keep_all: bool = False,
         predictions: Mapping[TrialKey, Prediction] | None = None,
     ) -> None:
         """``sweep`` is its id. predictions : of the trials; the largest logit where it is None."""
         self.sweep, self.keep_all = sweep, keep_all
-        self._chains, self._predictions = chains, predictions or {}
+        self._courses, self._predictions = courses, predictions or {}
         self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)
-        for trial, rounds in chains.items():
-            for prefix in rounds:
+        for trial, course in courses.items():
+            for prefix in course:
                 self._sharers[prefix].append(trial)
-        self._rounds: defaultdict[_Chain, dict[int, Need]] = defaultdict(dict)
+        self._rounds: defaultdict[_Chain, dict[int, Hold]] = defaultdict(dict)
         self._best: dict[_Chain, tuple[float, int]] = {}
-        self._own: dict[_Chain, set[Need]] = {}
-        self._ahead: dict[_Chain, dict[int, Need]] = {}  # rounds that others have made for it
-        self._needs: Counter[Need] = Counter()
-        self._told: dict[Need, bool] = {}  # whether its holding or its release was told last
+        self._own: dict[_Chain, set[Hold]] = {}
+        self._ahead: dict[_Chain, dict[int, Hold]] = {}  # rounds that others have made for it
+        self._held: Counter[Hold] = Counter()
+        self._told: dict[Hold, bool] = {}  # whether its holding or its release was told last
 
     def finished(self, trial: TrialKey, report: Report) -> Changes:
         """A round of ``trial`` is in the archive. Each change is told once: trials that share a round all report it.
 
         A round that nobody needs is released too: an earlier process of this sweep may have held it.
         """
-        own, shared, chain = Need(report.key, trial), Need(report.key, None), (trial, report.origin.start_key)
+        own, shared, chain = Hold(report.key, trial), Hold(report.key, None), (trial, report.origin.start_key)
         if self.keep_all:
-            self._needs[shared] = 1
+            self._held[shared] = 1
             return self._tell({shared}, own)
         self._rounds[chain][report.number] = own
         if chain not in self._best or report.value > self._best[chain][0]:
@@ -82,28 +82,28 @@ class Retention:
         before, wanted = self._own.get(chain, set()), self._wanted(chain)
         self._own[chain] = wanted
         changed = {own, shared} | self._moved(before, wanted)
-        for sharer in self._sharers[self._chains[trial][report.number - 1]]:
+        for sharer in self._sharers[self._courses[trial][report.number - 1]]:
             changed |= self._overtaken((sharer, report.origin.start_key), report.number, shared)
         return self._tell(changed, own)
 
-    def needs(self, need: Need) -> bool:
+    def is_held(self, hold: Hold) -> bool:
         """Whether it is still there."""
-        return self._needs[need] > 0
+        return self._held[hold] > 0
 
-    def _wanted(self, chain: _Chain) -> set[Need]:
+    def _wanted(self, chain: _Chain) -> set[Hold]:
         """What a trial needs itself."""
         rounds, newest, (_, best) = self._rounds[chain], max(self._rounds[chain]), self._best[chain]
         prediction = self._prediction(chain)
         wanted = {newest, *prediction.rounds(best), *prediction.rounds(newest + 1)}
-        return {need for number, need in rounds.items() if number in wanted}
+        return {hold for number, hold in rounds.items() if number in wanted}
 
-    def _overtaken(self, chain: _Chain, number: int, shared: Need) -> set[Need]:
-        """Round ``number`` of the chain is made, perhaps by another trial; the needs that have changed.
+    def _overtaken(self, chain: _Chain, number: int, shared: Hold) -> set[Hold]:
+        """Round ``number`` of the chain is made, perhaps by another trial; the holds that have changed.
 
         What was made for a trial that averages is needed whole: it is not known yet which of its rounds is its best.
         """
         newest, before = max(self._rounds[chain], default=0), self._ahead.get(chain, {})
-        ahead = {place: need for place, need in {**before, number: shared}.items() if place > newest}
+        ahead = {place: hold for place, hold in {**before, number: shared}.items() if place > newest}
         if ahead and not self._prediction(chain).averages:
             ahead = {max(ahead): ahead[max(ahead)]}
         self._ahead[chain] = ahead
@@ -112,16 +112,16 @@ class Retention:
     def _prediction(self, chain: _Chain) -> Prediction:
         return self._predictions.get(chain[0], LARGEST_LOGIT)
 
-    def _moved(self, before: set[Need], now: set[Need]) -> set[Need]:
-        """One who had the needs ``before`` has those of ``now``; those that have changed."""
-        self._needs.update(now - before)
-        self._needs.subtract(before - now)
+    def _moved(self, before: set[Hold], now: set[Hold]) -> set[Hold]:
+        """One who had the holds ``before`` has those of ``now``; those that have changed."""
+        self._held.update(now - before)
+        self._held.subtract(before - now)
         return before ^ now
 
-    def _tell(self, changed: set[Need], own: Need) -> Changes:
-        hold = {need for need in changed if self._needs[need] and not self._told.get(need)}
-        gone = {need for need in changed if not self._needs[need] and self._told.get(need, True)}
-        # What was never shared is released only along with the trial's own need: to look costs a request.
-        gone -= {need for need in gone if need.trial is None and need not in self._told and own not in gone}
-        self._told |= dict.fromkeys(hold, True) | dict.fromkeys(gone, False)
-        return Changes(frozenset(hold), frozenset(gone))
+    def _tell(self, changed: set[Hold], own: Hold) -> Changes:
+        held = {hold for hold in changed if self._held[hold] and not self._told.get(hold)}
+        gone = {hold for hold in changed if not self._held[hold] and self._told.get(hold, True)}
+        # What was never shared is released only along with the trial's own hold: to look costs a request.
+        gone -= {hold for hold in gone if hold.trial is None and hold not in self._told and own not in gone}
+        self._told |= dict.fromkeys(held, True) | dict.fromkeys(gone, False)
+        return Changes(frozenset(held), frozenset(gone))

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import yaml
 
-from rsrl_ray.config import digest, recipe
-from rsrl_ray.core.draw import DEALING
+from rsrl_ray.config import digest
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import methods_of, trial_id
+from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.processes import is_alive
-from rsrl_ray.sweep.nodes.photos import folds_csv
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Split, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
@@ -21,19 +21,6 @@ from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS, GROUPS, LEFT_OUT, TABL
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
-
-
-def sweep_id(task: Task, dealing: int = DEALING) -> str:
-    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie.
-
-    dealing : the way in which groups are dealt to folds; of photos without groups there is one way only.
-    """
-    knobs = {name: value for name, value in recipe(task.experiment).items() if name != "network.weights"}
-    data = [task.photos.fingerprint, task.photos.scores.tolist()]
-    if task.photos.groups is not None:
-        data.append(task.photos.groups.tolist())
-    way = {} if dealing == 1 or task.photos.groups is None else {"dealing": dealing}
-    return digest({"recipe": knobs, "data": data, "start": task.start_digest, **way})
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
@@ -56,7 +43,7 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
 
 def _ids(task: Task) -> dict[TrialKey, str]:
     """The trials' ids, in the order of `trials_of`."""
-    sweep, methods = sweep_id(task), methods_of(task.experiment)
+    sweep, methods = task.sweep_id(), methods_of(task.experiment)
     keys = [TrialKey(fold, name) for name in methods for fold in task.experiment.fold_numbers()]
     return {key: trial_id(sweep, key, methods[key.method]) for key in keys}
 
@@ -121,6 +108,16 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     if photos.group_names:
         tags[GROUPS] = photos.group_names
     trials = {identity: key for key, identity in _ids(task).items()}
-    former = "" if photos.groups is None else sweep_id(task, dealing=1)
+    former = "" if photos.groups is None else task.sweep_id(dealing=1)
     scores = tuple(photos.classes.tolist())
     return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)
+
+
+def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
+    """One row per photo: image, score, and for every fold the split it is in."""
+    table = pd.DataFrame({"image": photos.images, "score": photos.scores})
+    for fold in folds:
+        split = np.full(len(table), "train", dtype=object)
+        split[fold.validation], split[fold.test] = "validation", "test"
+        table[f"fold_{fold.number}"] = split
+    return table.to_csv(index=False)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.ray_insides import actor_of
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.terminal import say
 
@@ -29,7 +30,7 @@ class Watch:
     rounds: int = 0
 
 
-class Watchdog(Callback):
+class Watchdog(Listener):
     """Kills the actor of a trial that is silent for far longer than any round of this sweep took.
 
     How long a round takes is known once one was reported, trained here or found in the archive; before, nothing is
@@ -48,10 +49,6 @@ class Watchdog(Callback):
         self._looked = 0.0
         self._interrupt: Any = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its callbacks; the terminal stays here."""
-        return {}
-
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Tune has set its handler of Ctrl-C, which takes itself away when it is called."""
         self._interrupt = self._interrupt or signal.getsignal(signal.SIGINT)
@@ -61,29 +58,28 @@ class Watchdog(Callback):
         before = self._watches.get(trial.trial_id, Watch(0.0))
         self._watches[trial.trial_id] = Watch(time.monotonic(), rounds=before.rounds)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """It lives."""
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """It lives, and tells how long a round takes."""
         watch = self._watches[trial.trial_id]
-        if Failure.from_result(result) is None:
-            report = Report.from_result(result)
-            watch.rounds, watch.trained = report.number, watch.trained or report.made
-            self._longest = max(self._longest, report.seconds)
-        watch.seen = time.monotonic()
+        watch.seen, watch.rounds, watch.trained = time.monotonic(), report.number, watch.trained or report.made
+        self._longest = max(self._longest, report.seconds)
+
+    def on_failure(self, trial: Trial, failure: Failure) -> None:
+        """It lives."""
+        self._watches[trial.trial_id].seen = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look for trials that hang, once a second at the most."""
         if self._interrupt is not None and signal.getsignal(signal.SIGINT) is not self._interrupt:
             for trial in trials:
-                if trial.status == Trial.RUNNING and trial.temporary_state.ray_actor is not None:
-                    ray.kill(trial.temporary_state.ray_actor)
+                if trial.status == Trial.RUNNING and actor_of(trial) is not None:
+                    ray.kill(actor_of(trial))
             return
         if time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
         for trial in trials:
-            watch, actor = self._watches.get(trial.trial_id), trial.temporary_state.ray_actor
+            watch, actor = self._watches.get(trial.trial_id), actor_of(trial)
             if trial.status != Trial.RUNNING or watch is None or actor is None or not self._longest:
                 continue
             silent = time.monotonic() - watch.seen

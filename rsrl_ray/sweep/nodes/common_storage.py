@@ -14,8 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rsrl_ray.config import Experiment
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import Note, StorageError
-from rsrl_ray.sweep.driver.places import node_names, with_room
-from rsrl_ray.sweep.nodes.cluster import wanted
+from rsrl_ray.sweep.nodes.room import living, wanted, with_room
 
 ANSWERS_S = 60.0  # how long the nodes are waited for
 SEEN_S = 10.0  # how long a note is looked for
@@ -32,7 +31,7 @@ def check_nodes(experiment: Experiment) -> None:
     ValueError
         Where the nodes do not share the storage, or cannot write to it: which ones, and what to do.
     """
-    names = with_room(wanted(experiment.resources))
+    names = {node.id: node.name for node in with_room(wanted(experiment.resources))}
     notes = {node: Note(experiment.storage) for node in names}
     asked = {node: _at(node, Note.leave, note) for node, note in notes.items()}
     answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWERS_S) if asked else ([], [])
@@ -68,7 +67,7 @@ def check_here(storage: str, driver_node: str) -> None:
     finally:
         note.remove()
     if not is_seen:
-        raise StorageError(_refusal(storage, {node_names().get(here, here): why}))
+        raise StorageError(_refusal(storage, {node.name: why for node in living() if node.id == here}))
 
 
 def _at(node: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The features of a sweep whose network is frozen in part: made once, by all nodes, and held once a node."""
+"""The features of a sweep whose network is frozen in part: made once, by all nodes, and kept once a node."""
 
 import contextlib
 import queue
@@ -16,10 +16,9 @@ from rsrl_ray.core.trial import Device
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.store.location import FEATURES, Location, cache_folder
-from rsrl_ray.sweep.driver.tracked import sweep_id
-from rsrl_ray.sweep.nodes.cluster import wait_for_room
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.photos import pixels_here, row_source
+from rsrl_ray.sweep.nodes.room import living, wait_for_room
 from rsrl_ray.sweep.task import FeatureSource, Task
 from rsrl_ray.terminal import cell, photo_progress, say
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
@@ -64,7 +63,9 @@ class _Workers:
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
         )
-        self._all = [options.remote() for _ in range(min(most, _room(resources.cpus, float(resources.gpus))))]
+        share = {"CPU": resources.cpus, "GPU": float(resources.gpus)}
+        room = max(1, sum(node.count(share) for node in living()))  # one more comes where there is none yet
+        self._all = [options.remote() for _ in range(min(most, room))]
         try:
             devices = _ready(self._all, self._shared, console)
         except BaseException:
@@ -146,7 +147,7 @@ def with_features(task: Task, console: Console, joined: bool) -> Task:
     file = files.find(kind) or _made_by_all(task, files, console)
     record = file.record()
     assert record is not None, file
-    hold_file(file.path, data_holder(task.experiment, sweep_id(task)))
+    hold_file(file.path, data_holder(task.experiment, task.sweep_id()))
     source = FeatureSource(file, record.fingerprint, row_source(file.open)) if joined else None
     return replace(task, features=source)
 
@@ -222,10 +223,3 @@ def _files(task: Task) -> FeatureFiles:
         experiment.training,
         task.device,
     )
-
-
-def _room(cpus: float, gpus: float) -> int:
-    """How many such workers all nodes of this Ray have room for; one more comes where there is none yet."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    rooms = [min(node.get("CPU", 0) / cpus, node.get("GPU", 0) / gpus if gpus else float("inf")) for node in nodes]
-    return max(1, sum(map(int, rooms)))

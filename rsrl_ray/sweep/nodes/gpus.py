@@ -6,7 +6,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from rsrl_ray.sweep.nodes.cluster import A_LITTLE, wait_for_room
+from rsrl_ray.sweep.nodes.room import A_LITTLE, living, wait_for_room
 from rsrl_ray.terminal import say
 from rsrl_ray.vision.memory import Gpu, gpus
 
@@ -43,7 +43,7 @@ def _gpus(console: Console) -> list[Gpu]:
     """Of all nodes that are there; of the first one that comes, where there is none yet."""
     sees_all = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= A_LITTLE]  # type: ignore[no-untyped-call]
+    nodes = [node.id for node in living() if node.holds({"GPU": A_LITTLE})]
     on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
     asked = [one.remote() for one in on_each or [look]]
     wait_for_room(asked, console)

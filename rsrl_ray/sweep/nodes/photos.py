@@ -1,4 +1,4 @@
-"""The photos of a sweep: read by all nodes, decoded once, held once a node; and how they fall into folds."""
+"""The photos of a sweep: read by all nodes, decoded once, kept once a node."""
 
 import functools
 import os
@@ -6,8 +6,6 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import ray
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
@@ -16,10 +14,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.folds import Fold
 from rsrl_ray.photos.decoding import HERE, Pixels
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
+from rsrl_ray.sweep.nodes.room import living
+from rsrl_ray.sweep.task import RowSource
 from rsrl_ray.terminal import cell, photo_progress, say
 
 
@@ -28,9 +27,8 @@ class Spread:
 
     def __init__(self) -> None:
         mine = ray.get_runtime_context().get_node_id()
-        cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
         here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # reading waits more than it computes
-        places = here + [node for node, count in cores.items() if node != mine for _ in range(count)]
+        places = here + [node.id for node in living() if node.id != mine for _ in range(node.count({"CPU": 1}))]
         self.threads = len(places)
         self._free = queue.SimpleQueue[str | None]()
         for place in places:
@@ -40,7 +38,8 @@ class Spread:
         """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
         place = self._free.get()
         try:
-            return (place and _there(place, function, arguments)) or function(*arguments)
+            found = None if place is None else _there(place, function, arguments)
+            return function(*arguments) if found is None else found
         finally:
             self._free.put(place)
 
@@ -60,18 +59,6 @@ def _there(
 @functools.cache  # Ray sends a function to the cluster each time that it is made remote
 def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
     return ray.remote(num_cpus=0, max_retries=0)(function)
-
-
-class RowSource:
-    """An actor where the sweep was started, from which the other nodes copy decoded photos or features."""
-
-    def __init__(self, opened: Callable[[], NDArray[Any] | None]) -> None:
-        self._rows = opened()
-
-    def rows(self, rows: range) -> NDArray[Any]:
-        """These rows, [K, ...]."""
-        assert self._rows is not None
-        return self._rows[rows.start : rows.stop]
 
 
 def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":
@@ -113,13 +100,3 @@ def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool)
     if photos.left_out:
         say(console, cell(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "yellow"))
     return photos
-
-
-def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
-    """One row per photo: image, score, and for every fold the split it is in."""
-    table = pd.DataFrame({"image": photos.images, "score": photos.scores})
-    for fold in folds:
-        split = np.full(len(table), "train", dtype=object)
-        split[fold.validation], split[fold.test] = "validation", "test"
-        table[f"fold_{fold.number}"] = split
-    return table.to_csv(index=False)

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from rsrl_ray.core.trial import Device
 from rsrl_ray.store.archive import Archive, Damaged, Record, round_key, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.nodes.claims import Claim
+from rsrl_ray.sweep.nodes.claims import Attempt
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.vision.network import Weights
 
@@ -33,26 +34,11 @@ class Start:
     device: Device = field(default_factory=Device)
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """A round as it comes from the learner.
+class _Unwritten(NamedTuple):
+    """A round that was trained and is not in the archive yet: its weights, and what will be their checksum."""
 
-    key, parent_key : its own and that of the round before, which for round 1 is the start's.
-    record : of the archive, or where it was made just now as it will be written, but for checksums.
-    weights : those to be written; None where the round was in the archive.
-    notes : what a reader should know.
-    """
-
-    key: str
-    parent_key: str
-    record: Record
-    weights: Weights | None
-    notes: list[str]
-
-    @property
-    def made(self) -> bool:
-        """Whether it was made just now."""
-        return self.weights is not None
+    weights: Weights
+    checksum: Future[str]
 
 
 class CachedLearner:
@@ -65,90 +51,87 @@ class CachedLearner:
     What was trained is written by `keep`, which may run in another thread while the next round is trained. Until then
     nobody else makes it.
 
-    learnt : the last round.
+    learnt : the last round, with its keys and notes; one that was trained just now has no checksums yet.
     """
 
-    def __init__(
-        self, trainer: Trainer, archive: Archive, start: Start, maker: str, holder: Holder, claim: Claim
-    ) -> None:
-        """``maker`` is the trial's id, ``holder`` is it as one who needs weights."""
-        self.learnt: Learnt | None = None
+    def __init__(self, trainer: Trainer, archive: Archive, start: Start, holder: Holder, attempt: Attempt) -> None:
+        """``attempt`` is that of the trial, ``holder`` is the trial as one who needs weights."""
+        self.learnt: Record | None = None
         self._trainer, self._archive, self._start = trainer, archive, start
-        self._maker, self._holder, self._claim = maker, holder, claim
+        self._holder, self._attempt = holder, attempt
         self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
         self._notes = list(start.device.remarks)
         self._weights: Weights | None = start.weights
         self._parent: Future[str] = _known("")  # checksum of the last round's weights; of the start's it is empty
-        self._checksums: dict[str, Future[str]] = {}  # of rounds that are not written yet
+        self._unwritten: dict[str, _Unwritten] = {}
         self._closed = False
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Network ``number``'s logits [N, C] for all photos, from the archive or by training on ``kept`` [N]."""
         key = round_key(self._keys[-1], kept, number)
-        record, weights = self._read(key), None
+        record = self._read(key)
         while record is None and not self._claimed(key):
             pause(POLL_S)
             record = self._read(key)
         if record is None:
-            record, weights = self._make(key, number, kept)
-        self._weights = weights
-        if weights is None:
+            record = self._make(key, number, kept)
+        trained = self._unwritten.get(key)
+        if trained is None:
             self._hold(key)  # before anybody hears of it: from then on it may be the trial's newest or best
-            checksum = _known(record.weights)
-        else:
-            checksum = self._checksums[key] = Future()
-        self._parent = _known("") if self._start.cold else checksum
-        self.learnt = Learnt(key, self._keys[-1], record, weights, self._notes)
+            trained = _Unwritten({}, _known(record.weights))
+        self._weights = trained.weights or None
+        self._parent = _known("") if self._start.cold else trained.checksum
+        self.learnt = replace(record, key=key, parent_key=self._keys[-1], notes=tuple(self._notes))
         self._notes = []
         self._keys.append(key)
         self._kept.append(kept)
         return record.logits
 
-    def keep(self, learnt: Learnt) -> Record:
+    def keep(self, record: Record) -> Record:
         """Write the round, in the order in which they were learnt; its record as the archive has it.
 
         Raises `StorageError`, and then the learner is closed.
         """
-        if learnt.weights is None:
-            return learnt.record
-        checksum = self._checksums[learnt.key]
+        if record.is_written:
+            return record
+        weights, checksum = self._unwritten[record.key]
         try:
-            self._hold(learnt.key)  # first: no other sweep may delete them
-            written = self._archive.write(learnt.key, learnt.record, learnt.weights)
+            self._hold(record.key)  # first: no other sweep may delete them
+            written = self._archive.write(record.key, record, weights)
         except BaseException as error:
             checksum.set_exception(error)
             self.close()
             raise
         checksum.set_result(written)
-        del self._checksums[learnt.key]
-        self._claim.release(learnt.key)
-        return replace(learnt.record, weights=written)
+        del self._unwritten[record.key]
+        self._attempt.release(record.key)
+        return replace(record, weights=written)
 
     def close(self) -> None:
         """Give up what is not written: others may make it."""
         self._closed = True
-        for key in list(self._checksums):
-            self._claim.release(key)
+        for key in list(self._unwritten):
+            self._attempt.release(key)
 
     def _claimed(self, key: str) -> bool:
-        granted = self._claim.claim(key)
+        granted = self._attempt.claim(key)
         if self._closed:
             if granted:
-                self._claim.release(key)
+                self._attempt.release(key)
             raise StorageError("the trial has ended")
         return granted
 
-    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> tuple[Record, Weights | None]:
+    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
         """Train the claimed round, unless it was made by another trial just before it was claimed."""
-        made: Weights | None = None
         try:
             record = self._read(key)
             if record is None:
-                record, made = self._train(number, kept)
-            return record, made
+                record, weights = self._train(number, kept)
+                self._unwritten[key] = _Unwritten(weights, Future())
+            return record
         finally:
-            if made is None or self._closed:
-                self._claim.release(key)
+            if key not in self._unwritten or self._closed:
+                self._attempt.release(key)
 
     def _train(self, number: int, kept: NDArray[np.bool_]) -> tuple[Record, Weights]:
         parent = self._parent_weights()
@@ -160,7 +143,7 @@ class CachedLearner:
             logits=logits,
             kept=kept,
             conv1={} if conv1 is None else {name: np.asarray(value) for name, value in asdict(conv1).items()},
-            maker=self._maker,
+            maker=self._attempt.trial,
             created=time.time(),
             seconds=time.monotonic() - began,
             parent=self._parent.result(),

@@ -4,6 +4,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -15,16 +16,15 @@ from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import RoundResult, run_rounds
-from rsrl_ray.rounds.table import Judged, revision_notes, round_metrics
+from rsrl_ray.rounds.table import revision_notes, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.driver.crashes import SetUpFailed
-from rsrl_ray.sweep.nodes.claims import Attempt
+from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Learnt, Start
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Start
 from rsrl_ray.sweep.trial.gauge import Gauge
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.reproducible import versions
@@ -38,10 +38,13 @@ class RSRLTrial(tune.Trainable):
     archive in milliseconds and trains on from there.
     """
 
-    def setup(self, config: dict[str, Any], task: Task | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id."""
+    def setup(self, config: dict[str, Any], task: Task | None = None, claims: Claims | None = None) -> None:
+        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id.
+
+        claims : those of the sweep's trials, which know of each other by them.
+        """
         assert task is not None, "made by tune.with_parameters"
-        self._task, self._gauge = task, None
+        self._task, self._claims, self._gauge = task, claims or Claims(), None
         self._thread = ThreadPoolExecutor(1, "rounds")
         self._coming = _failed("no round was begun")
         self._cached: CachedLearner | None = None
@@ -81,7 +84,7 @@ class RSRLTrial(tune.Trainable):
         except OutOfMemory as error:
             reason = self._out_of_memory(error)
         else:
-            return self._report(result, learnt, record).as_result()
+            return self._report(result, record, not learnt.is_written).as_result()
         if self._coming.done():  # it holds the error, and that holds what was on the GPU
             self._coming = _failed("the trial has ended")
             free_memory()
@@ -99,7 +102,7 @@ class RSRLTrial(tune.Trainable):
         self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps == "all"))
         return self._photos_seen
 
-    def _next(self) -> tuple[RoundResult, Learnt]:
+    def _next(self) -> tuple[RoundResult, Record]:
         """Learn the next round."""
         assert self._cached is not None
         result, learnt = next(self._rounds), self._cached.learnt
@@ -110,7 +113,9 @@ class RSRLTrial(tune.Trainable):
         share, batch = self._task.gpu_share, self._task.experiment.training.batch_size
         larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
-        ways = [larger] * (share < 1) + [smaller] * (batch > 1)
+        ways = [larger] if share < 1 else []
+        if batch > 1:
+            ways.append(smaller)
         return f"the GPU's memory is full ({error}); try {' or '.join(ways)}"
 
     @contextlib.contextmanager
@@ -149,9 +154,8 @@ class RSRLTrial(tune.Trainable):
             trainer,
             Archive(experiment.storage),
             start,
-            trial["id"],
             trial_holder(experiment.name, TrialKey(fold.number, trial["method"]), trial["id"]),
-            Attempt(self._task.claims, trial["id"], uuid.uuid4().hex),
+            Attempt(self._claims, trial["id"], uuid.uuid4().hex),
         )
         self._rounds: Iterator[RoundResult] = run_rounds(
             self._cached,
@@ -164,36 +168,36 @@ class RSRLTrial(tune.Trainable):
         )
         self._coming = self._thread.submit(self._next)
 
-    def _report(self, result: RoundResult, learnt: Learnt, record: Record) -> Report:
+    def _report(self, result: RoundResult, record: Record, made: bool) -> Report:
+        """Of a round that is in the archive; ``made``: just now."""
         experiment, settings = self._task.experiment, self._task.experiment.revision
-        predicted = self._predictor(result.logits)
-        table = self._task.table(self._fold, Judged(result.kept, result.returned, result.logits, predicted))
-        notes = list(learnt.notes)
+        result = replace(result, predicted=self._predictor(result.logits))
+        table = self._task.table(self._fold, result)
+        notes, majority_count = list(record.notes), settings.majority_classes
         if result.revision is not None:
-            majority = majority_classes(self._task.labels_in(self._fold)[self._fold.train], settings.majority_classes)
+            majority = majority_classes(self._task.labels_in(self._fold)[self._fold.train], majority_count)
             classes = self._task.photos.classes
             notes += revision_notes(result.revision, self._method.rule, result.number - 1, classes, majority)
-        maker = self.config["trial"]["id"]
-        metrics = round_metrics(table, settings.majority_classes) | {
+        metrics = round_metrics(table, majority_count) | {
             "seconds": record.seconds,
-            "reused": float(record.maker != maker),
+            "reused": float(record.maker != self.config["trial"]["id"]),
             "epochs_so_far": float(result.number * experiment.training.epochs),
             "photos_seen": float(self._seen(result)),
             "guarded": float(result.revision is not None and bool(result.revision.guarded)),
         }
         return Report(
             number=result.number,
-            key=learnt.key,
-            parent_key=learnt.parent_key,
+            key=record.key,
+            parent_key=record.parent_key,
             weights=record.weights,
             origin=self._origin,
             created=record.created,
-            made=learnt.made,
+            made=made,
             metrics=metrics,
             value=metrics[self._task.chosen_by],
             note="; ".join(notes),
             last=result.number == experiment.rounds,
-            predicted=predicted,
+            predicted=result.predicted,
             system=() if self._gauge is None else self._gauge.take(),
         )
 
@@ -204,8 +208,8 @@ def _this_node() -> str:
     return node
 
 
-def _failed(why: str) -> "Future[tuple[RoundResult, Learnt]]":
+def _failed(why: str) -> "Future[tuple[RoundResult, Record]]":
     """No round, and none to wait for."""
-    future = Future[tuple[RoundResult, Learnt]]()
+    future = Future[tuple[RoundResult, Record]]()
     future.set_exception(RuntimeError(why))
     return future

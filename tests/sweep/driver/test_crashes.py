@@ -11,7 +11,9 @@ from ray.core.generated.common_pb2 import ActorDiedErrorContext, ErrorType, RayE
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import PlacementGroupFactory
 
-from rsrl_ray.sweep.driver.crashes import Crash, MemoryKill, SetUpFailed, crash_of, kills_are_crashes
+from rsrl_ray.sweep.driver.crashes import Crash, crash_of
+from rsrl_ray.sweep.ray_insides import MemoryKill, kills_are_crashes
+from rsrl_ray.sweep.report import SetUpFailed
 
 # As a real one says it, less most of the numbers of its object store, and with other processes.
 KILLED = """\

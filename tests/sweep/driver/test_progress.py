@@ -1,19 +1,17 @@
 """What a sweep says while it runs, where there is no terminal."""
 
 import io
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from sweep.reports import ORIGIN, report
 
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver.progress import Progress
 from rsrl_ray.sweep.report import Failure, Report
-from rsrl_ray.tracking.entries import Reading
 
-ORIGIN = Origin("start", "cpu", ("2",))
 METRICS = {
     **{"validation_macro_f1": 0.5, "test_macro_f1": 0.25, "train_size": 1900.0, "dropped": 100.0},
     **{"seconds": 160.0, "reused": 0.0},
@@ -30,14 +28,12 @@ def said(*results: dict[str, Any]) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def report(number: int, made: bool, note: str = "") -> dict[str, Any]:
-    return Report(
-        number, "key", "parent", "ab", ORIGIN, 0.0, made, METRICS, METRICS["validation_macro_f1"], note, False
-    ).as_result()
+def result(number: int, made: bool, note: str = "") -> dict[str, Any]:
+    return report(number, made=made, metrics=METRICS, note=note).as_result()
 
 
 def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
-    replayed, trained = said(report(1, False), report(2, True))
+    replayed, trained = said(result(1, False), result(2, True))
     assert replayed == (
         "fold 0, firm: round 1 of 30, 0.500 (test 0.250), kept 1,900 of 2,000, from the archive"  # not: 160 s
     )
@@ -45,30 +41,14 @@ def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
 
 
 def test_a_note_and_a_failure() -> None:
-    _, note, failure = said(report(1, True, "a note"), Failure("it [/] is over", ORIGIN).as_result())
+    _, note, failure = said(result(1, True, "a note"), Failure("it [/] is over", ORIGIN).as_result())
     assert note == "fold 0, firm, round 1: a note"
     assert failure == "fold 0, firm failed: it [/] is over"
 
 
 def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
-    given = Report(
-        2,
-        "key",
-        "parent",
-        "ab",
-        ORIGIN,
-        3.0,
-        True,
-        METRICS,
-        0.5,
-        "note",
-        True,
-        system=(Reading("a", 1.0, {"cpu_utilization_percentage": 9.0}),),
-    )
-    result = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
-    assert Report.from_result(result) == given
-    assert Failure.from_result(result) is None
-    predicted = np.array([2, 0, 1], dtype=np.int16)
-    told = Report.from_result(replace(given, predicted=predicted).as_result()).predicted
-    assert (told is predicted, Report.from_result(result).predicted) == (True, None)
-    assert (given.value, given.seconds, result["validation_macro_f1"], result["done"]) == (0.5, 160.0, 0.5, True)
+    given = report(2, metrics=METRICS, last=True, predicted=np.array([2, 0, 1], dtype=np.int16))
+    told = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
+    assert Report.from_result(told) is given
+    assert Failure.from_result(told) is None
+    assert (given.value, given.seconds, told["done"]) == (0.5, 160.0, True)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from ray.tune.experiment import Trial
 from rich.console import Console
+from sweep.reports import report
 
-from rsrl_ray.core.trial import Origin
 from rsrl_ray.sweep.driver import watchdog
 from rsrl_ray.sweep.driver.watchdog import Watchdog
-from rsrl_ray.sweep.report import Report
 
 
 def trial(fold: int) -> Any:
@@ -20,9 +19,8 @@ def trial(fold: int) -> Any:
     return SimpleNamespace(trial_id=str(fold), status=Trial.RUNNING, config=config, temporary_state=state)
 
 
-def report(number: int, seconds: float, made: bool) -> dict[str, Any]:
-    origin = Origin("start", "cpu", ("2",))
-    return Report(number, "key", "parent", "ab", origin, 0.0, made, {"seconds": seconds}, 0.5, "", False).as_result()
+def result(number: int, seconds: float, made: bool) -> dict[str, Any]:
+    return report(number, made=made, metrics={"seconds": seconds}).as_result()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +43,7 @@ def test_a_hang_is_known_by_the_rounds_that_were_reported(
     dog.on_trial_start(0, [subject], subject)
     for number, (passed, seconds, made) in enumerate(rounds, start=1):
         now[0] += passed
-        dog.on_trial_result(0, [subject], subject, report(number, seconds, made))
+        dog.on_trial_result(0, [subject], subject, result(number, seconds, made))
     if longest_silence is None:
         now[0] += 1e6
         dog.on_step_end(0, [subject])
@@ -65,7 +63,7 @@ def test_a_trial_that_waits_for_another_does_not_hang(monkeypatch: pytest.Monkey
     monkeypatch.setattr(watchdog.ray, "kill", killed.append)
     dog, subject = Watchdog(Console(file=io.StringIO()), lambda trial: waiting[0]), trial(0)
     dog.on_trial_start(0, [subject], subject)
-    dog.on_trial_result(0, [subject], subject, report(1, 60.0, True))
+    dog.on_trial_result(0, [subject], subject, result(1, 60.0, True))
     now[0] = 1e6
     dog.on_step_end(0, [subject])
     assert killed == []

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from rsrl_ray.cli.arguments import choose_ray
 from rsrl_ray.sweep.nodes import address
-from rsrl_ray.sweep.nodes.address import Tokens, address_to_join
+from rsrl_ray.sweep.nodes.address import address_to_join
+from rsrl_ray.sweep.ray_insides import Tokens
 
 OPEN, MINE, ANOTHERS = Tokens(False, True, True), Tokens(True, True, True), Tokens(True, True, False)
 NOBODYS, CLOSED = Tokens(False, False, False), Tokens(True, False, False)
@@ -26,7 +27,7 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: found)
-        monkeypatch.setattr(address, "_tokens", lambda address: NOBODYS)
+        monkeypatch.setattr(address, "tokens_for", lambda *head: NOBODYS)
         yield found
 
 
@@ -87,7 +88,7 @@ def test_an_address_of_a_ray_that_has_ended_stops_no_sweep(head: str, monkeypatc
 def test_whose_tokens_fit(
     tokens: Tokens, mode: str, said: str, is_asked_for: bool, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address, "_tokens", lambda address: tokens)
+    monkeypatch.setattr(address, "tokens_for", lambda *head: tokens)
     if mode:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
     if is_asked_for:
@@ -103,7 +104,7 @@ def test_a_token_that_nobody_asks_for_is_taken_along_only_to_a_ray_that_was_foun
     head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Ray does it: to an address that is asked for it goes without, unless RAY_AUTH_MODE says otherwise."""
-    monkeypatch.setattr(address, "_tokens", lambda address: OPEN)
+    monkeypatch.setattr(address, "tokens_for", lambda *head: OPEN)
     with pytest.raises(ValueError, match="was begun without a token"):
         joined()
     choose_ray(head)

@@ -6,9 +6,10 @@ import pytest
 import ray
 
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
+from rsrl_ray.sweep.ray_insides import HeadNotes
 
 
-class Here:
+class Here(HeadNotes):
     """Notes of this process."""
 
     def __init__(self) -> None:
@@ -82,7 +83,7 @@ def test_a_sweep_that_has_ended_leaves_nothing_and_another_ones_claims_stay() ->
     ours.ended("none")
     assert not theirs.claim("key", "hair", "1")
     ours.close()
-    assert set(here.texts) == {f"{theirs.id}/held/key", f"{theirs.id}/waits/hair"}
+    assert set(here.texts) == {f"{theirs.id}/claimed/key", f"{theirs.id}/waits/hair"}
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -115,6 +116,6 @@ def test_where_nobody_answers_all_is_granted() -> None:
     claims.release("key", "none", "1")
     claims.ended("none")
     claims.close()
-    alone = Attempt(None, "none", "1")
+    alone = Attempt(Claims(), "none", "1")  # no Ray
     assert alone.claim("key")
     alone.release("key")

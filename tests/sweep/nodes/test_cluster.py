@@ -10,7 +10,7 @@ import PIL
 import pytest
 import ray
 from rich.console import Console
-from sweep.ray_nodes import nodes_of_this_machine
+from sweep.ray_nodes import node, nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
 from rsrl_ray.config import recipe
@@ -18,7 +18,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.photos.decoding import decode_photos, read_digests
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep.driver.launch import run_sweep
-from rsrl_ray.sweep.nodes import cluster, gpus
+from rsrl_ray.sweep.nodes import cluster, gpus, room
 from rsrl_ray.sweep.nodes import photos as shared_photos
 from rsrl_ray.vision.memory import Gpu
 
@@ -79,9 +79,9 @@ def test_whoever_waits_for_a_node_with_room_says_so_every_minute(joined: bool, m
         return list(answers.pop(0)), []
 
     monkeypatch.setattr(ray, "wait", wait)
-    monkeypatch.setattr(cluster, "_joined", lambda: joined)
+    monkeypatch.setattr(room, "began_ray", lambda: not joined)
     console = Console(file=io.StringIO(), width=200)
-    cluster.wait_for_room(["one"], console)
+    room.wait_for_room(["one"], console)
     assert isinstance(console.file, io.StringIO)
     line = "nothing could be begun: waiting for nodes with room (`ray status` shows what the cluster starts)"
     assert console.file.getvalue().splitlines() == [line] * (2 if joined else 0)
@@ -139,8 +139,7 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     assert shared_photos._there(there, read_digests, ([good, gone],)) is None
     assert shared_photos._there(there, decode_photos, ([gone], 8, 0.75, PIL.__version__)) is None
     assert shared_photos._there(lost, read_digests, ([good],)) is None
-    node = {"NodeID": lost, "Alive": True, "Resources": {"CPU": 3.0}}
-    monkeypatch.setattr(ray, "nodes", lambda: [node, node | {"NodeID": there}, node | {"Alive": False}])
+    monkeypatch.setattr(ray, "nodes", lambda: [node(lost, 3.0), node(there, 3.0), node(lost, 3.0, alive=False)])
     spread = shared_photos.Spread()
     assert spread.threads == min(32, (os.cpu_count() or 1) + 4) + 3
     for _ in range(2 * spread.threads):  # on every place twice

@@ -12,13 +12,13 @@ import pytest
 from sweep.nodes.test_claims import Here
 
 from rsrl_ray.core.trial import Device
-from rsrl_ray.store.archive import Archive, weights_checksum
+from rsrl_ray.store.archive import Archive, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.sweep.trial import cached_learner
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Learnt, Start
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Start
 from rsrl_ray.vision.network import Conv1
 
 ALL = np.ones(4, dtype=bool)
@@ -46,16 +46,16 @@ class Toy:
 
 
 def made(
-    root: Path, toy: Any = None, trial: str = "one", claim: Any = None, cold: bool = False, device: Device = CPU
+    root: Path, toy: Any = None, attempt: Attempt | None = None, cold: bool = False, device: Device = CPU
 ) -> CachedLearner:
-    holder = Holder(f"holder-{trial}", "experiment", trial)
     trainer: Trainer = Toy() if toy is None else toy
-    claim = claim or Attempt(None, trial, "1")
+    attempt = attempt or Attempt(Claims(Here()), "one", "1")
+    holder = Holder(f"holder-{attempt.trial}", "experiment", attempt.trial)
     start = Start("start", START, cold, device=device)
-    return CachedLearner(trainer, Archive(str(root)), start, trial, holder, claim)
+    return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
 
 
-def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Learnt]:
+def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Record]:
     """The rounds, each written before the next is learnt."""
     told = []
     for number in range(first, rounds + 1):
@@ -66,15 +66,15 @@ def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Learnt]:
     return told
 
 
-def made_now(rounds: list[Learnt]) -> list[bool]:
-    return [learnt.made for learnt in rounds]
+def made_now(rounds: list[Record]) -> list[bool]:
+    return [not learnt.is_written for learnt in rounds]
 
 
-def notes(rounds: list[Learnt]) -> list[str]:
+def notes(rounds: list[Record]) -> list[str]:
     return [note for learnt in rounds for note in learnt.notes]
 
 
-def keys(rounds: list[Learnt]) -> list[str]:
+def keys(rounds: list[Record]) -> list[str]:
     return [learnt.key for learnt in rounds]
 
 
@@ -191,7 +191,7 @@ def test_seconds_are_the_rounds_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for key in keys(learnt(made(tmp_path, Slow()), 2)):
         drop(tmp_path, key)
     again = learnt(made(tmp_path, Slow()), 3)
-    assert again[2].record.seconds == 305  # not with those of rounds 1 and 2, made before it
+    assert again[2].seconds == 305  # not with those of rounds 1 and 2, made before it
 
 
 def test_a_round_is_trained_before_the_last_one_is_written_and_waits_for_it_to_say_so(tmp_path: Path) -> None:
@@ -213,14 +213,14 @@ def test_a_round_is_trained_before_the_last_one_is_written_and_waits_for_it_to_s
         written = learner.keep(first)
         coming.result(30)
     assert learner.learnt is not None
-    assert learner.learnt.record.parent == written.weights == manifest(tmp_path, first.key)["checksums"]["weights"]
+    assert learner.learnt.parent == written.weights == manifest(tmp_path, first.key)["checksums"]["weights"]
 
 
 def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local, held = Local(), Held()
-    learner = made(tmp_path, held, claim=local.of("one"))
+    learner = made(tmp_path, held, attempt=local.of("one"))
     held.go_on.set()
     learner.learn(1, ALL)
     first = learner.learnt
@@ -252,20 +252,17 @@ class Local:
     def __init__(self) -> None:
         self.claims, self.waits = Claims(Here()), threading.Event()
 
-    def of(self, trial: str) -> Any:
-        local = self
+    def of(self, trial: str) -> Attempt:
+        waits = self.waits
 
-        class Claim:
+        class Watched(Attempt):
             def claim(self, key: str) -> bool:
-                granted = local.claims.claim(key, trial, "1")
+                granted = super().claim(key)
                 if not granted:
-                    local.waits.set()
+                    waits.set()
                 return granted
 
-            def release(self, key: str) -> None:
-                local.claims.release(key, trial, "1")
-
-        return Claim()
+        return Watched(self.claims, trial, "1")
 
 
 class Held(Toy):
@@ -289,7 +286,7 @@ def test_a_round_that_another_trial_makes_is_waited_for(
 ) -> None:
     monkeypatch.setattr(cached_learner, "POLL_S", 0.01)
     local, held, toy = Local(), Held(dies), Toy()
-    first, second = made(tmp_path, held, "none", local.of("none")), made(tmp_path, toy, "hair", local.of("hair"))
+    first, second = made(tmp_path, held, local.of("none")), made(tmp_path, toy, local.of("hair"))
 
     def makes() -> None:
         try:
@@ -308,8 +305,8 @@ def test_a_round_that_another_trial_makes_is_waited_for(
         maker.join(30)
     found = second.learnt
     assert found is not None
-    assert (toy.trained, found.made) == (([1], True) if dies else ([], False))
-    assert found.record.maker == ("hair" if dies else "none")
+    assert (toy.trained, not found.is_written) == (([1], True) if dies else ([], False))
+    assert found.maker == ("hair" if dies else "none")
     assert local.claims.claim(found.key, "third", "1")  # nothing stays claimed
 
 

@@ -15,8 +15,7 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device, Origin
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.driver.crashes import SetUpFailed
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
 from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.vision.memory import OutOfMemory
@@ -68,7 +67,7 @@ class Sound:
 
 def trial_of(task: Task, identity: str = "one") -> RSRLTrial:
     class Trial(RSRLTrial):
-        def setup(self, config: dict[str, Any], task_: Task | None = None) -> None:
+        def setup(self, config: dict[str, Any], *given: Any) -> None:
             super().setup(config, task)
 
     return Trial({"trial": {"fold": 0, "method": "firm", "id": identity}})

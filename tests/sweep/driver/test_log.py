@@ -2,38 +2,37 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from mlflow import MlflowClient
-from ray.tune import PlacementGroupFactory
 from rich.console import Console
+from sweep.reports import report
 
 from rsrl_ray.config import recipe
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
-from rsrl_ray.sweep.driver.blame import Blame
-from rsrl_ray.sweep.driver.board import MLFLOW
-from rsrl_ray.sweep.driver.crashes import Crash
+from rsrl_ray.sweep.driver.attempts import Attempts
+from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
+from rsrl_ray.sweep.driver.log import ROUNDS_AT_ONCE, Log
 from rsrl_ray.sweep.driver.prepare import prepare
-from rsrl_ray.sweep.driver.recorder import ROUNDS_AT_ONCE, Recorder
 from rsrl_ray.sweep.driver.retention import Retention
-from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.driver.weights import KeptWeights
+from rsrl_ray.sweep.driver.writer import Writer
+from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.entries import Reading
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.find import find_results
 
 BEGAN = time.time() + 86_400  # after the run of the sweep has begun, however long the tests before take
-ORIGIN = Origin("00", "cpu", ("2",))
 
 
 def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[str, Any]:
@@ -46,10 +45,8 @@ def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[
     numbers = {"seconds": 1.0, "reused": 0.0, "epochs_so_far": 1.0, "guarded": 0.0, "test_macro_f1": 0.5}
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
-    made = record.created, True
-    return Report(
-        number, key, before, f"w{number}", ORIGIN, *made, numbers, 0.5, "", number == 12, system=(reading,)
-    ).as_result()
+    told = {"key": key, "parent_key": before, "weights": f"w{number}", "created": record.created, "metrics": numbers}
+    return report(number, **told, last=number == 12, system=(reading,)).as_result()
 
 
 @pytest.mark.slow
@@ -71,7 +68,8 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
 
     monkeypatch.setattr(tracker, "log_rounds", watched)
     held = threading.Event()
-    writing = Recorder(task, tracker, open_sweep, trials, Retention("sweep", {}, keep_all=True))
+    board = Board()
+    writing = Log(task, tracker, open_sweep, trials, board)
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
     trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
@@ -80,7 +78,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
         writing.on_trial_result(0, [], trial, reported)  # type: ignore[arg-type]
     held.set()
     writing.close("FINISHED")
-    assert writing.board.closing() == []
+    assert board.closing() == []
     assert [number for numbers in logged for number in numbers] == list(range(1, 13))
     assert max(map(len, logged)) == ROUNDS_AT_ONCE
     found = find_results(experiment)
@@ -131,24 +129,35 @@ class Told:
         self._tell(status, "sweep")
 
 
-def recorded(tmp_path: Path, told: Told) -> Recorder:
+@dataclass
+class Recorded:
     """Two trials of three rounds each, told to this tracker, and to an archive, in the background."""
-    experiment = SimpleNamespace(storage=str(tmp_path), name="tiny")
-    fold = SimpleNamespace(number=0)
-    photos = SimpleNamespace(scores=np.zeros(6))
-    task: Any = SimpleNamespace(experiment=experiment, claims=None, folds=[fold], photos=photos, chooses="test")
-    keys = [TrialKey(0, method) for method in ("firm", "none")]
-    trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
-    retention = Retention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
-    tracker: Any = told
-    recorder = Recorder(task, tracker, lambda: None, trials, retention)
-    for key in keys:
-        trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": key.method}}, max_failures=-1)
-        for number in (1, 2, 3):
-            reported = result(recorder._archive, 6, number, key.method)
-            recorder.on_trial_result(0, [], trial, reported)
-        recorder.on_trial_complete(0, [], trial)
-    return recorder
+
+    folder: Path
+    told: Any
+
+    def __post_init__(self) -> None:
+        experiment, photos = SimpleNamespace(storage=str(self.folder), name="tiny"), SimpleNamespace(scores=np.zeros(6))
+        task: Any = SimpleNamespace(
+            experiment=experiment, folds=[SimpleNamespace(number=0)], photos=photos, chooses="test"
+        )
+        keys, self.board = [TrialKey(0, method) for method in ("firm", "none")], Board()
+        trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
+        retention = Retention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
+        self.log = Log(task, self.told, lambda: None, trials, self.board)
+        self.weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
+        attempts, archive = Attempts(self.log.end, Claims()), Archive(str(self.folder))
+        for key in keys:
+            trial: Any = SimpleNamespace(config={"trial": {**key._asdict(), "id": key.method}}, max_failures=-1)
+            for number in (1, 2, 3):
+                reported = result(archive, 6, number, key.method)
+                for listener in (attempts, self.log, self.weights):
+                    listener.on_trial_result(0, [], trial, reported)
+            attempts.on_trial_complete(0, [], trial)
+
+    def close(self, status: str) -> None:
+        self.weights.close()
+        self.log.close(status)
 
 
 @pytest.fixture
@@ -171,7 +180,7 @@ def test_what_mlflow_refuses_lastingly_stops_nothing_else_and_the_sweep_has_not_
     tmp_path: Path, refused: tuple[str, str], lacks: int
 ) -> None:
     told = Told(lambda *call: call == refused)
-    recorder = recorded(tmp_path, told)
+    recorder = Recorded(tmp_path, told)
     recorder.close("FINISHED")
     expected = [call for method in ("firm", "none") for call in [("round", method)] * 3 + [("FINISHED", method)]]
     expected = [call for call in expected if call != refused and refused != ("round", call[1])]
@@ -195,7 +204,7 @@ def test_a_note_that_storage_refuses_holds_up_no_other_and_the_sweep_has_not_fin
 
     monkeypatch.setattr(Archive, "release", refuses)
     told = Told(lambda *_: False)
-    recorder = recorded(tmp_path, told)
+    recorder = Recorded(tmp_path, told)
     recorder.close("FINISHED")
     left = sorted(path.parent.name for path in tmp_path.glob("rounds/*/*/weights.safetensors"))
     assert left == ["firm01", "firm02", "firm03", "none01", "none03"]  # the best, and the newest
@@ -203,73 +212,7 @@ def test_a_note_that_storage_refuses_holds_up_no_other_and_the_sweep_has_not_fin
     (said,) = recorder.board.closing()
     assert said.startswith("storage lacks 1 notes on who needs which weights (StorageError: storage: cannot delete")
     monkeypatch.setattr(Archive, "release", release)
-    again = recorded(tmp_path, told)
+    again = Recorded(tmp_path, told)
     again.close("FINISHED")
     assert told.calls[-1] == ("FINISHED", "sweep")
     assert not (tmp_path / "rounds/fi/firm02/weights.safetensors").exists()
-
-
-@dataclass
-class Ray:
-    """Nodes, of which some are lost, and a trial that crashes on them."""
-
-    recorder: Recorder
-    nodes: dict[str, bool]
-    trial: Any = field(
-        default_factory=lambda: SimpleNamespace(
-            config={"trial": {"fold": 0, "method": "firm"}},
-            max_failures=-1,
-            temporary_state=SimpleNamespace(ray_actor=None),
-            placement_group_factory=PlacementGroupFactory([{"CPU": 1}]),
-        )
-    )
-
-    def crash(self, node: str, last: bool = False) -> None:
-        """The trial is started on the node and crashes there; ``last``: Ray starts it no more."""
-        actor = SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: node))
-        self.trial.temporary_state.ray_actor = actor
-        self.recorder.on_trial_start(0, [], self.trial)
-        (self.recorder.on_trial_error if last else self.recorder.on_trial_recover)(0, [], self.trial)
-
-
-@pytest.fixture
-def crashing(monkeypatch: pytest.MonkeyPatch) -> Ray:
-    recorder = Recorder.__new__(Recorder)
-    task: Any = SimpleNamespace(claims=None)
-    trials: Any = {TrialKey(0, "firm"): SimpleNamespace(id="firm")}
-    vars(recorder).update(_task=task, _trials=trials, blame=Blame(), _furthest={}, _running=set(), _dropped=[])
-    crashing = Ray(recorder, {"here": True} | {f"lost {number}": False for number in range(20)})
-    monkeypatch.setattr("rsrl_ray.sweep.driver.recorder.node_of", lambda actor: actor)
-    monkeypatch.setattr("rsrl_ray.sweep.driver.recorder.crash_of", lambda trial: Crash("it has died"))
-    monkeypatch.setattr(
-        ray, "nodes", lambda: [{"NodeID": node, "Alive": alive} for node, alive in crashing.nodes.items()]
-    )
-    return crashing
-
-
-def test_a_trial_that_crashes_by_itself_runs_three_times_however_many_nodes_are_lost(crashing: Ray) -> None:
-    crashing.crash("here")
-    assert crashing.trial.max_failures == -1
-    crashing.crash("here")
-    assert crashing.trial.max_failures == 0  # the next failure is its last: it has run three times then
-
-
-def test_a_crash_on_a_node_that_is_lost_is_no_try(crashing: Ray) -> None:
-    for number in range(5):
-        crashing.crash(f"lost {number}")
-    crashing.crash("here")
-    assert crashing.trial.max_failures == -1
-    crashing.crash("here")
-    assert crashing.trial.max_failures == 0
-    crashing.nodes["here"] = False
-    crashing.crash("here", last=True)
-    assert crashing.recorder.take_dropped() == [TrialKey(0, "firm")]  # to run again
-
-
-def test_the_third_crash_in_a_round_is_the_last(crashing: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[object] = []
-    monkeypatch.setattr(Recorder, "_end", lambda recorder, *told: ended.append(told))
-    for last in (False, False, True):
-        crashing.crash("here", last)
-    assert ended == [(TrialKey(0, "firm"), "FAILED", "round 1 failed 3 times: it has died")]
-    assert (crashing.trial.max_failures, crashing.recorder.take_dropped()) == (0, [])

@@ -3,21 +3,21 @@
 import math
 
 import pytest
+from sweep.reports import report
 
-from rsrl_ray.core.trial import Origin
-from rsrl_ray.sweep.driver.choices import choices
+from rsrl_ray.sweep.driver.logged import choices
 from rsrl_ray.sweep.report import Report
 
 
-def report(number: int, **metrics: float) -> Report:
-    return Report(number, f"k{number}", "", "", Origin(), 100.0 + number, True, metrics, 0.5, "", False)
+def measured(number: int, **metrics: float) -> Report:
+    return report(number, created=100.0 + number, metrics=metrics)
 
 
 def test_each_round_that_is_better_than_all_before_it_is_a_choice_with_its_measures() -> None:
     chain = [
-        report(1, validation_macro_f1=0.2, test_macro_f1=0.9, test_spearman=0.5, f1_2=0.1, train_size=9, seconds=3),
-        report(2, validation_macro_f1=0.1, test_macro_f1=0.8, test_spearman=0.4, f1_2=0.2, train_size=8, seconds=3),
-        report(3, validation_macro_f1=0.4, test_macro_f1=0.7, f1_2=0.3, train_size=7, seconds=3),
+        measured(1, validation_macro_f1=0.2, test_macro_f1=0.9, test_spearman=0.5, f1_2=0.1, train_size=9, seconds=3),
+        measured(2, validation_macro_f1=0.1, test_macro_f1=0.8, test_spearman=0.4, f1_2=0.2, train_size=8, seconds=3),
+        measured(3, validation_macro_f1=0.4, test_macro_f1=0.7, f1_2=0.3, train_size=7, seconds=3),
     ]
     first, last = choices(chain, "validation")
     assert (first.number, last.number, last.created) == (1, 3, 103.0)
@@ -35,7 +35,7 @@ def test_where_no_round_is_done_nothing_is_chosen() -> None:
 
 
 def test_where_nothing_is_held_out_the_test_photos_choose() -> None:
-    chain = [report(number, test_macro_f1=value) for number, value in ((1, 0.3), (2, 0.5), (3, 0.4))]
+    chain = [measured(number, test_macro_f1=value) for number, value in ((1, 0.3), (2, 0.5), (3, 0.4))]
     assert [choice.number for choice in choices(chain, "test")] == [1, 2]
     with pytest.raises(ValueError, match="no value to choose by"):  # never on others than those the sweep says
         choices(chain, "validation")
