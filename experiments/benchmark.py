@@ -31,7 +31,7 @@ from measured import LARGE, SMALL, Swept, bookkeeping, made_photos, run, swept
 
 from rsrl_ray import config
 from rsrl_ray.core.selection import TEST
-from rsrl_ray.sweep.cluster import KEEP_MEMORY
+from rsrl_ray.sweep.nodes.cluster import KEEP_MEMORY
 from rsrl_ray.vision.reproducible import device_kind
 
 HERE = Path(__file__).parent

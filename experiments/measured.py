@@ -28,8 +28,8 @@ from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import round_key
 from rsrl_ray.rounds.files import write_round
-from rsrl_ray.rounds.loop import seen_after
-from rsrl_ray.rounds.table import Judged, predictions, round_metrics
+from rsrl_ray.rounds.loop import RoundResult, seen_after
+from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.tracking.find import find_results
 
@@ -198,7 +198,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     key, known, rule = round_key("", kept, 1), (images, scores, fold), Thresholds(make_schedule({1: 0.9}))
 
     def trial() -> None:
-        table = predictions(*known, Judged(kept, ~kept, logits), settings.membership)
+        table = predictions(*known, RoundResult(1, kept, ~kept, logits), settings.membership)
         round_metrics(table, settings.majority_classes)
         revise(rule, seen_after(1, [logits[fold.train]], kept[fold.train], labels[fold.train], settings))
         archive.write(key, Record(1, logits, kept, conv1, "", 0.0, 0.0), {"weight": logits[:1]})
@@ -206,7 +206,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def driver() -> None:
         record = archive.read(key)
         assert record is not None
-        table = predictions(*known, Judged(record.kept, ~record.kept, record.logits), settings.membership)
+        table = predictions(*known, RoundResult(1, record.kept, ~record.kept, record.logits), settings.membership)
         write_round(folder, table, record.conv1, "made up")
 
     tracemalloc.start()

@@ -38,6 +38,7 @@ from ray.cluster_utils import Cluster
 from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
+from rsrl_ray.sweep.driver.recorder import Recorder
 
 from rsrl_ray import config
 from rsrl_ray.analysis.numbers.frames import summarise
@@ -45,13 +46,12 @@ from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.sweep import launch
-from rsrl_ray.sweep.progress import Progress
-from rsrl_ray.sweep.recorder import Recorder
-from rsrl_ray.sweep.retention import Retention
-from rsrl_ray.sweep.scheduler import SharingScheduler
+from rsrl_ray.sweep.driver import launch
+from rsrl_ray.sweep.driver.progress import Progress
+from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.scheduler import SharingScheduler
+from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.vision.network import Conv1, Weights
 
 FOLDS = 5

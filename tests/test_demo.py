@@ -22,7 +22,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.demo import Closing, ClosingLine
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import ahead, launch
+from rsrl_ray.sweep.driver import ahead, launch
 from rsrl_ray.tracking import find
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from rsrl_ray.sweep.trainers import NetworkTrainers
 
 from rsrl_ray import config, identity
 from rsrl_ray.config import Experiment
@@ -44,11 +45,10 @@ from rsrl_ray.identity import (
 )
 from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
-from rsrl_ray.rounds.table import Judged
+from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.holders import EVERY_ROUND, data_holder, sweep_holder, trial_holder
 from rsrl_ray.sweep import tracked
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles
 
@@ -377,7 +377,7 @@ def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tm
         assert (np.unique(scores)[sweep.labels_in(fold)] == sweep.scores_in(fold)).all()
         assert (sweep.noisy_scores != scores).sum() == share * 60
         everything = np.ones(60, dtype=bool)
-        table = sweep.table(fold, Judged(everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
+        table = sweep.table(fold, RoundResult(1, everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
         assert ("true_score" in table) == (share > 0)
         assert (table["score"] != table.get("true_score", scores)).tolist() == wrong.tolist()
 

@@ -15,7 +15,7 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.cli import sweeps
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
-from rsrl_ray.sweep.launch import Outcome
+from rsrl_ray.sweep.driver.launch import Outcome
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.read import open_results
 from rsrl_ray.tracking.stores import mlflow_uri

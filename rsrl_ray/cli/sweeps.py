@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rsrl_ray.config import Experiment
-    from rsrl_ray.sweep.launch import Outcome
+    from rsrl_ray.sweep.driver.launch import Outcome
 
 
 def demo(words: list[str]) -> int:
@@ -22,7 +22,7 @@ def demo(words: list[str]) -> int:
     asked = parser.parse_args(words)
     folder = asked.folder
     choose_ray(asked.ray)
-    from rsrl_ray.sweep.ahead import started_ahead
+    from rsrl_ray.sweep.driver.ahead import started_ahead
     from rsrl_ray.terminal import make_console, say
 
     console = make_console()
@@ -33,7 +33,7 @@ def demo(words: list[str]) -> int:
     with started_ahead(console):
         from rsrl_ray.demo import prepare, summary
         from rsrl_ray.experiment_file import read_experiment
-        from rsrl_ray.sweep.launch import run_sweep
+        from rsrl_ray.sweep.driver.launch import run_sweep
         from rsrl_ray.tracking.find import find_results
 
         file = prepare(folder)
@@ -83,12 +83,12 @@ def sweep(words: list[str]) -> int:
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
     choose_ray(knobs.ray)
-    from rsrl_ray.sweep.ahead import sound, started_ahead
+    from rsrl_ray.sweep.driver.ahead import sound, started_ahead
     from rsrl_ray.terminal import make_console
 
     console = make_console()
     with started_ahead(console, wanted=sound(experiment)):
-        from rsrl_ray.sweep.launch import run_sweep
+        from rsrl_ray.sweep.driver.launch import run_sweep
 
         outcome = run_sweep(experiment, console, knobs.skip_bad, knobs.take_over)
     return _ended(file, experiment, outcome, console)

@@ -30,14 +30,16 @@ class RoundResult:
     kept : [N] bool, the photos it was trained on; False for validation and test photos.
     returned : [N] bool, kept now and dropped for the round before.
     logits : [N, C], of all photos.
-    revision : what made ``kept`` from the network before; None in round 1.
+    revision : what made ``kept`` from the network before; None in round 1, and where it is not asked for.
+    predicted : [N] class indices, by a prediction that is not the largest logit; None if it is.
     """
 
     number: int
     kept: NDArray[np.bool_]
     returned: NDArray[np.bool_]
     logits: NDArray[np.float32]
-    revision: Revised | None
+    revision: Revised | None = None
+    predicted: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,27 +15,13 @@ from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.prediction import Decision, HeldOut, Prediction, averaged
 from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.rounds.loop import seen_after
+from rsrl_ray.rounds.loop import RoundResult, seen_after
 
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a round trained on, and what it makes of all photos.
-
-    kept, returned : [N], as `rsrl_ray.rounds.loop.RoundResult` has them. logits : [N, C], C the number of distinct
-    scores. predicted : [N] class indices, by a prediction that is not the largest logit; None if it is.
-    """
-
-    kept: NDArray[np.bool_]
-    returned: NDArray[np.bool_]
-    logits: NDArray[np.float32]
-    predicted: NDArray[np.integer] | None = None
-
-
 def predictions(
-    images: Sequence[str], scores: NDArray[np.int64], fold: Fold, judged: Judged, membership: Membership
+    images: Sequence[str], scores: NDArray[np.int64], fold: Fold, done: RoundResult, membership: Membership
 ) -> pd.DataFrame:
     """``predictions.parquet``: one row per photo.
 
@@ -49,20 +35,20 @@ def predictions(
     for position, part in enumerate((fold.train, fold.validation, fold.test)):
         split[part] = position
     train = pd.Series(split == 0)
-    confidence = self_confidence(likelihood(judged.logits, membership), labels)
-    predicted = judged.logits.argmax(axis=1) if judged.predicted is None else judged.predicted
+    confidence = self_confidence(likelihood(done.logits, membership), labels)
+    predicted = done.logits.argmax(axis=1) if done.predicted is None else done.predicted
     table = pd.DataFrame(
         {
             "image": list(images),
             "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
             "score": scores,
             "predicted": classes[predicted],
-            "kept": pd.Series(judged.kept).astype("boolean").where(train),
-            "returned": pd.Series(judged.returned).astype("boolean").where(train),
+            "kept": pd.Series(done.kept).astype("boolean").where(train),
+            "returned": pd.Series(done.returned).astype("boolean").where(train),
             "self_confidence": confidence,
         }
     )
-    outputs = pd.DataFrame(judged.logits, columns=[f"logit_{score}" for score in classes])
+    outputs = pd.DataFrame(done.logits, columns=[f"logit_{score}" for score in classes])
     return pd.concat([table, outputs], axis=1)
 
 

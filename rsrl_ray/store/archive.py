@@ -41,6 +41,10 @@ class Record:
     weights : checksum of its own weights; empty in a record that was not read from the archive.
     frozen : digest of the network's other weights, which were not trained; empty where all were.
     probe : of the device that made it (see `rsrl_ray.core.trial.Device`); empty in rounds of before there were any.
+
+    And what only whoever has read or trained it knows:
+    key, parent_key : its own key and that of the round before, which for round 1 is the chain's start.
+    notes : what a reader should know.
     """
 
     number: int
@@ -54,6 +58,14 @@ class Record:
     weights: str = ""
     frozen: str = ""
     probe: str = ""
+    key: str = ""
+    parent_key: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether it is in the archive, and was not trained just now."""
+        return bool(self.weights)
 
 
 def weights_checksum(weights: Arrays) -> str:
@@ -91,6 +103,7 @@ class Archive:
             weights=manifest["checksums"]["weights"],
             frozen=manifest.get("frozen", ""),
             probe=manifest.get("probe", ""),
+            key=key,
         )
 
     def write(self, key: str, record: Record, weights: Arrays) -> str:

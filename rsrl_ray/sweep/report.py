@@ -1,17 +1,16 @@
-"""What a trial tells the driver, made once, in the worker."""
+"""What a trial tells the driver, made once, in its worker: a round, or why it cannot go on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.tune.result import DONE
 
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.entries import Reading
 
-_FAILED, _METRICS = "failed", "metrics"
+_TOLD, DONE = "told", "done"  # the latter is Tune's own
 
 
 @dataclass(frozen=True)
@@ -53,42 +52,14 @@ class Report:
         return self.metrics["seconds"]
 
     def as_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune: flat, since Tune keeps statistics of every number in it."""
-        return {
-            **self.metrics,
-            _METRICS: tuple(self.metrics),
-            "round": self.number,
-            "key": self.key,
-            "parent_key": self.parent_key,
-            "weights": self.weights,
-            **asdict(self.origin),
-            "created": self.created,
-            "made": self.made,
-            "value": self.value,
-            "note": self.note,
-            "predicted": self.predicted,
-            "system": self.system,
-            DONE: self.last,
-        }
+        """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
+        return {_TOLD: self, DONE: self.last}
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> "Report":
         """Back from the result, to which Tune has added entries of its own."""
-        return cls(
-            number=result["round"],
-            key=result["key"],
-            parent_key=result["parent_key"],
-            weights=result["weights"],
-            origin=_origin(result),
-            created=result["created"],
-            made=result["made"],
-            metrics={name: result[name] for name in result[_METRICS]},
-            value=result["value"],
-            note=result["note"],
-            last=result[DONE],
-            predicted=result["predicted"],
-            system=result["system"],
-        )
+        report: Report = result[_TOLD]
+        return report
 
 
 @dataclass(frozen=True)
@@ -100,13 +71,18 @@ class Failure:
 
     def as_result(self) -> dict[str, Any]:
         """As a result of Ray Tune."""
-        return {_FAILED: self.reason, **asdict(self.origin), DONE: True}
+        return {_TOLD: self, DONE: True}
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> "Failure | None":
-        """Back from the result; None where it is a round."""
-        return cls(result[_FAILED], _origin(result)) if _FAILED in result else None
+        """Back from the result; None if it is a round."""
+        told = result[_TOLD]
+        return told if isinstance(told, Failure) else None
 
 
-def _origin(result: Mapping[str, Any]) -> Origin:
-    return Origin(result["start_key"], result["device"], tuple(result["versions"]))
+class SetUpFailed(RuntimeError):
+    """A trial could not be set up in its process: on which node, and why."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(node, reason)
+        self.node, self.reason = node, reason

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,8 @@ from rsrl_ray.core.trial import Device
 from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
-from rsrl_ray.rounds.table import Judged, predictions
-from rsrl_ray.sweep.claims import Claims
-from rsrl_ray.sweep.photos import RowSource
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import predictions
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.reproducible import versions
 
@@ -55,6 +54,18 @@ They raise `NotFinite`, `OutOfMemory` or ValueError where this process cannot tr
 """
 
 
+class RowSource:
+    """An actor where the sweep was started, from which the other nodes copy decoded photos or features."""
+
+    def __init__(self, opened: Callable[[], NDArray[Any] | None]) -> None:
+        self._rows = opened()
+
+    def rows(self, rows: range) -> NDArray[Any]:
+        """These rows, [K, ...]."""
+        assert self._rows is not None
+        return self._rows[rows.start : rows.stop]
+
+
 @dataclass(frozen=True)
 class FeatureSource:
     """From where nodes copy the driver's ``file`` of features, whose name tells the kind of device."""
@@ -71,7 +82,7 @@ class Task:
     trainers : makes a process's `Trainers`. frozen : digest of the weights that are not trained, or empty.
     trained_bytes : of the weights of a round.
     source, features : where nodes get the decoded photos and the features, in a cluster.
-    claims : which trial makes which round now. driver_node : which sees what others write to storage.
+    driver_node : which sees what others write to storage.
     """
 
     experiment: Experiment
@@ -84,7 +95,6 @@ class Task:
     trained_bytes: int = 0
     source: "ActorHandle[RowSource] | None" = None
     features: FeatureSource | None = None
-    claims: Claims | None = None
     driver_node: str = ""
 
     @cached_property
@@ -116,10 +126,10 @@ class Task:
         """See `rsrl_ray.identity.sweep_id`."""
         return identity.sweep_id(self.experiment, self.photos, self.start_digest, dealing)
 
-    def table(self, fold: Fold, judged: Judged) -> pd.DataFrame:
+    def table(self, fold: Fold, done: RoundResult) -> pd.DataFrame:
         """A round's table of photos, see `rsrl_ray.rounds.table.predictions`; with noise, ``true_score`` beside it."""
         membership = self.experiment.revision.membership
-        table = predictions(self.photos.images, self.scores_in(fold), fold, judged, membership)
+        table = predictions(self.photos.images, self.scores_in(fold), fold, done, membership)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table
 
     @property

@@ -14,7 +14,7 @@ from rich.console import Console
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.sweep import ahead, launch
+from rsrl_ray.sweep.driver import ahead, launch
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

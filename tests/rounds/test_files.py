@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.metrics import NUMBERED
 from rsrl_ray.rounds.files import CELL, confusion_picture, write_round
-from rsrl_ray.rounds.table import Judged, predictions
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import predictions
 
 COUNTS = np.array([[9, 1, 0], [0, 0, 0], [0, 0, 100]])
 
@@ -62,7 +63,7 @@ def test_a_round_leaves_four_files(tmp_path: Path) -> None:
     scores, ones = np.array([2, 3, 3, 4]), np.ones(4, bool)
     fold = Fold(0, np.array([0, 1]), np.array([2]), np.array([3]))
     table = predictions(
-        ["a", "b", "c", "d"], scores, fold, Judged(ones, ~ones, np.eye(4, 3, dtype=np.float32)), "sigmoid"
+        ["a", "b", "c", "d"], scores, fold, RoundResult(1, ones, ~ones, np.eye(4, 3, dtype=np.float32)), "sigmoid"
     )
     write_round(tmp_path, table, {"weight": np.ones((1, 3, 2, 2), np.float32)}, "none, fold 0, round 1")
     assert sorted(path.name for path in tmp_path.iterdir()) == [

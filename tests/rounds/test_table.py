@@ -21,7 +21,6 @@ from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
-from rsrl_ray.rounds.table import Judged
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
 IMAGES = ["a.jpg", "b.jpg", "sub/c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg"]
@@ -45,7 +44,7 @@ HALF = Thresholds(make_schedule({1: 0.5}))
 
 
 def _table() -> pd.DataFrame:
-    return rounds_table.predictions(IMAGES, SCORES, FOLD, Judged(KEPT, RETURNED, LOGITS), "sigmoid")
+    return rounds_table.predictions(IMAGES, SCORES, FOLD, RoundResult(1, KEPT, RETURNED, LOGITS), "sigmoid")
 
 
 def test_one_row_a_photo_by_hand() -> None:
@@ -132,7 +131,7 @@ def test_large_classes_are_counted_by_true_scores() -> None:
     fold = Fold(0, np.arange(20, 120), np.array([], dtype=np.int64), np.arange(20))
     kept = np.arange(120) >= 20
     logits = np.eye(2, dtype=np.float32)[np.where(np.arange(120) < 15, 1, 0)]  # 15 of the 20 test photos as 2
-    judged = Judged(kept, kept & False, logits)
+    judged = RoundResult(1, kept, kept & False, logits)
     table = rounds_table.predictions([f"{n}.jpg" for n in range(120)], labelled, fold, judged, "sigmoid")
     noisy = table.assign(true_score=true)
     assert rounds_table.round_metrics(noisy, 1)["test_macro_f1_50"] == pytest.approx(2 * 0.75 / 1.75)
@@ -143,7 +142,7 @@ def test_large_classes_are_counted_by_true_scores() -> None:
 def test_without_validation_photos_there_is_no_validation_metric() -> None:
     fold = Fold(0, np.array([0, 1, 4, 5, 6]), np.array([], dtype=np.int64), np.array([2, 3]))
     kept = np.isin(np.arange(7), fold.train)
-    table = rounds_table.predictions(IMAGES, SCORES, fold, Judged(kept, ~kept, LOGITS), "sigmoid")
+    table = rounds_table.predictions(IMAGES, SCORES, fold, RoundResult(1, kept, ~kept, LOGITS), "sigmoid")
     assert "validation_macro_f1" not in rounds_table.round_metrics(table, majority=1)
     assert rounds_table.class_table(table)["support"].tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
 
@@ -155,7 +154,7 @@ def test_a_score_without_training_photos_is_no_obstacle() -> None:
     kept = np.arange(10) < 8
     logits = np.eye(3, dtype=np.float32)[np.searchsorted([2, 3, 9], scores)]
     table = rounds_table.predictions(
-        [f"{n}.jpg" for n in range(10)], scores, fold, Judged(kept, ~kept, logits), "sigmoid"
+        [f"{n}.jpg" for n in range(10)], scores, fold, RoundResult(1, kept, ~kept, logits), "sigmoid"
     )
     settings = config.Revision(majority_classes=3)
     found = rounds_table.round_metrics(table, settings.majority_classes)
@@ -209,7 +208,7 @@ def _read_back(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A round's table as it was made, and as it is read from its Parquet file."""
     names = [f"{photo:04d}.jpg" for photo in range(len(ALL_LABELS))]
-    judged = Judged(result.kept, result.returned, result.logits)
+    judged = result
     table = rounds_table.predictions(names, SCORE_OF[ALL_LABELS], fold, judged, membership)
     table.to_parquet(path, index=False)
     return table, pd.read_parquet(path)

@@ -26,8 +26,8 @@ from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep.launch import Outcome, run_sweep
-from rsrl_ray.sweep.recorder import Recorder
+from rsrl_ray.sweep.driver.attempts import Attempts
+from rsrl_ray.sweep.driver.launch import Outcome, run_sweep
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.read import TrackedRun
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -47,7 +47,7 @@ def in_round(number: int) -> dict[str, str]:
     """Code for a `Gate` at which trials wait in this round: those before it are written and reported."""
     before = f"lambda trial: trial._iteration == {number - 1}"
     return {
-        "rsrl_ray.sweep.trainable": f"RSRLTrial.step = gate(RSRLTrial.step, {before})",
+        "rsrl_ray.sweep.trial.trainable": f"RSRLTrial.step = gate(RSRLTrial.step, {before})",
         "rsrl_ray.vision.trainer": f"""
 def fit(trainer, parent, kept, number, inner=NetworkTrainer.fit):
     while number == {number} and os.path.isdir(GATE):
@@ -215,15 +215,15 @@ def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds
 
 def at_first_result(patch: pytest.MonkeyPatch, strike: Callable[[], object]) -> None:
     """Let ``strike`` happen in this process when a round is reported, before the trial may go on."""
-    reported, first = Recorder.on_trial_result, [True]
+    reported, first = Attempts.on_trial_result, [True]
 
-    def on_trial_result(recorder: Recorder, *event: Any, **info: Any) -> None:
+    def on_trial_result(attempts: Attempts, *event: Any, **info: Any) -> None:
         if first:
             first.clear()
             strike()
-        reported(recorder, *event, **info)
+        reported(attempts, *event, **info)
 
-    patch.setattr(Recorder, "on_trial_result", on_trial_result)
+    patch.setattr(Attempts, "on_trial_result", on_trial_result)
 
 
 def tables(file: Path) -> Tables:

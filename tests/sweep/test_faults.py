@@ -27,7 +27,7 @@ from sweep.sweeping import (
 )
 
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep import recorder
+from rsrl_ray.sweep.driver import attempts
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     file = experiment_file(**KNOBS)
     gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"})
     driver, killed = start_driver(file, **gate.environment), set[int]()
-    for _ in range(recorder.FAILURES_A_ROUND):
+    for _ in range(attempts.FAILURES_A_ROUND):
         wait_for(driver, lambda: gate.waiting() - killed)
         (trial,) = gate.waiting() - killed
         psutil.Process(trial).kill()
@@ -130,7 +130,7 @@ def test_a_process_that_dies_while_it_takes_up_another_trial(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
     file = experiment_file(**KNOBS)  # one trial at a time: the second gets the process of the first
-    gate = Gate(tmp_path, {"rsrl_ray.sweep.trainable": "RSRLTrial.reset_config = gate(RSRLTrial.reset_config)"})
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.trial.trainable": "RSRLTrial.reset_config = gate(RSRLTrial.reset_config)"})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, gate.waiting)
     (trial,) = gate.waiting()
@@ -189,8 +189,8 @@ def test_disk_refuses_mid_sweep_and_is_mended(
     mended: str,
     cause: str,
 ) -> None:
-    monkeypatch.setattr("rsrl_ray.sweep.writer.RETRY_S", 0.1)
-    monkeypatch.setattr("rsrl_ray.sweep.writer.PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.1)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 1.0)
     file, place = experiment_file(**KNOBS), tmp_path / folder
 
     with disk(place):

@@ -5,7 +5,7 @@ import itertools
 import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
-from rsrl_ray.rounds.table import Judged, next_kept, round_metrics
-from rsrl_ray.sweep.launch import run_sweep
-from rsrl_ray.sweep.prepare import prepare
+from rsrl_ray.rounds.table import next_kept, round_metrics
+from rsrl_ray.sweep.driver.launch import run_sweep
+from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer
-from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.vision.network import Weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -83,7 +83,7 @@ def alone(task: Task, fold: Fold, name: str) -> Iterator[pd.DataFrame]:
     labels = task.labels_in(fold)
     predictor = Predictor(method.prediction, labels, fold)
     for done in run_rounds(learner, labels, fold, method.rule, Plan.of(experiment)):
-        yield task.table(fold, Judged(done.kept, done.returned, done.logits, predictor(done.logits)))
+        yield task.table(fold, replace(done, predicted=predictor(done.logits)))
 
 
 @dataclass
@@ -120,7 +120,7 @@ def test_a_round_that_two_schedules_turn_out_to_share_is_trained_once(experiment
     file = experiment_file(resources=PARALLEL, rounds=3, **knobs)
     waits = f"pause = lambda seconds: (open({str(tmp_path / 'waits')!r}, 'w').close(), time.sleep(seconds))"
     at_round_2 = "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"
-    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2, "rsrl_ray.sweep.cached_learner": waits})
+    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2, "rsrl_ray.sweep.trial.cached_learner": waits})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, lambda: len(gate.waiting()) == 2 or (gate.waiting() and (tmp_path / "waits").exists()))
     assert len(gate.waiting()) == 1
@@ -210,7 +210,7 @@ def test_a_changed_knob_starts_new_trials_and_says_which(experiment_file: Write)
 
 def test_workers_that_die_or_hang_mid_round(experiment_file: Write, reference: Tables, tmp_path: Path) -> None:
     file = experiment_file(resources=PARALLEL, folds=ONE_FOLD)
-    gate = Gate(tmp_path, {"rsrl_ray.sweep.watchdog": "LEAST_S = 5.0", **in_round(3)})
+    gate = Gate(tmp_path, {"rsrl_ray.sweep.driver.watchdog": "LEAST_S = 5.0", **in_round(3)})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, lambda: len(gate.waiting()) == 2)
     dies, hangs = gate.waiting()
@@ -280,7 +280,7 @@ def last_bit(normaliser, photos, inner=Normaliser.__call__):
 
 Normaliser.__call__ = last_bit
 """,
-    "rsrl_ray.sweep.devices": "machine = lambda device: 'another'",
+    "rsrl_ray.sweep.nodes.devices": "machine = lambda device: 'another'",
 }
 
 

@@ -31,8 +31,8 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.table import next_kept
-from rsrl_ray.sweep.prepare import prepare
-from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.sweep.driver.prepare import prepare
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
 

@@ -42,7 +42,7 @@ pytestmark = [
 RSRL = """
 import sys
 from rsrl_ray.cli import main as cli
-from rsrl_ray.sweep import watchdog
+from rsrl_ray.sweep.driver import watchdog
 watchdog.LEAST_S = 10.0  # half an hour is longer than this test
 sys.exit(cli.main(sys.argv[1:]))
 """

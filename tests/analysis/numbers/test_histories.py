@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from analysis.test_comparisons import few
+from analysis.numbers.test_comparisons import few
 
 from rsrl_ray.analysis.numbers.histories import course, fold_words, history
 from rsrl_ray.analysis.page.album import lists, longest

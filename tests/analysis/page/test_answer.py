@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from analysis.test_comparisons import few
+from analysis.numbers.test_comparisons import few
 
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.page.answer import Forest, Mark, findings, forest

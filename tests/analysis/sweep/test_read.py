@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.numbers.frames import summarise
-from rsrl_ray.analysis.numbers.measures import chosen_rounds, confusion, default_criterion
+from rsrl_ray.analysis.numbers.measures import chosen_rounds, confusion
 from rsrl_ray.analysis.page.album import lists
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.sweep.rows import OnDemand
@@ -28,7 +28,8 @@ from rsrl_ray.identity import photos_digest, recipe
 from rsrl_ray.maps.subject import Question, find_rounds
 from rsrl_ray.models import register
 from rsrl_ray.rounds.files import write_round
-from rsrl_ray.rounds.table import Judged, predictions, round_metrics
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import Chosen, find_results
 from rsrl_ray.tracking.write import Tracker
@@ -83,7 +84,7 @@ def table(fold: int, number: int) -> pd.DataFrame:
     """The made-up predictions of a round; round 2 drops the fold's first training photo."""
     logits = np.random.default_rng([fold, number]).normal(size=(20, 4)).astype(np.float32)
     kept = kept_mask(fold, number)
-    return predictions(IMAGES, SCORES, FOLDS[fold], Judged(kept, kept & False, logits), "sigmoid")
+    return predictions(IMAGES, SCORES, FOLDS[fold], RoundResult(1, kept, kept & False, logits), "sigmoid")
 
 
 def kept_mask(fold: int, number: int) -> NDArray[np.bool_]:
@@ -198,7 +199,7 @@ def test_all_readers_choose_on_the_photos_that_the_sweep_says_or_of_an_old_one_t
     found, sweep = find_results(experiment), read_sweep(experiment)
     chosen = {trial.fold: at for trial, at in Chosen.of(found, found.states()).rounds.items()}
     registered = {fold: register.choose(found, experiment, "firm", fold).number for fold in (0, 1)}
-    analysed = chosen_rounds(sweep, "firm", default_criterion(sweep))
+    analysed = {trial.fold: at for trial, at in chosen_rounds(sweep).items()}
     assert chosen == registered == analysed == {0: number, 1: number}
     for fold in (0, 1):
         assert find_rounds(found, experiment, Question(fold=fold, method="firm")).number == mapped  # of those from 2 on

@@ -1,0 +1,119 @@
+"""The attempts of a sweep's trials: which of them run, have finished, have failed, or are to be run again."""
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from ray.tune.experiment import Trial
+
+from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.sweep.driver.blame import Blame
+from rsrl_ray.sweep.driver.crashes import crash_of
+from rsrl_ray.sweep.driver.listener import Listener
+from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.nodes.room import lost_nodes, with_room
+from rsrl_ray.sweep.ray_insides import actor_of, asked_by, id_of, node_of
+from rsrl_ray.sweep.report import Failure, Report
+
+FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
+
+
+class Ended(Protocol):
+    """Who is told of the end of a trial."""
+
+    def __call__(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
+        """``status``: FINISHED, FAILED (with the reason) or KILLED. origin : of its chain of rounds, if it says so."""
+        ...
+
+
+class Attempts(Listener):
+    """Counts what is a trial's own fault, in one round, and lets Ray start it again until that is too often."""
+
+    def __init__(self, ended: Ended, claims: Claims) -> None:
+        self._tell, self._claims = ended, claims
+        self.blame = Blame()
+        self.finished: list[TrialKey] = []
+        self.failed: dict[TrialKey, str] = {}
+        self._furthest: dict[TrialKey, int] = {}
+        self._running: set[TrialKey] = set()
+        self._dropped: list[TrialKey] = []
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has an actor."""
+        key, actor = trial_key(trial), id_of(actor_of(trial))
+        self._running.add(key)
+        self.blame.started(key, node_of(actor), actor)
+
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """A round is done."""
+        key = trial_key(trial)
+        self.blame.reported(key)
+        if report.number > self._furthest.get(key, 0):  # not a round that is replayed after a crash
+            self._furthest[key] = report.number
+            trial.max_failures = -1
+
+    def on_failure(self, trial: Trial, failure: Failure) -> None:
+        """The trial has given up."""
+        self.blame.reported(trial_key(trial))
+        self._end(trial_key(trial), "FAILED", failure.reason, failure.origin)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """All its rounds are done."""
+        self._void_claims(trial)
+        if trial_key(trial) not in self.failed:
+            self.finished.append(trial_key(trial))
+            self._end(trial_key(trial), "FINISHED")
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Ray starts it again after a crash; not for ever in the same round, save where it is not the trial's fault."""
+        self._void_claims(trial)
+        if self._failures(trial) >= FAILURES_A_ROUND - 1:
+            trial.max_failures = 0
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Ray has given it up: for good, or too early (see `left_of`)."""
+        self._void_claims(trial)
+        key = trial_key(trial)
+        given_up = self._failures(trial) >= FAILURES_A_ROUND
+        trial.max_failures = 0 if given_up else -1
+        if not given_up:
+            self._dropped.append(key)
+            return
+        number = self._furthest.get(key, 0) + 1
+        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {crash_of(trial).reason}")
+
+    def left_of(self, trials: Collection[TrialKey]) -> list[TrialKey]:
+        """Of trials that have been run those to run again, told once; none after Ctrl-C, which leaves some undone.
+
+        Ray gives a trial up too early where a process dies to which it hands a trial after another one: that counts as
+        no crash of a round.
+        """
+        dropped, self._dropped = self._dropped, []
+        ended = {*self.finished, *self.failed, *dropped}
+        return dropped if all(key in ended for key in trials) else []
+
+    def close(self) -> None:
+        """End what still runs."""
+        for key in sorted(self._running):
+            self._end(key, "KILLED")
+
+    def _failures(self, trial: Trial) -> int:
+        """Lay the blame for the trial's failure; how many of its next round are its own fault."""
+        key, crash = trial_key(trial), crash_of(trial)
+        number = self._furthest.get(key, 0) + 1
+        died = not (crash.in_set_up or crash.for_memory or self.blame.has_started(key))
+        if crash.node and (crash.in_set_up or died):
+            nodes = [node.id for node in with_room(asked_by(trial).required_resources)]
+            if self.blame.refused(key, crash.node, crash.reason, nodes, died):
+                return 0
+        self.blame.crashed(key, number, crash.node)
+        return self.blame.own_crashes(key, number, lost_nodes())
+
+    def _void_claims(self, trial: Trial) -> None:
+        self._claims.ended(trial.config["trial"]["id"])
+
+    def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
+        self._running.discard(key)
+        if status == "FAILED":
+            self.failed[key] = reason
+        self._tell(key, status, reason, origin)

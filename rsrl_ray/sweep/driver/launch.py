@@ -1,0 +1,156 @@
+"""From an experiment to a finished sweep: check everything, start Ray, run the trials, resume."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+
+from rsrl_ray.config import Experiment, check_resources
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.identity import recipe
+from rsrl_ray.store.location import Location
+from rsrl_ray.store.locks import LockTaken, locked
+from rsrl_ray.store.processes import is_alive
+from rsrl_ray.store.storage import probe_storage
+from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, read_aloud
+from rsrl_ray.sweep.driver.lifeline import lifeline
+from rsrl_ray.sweep.driver.prepare import complete, prepare
+from rsrl_ray.sweep.driver.running import Running
+from rsrl_ray.sweep.driver.tracked import open_tracker
+from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
+from rsrl_ray.sweep.nodes.common_storage import check_nodes
+from rsrl_ray.sweep.nodes.room import check_room
+from rsrl_ray.sweep.ray_insides import kills_are_crashes
+from rsrl_ray.sweep.task import Task, Trainers
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
+from rsrl_ray.terminal import cell, say
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Tracker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended: trials by name, and how much it could not tell.
+
+    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
+    """
+
+    finished: list[TrialKey]
+    failed: dict[TrialKey, str]
+    stopped: list[TrialKey]
+    unlogged: int
+    unkept: int = 0
+
+
+def run_sweep(
+    experiment: Experiment,
+    console: Console,
+    skip_bad: bool = False,
+    take_over: bool = False,
+    trainers: Callable[[Task], Trainers] = NetworkTrainers,
+) -> Outcome:
+    """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
+
+    skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
+    trainers : what trains in the place of networks, in each worker.
+
+    A cluster is joined first, because its nodes help to read the photos, and have to share the storage; else everything
+    that a user can get wrong is checked before Ray starts, unless it runs already (see `rsrl_ray.sweep.driver.ahead`).
+    A finished round is never trained again while the archive holds it, so the same call resumes.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong in the photos, the weights, the storage or the resources, and what to do.
+    """
+
+    def warn(line: str) -> None:
+        say(console, cell(line, "yellow"))
+
+    check_resources(experiment)
+    with _locked(experiment, console) as alone, joined_cluster(console) as joined:
+        if joined:
+            with console.status("looking whether all nodes share the storage"):
+                check_nodes(experiment)
+        task = prepare(experiment, console, skip_bad, joined, trainers)
+        may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
+        tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
+        with _killed_at_failure(tracker), quiet_ray(console):
+            running = Running(task, tracker, open_sweep, console, may_wait=joined)
+            with read_aloud(running.board, warn):
+                return _run(running, task, console, joined)
+
+
+def _run(running: Running, task: Task, console: Console, joined: bool) -> Outcome:
+    """Run the trials of a sweep that is prepared and opened, whatever happens meanwhile."""
+
+    def close(status: str) -> None:
+        running.close(status)
+        for line in running.board.closing():
+            say(console, cell(line, "yellow"))
+
+    with _scratch() as scratch:
+
+        def leave(line: str) -> None:
+            running.progress.close()
+            say(console, cell(line, "bold red"))
+            close("KILLED")
+            shutil.rmtree(scratch, ignore_errors=True)
+
+        try:
+            with lifeline(leave), kills_are_crashes():
+                check_room(task.experiment.resources, console)
+                running.run(complete(task, console, joined), scratch)
+        except BaseException:
+            close("KILLED")
+            raise
+        finally:
+            running.free()
+        attempts, stopped = running.attempts, running.stopped
+        close("FAILED" if attempts.failed else "KILLED" if stopped else "FINISHED")
+    lacks = running.board.lacks
+    return Outcome(attempts.finished, attempts.failed, stopped, lacks(MLFLOW), lacks(STORAGE))
+
+
+@contextlib.contextmanager
+def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
+    """Leave no sweep RUNNING, and none that holds the experiment, where the body fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # MLflow may be away, or the sweep not be open yet
+            tracker.end_sweep("KILLED")
+        raise
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """For Ray's own state, which is not needed to resume: the archive is."""
+    return tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
+    """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
+
+    Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
+    """
+    mlflow_uri(experiment)
+    probe_storage(experiment.storage)
+    storage = Location(experiment.storage)
+    if storage.is_uri:  # the lease in MLflow holds it
+        yield False
+        return
+    try:
+        with locked(storage.path / f"{experiment.name}.lock") as missing:
+            if missing is not None:
+                cause = missing.strerror or missing
+                say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
+            yield missing is None and experiment.mlflow is None  # whose store lies in the storage
+    except LockTaken as holder:
+        raise ValueError(
+            f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"
+        ) from holder

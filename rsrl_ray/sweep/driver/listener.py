@@ -1,0 +1,32 @@
+"""What all that Ray Tune calls back in the driver has in common."""
+
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from rsrl_ray.sweep.report import Failure, Report
+
+
+class Listener(Callback):
+    """Hears of rounds and failures. Ray pickles its callbacks; threads, clients and the terminal stay here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: a callback is never read back."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune."""
+        failure = Failure.from_result(result)
+        if failure is None:
+            self.on_round(trial, Report.from_result(result))
+        else:
+            self.on_failure(trial, failure)
+
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """A round is done."""
+
+    def on_failure(self, trial: Trial, failure: Failure) -> None:
+        """The trial has given up."""

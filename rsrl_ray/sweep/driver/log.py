@@ -1,0 +1,150 @@
+"""What the driver tells MLflow of every round and every trial, in the background."""
+
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+
+from ray.tune.experiment import Trial
+
+from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
+from rsrl_ray.sweep.driver.listener import Listener
+from rsrl_ray.sweep.driver.logged import LoggedRounds, choices
+from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.driver.writer import Writer
+from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trial.gauge import Readings
+from rsrl_ray.tracking.entries import Trial as TrackedTrial
+from rsrl_ray.tracking.write import Tracker
+
+ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
+
+
+class Log(Listener):
+    """Tells rounds, ends of trials, what nodes are busy with, and the sweep's end: all once, each trial's in order."""
+
+    def __init__(
+        self,
+        task: Task,
+        tracker: Tracker,
+        open_sweep: Callable[[], None],
+        trials: Mapping[TrialKey, TrackedTrial],
+        board: Board,
+    ) -> None:
+        self._tracker, self._open_sweep, self._trials, self._board = tracker, open_sweep, trials, board
+        self._chooses, self._logged = task.chooses, LoggedRounds(task)
+        self._writer = Writer(MLFLOW, board)
+        self._unlogged: defaultdict[TrialKey, deque[Report]] = defaultdict(deque)
+        self._chains: defaultdict[TrialKey, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
+        self._ended: set[TrialKey] = set()  # as MLflow has been told
+        self._readings, self._readings_wait = Readings(), False
+
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """Log it once it is its turn."""
+        self._readings.add(report.system)
+        key = trial_key(trial)
+        self._unlogged[key].append(report)
+        self._put(str(key), lambda: self._log(key))
+
+    def end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
+        """A trial has ended; see `rsrl_ray.sweep.driver.attempts.Ended`."""
+        trial = self._trials[key]
+
+        def end() -> None:
+            chain = self._chains[key]
+            start = origin or (chain[-1].origin if chain else None)
+            if start is not None:
+                own = [report for report in chain if report.origin == start]
+                self._tracker.take_up(trial, [report.link for report in own], start)
+                self._tracker.log_choices(trial, choices(own, self._chooses), len(own))
+            self._tracker.end_trial(trial, status, reason)
+            self._ended.add(key)
+            self._logged.forget(trial)
+            self._chains.pop(key, None)
+            self._sum_up(key.method)
+
+        self._put(str(key), end)
+
+    def close(self, status: str) -> None:
+        """Wait for the log, once all trials and the notes in storage have ended; the board has what was not done.
+
+        A sweep that lacks something in a store has not finished. It is KILLED, in the word that people read stopped, as
+        after Ctrl-C: no trial has failed, and the same command goes on and makes up for what is lacking.
+        """
+        self._put_readings()
+        left = self._writer.close()
+        self._tell_last("the chosen rounds over the folds", self._sum_up_all)
+        lacks = self._board.lacks(MLFLOW) or self._board.lacks(STORAGE)
+        status = "KILLED" if lacks and status == "FINISHED" else status
+
+        def end() -> None:
+            with contextlib.suppress(Exception):  # else they stay RUNNING, until the sweep is taken up again
+                for key in self._trials:
+                    if str(key) in left:
+                        self._tracker.end_trial(self._trials[key], "KILLED")
+            self._tracker.end_sweep(status)
+
+        self._tell_last("the end of the sweep", end)  # last: it lets another sweep into the experiment
+
+    def _tell_last(self, what: str, job: Callable[[], None]) -> None:
+        last = Writer(MLFLOW, self._board)
+        last.put(what, self._when_open(job))
+        last.close(patient=not self._board.lacks(MLFLOW))
+
+    def _sum_up(self, method: str) -> None:
+        """Tell the sweep's own run of a method once all its trials have ended."""
+        if all(key in self._ended for key in self._trials if key.method == method):
+            self._writer.put(f"the chosen rounds of {method}", lambda: self._tracker.summary.log([method]))
+
+    def _sum_up_all(self) -> None:
+        """Of methods too that lack trials."""
+        self._tracker.summary.log(sorted(self._tracker.summary.methods()))
+
+    def _put_readings(self) -> None:
+        """Tell all that were read so far, on a line of their own: no trial waits for them."""
+        if self._readings.pending() and not self._readings_wait:
+            self._readings_wait = True
+            self._put("what the nodes were busy with", self._tell_readings)
+
+    def _tell_readings(self) -> None:
+        readings = self._readings.pending()
+        self._tracker.log_system(readings)
+        self._readings.told(len(readings))
+        self._readings_wait = False
+
+    def _put(self, line: str, job: Callable[[], None]) -> None:
+        self._writer.put(line, self._when_open(job))
+
+    def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            self._open_sweep()
+            job()
+
+        return run
+
+    def _log(self, key: TrialKey) -> None:
+        """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
+        trial, waiting, chain = self._trials[key], self._unlogged[key], self._chains[key]
+        if not waiting:  # logged together with an earlier one
+            return
+        reports = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
+        for report in reports:
+            _follow(chain, report)
+        logged = self._tracker.take_up(trial, [report.link for report in chain], chain[-1].origin)
+        made = choices(chain, self._chooses) if logged < len(chain) else []
+        chosen = {choice.number: choice for choice in made}
+        new = [self._logged.round(trial, report, chosen.get(report.number)) for report in chain[logged:]]
+        if new:  # else they are replayed
+            self._tracker.log_rounds(trial, new)
+            self._put_readings()
+        for _ in reports:
+            waiting.popleft()
+
+
+def _follow(chain: list[Report], report: Report) -> None:
+    """Add a round to a trial's rounds 1, 2, ...; those of a trial that was started elsewhere take the others' place."""
+    place = report.number - 1
+    assert place <= len(chain), (place, len(chain))
+    if place == len(chain) or chain[place].link != report.link:
+        chain[place:] = [report]

@@ -1,0 +1,80 @@
+"""A trial's rounds as MLflow is given them, made of what the archive has; and which of them is chosen so far."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.store.archive import Archive, Record
+from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.tracking.entries import Choice, Round, Trial
+
+_MEASURES = ("test_", "validation_", "f1_", "train_size", "photos_seen")  # how the names of measures begin
+
+
+class LoggedRounds:
+    """Makes round after round of several trials; of each it remembers the round before."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._archive = task, Archive(task.experiment.storage)
+        self._previous: dict[str, Record] = {}
+
+    def round(self, trial: Trial, report: Report, choice: Choice | None) -> Round:
+        """A reported round; choice : where it is better than all before it."""
+        record, before = self._record(trial, report.key), self._before(trial, report)
+        fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
+        title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
+        returned = record.kept & ~before
+        done = RoundResult(report.number, record.kept, returned, record.logits, predicted=report.predicted)
+
+        def write(folder: Path) -> None:
+            write_round(folder, self._task.table(fold, done), record.conv1, title)
+
+        self._previous[trial.id] = record
+        return Round(report.number, report.metrics, report.note, report.link, report.created, write, choice)
+
+    def forget(self, trial: Trial) -> None:
+        """It has ended: logits of a thousand trials would fill the memory."""
+        self._previous.pop(trial.id, None)
+
+    def _before(self, trial: Trial, report: Report) -> NDArray[np.bool_]:
+        """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
+        if report.number == 1:
+            return np.ones(len(self._task.photos.scores), dtype=bool)
+        return self._record(trial, report.parent_key).kept
+
+    def _record(self, trial: Trial, key: str) -> Record:
+        known = self._previous.get(trial.id)
+        record = known if known is not None and known.key == key else self._archive.read(key)
+        if record is None:
+            raise FileNotFoundError(f"round {key} is no longer in the archive")
+        return record
+
+
+def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
+    """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one.
+
+    chooses : the photos that rounds are chosen on.
+    """
+    curves = {
+        name: curve_of({report.number: report.metrics[name] for report in chain if name in report.metrics}, len(chain))
+        for name in (VALIDATION, TEST)
+    }
+    criterion, trial = default_criterion(chooses), TrialKey(0, "")  # which trial it is does not matter
+    so_far = [{name: curve[: end + 1] for name, curve in curves.items()} for end in range(len(chain))]
+    chosen = [choose({trial: each}, criterion)[trial] for each in so_far]
+    return [_choice(chain[:number]) for number in dict.fromkeys(chosen)]
+
+
+def _choice(chain: Sequence[Report]) -> Choice:
+    """The last of these rounds; a measure that it lacks and another one has is nan, not the other one's."""
+    last, names = chain[-1], dict.fromkeys(name for report in chain for name in report.metrics)
+    values = {name: last.metrics.get(name, math.nan) for name in names if name.startswith(_MEASURES)}
+    return Choice(last.number, last.created, {"round": float(last.number), **values})

@@ -1,0 +1,108 @@
+"""A sweep whose trials run: what schedules them, what listens to them, and how all of it is ended."""
+
+import tempfile
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import methods_of
+from rsrl_ray.sweep.driver.attempts import Attempts
+from rsrl_ray.sweep.driver.board import STORAGE, Board
+from rsrl_ray.sweep.driver.log import Log
+from rsrl_ray.sweep.driver.places import Places
+from rsrl_ray.sweep.driver.prepare import keeps_all
+from rsrl_ray.sweep.driver.progress import Progress
+from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.scheduler import SharingScheduler, course
+from rsrl_ray.sweep.driver.tracked import trials_of
+from rsrl_ray.sweep.driver.watchdog import Watchdog
+from rsrl_ray.sweep.driver.weights import KeptWeights
+from rsrl_ray.sweep.driver.writer import Writer
+from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trial.trainable import RSRLTrial
+from rsrl_ray.tracking.write import Tracker
+
+
+class Running:
+    """The trials of a sweep, from the first to the end of the last; ``listeners`` are called back by Ray Tune."""
+
+    def __init__(
+        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], console: Console, may_wait: bool
+    ) -> None:
+        """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
+        rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
+        self._trials, self._claims, self.board = trials, Claims(), Board()
+        self._courses = {key: course(key.fold, methods[key.method], rounds) for key in trials}
+        predictions = {key: methods[key.method].prediction for key in trials}
+        retention = Retention(task.sweep_id(), self._courses, keeps_all(task), predictions)
+        self._log = Log(task, tracker, open_sweep, trials, self.board)
+        self.attempts = Attempts(self._log.end, self._claims)
+        self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
+        self._places = Places(self.attempts.blame, console)
+        self.progress = Progress(console, list(trials), rounds, may_wait=may_wait)
+        watchdog = Watchdog(console, self._waits)
+        self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress, watchdog]
+
+    def run(self, task: Task, scratch: str) -> None:
+        """Run all trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder.
+
+        Raises
+        ------
+        ValueError
+            Where no node is left on which a trial can be set up.
+        """
+        left: Collection[TrialKey] = self._trials
+        while left:
+            self._fit(task, left, scratch)
+            self._places.check()
+            left = self.attempts.left_of(left)
+
+    @property
+    def stopped(self) -> list[TrialKey]:
+        """The trials that have neither finished nor failed."""
+        ended = {*self.attempts.finished, *self.attempts.failed}
+        return [key for key in self._trials if key not in ended]
+
+    def close(self, status: str) -> None:
+        """End what still runs, and wait until MLflow and storage are told; the board has what could not be done."""
+        self.attempts.close()
+        self._weights.close()
+        self._log.close(status)
+
+    def free(self) -> None:
+        """Leave the terminal in order, and nothing at Ray's head."""
+        self.progress.close()
+        self._claims.close()
+
+    def _waits(self, trial: Trial) -> bool:
+        return self._claims.waits(trial.config["trial"]["id"])
+
+    def _fit(self, task: Task, trials: Collection[TrialKey], scratch: str) -> None:
+        """Run these trials until they have ended or were given up, or Ctrl-C."""
+        resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
+        points = [{"fold": key.fold, "method": key.method, "id": self._trials[key].id} for key in trials]
+        trainable: Any = tune.with_parameters(RSRLTrial, task=task, claims=self._claims)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            param_space={"trial": tune.grid_search(points)},
+            tune_config=tune.TuneConfig(
+                scheduler=SharingScheduler({key: self._courses[key] for key in trials}, places=self._places),
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=task.experiment.name,
+                storage_path=tempfile.mkdtemp(dir=scratch),
+                callbacks=self.listeners,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=-1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+            ),
+        )
+        tuner.fit()

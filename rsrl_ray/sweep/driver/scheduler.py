@@ -1,0 +1,154 @@
+"""Which waiting trial may start: one whose next round no other trial is about to make."""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import ray
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.method import Method
+from rsrl_ray.sweep.driver.places import Places
+from rsrl_ray.sweep.ray_insides import asked_by
+from rsrl_ray.sweep.report import Failure, Report
+
+Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
+Course = tuple[Prefix, ...]  # the rounds that a trial is to make
+PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
+
+
+def course(fold: int, method: Method, rounds: int) -> Course:
+    """The rounds 1 to ``rounds`` of a trial, each named by its fold and by what leads to it.
+
+    Methods that train alike, and whose rules have done the same so far, make the same rounds, so rounds with equal
+    names are equal. How a method predicts is not part of it.
+    """
+    done = tuple(method.rule.at(revision) for revision in range(1, rounds))
+    return tuple((fold, method.learning, *done[:number]) for number in range(rounds))
+
+
+def trial_key(trial: Trial) -> TrialKey:
+    """The name of a Tune trial."""
+    return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["method"])
+
+
+def slots(trial: Trial) -> int:
+    """How many trials such as this one the Ray can run at once."""
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    need = asked_by(trial).required_resources
+    return min((int(there.get(name, 0) // amount) for name, amount in need.items() if amount), default=1)
+
+
+class SharingScheduler(FIFOScheduler):
+    """First in, first out, but a trial waits while another live trial is about to make its next round.
+
+    A waiting trial is PAUSED, which in Ray Tune means: no actor, no resources. Ray starts every PENDING
+    trial by itself, so a new trial is paused as it is added, and handed out when its turn comes. All rounds of a
+    started trial are expected of it; of one that has ended, however it ended, none is.
+
+    Ray asks several times a result, so a waiting trial is looked at again only when the round it waits for is made,
+    or is expected of nobody any more.
+
+    slots : how many trials such as this one can run at once. places : keeps trials from some nodes.
+    """
+
+    def __init__(
+        self,
+        courses: Mapping[TrialKey, Course],
+        slots: Callable[[Trial], int] = slots,
+        places: Places | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._courses = courses
+        self._places = places
+        self._slots_for = slots
+        self._slots = 1
+        self._done: set[Prefix] = set()
+        self._expected: Counter[Prefix] = Counter()
+        self._started: set[str] = set()
+        self._place: dict[str, int] = {}  # the order in which trials were added
+        self._turn: list[tuple[int, Trial]] = []  # a heap: waiting trials that may be able to start
+        self._held_up: defaultdict[Prefix, list[Trial]] = defaultdict(list)  # the others, by the round they wait for
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A new trial waits; one that Ray puts back after a failure goes on, and its rounds are expected."""
+        if trial.trial_id not in self._place:
+            self._place[trial.trial_id] = len(self._place)
+            trial.status = Trial.PAUSED
+            # Tune asks every trial for its folder at the end, also those that Ctrl-C left waiting
+            trial.init_local_path()  # type: ignore[no-untyped-call]
+            if self._places is not None:
+                self._places.assign(trial)
+            self._queue(trial)
+        else:
+            self._expect(trial)
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        """Its round is made: trials that waited for it may start."""
+        if Failure.from_result(result) is None:
+            made = self._course(trial)[Report.from_result(result).number - 1]
+            self._done.add(made)
+            self._look_again([made])
+        return self.CONTINUE
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
+        """No round is expected of it any more, and the process it leaves behind waits for a trial."""
+        self._slots = self._slots_for(trial)
+        self._void(trial)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """No round is expected of it, until Ray adds it again."""
+        self._void(trial)
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        """No round is expected of it any more."""
+        self._void(trial)
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The first waiting trial that may start; else the one that a free process, if there is one, goes to.
+
+        Ray gives a process that a trial has left to the trial that stands here, and ends the one that is being started
+        for it, which takes seconds: so a trial whose own process is being started is passed over.
+        """
+        if self._places is not None:
+            self._places.look(tune_controller)
+        trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
+        pending = [trial for trial in trials if trial.status == Trial.PENDING]
+        while self._turn and len(pending) < PENDING_AT_ONCE:
+            _, trial = heapq.heappop(self._turn)
+            needed = next((prefix for prefix in self._course(trial) if prefix not in self._done), None)
+            if needed is not None and self._expected[needed]:
+                self._held_up[needed].append(trial)
+            elif trial.status == Trial.PAUSED:
+                self._expect(trial)
+                return trial
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        starting = max(0, self._slots - running - 1)  # one is free
+        return next(iter(pending[starting:] or pending), None)
+
+    def _queue(self, trial: Trial) -> None:
+        heapq.heappush(self._turn, (self._place[trial.trial_id], trial))
+
+    def _look_again(self, prefixes: Iterable[Prefix]) -> None:
+        """At the trials that waited for these rounds."""
+        for prefix in prefixes:
+            for trial in self._held_up.pop(prefix, []):
+                self._queue(trial)
+
+    def _expect(self, trial: Trial) -> None:
+        if trial.trial_id not in self._started:
+            self._started.add(trial.trial_id)
+            self._expected.update(self._course(trial))
+
+    def _void(self, trial: Trial) -> None:
+        if trial.trial_id in self._started:
+            self._started.remove(trial.trial_id)
+            self._expected.subtract(self._course(trial))
+            self._look_again(self._course(trial))
+
+    def _course(self, trial: Trial) -> Course:
+        return self._courses[trial_key(trial)]

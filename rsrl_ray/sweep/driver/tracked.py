@@ -1,0 +1,116 @@
+"""A sweep as MLflow knows it: its id, its trials, and the tracker that is told of it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.identity import data_digest, photos_digest, trial_ids, weights_digest
+from rsrl_ray.method import methods_of
+from rsrl_ray.photos.photo_set import PhotoSet
+from rsrl_ray.store.location import Location, redacted
+from rsrl_ray.store.processes import is_alive
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.tracking.entries import FoldData, SweepRun, Trial
+from rsrl_ray.tracking.find import changed_knobs
+from rsrl_ray.tracking.lease import MayLive
+from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, WEIGHTS
+from rsrl_ray.tracking.read import artifacts_root
+from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.tracking.write import Tracker
+
+
+def trials_of(task: Task) -> dict[TrialKey, Trial]:
+    """Fold by method; the folds of a method first, since they share nothing and need not wait."""
+    experiment, methods = task.experiment, methods_of(task.experiment)
+    fingerprint = data_digest(task.photos.fingerprint, task.photos.scores.tolist())
+    splits = {fold.number: _splits(task, fold) for fold in task.folds}
+    trials = {}
+    for key, name in trial_ids(task.experiment, task.sweep_id()).items():
+        method = methods[key.method]
+        tags = {
+            **method.params,
+            "network": experiment.network.backbone,
+            DATA: fingerprint,
+        }
+        note = f"Method {key.method}: {method}. Under chosen/: what it measures at its best round so far."
+        trials[key] = Trial(name, key, tags, note, splits[key.fold])
+    return trials
+
+
+def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
+    """A fold's photos as data sets, with the scores that the fold has of them."""
+    scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
+    found = []
+    for context, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
+        if len(rows):
+            present, counts = np.unique(scores[rows], return_counts=True)
+            by_score = dict(zip(present.tolist(), counts.tolist(), strict=True))
+            names = zip(images[rows], scores[rows].tolist(), strict=True)
+            found.append(FoldData(context, photos_digest(names), task.experiment.photos, by_score))
+    return tuple(found)
+
+
+def open_tracker(
+    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
+) -> tuple[Tracker, Callable[[], None]]:
+    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
+    experiment = task.experiment
+    where = Location(mlflow_uri(experiment))
+    tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
+    own = _sweep_run(task, sweep, knobs)
+
+    def open_sweep() -> None:
+        tracker.open_sweep(own)
+
+    try:
+        newest = tracker.newest()
+        open_sweep()
+    except ValueError:
+        raise
+    except Exception as error:
+        if not where.is_served:
+            raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
+        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
+        newest = None
+    if newest is not None and newest[0] != sweep:
+        changed = "; ".join(changed_knobs(newest[1], knobs))
+        changed = changed or "the photos, their scores or groups, or the starting weights"
+        warn(f"new trials, since the file has changed: {changed}")
+    return tracker, open_sweep
+
+
+def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
+    """What MLflow is told of the sweep."""
+    experiment, photos = task.experiment, task.photos
+    files = {
+        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
+        FOLDS_FILE: folds_csv(photos, task.folds),
+    }
+    if photos.left_out:
+        files[LEFT_OUT_FILE] = redacted("\n".join(map(str, photos.left_out)) + "\n")
+    note = (
+        f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method. Under chosen/METHOD/: "
+        "mean, sd, low and high over the folds, each at its chosen round."
+    )
+    pairs = zip(photos.images, photos.scores.tolist(), strict=True)
+    tags = {TABLE: photos_digest(pairs), WEIGHTS: weights_digest(experiment), CHOOSES: task.chooses}
+    if photos.group_names:
+        tags[GROUPS] = photos.group_names
+    trials = {name: key for key, name in trial_ids(experiment, sweep).items()}
+    former = "" if photos.groups is None else task.sweep_id(dealing=1)
+    scores = tuple(photos.classes.tolist())
+    return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)
+
+
+def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
+    """One row per photo: image, score, and for every fold the split it is in."""
+    table = pd.DataFrame({"image": photos.images, "score": photos.scores})
+    for fold in folds:
+        split = np.full(len(table), "train", dtype=object)
+        split[fold.validation], split[fold.test] = "validation", "test"
+        table[f"fold_{fold.number}"] = split
+    return table.to_csv(index=False)

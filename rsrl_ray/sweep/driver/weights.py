@@ -1,0 +1,61 @@
+"""Notes in the archive on who needs which weights, made in the background; what nobody holds is deleted."""
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+
+from ray.tune.experiment import Trial
+
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.store.archive import Archive
+from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
+from rsrl_ray.sweep.driver.listener import Listener
+from rsrl_ray.sweep.driver.retention import Hold, Retention
+from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.driver.writer import Writer
+from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.tracking.entries import Trial as TrackedTrial
+
+
+class KeptWeights(Listener):
+    """Tells the archive what `Retention` says: of each round in order, and no round waits for another one."""
+
+    def __init__(
+        self, task: Task, retention: Retention, trials: Mapping[TrialKey, TrackedTrial], writer: Writer
+    ) -> None:
+        """``writer`` is its own: a bucket that is away does not hold up MLflow."""
+        self._experiment, self._archive = task.experiment.name, Archive(task.experiment.storage)
+        self._retention, self._trials, self._writer = retention, trials, writer
+
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """A trial has a round more: note which weights are needed now, then which are not."""
+        key = trial_key(trial)
+        changes = self._retention.finished(key, report)
+        for hold in changes.hold:
+            if hold != Hold(report.key, key):  # which the trial itself has noted when it had the round
+                self._writer.put(_line(hold.key), functools.partial(self._hold, hold))
+        gone: defaultdict[str, list[str]] = defaultdict(list)
+        for hold in changes.release:
+            gone[hold.key].append(self._holder(hold).id)
+        for unneeded, holders in gone.items():
+            self._writer.put(_line(unneeded), functools.partial(self._archive.release, unneeded, *holders))
+
+    def close(self) -> None:
+        """Wait for it. What is not noted costs disk, or time where another sweep deletes weights."""
+        self._writer.close()
+
+    def _hold(self, hold: Hold) -> None:
+        if self._retention.is_held(hold):  # still: rounds that are replayed pass by
+            holder = self._holder(hold)
+            self._archive.hold(hold.key, holder.id, holder.words)
+
+    def _holder(self, hold: Hold) -> Holder:
+        if hold.trial is not None:
+            return trial_holder(self._experiment, hold.trial, self._trials[hold.trial].id)
+        why = EVERY_ROUND if self._retention.keep_all else WAITING
+        return sweep_holder(self._experiment, self._retention.sweep, why)
+
+
+def _line(key: str) -> str:
+    return f"a note on who needs the weights of round {key}"

@@ -1,0 +1,109 @@
+"""Jobs for a store that may be away: done in the background, in order, again where they fail."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from rsrl_ray.store.location import redacted
+from rsrl_ray.sweep.driver.board import Board, Store
+
+RETRY_S = 5.0
+PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
+
+
+class Writer:
+    """Runs jobs in a thread, in order for each line; a job that fails is tried again, and holds up only its line.
+
+    What fails takes no more than half of the time, however long a refusal takes: the other lines go on.
+    """
+
+    def __init__(self, store: Store, board: Board) -> None:
+        self._store, self._board = store, board
+        self._jobs: dict[str, deque[Callable[[], None]]] = {}  # of no line that has none
+        self._refused: dict[str, str] = {}  # lines whose first job has failed, and why
+        self._retry_at = 0.0
+        self._away = False  # whether the last job that failed was the first one of its line to do so
+        self._changed = threading.Condition()
+        self._closing, self._patience, self._last_success = False, 0.0, time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=store.name, daemon=True)
+        self._thread.start()
+
+    def put(self, line: str, job: Callable[[], None]) -> None:
+        """Queue a job of the ``line``, whose name says to people what it is about."""
+        with self._changed:
+            if not self._jobs:
+                self._last_success = time.monotonic()
+            self._jobs.setdefault(line, deque()).append(job)
+            self._changed.notify()
+
+    def close(self, patient: bool = True) -> set[str]:
+        """Finish what is queued; the lines in which something is left, after `PATIENCE_S` without a success.
+
+        The board counts it. Without being ``patient`` a job is tried once.
+        """
+        with self._changed:
+            self._closing, self._patience = True, PATIENCE_S if patient else 0.0
+            self._changed.notify()
+        self._thread.join()
+        left, self._jobs = self._jobs, {}
+        if left:
+            why = next(iter(self._refused.values()), "it does not answer")
+            self._board.give_up(self._store, sum(map(len, left.values())), why)
+        return set(left)
+
+    def _run(self) -> None:
+        while (line := self._next()) is not None:
+            self._board.begun(self._store, line)
+            began = time.monotonic()
+            try:
+                self._jobs[line][0]()
+            except Exception as error:  # whatever a store or its client raises must not stop the sweep
+                self._failed(line, began, _words(error))
+            else:
+                self._done(line)
+
+    def _failed(self, line: str, began: float, why: str) -> None:
+        with self._changed:
+            self._away = self._refused.pop(line, None) is None
+            self._refused[line] = why  # behind the other ones
+            now = time.monotonic()
+            self._retry_at = now + max(now - began, RETRY_S / len(self._refused))
+        self._board.refused(self._store, line, why)
+
+    def _done(self, line: str) -> None:
+        with self._changed:
+            if self._refused.pop(line, None) is not None:  # the store may be back, for the others too
+                self._retry_at = 0.0
+            self._away, self._last_success = False, time.monotonic()
+            jobs = self._jobs.pop(line)
+            jobs.popleft()
+            if jobs:  # behind the other ones
+                self._jobs[line] = jobs
+        self._board.done(self._store, line)
+
+    def _next(self) -> str | None:
+        """The line whose first job is to be tried now, waited for; None at the end."""
+        with self._changed:
+            while not self._ends():
+                due = self._refused if time.monotonic() >= self._retry_at else {}
+                others = (line for line in self._jobs if line not in self._refused)
+                ways = (others, due) if self._closing else (due, others)
+                line = next((line for lines in ways for line in lines), None)
+                if line is not None:
+                    return line
+                self._changed.wait(0.2 if self._jobs else None)
+            return None
+
+    def _ends(self) -> bool:
+        if not self._closing or not self._jobs:
+            return self._closing
+        waited = time.monotonic() - self._last_success > self._patience
+        return waited and (self._away or len(self._refused) == len(self._jobs))
+
+
+def _words(error: Exception) -> str:
+    """Why a job has failed, in one line."""
+    line = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+    is_away = "failed with exception" in line  # what MLflow's client says where its server cannot be reached
+    return "the server does not answer" if is_away else line[:500]

@@ -1,0 +1,65 @@
+"""Which Ray a sweep joins, if any: one that answers, and takes this process for one of its own."""
+
+import os
+import socket
+
+from rich.console import Console
+
+from rsrl_ray.sweep.ray_insides import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
+from rsrl_ray.terminal import cell, say
+
+NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
+ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
+_VARIABLE = "RAY_ADDRESS"
+_PATIENCE_S = 10.0  # Ray itself tries for minutes
+
+
+def address_to_join(console: Console) -> str | None:
+    """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
+
+    Raises ValueError where the one that was asked for does not answer, or has other tokens than this process.
+    """
+    wanted = os.environ.get(_VARIABLE, "")
+    if wanted == NEW:
+        return None
+    found = address_left_here() if wanted in ("", AUTO) else wanted
+    if not found or "/" in found:  # the latter is Ray's client, which speaks with the head by itself
+        return found or None
+    is_own_choice = found == wanted
+    name = f"Ray at {found}, {'as asked for' if is_own_choice else 'the one that `ray start` began here'},"
+    try:
+        _reach(found)
+    except (OSError, ValueError) as error:
+        if is_own_choice:
+            raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
+        say(console, cell(f"{name} does not answer any more: a new one begins", "yellow"))
+        return None
+    _agree(name, tokens_for(found, _PATIENCE_S), is_own_choice)
+    return found
+
+
+def _reach(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+
+
+def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:
+    """Take the token along where one is asked for; raise ValueError where tokens differ.
+
+    Ray would try for 20 s, or begin: then no worker of a Ray without tokens is let into a process that has one.
+    """
+    mode = os.environ.get(TOKEN_MODE, "").lower()
+    where = "~/.ray/auth_token or RAY_AUTH_TOKEN"
+    if tokens.asked and not tokens.fits:
+        here = "the one here is another" if tokens.here else "there is none here"
+        raise ValueError(
+            f"{name} lets in only those who have its token, and {here} ({where}): bring the token of whoever "
+            f"began it; {ELSE}"
+        )
+    if tokens.asked:
+        take_token_along()
+    elif tokens.here and (mode == "token" or not (mode or is_own_choice)):
+        raise ValueError(
+            f"{name} was begun without a token, and this process has one ({where}), so that its workers "
+            f"could not answer: {TOKEN_MODE}=disabled joins it as it is; {ELSE}"
+        )

@@ -1,0 +1,101 @@
+"""The photos of a sweep: read by all nodes, decoded once, kept once a node."""
+
+import functools
+import os
+import queue
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from numpy.typing import NDArray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.arrays import Pixels
+from rsrl_ray.photos.decoding import HERE, Decoder
+from rsrl_ray.photos.photo_set import PhotoSet, load_photos
+from rsrl_ray.store.location import PHOTOS, Location, cache_folder
+from rsrl_ray.sweep.nodes.room import living
+from rsrl_ray.sweep.task import RowSource
+from rsrl_ray.terminal import cell, photo_progress, say
+
+
+class Spread:
+    """Runs functions on all nodes of the Ray, on each as many at a time as it has cores; here, as in `HERE`, 4 more."""
+
+    def __init__(self) -> None:
+        mine = ray.get_runtime_context().get_node_id()
+        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # reading waits more than it computes
+        places = here + [node.id for node in living() if node.id != mine for _ in range(node.count({"CPU": 1}))]
+        self.threads = len(places)
+        self._free = queue.SimpleQueue[str | None]()
+        for place in places:
+            self._free.put(place)
+
+    def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
+        """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
+        place = self._free.get()
+        try:
+            found = None if place is None else _there(place, function, arguments)
+            return function(*arguments) if found is None else found
+        finally:
+            self._free.put(place)
+
+
+def _there(
+    node: str, function: Callable[..., list[Pixels | str]], arguments: tuple[Any, ...]
+) -> list[Pixels | str] | None:
+    """What the function returns on that node; None where it raises, finds a picture no good, or the node is gone."""
+    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
+    try:
+        found: list[Pixels | str] = ray.get(_remote(function).options(scheduling_strategy=on_it).remote(*arguments))
+    except RayError:
+        return None
+    return None if any(isinstance(one, str) for one in found) else found
+
+
+@functools.cache  # Ray sends a function to the cluster each time that it is made remote
+def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
+    return ray.remote(num_cpus=0, max_retries=0)(function)
+
+
+def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":
+    """`RowSource` on this node, of the array that ``opened`` gives."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(RowSource)
+    handle: ActorHandle[RowSource]
+    handle = actor.options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote(opened)
+    return handle
+
+
+def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pixels:
+    """The photos' pixels from this node's file; where it is not there it is copied, or else decoded again."""
+    if source is None:
+        return photos.pixels()
+    try:
+        return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
+    except RayError:
+        return photos.pixels()
+
+
+def load(experiment: Experiment, console: Console, skip_bad: bool, joined: bool) -> PhotoSet:
+    """Load the experiment's photos, decoded once into a cache in storage (or at home, where storage is a bucket).
+
+    joined : whether to a cluster, whose nodes then all take part.
+    """
+    with photo_progress(console) as report:
+        photos = load_photos(
+            experiment.photos,
+            Decoder(experiment.network.image_size, experiment.resources.photo_memory, Spread() if joined else HERE),
+            cache_folder(Location(experiment.storage)) / PHOTOS,
+            skip_bad=skip_bad,
+            progress=report,
+        )
+    for note in photos.notes:
+        say(console, cell("note: ", "yellow"), note)
+    if photos.left_out:
+        say(console, cell(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "yellow"))
+    return photos

@@ -1,0 +1,95 @@
+"""The nodes of this Ray: what people call them, and which have room for a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from rsrl_ray.config import Resources
+from rsrl_ray.sweep.ray_insides import began_ray
+from rsrl_ray.terminal import cell, say
+
+A_LITTLE = 0.01  # of a GPU, to look at it
+WAIT_S = 60.0  # a cluster in which nothing was begun for so long has no room
+WAITS = "waiting for nodes with room (`ray status` shows what the cluster starts)"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node by Ray's id, its host and address as people call it, and its resources, free or not."""
+
+    id: str
+    name: str
+    is_alive: bool
+    has: Mapping[str, float]
+
+    def holds(self, share: Mapping[str, float]) -> bool:
+        """Whether it is large enough for a trial with this share of a node."""
+        return all(self.has.get(name, 0.0) >= least for name, least in share.items())
+
+    def count(self, share: Mapping[str, float]) -> int:
+        """How many such trials it holds at once."""
+        return min(int(self.has.get(name, 0.0) / least) for name, least in share.items() if least)
+
+
+def all_nodes() -> list[Node]:
+    """Those that this Ray has, and those that it has had and lost."""
+    found: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [
+        Node(
+            node["NodeID"],
+            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            node["Alive"],
+            node["Resources"],
+        )
+        for node in found
+    ]
+
+
+def living() -> list[Node]:
+    """Those that this Ray has."""
+    return [node for node in all_nodes() if node.is_alive]
+
+
+def lost_nodes() -> set[str]:
+    """The ids of those that this Ray has had and has no more, however they ended."""
+    return {node.id for node in all_nodes() if not node.is_alive}
+
+
+def with_room(share: Mapping[str, float]) -> list[Node]:
+    """Those that are large enough for a trial."""
+    return [node for node in living() if node.holds(share)]
+
+
+def wanted(resources: Resources) -> dict[str, float]:
+    """What a node needs to hold a trial."""
+    return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
+
+
+def wait_for_room(asked: list[Any], console: Console) -> None:
+    """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
+    while not ray.wait(asked, timeout=WAIT_S)[0]:
+        if not began_ray():
+            say(console, cell(f"nothing could be begun: {WAITS}", "yellow"))
+
+
+def check_room(resources: Resources, console: Console) -> None:
+    """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
+    is_auto, share = resources.gpus == "auto", wanted(resources)
+    if with_room(share):
+        return
+    if not began_ray():
+        gpus = "some of a GPU" if is_auto else f"{share['GPU']:g} GPUs"
+        waits = (
+            f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
+            "until the cluster has one; `ray status` shows what it starts"
+        )
+        say(console, cell(waits, "yellow"))
+        return
+    for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
+        there = max(node.has.get(name, 0.0) for node in living())
+        if share[name] > there:
+            asked = "auto" if is_auto and name == "GPU" else f"{share[name]:g}"
+            raise ValueError(f"resources.{knob}: {asked} for a trial, but this machine has {there:g}")

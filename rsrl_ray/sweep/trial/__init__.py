@@ -1,0 +1,1 @@
+"""A trial's process: it makes rounds and reports them."""

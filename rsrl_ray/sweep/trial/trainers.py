@@ -1,0 +1,59 @@
+"""The networks that the trials of a process train."""
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rsrl_ray.core.folds import Fold
+from rsrl_ray.core.trial import Device
+from rsrl_ray.method import Learning
+from rsrl_ray.sweep.nodes.devices import device_here
+from rsrl_ray.sweep.nodes.features import features_here
+from rsrl_ray.sweep.nodes.photos import pixels_here
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.vision.memory import OutOfMemory
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
+from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
+
+
+class NetworkTrainers:
+    """Makes the trainers of folds, which share one network on its device, since a process has one trial at a time."""
+
+    def __init__(self, task: Task) -> None:
+        """Raises ValueError where this machine cannot have photos or features, which another one may."""
+        experiment, classes = task.experiment, len(task.photos.classes)
+
+        def rows() -> NDArray[Any]:
+            return features_here(task) if task.frozen else pixels_here(task.photos, task.source)
+
+        self._task = task
+        self._device: Device | None = None
+        with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # which the trial says
+            self._device = device_here(task)  # first, while the network takes no memory
+        self._network = NetworkOnDevice(
+            experiment.network, experiment.training, classes, rows, Place(task.device, task.gpu_share)
+        )
+        if self._device is not None:
+            self._network.make()
+
+    def __call__(self, fold: Fold, learning: Learning) -> NetworkTrainer:
+        """The trainer of this fold; the first one tells the remarks on the device."""
+        task = self._task
+        device = self._device or device_here(task)
+        self._device = replace(device, remarks=())
+        return NetworkTrainer(
+            Lesson(
+                labels=task.labels_in(fold),
+                start=task.start,
+                warm_start=learning.warm_start,
+                seed=task.experiment.seed,
+                fold=fold.number,
+                loss=learning.loss,
+                sampling=learning.sampling,
+                size=len(fold.train),
+            ),
+            self._network,
+            device,
+        )

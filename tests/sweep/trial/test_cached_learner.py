@@ -1,0 +1,317 @@
+"""The archive before the learner, with a learner whose weights and logits are a few numbers."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sweep.nodes.test_claims import Here
+
+from rsrl_ray.core.trial import Device
+from rsrl_ray.store.archive import Archive, Record, weights_checksum
+from rsrl_ray.store.holders import Holder
+from rsrl_ray.store.storage import StorageError
+from rsrl_ray.sweep.nodes.claims import Attempt, Claims
+from rsrl_ray.sweep.task import Trainer
+from rsrl_ray.sweep.trial import cached_learner
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Start
+from rsrl_ray.vision.network import Conv1
+
+ALL = np.ones(4, dtype=bool)
+START = {"w": np.zeros(3, np.float32)}
+CPU = Device("cpu")
+
+
+@dataclass
+class Toy:
+    """A trainer that counts what it trains. ``drift`` is what this machine's weights have, and its logits lack."""
+
+    drift: float = 0.0
+    trained: list[int] = field(default_factory=list)
+    device: Device = CPU
+
+    def fit(self, parent: Any, kept: Any, number: int) -> dict[str, Any]:
+        self.trained.append(number)
+        return {"w": parent["w"] + np.array([number, kept.sum(), self.drift], np.float32)}
+
+    def logits(self, weights: Any) -> Any:
+        return np.tile(weights["w"][:2], (4, 1))
+
+    def conv1(self, weights: Any) -> Conv1:
+        return Conv1(np.zeros((1, 3, 2, 2), np.float32), np.zeros(1, np.float32), (1, 1), (0, 0))
+
+
+def made(
+    root: Path, toy: Any = None, attempt: Attempt | None = None, cold: bool = False, device: Device = CPU
+) -> CachedLearner:
+    trainer: Trainer = Toy() if toy is None else toy
+    attempt = attempt or Attempt(Claims(Here()), "one", "1")
+    holder = Holder(f"holder-{attempt.trial}", "experiment", attempt.trial)
+    start = Start("start", START, cold, device=device)
+    return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
+
+
+def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Record]:
+    """The rounds, each written before the next is learnt."""
+    told = []
+    for number in range(first, rounds + 1):
+        learner.learn(number, ALL)
+        assert learner.learnt is not None
+        told.append(learner.learnt)
+        learner.keep(learner.learnt)
+    return told
+
+
+def made_now(rounds: list[Record]) -> list[bool]:
+    return [not learnt.is_written for learnt in rounds]
+
+
+def notes(rounds: list[Record]) -> list[str]:
+    return [note for learnt in rounds for note in learnt.notes]
+
+
+def keys(rounds: list[Record]) -> list[str]:
+    return [learnt.key for learnt in rounds]
+
+
+def manifest(root: Path, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "rounds" / key[:2] / key / "manifest.json").read_text())
+    return found
+
+
+def drop(root: Path, key: str) -> None:
+    Archive(str(root)).release(key, "holder-one")
+    assert Archive(str(root)).read_weights(key) is None
+
+
+def test_a_round_says_what_it_was_trained_from_and_who_holds_it(tmp_path: Path) -> None:
+    learnt_now = learnt(made(tmp_path), 3)
+    assert made_now(learnt_now) == [True, True, True]
+    rounds = [manifest(tmp_path, key) for key in keys(learnt_now)]
+    assert [found["parent"] for found in rounds] == ["", *(found["checksums"]["weights"] for found in rounds[:2])]
+    held = sorted(tmp_path.glob("rounds/*/*/held/*"))
+    assert [path.name for path in held] == ["holder-one"] * 3
+    assert json.loads(held[0].read_text()) == {"experiment": "experiment", "trial": "one"}
+
+
+def test_what_is_found_is_not_made(tmp_path: Path) -> None:
+    learnt(made(tmp_path), 2)
+    toy = Toy()
+    again = learnt(made(tmp_path, toy), 3)
+    assert made_now(again) == [False, False, True]
+    assert toy.trained == [3]
+    assert notes(again) == []
+
+
+def test_cold_rounds_are_trained_from_no_parent(tmp_path: Path) -> None:
+    rounds = learnt(made(tmp_path, cold=True), 2)
+    assert manifest(tmp_path, rounds[1].key)["parent"] == ""
+
+
+def test_a_child_of_other_weights_is_trained_again(tmp_path: Path) -> None:
+    first, second = keys(learnt(made(tmp_path), 2))
+    folder = tmp_path / "rounds" / first[:2] / first
+    (folder / "manifest.json").write_text("{")  # and it is made again by another machine of the same kind
+    toy = Toy(drift=1.0)
+    other = learnt(made(tmp_path, toy), 2)
+    assert made_now(other) == [True, True]
+    assert toy.trained == [1, 2]
+    assert notes(other)[-1] == "round 2 in the archive was trained from other weights; trained again"
+    assert manifest(tmp_path, second)["parent"] == manifest(tmp_path, first)["checksums"]["weights"]
+
+
+def test_a_child_that_does_not_say_what_it_was_trained_from_is_taken(tmp_path: Path) -> None:
+    """As rounds do that were written before this was noted."""
+    archive = Archive(str(tmp_path))
+    for key in keys(learnt(made(tmp_path), 2)):
+        record, weights = archive.read(key), archive.read_weights(key)
+        assert record is not None and weights is not None
+        archive.write(key, cached_learner.replace(record, parent=None), weights)
+    again = learnt(made(tmp_path), 3)
+    assert made_now(again) == [False, False, True]
+    parent = manifest(tmp_path, again[1].key)["checksums"]["weights"]
+    assert manifest(tmp_path, again[2].key)["parent"] == parent
+
+
+def test_a_round_of_a_machine_that_computes_otherwise_is_trained_again_and_one_that_does_not_say_is_taken(
+    tmp_path: Path,
+) -> None:
+    """Both machines can have the plain name where the note of the first one is gone."""
+    one, other, untold = (Device("cpu", probe) for probe in ("1f", "2e", ""))
+    first = learnt(made(tmp_path, device=one), 2)
+    assert made_now(learnt(made(tmp_path, device=one), 2)) == [False, False]
+    assert made_now(learnt(made(tmp_path, device=untold), 2)) == [False, False]
+    again = learnt(made(tmp_path, device=other), 2)
+    assert made_now(again) == [True, True] and keys(again) == keys(first)
+    said = "round {} in the archive is of a machine that computes otherwise; trained again"
+    assert notes(again) == [said.format(1), said.format(2)]
+    assert [manifest(tmp_path, key)["probe"] for key in keys(again)] == ["2e", "2e"]
+    learnt(made(tmp_path / "old", device=untold), 1)
+    assert made_now(learnt(made(tmp_path / "old", device=other), 1)) == [False]
+
+
+def test_what_is_to_be_said_of_a_device_is_said_in_its_first_round(tmp_path: Path) -> None:
+    assert notes(learnt(made(tmp_path, device=Device("cpu", "1f", ("its note was damaged",))), 2)) == [
+        "its note was damaged"
+    ]
+
+
+def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tmp_path: Path) -> None:
+    for key in keys(learnt(made(tmp_path), 2)):
+        drop(tmp_path, key)
+    toy = Toy()
+    again = learnt(made(tmp_path, toy), 3)
+    assert made_now(again) == [False, False, True]
+    assert toy.trained == [1, 2, 3]
+    assert notes(again) == ["rounds 1 to 2 made again, whose weights were not kept"]
+    other = made(tmp_path, Toy(drift=1e-3))  # its logits are the same
+    assert made_now(learnt(other, 3)) == [False, False, False]
+    drop(tmp_path, again[2].key)
+    with pytest.raises(ValueError, match=r"^round 1, made again because its weights were not kept, came out"):
+        other.learn(4, ALL)
+
+
+def test_seconds_are_the_rounds_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    class Slow(Toy):
+        def fit(self, parent: Any, kept: Any, number: int) -> dict[str, Any]:
+            now[0] += 100 * number
+            return super().fit(parent, kept, number)
+
+        def logits(self, weights: Any) -> Any:
+            now[0] += 5
+            return super().logits(weights)
+
+    monkeypatch.setattr(cached_learner.time, "monotonic", lambda: now[0])
+    for key in keys(learnt(made(tmp_path, Slow()), 2)):
+        drop(tmp_path, key)
+    again = learnt(made(tmp_path, Slow()), 3)
+    assert again[2].seconds == 305  # not with those of rounds 1 and 2, made before it
+
+
+def test_a_round_is_trained_before_the_last_one_is_written_and_waits_for_it_to_say_so(tmp_path: Path) -> None:
+    class Told(Toy):
+        def logits(self, weights: Any) -> Any:
+            trained.set()
+            return super().logits(weights)
+
+    trained = threading.Event()
+    learner = made(tmp_path, Told())
+    learner.learn(1, ALL)
+    first = learner.learnt
+    assert first is not None
+    trained.clear()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(learner.learn, 2, ALL)
+        assert trained.wait(30)
+        assert not list(tmp_path.glob("rounds/*/*/manifest.json"))
+        written = learner.keep(first)
+        coming.result(30)
+    assert learner.learnt is not None
+    assert learner.learnt.parent == written.weights == manifest(tmp_path, first.key)["checksums"]["weights"]
+
+
+def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, held = Local(), Held()
+    learner = made(tmp_path, held, attempt=local.of("one"))
+    held.go_on.set()
+    learner.learn(1, ALL)
+    first = learner.learnt
+    assert first is not None
+    held.go_on.clear()
+    held.began.clear()
+
+    def full(*arguments: Any) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(Archive, "write", full)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(learner.learn, 2, ALL)
+        assert held.began.wait(30)
+        with pytest.raises(StorageError, match="no space"):
+            learner.keep(first)
+        held.go_on.set()
+        with pytest.raises(StorageError, match="no space"):
+            coming.result(30)
+    second = cached_learner.round_key(first.key, ALL, 2)
+    assert all(local.claims.claim(key, "another", "1") for key in (first.key, second))
+    with pytest.raises(StorageError, match="the trial has ended"):
+        learner.learn(3, ALL)
+
+
+class Local:
+    """Claims without Ray, and a learner that stops in a round."""
+
+    def __init__(self) -> None:
+        self.claims, self.waits = Claims(Here()), threading.Event()
+
+    def of(self, trial: str) -> Attempt:
+        waits = self.waits
+
+        class Watched(Attempt):
+            def claim(self, key: str) -> bool:
+                granted = super().claim(key)
+                if not granted:
+                    waits.set()
+                return granted
+
+        return Watched(self.claims, trial, "1")
+
+
+class Held(Toy):
+    """Stops in `fit` until it may go on, or dies."""
+
+    def __init__(self, dies: bool = False) -> None:
+        super().__init__()
+        self.dies, self.began, self.go_on = dies, threading.Event(), threading.Event()
+
+    def fit(self, parent: Any, kept: Any, number: int) -> dict[str, Any]:
+        self.began.set()
+        assert self.go_on.wait(30)
+        if self.dies:
+            raise ValueError("it gives up")
+        return super().fit(parent, kept, number)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_round_that_another_trial_makes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    monkeypatch.setattr(cached_learner, "POLL_S", 0.01)
+    local, held, toy = Local(), Held(dies), Toy()
+    first, second = made(tmp_path, held, local.of("none")), made(tmp_path, toy, local.of("hair"))
+
+    def makes() -> None:
+        try:
+            learnt(first, 1)
+        except ValueError:
+            assert dies
+
+    makers = [threading.Thread(target=makes), threading.Thread(target=learnt, args=(second, 1))]
+    makers[0].start()
+    assert held.began.wait(30)
+    makers[1].start()
+    assert local.waits.wait(30)
+    assert toy.trained == []
+    held.go_on.set()
+    for maker in makers:
+        maker.join(30)
+    found = second.learnt
+    assert found is not None
+    assert (toy.trained, not found.is_written) == (([1], True) if dies else ([], False))
+    assert found.maker == ("hair" if dies else "none")
+    assert local.claims.claim(found.key, "third", "1")  # nothing stays claimed
+
+
+def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
+    (key,) = keys(learnt(made(tmp_path), 1))
+    weights = Archive(str(tmp_path)).read_weights(key)
+    assert weights is not None
+    assert manifest(tmp_path, key)["checksums"]["weights"] == weights_checksum(weights)
