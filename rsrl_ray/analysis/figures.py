@@ -226,7 +226,7 @@ def _method_drawings(sweep: Sweep, method: str, chosen: Chosen, photos: sheets.P
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing(Picture("ledger", text), ledger(sweep, method))
+        yield Drawing(Picture("ledger", text), ledger(sweep, method, found))
         text = f"the photos dropped most often; {by}."
         yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos))
     if found.away.any():

@@ -226,8 +226,8 @@ def test_history(sweep: Sweep) -> None:
 
 
 def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
-    trials = {TrialKey(0, "paper"): sweep.trials[0, "paper"]}
-    figure = ledger(replace(sweep, trials=trials), "paper")
+    one = replace(sweep, trials={TrialKey(0, "paper"): sweep.trials[0, "paper"]})
+    figure = ledger(one, "paper", history(one, "paper"))
     threes, fours, bar = figure.axes
     assert_array_equal(threes.images[0].get_array(), [[0, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
     assert_array_equal(fours.images[0].get_array(), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])  # as often, the earlier first
@@ -239,7 +239,7 @@ def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
 
 def test_the_ledger_of_two_folds_shades_by_the_share_of_them(sweep: Sweep) -> None:
     sweep.trials[1, "paper"].kept[1, 8] = False
-    figure = ledger(sweep, "paper")
+    figure = ledger(sweep, "paper", history(sweep, "paper"))
     fours = figure.axes[1].images[0]
     # photo 8: dropped by one fold of two, then by one of one
     assert_array_equal(fours.get_array(), [[0, 0.5, 1], [0, 1, 0], [0, 0, 0]])
