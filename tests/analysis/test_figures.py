@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from rsrl_ray.analysis.apart import write_apart
 from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.figures import confusion_matrices, score_histogram, write_figures
@@ -369,13 +368,6 @@ def test_many_methods_are_drawn_in_several_processes(sweep: Sweep, table: Path, 
     kinds = ("class_measures", "confusion", "assigned")
     assert written[4:] == [(f"{kind}_{files[name]}", name) for name in names for kind in kinds]
     assert len(list((tmp_path / "figures").iterdir())) == 2 * len(written)
-
-
-def test_work_apart_comes_back_in_its_order() -> None:
-    assert write_apart(sorted, [[3, 1], [2], [5, 4]], lambda: [0]) == [0, 1, 3, 2, 4, 5]
-    assert write_apart(sorted, [[3, 1]], lambda: [0]) == [0, 1, 3]
-    with pytest.raises(TypeError, match="not supported between"):
-        write_apart(sorted, [[3, 1], [2, "a"]], lambda: [0])  # type: ignore[list-item]
 
 
 @pytest.mark.slow
