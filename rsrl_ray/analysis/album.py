@@ -15,7 +15,7 @@ from rsrl_ray.analysis.style import shortened
 from rsrl_ray.photos.picture import quiet_pillow, small_photo
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.photos.table import photo_sources
-from rsrl_ray.tracking.read import THREADS
+from rsrl_ray.tracking.histories import THREADS
 
 SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78

@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
 
+PART = 64  # bytes that the figures of one method take for each photo and round
 CLASSES = "Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {}."
 T = TypeVar("T")
 
@@ -72,7 +73,8 @@ def write_figures(
     ]
     common = chain(first, _common_drawings(sweep, chosen))
     if alone:
-        return write_apart(partial(_write_part, folder, table), parts, lambda: _write(common, folder))
+        size = PART * len(sweep.images) * sweep.rounds
+        return write_apart(partial(_write_part, folder, table), parts, lambda: _write(common, folder), size)
     photos = sheets.Photos(table)
     return _write(chain(common, *(_part_drawings(part, photos) for part in parts)), folder)
 
@@ -226,7 +228,7 @@ def _method_drawings(sweep: Sweep, method: str, chosen: Chosen, photos: sheets.P
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing(Picture("ledger", text), ledger(sweep, method))
+        yield Drawing(Picture("ledger", text), ledger(sweep, method, found))
         text = f"the photos dropped most often; {by}."
         yield Drawing(Picture("dropped", text), sheets.dropped_sheet(sweep, found, photos))
     if found.away.any():

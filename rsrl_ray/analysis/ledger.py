@@ -83,13 +83,15 @@ def came_back(found: History) -> NDArray[np.int64]:
 
 
 @styled
-def ledger(sweep: Sweep, method: str) -> Figure:
+def ledger(sweep: Sweep, method: str, found: History) -> Figure:
     """Photos x rounds of every class that is revised, dark where dropped; those dropped most often on top.
 
     Of photos dropped as often, those dropped earlier come first. With several folds, the shade is the share of the
     folds training on the photo that dropped it. Photos that no fold trains on are left out.
+
+    found : the method's `history`.
     """
-    dropped = history(sweep, method).dropped
+    dropped = found.dropped
     folds = len(trials_of(sweep, method))
     classes, trained = _revised(sweep, method), trained_scores(sweep)
     across = min(ACROSS, len(classes))

@@ -92,10 +92,11 @@ def courses(sweep: Sweep, method: str, rows: Sequence[int]) -> list[Course]:
         returned += (gone[:-1] & ~gone[1:]).sum(axis=0)
         of += np.where(split == TRAIN, rounds - 1, 0)
         place = np.searchsorted(sweep.classes, trial.predicted[-1, picked])
+        sure = trial.self_confidence[:, picked]  # once: of a large sweep it is read from files
         for part, count, total, vote in ((TRAIN, trained, confidence, votes), (TEST, tests, tested, test_votes)):
             within = split == part
             count[:rounds] += within
-            total[:rounds] += np.where(within, trial.self_confidence[:, picked], 0)
+            total[:rounds] += np.where(within, sure, 0)
             vote[within, place[within]] += 1
     with np.errstate(invalid="ignore"):
         shares, means, test_means = dropped / trained, confidence / trained, tested / tests

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from rsrl_ray.analysis.apart import write_apart
 from rsrl_ray.analysis.curves import class_measures, majority_share, total_f, training_size
 from rsrl_ray.analysis.data import Sweep, Trial
 from rsrl_ray.analysis.figures import confusion_matrices, score_histogram, write_figures
@@ -226,8 +225,8 @@ def test_history(sweep: Sweep) -> None:
 
 
 def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
-    trials = {TrialKey(0, "paper"): sweep.trials[0, "paper"]}
-    figure = ledger(replace(sweep, trials=trials), "paper")
+    one = replace(sweep, trials={TrialKey(0, "paper"): sweep.trials[0, "paper"]})
+    figure = ledger(one, "paper", history(one, "paper"))
     threes, fours, bar = figure.axes
     assert_array_equal(threes.images[0].get_array(), [[0, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
     assert_array_equal(fours.images[0].get_array(), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])  # as often, the earlier first
@@ -239,7 +238,7 @@ def test_the_ledger_of_one_fold(sweep: Sweep) -> None:
 
 def test_the_ledger_of_two_folds_shades_by_the_share_of_them(sweep: Sweep) -> None:
     sweep.trials[1, "paper"].kept[1, 8] = False
-    figure = ledger(sweep, "paper")
+    figure = ledger(sweep, "paper", history(sweep, "paper"))
     fours = figure.axes[1].images[0]
     # photo 8: dropped by one fold of two, then by one of one
     assert_array_equal(fours.get_array(), [[0, 0.5, 1], [0, 1, 0], [0, 0, 0]])
@@ -369,13 +368,6 @@ def test_many_methods_are_drawn_in_several_processes(sweep: Sweep, table: Path, 
     kinds = ("class_measures", "confusion", "assigned")
     assert written[4:] == [(f"{kind}_{files[name]}", name) for name in names for kind in kinds]
     assert len(list((tmp_path / "figures").iterdir())) == 2 * len(written)
-
-
-def test_work_apart_comes_back_in_its_order() -> None:
-    assert write_apart(sorted, [[3, 1], [2], [5, 4]], lambda: [0]) == [0, 1, 3, 2, 4, 5]
-    assert write_apart(sorted, [[3, 1]], lambda: [0]) == [0, 1, 3]
-    with pytest.raises(TypeError, match="not supported between"):
-        write_apart(sorted, [[3, 1], [2, "a"]], lambda: [0])  # type: ignore[list-item]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from rsrl_ray.analysis.data import Sweep
-from rsrl_ray.analysis.ledger import ledger
+from rsrl_ray.analysis.ledger import history, ledger
 from rsrl_ray.analysis.measures import majority, trained_scores
 from rsrl_ray.analysis.noise import average_precision, noise_rows, over_rounds
 from rsrl_ray.analysis.summary import ledger_parts, summarise
@@ -85,7 +85,7 @@ def test_labels_of_training_photos_are_those_that_were_trained_on(noisy: Sweep) 
     photo = frame[frame["image"] == "5.jpg"].iloc[0]
     assert (photo["method"], photo["score"], photo["true_score"], photo["history"]) == ("paper", 3, 5, "kdk")
     assert frame.columns[-1] == "true_score"
-    axes = ledger(noisy, "paper").axes[0]
+    axes = ledger(noisy, "paper", history(noisy, "paper")).axes[0]
     assert axes.get_title() == "score 3\n(7 photos)"  # 0, 1, 3, 5, 6, 7, 10: and not 2, which validates
 
 
