@@ -4,7 +4,6 @@ import functools
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +21,12 @@ from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
+from rsrl_ray.tracking.histories import histories, history
 from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
-THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
-_RUNS_AT_ONCE = 500  # runs in one question to a database
-_ALL_VALUES = 10**9  # values of a metric in its answer: all of them
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -144,27 +141,12 @@ class Results:
     @_reading
     def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
         """A metric by round, of the rounds that ``run`` is cut to."""
-        points = self._client.get_metric_history(run.id, metric)
-        return {point.step: point.value for point in points if point.step <= run.rounds}
+        return history(self._client, run.id, metric, run.rounds)
 
     @_reading
     def histories(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, dict[int, float]]:
-        """`history` of several runs that have the metric, by run id; a database is asked once for many of them.
-
-        A tracking server's client has no such question: it is asked for each run, several at a time.
-        """
-        store = self._client._tracking_client.store
-        if not hasattr(store, "get_metric_history_bulk"):
-            with ThreadPoolExecutor(THREADS) as threads:
-                return dict(threads.map(lambda run: (run.id, self.history(run, metric)), runs))
-        found: dict[str, dict[int, float]] = {run.id: {} for run in runs}
-        rounds = {run.id: run.rounds for run in runs}
-        for first in range(0, len(runs), _RUNS_AT_ONCE):
-            ids = [run.id for run in runs[first : first + _RUNS_AT_ONCE]]
-            for point in store.get_metric_history_bulk(ids, metric, _ALL_VALUES):
-                if point.step <= rounds[point.run_id]:
-                    found[point.run_id][point.step] = point.value
-        return found
+        """`history` of several runs that have the metric, by run id, in few questions."""
+        return histories(self._client, {run.id: run.rounds for run in runs}, metric)
 
     def curve(self, run: TrackedRun, metric: str) -> Curve:
         """A metric of the rounds 1 to R, [R]; nan where a round has none."""

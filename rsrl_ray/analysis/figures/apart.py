@@ -7,25 +7,36 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
-MOST = 4  # processes: each takes a quarter of a GB
+MOST = 4  # processes
+EMPTY = 2**28  # bytes that a process takes before it has done anything
+ROOM = 5 * EMPTY  # bytes that all of them may take
 T = TypeVar("T")
 P = TypeVar("P")
 
 
-def write_apart(write: Callable[[T], list[P]], parts: Sequence[T], meanwhile: Callable[[], list[P]]) -> list[P]:
+def write_apart(
+    write: Callable[[T], list[P]], parts: Sequence[T], meanwhile: Callable[[], list[P]], size: int
+) -> list[P]:
     """What ``meanwhile`` returns, which is called here, then what ``write`` returns for each part, in their order.
 
-    The processes are started anew, not forked: this one has threads.
+    The processes are started anew, not forked: this one has threads. Where memory has room for one only, there is none.
+
+    size : bytes that a part takes while it is written.
     """
-    processes = min(MOST, os.cpu_count() or 1, len(parts))
-    if processes == 1:
+    together = processes(len(parts), size)
+    if together == 1:
         return meanwhile() + [made for part in parts for made in write(part)]
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts)
+    pool = ProcessPoolExecutor(together, get_context("spawn"), _leave_interrupts)
     try:
         written = pool.map(write, parts)
         return meanwhile() + [made for found in written for made in found]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def processes(parts: int, size: int) -> int:
+    """How many write so many parts at once, each of so many bytes."""
+    return max(1, min(MOST, os.cpu_count() or 1, parts, ROOM // (EMPTY + size)))
 
 
 def _leave_interrupts() -> None:

@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
+PART = 64  # bytes that the figures of one method take for each photo and round
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
     folder.mkdir(parents=True, exist_ok=True)
     common = chain(_frame_drawings(frames), _common_drawings(sweep))
     if not _are_together(sweep):
-        return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder))
+        size = PART * len(sweep.images) * sweep.rounds
+        return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder), size)
     photos = SmallPhotos(table, sheets.PIXELS)
     return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
 

@@ -14,7 +14,7 @@ from rsrl_ray.analysis.page.pictures import jpeg_uri
 from rsrl_ray.analysis.page.sparkline import Sparkline, sparkline
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.photos.picture import quiet_pillow
-from rsrl_ray.tracking.read import THREADS
+from rsrl_ray.tracking.histories import THREADS
 
 SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78

@@ -25,8 +25,9 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.histories import THREADS
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import THREADS, Results, TrackedRun
+from rsrl_ray.tracking.read import Results, TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
 

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from rsrl_ray.analysis.figures.apart import write_apart
 from rsrl_ray.analysis.figures.classes import confusion_matrices, score_histogram
 from rsrl_ray.analysis.figures.curves import class_measures, f_measure, majority_share, training_size
 from rsrl_ray.analysis.figures.drawings import write_figures
@@ -392,13 +391,6 @@ def test_many_methods_are_drawn_in_several_processes(sweep: Sweep, table: Path, 
     kinds = ("class_measures", "confusion", "assigned")
     assert written[4:] == [(f"{kind}_{files[name]}", name) for name in names for kind in kinds]
     assert len(list((tmp_path / "figures").iterdir())) == 2 * len(written)
-
-
-def test_work_apart_comes_back_in_its_order() -> None:
-    assert write_apart(sorted, [[3, 1], [2], [5, 4]], lambda: [0]) == [0, 1, 3, 2, 4, 5]
-    assert write_apart(sorted, [[3, 1]], lambda: [0]) == [0, 1, 3]
-    with pytest.raises(TypeError, match="not supported between"):
-        write_apart(sorted, [[3, 1], [2, "a"]], lambda: [0])  # type: ignore[list-item]
 
 
 @pytest.mark.slow

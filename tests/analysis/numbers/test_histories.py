@@ -1,5 +1,7 @@
 """Lists of photos and histories of single ones, of the sweep made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from analysis.numbers.test_comparisons import few
@@ -8,6 +10,7 @@ from rsrl_ray.analysis.numbers.histories import course, fold_words, history
 from rsrl_ray.analysis.page.album import lists, longest
 from rsrl_ray.analysis.page.sparkline import sparkline
 from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.analysis.sweep.rows import OnDemand
 from rsrl_ray.core.trial import TrialKey
 
 NAN = np.nan
@@ -99,3 +102,21 @@ def test_a_line_of_one_round_is_a_dot() -> None:
     drawn = sparkline(np.array([0.25]), np.array([0.0]))
     assert (drawn.line, drawn.tested, drawn.marks) == ("M50 17h0", "", "")
     assert drawn.words == "self-confidence by round: 0.25"
+
+
+def test_each_round_of_a_large_sweep_is_read_once(by_hand: Sweep) -> None:
+    """A thousand trials of 30 rounds are 30,000 files."""
+    read: list[tuple[int, int]] = []
+    trials = {
+        key: replace(
+            trial,
+            self_confidence=OnDemand(
+                3, lambda number, trial=trial: (read.append((trial.fold, number)), trial.self_confidence[number - 1])[1]
+            ),
+        )
+        for key, trial in by_hand.trials.items()
+        if key.method == "paper"
+    }
+    found = course(replace(by_hand, trials=trials), "paper", [0, 3, 8])
+    assert read == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+    np.testing.assert_array_equal(found.tested[2], course(by_hand, "paper", [8]).tested[0])
