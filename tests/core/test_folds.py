@@ -32,7 +32,9 @@ def _classes(labels: NDArray[np.int64], count: int = 8) -> list[int]:
     seed=st.integers(0, 2**31),
     repeats=st.integers(1, 3),
 )
-def test_laws(labels: NDArray[np.int64], count: int, kind: FoldKind, validation: float, seed: int, repeats: int) -> None:
+def test_laws(
+    labels: NDArray[np.int64], count: int, kind: FoldKind, validation: float, seed: int, repeats: int
+) -> None:
     draw = Draw(count, kind, validation, seed, repeats)
     try:
         folds = make_folds(labels, draw)
