@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rsrl_ray.core.draw import Draw
+from rsrl_ray.core.draw import Draw, FoldKind
 from rsrl_ray.core.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ else:  # jsonargparse checks these while it reads files and command lines
 
 NAMED_WEIGHTS = ("imagenet", "none")  # of `Network.weights`: these are no files
 WarmStart = Literal["all", "head", "cold"]
+Precision = Literal["bf16", "fp32"]
 Sampling = Literal["shuffled", "class_balanced"]  # of a method
 
 
@@ -43,7 +44,7 @@ class Folds:
     """Number of folds, 2 or more (the paper: 5)."""
     repeats: Count = 1
     """How often photos are dealt to that many folds anew; fold 0 of the second deal has the number ``count``."""
-    kind: Literal["stratified", "random"] = "stratified"
+    kind: FoldKind = "stratified"
     """How photos are dealt to folds: by class, or the paper's plain random draw."""
     validation: HalfShare = 0.1
     """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0 chooses on the test photos."""
@@ -86,7 +87,7 @@ class Training:
     """Momentum of SGD, 0 to below 1."""
     weight_decay: NotNegative = 0.0001
     """L2 penalty, 0 or more."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "bf16"
     """bf16: bfloat16 autocast with float32 weights; fp32: float32 throughout."""
     threads: Count = 1
     """CPU threads a trial computes with, 1 or more; part of a round's identity, since the bits depend on it."""

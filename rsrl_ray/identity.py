@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
 
 
 def _changed(value: Any) -> dict[str, Any]:
-    fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare]
     return {field.name: plain(content) for field, content in fields if content != field.default}
 
 

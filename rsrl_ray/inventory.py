@@ -30,7 +30,7 @@ from rsrl_ray.store.holders import (
 )
 from rsrl_ray.store.kept import NOTES_AT_ONCE, Kept, Shelf, look_at, read_words
 from rsrl_ray.store.location import FEATURES, PHOTOS, Location, cache_folder
-from rsrl_ray.store.locks import LockTaken, locked
+from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.tracking.named import Named, NamedSweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
 
@@ -85,7 +85,7 @@ def undisturbed(experiment: Experiment) -> Iterator[None]:
         for name in names:
             try:
                 stack.enter_context(locked(storage.path / f"{name}.lock"))
-            except LockTaken as holder:
+            except Taken as holder:
                 raise ValueError(f"{name} in {storage} is being swept ({holder}); wait for its end") from holder
         yield
 

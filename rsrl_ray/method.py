@@ -34,7 +34,7 @@ class Knobs:
     warm_start: WarmStart | None = None
 
     def __post_init__(self) -> None:
-        for part, example in PARTS.items():
+        for part, example in EXAMPLES.items():
             if not isinstance(getattr(self, part), Mapping):
                 raise ValueError(f"{part}: {getattr(self, part)!r}; give knobs, such as {example}")
         check_choice("sampling", self.sampling, SAMPLINGS)
@@ -42,7 +42,7 @@ class Knobs:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
 
 
-PARTS = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
+EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
 
 
 @dataclass(frozen=True)

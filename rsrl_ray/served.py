@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import safetensors
 import safetensors.numpy
 
-from rsrl_ray.config import PHOTO_MEMORY
-from rsrl_ray.core.likelihood import likelihood
+from rsrl_ray.config import PHOTO_MEMORY, Precision
+from rsrl_ray.core.likelihood import Membership, likelihood
 from rsrl_ray.core.prediction import Decision, averaged
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.vision.network import Weights
@@ -117,8 +117,8 @@ def _holds_together(settings: Settings) -> bool:
         and type(memory) in (int, float)
         and memory > 0
         and isinstance(settings.backbone, str)
-        and settings.precision in ("bf16", "fp32")
-        and settings.membership in ("sigmoid", "centred", "softmax")
+        and settings.precision in get_args(Precision)
+        and settings.membership in get_args(Membership)
         and settings.device in ("cpu", "cuda")
     )
 

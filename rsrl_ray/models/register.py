@@ -3,11 +3,8 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 
 import mlflow
@@ -15,10 +12,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import AnyType
-from PIL import Image
+from mlflow.models import Model
 
 import rsrl_ray
 from rsrl_ray import served
@@ -27,6 +21,7 @@ from rsrl_ray.core.prediction import Decision
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of
+from rsrl_ray.models.contract import input_example, requirements, signature
 from rsrl_ray.models.load import LOADER, MODEL_NAME, open_store
 from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
@@ -38,23 +33,6 @@ from rsrl_ray.tracking.read import TrackedRun, artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
-
-_ANY: AnyType = AnyType()  # type: ignore[no-untyped-call]
-
-# What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
-REQUIREMENTS = (
-    "jsonargparse",
-    "mlflow",
-    "numpy",
-    "pandas",
-    "pillow",
-    "pyarrow",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchvision",
-)
-
 
 CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
 
@@ -249,31 +227,3 @@ def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, s
         name, f"models:/{model.model_id}", run.id, tags, description=description, model_id=model.model_id
     )
     return int(made.version)
-
-
-def signature(scores: Iterable[int]) -> ModelSignature:
-    """A path or a photo in; its score, an error in its place, and a probability and likelihood of each of ``scores``.
-
-    A photo is bytes, or text that `served` decodes: MLflow's own reading of base64 takes one of its forms, and makes
-    garbage of the others. All are optional: of path and photo one is given, and a photo with an error has nothing else.
-    """
-    numbers = [name.format(score) for name in (served.PROBABILITY, served.LIKELIHOOD) for score in scores]
-    answer = {served.SCORE: DataType.long, served.ERROR: DataType.string} | dict.fromkeys(numbers, DataType.double)
-    return ModelSignature(inputs=_schema({served.PATH: DataType.string, served.PHOTO: _ANY}), outputs=_schema(answer))
-
-
-def _schema(columns: Mapping[str, DataType | AnyType]) -> Schema:
-    return Schema([ColSpec(kind, name, required=False) for name, kind in columns.items()])
-
-
-def input_example() -> pd.DataFrame:
-    """A made picture as bytes: photos are not for everybody who may see a registry."""
-    picture = BytesIO()
-    Image.linear_gradient("L").resize((32, 32)).save(picture, "PNG")
-    return pd.DataFrame({served.PHOTO: [picture.getvalue()]})
-
-
-def requirements() -> list[str]:
-    """What the model needs, in the versions installed here (without such as +cpu, which only some indices have)."""
-    heif = ("pillow-heif",) if find_spec("pillow_heif") else ()
-    return [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *heif)]

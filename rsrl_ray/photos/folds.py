@@ -1,33 +1,15 @@
 """How an experiment's photos fall into folds, and what is odd about it."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
+from rsrl_ray.photos.photo_set import Examination, PhotoSet
 
-
-class Dealt(Protocol):
-    """Photos as folds see them: see `rsrl_ray.photos.photo_set.PhotoSet`."""
-
-    @property
-    def scores(self) -> NDArray[np.int64]:
-        """[N]."""
-        ...
-
-    @property
-    def groups(self) -> NDArray[np.int64] | None:
-        """[N], of photos that belong together."""
-        ...
-
-    @property
-    def group_names(self) -> str:
-        """Empty where nobody has named groups."""
-        ...
+Dealt = PhotoSet | Examination  # photos, pixels or none
 
 
 def folds_of(experiment: Experiment, photos: Dealt) -> list[Fold]:

@@ -86,7 +86,7 @@ class RowFile:
         with _disk_errors(self), _alone(self.path) as part:
             record = self.record()
             if record is None or self.open() is None:
-                record = self._fill(part, rows_of, progress, threads, parts)
+                record = self._fill(part, rows_of, Threads(self.making, progress, threads), parts)
                 _refuse_unexpected(record, expected)
                 os.replace(part, self.path)
                 self._write_record(record)
@@ -169,14 +169,7 @@ class RowFile:
         except (OSError, ValueError):
             return None
 
-    def _fill(
-        self,
-        part: Path,
-        rows_of: RowsOf,
-        progress: Progress | None,
-        threads: int | None,
-        parts: Sequence[range] | None,
-    ) -> RowRecord:
+    def _fill(self, part: Path, rows_of: RowsOf, threads: Threads, parts: Sequence[range] | None) -> RowRecord:
         free = shutil.disk_usage(part.parent).free
         if free < self._size:  # a full disk would kill the process in the middle of a memory map
             raise ValueError(
@@ -190,7 +183,7 @@ class RowFile:
             out[row] = content
             digests[row] = digest_row(_bytes(out[row]))
 
-        causes = in_threads(parts or chunks(self.count), rows_of, take, Threads(self.making, progress, threads))
+        causes = in_threads(parts or chunks(self.count), rows_of, take, threads)
         out.flush()
         return RowRecord(self._fingerprint(digests), causes)
 

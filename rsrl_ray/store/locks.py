@@ -12,7 +12,7 @@ from rsrl_ray.store.processes import in_words, process
 _REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error says that there are no locks here
 
 
-class LockTaken(Exception):
+class Taken(Exception):
     """Another process holds the lock; its text says which one: host:pid."""
 
 
@@ -21,7 +21,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[OSError | None]:
     """Hold the lock file ``path`` while the body runs, and write into it who does.
 
     Yields None, or why the body runs without the lock: the file cannot be opened, or its file system has no locks (some
-    of NFS and Lustre). wait : until another process lets it go; else `LockTaken` is raised where one has it.
+    of NFS and Lustre). wait : until another process lets it go; else `Taken` is raised where one has it.
     """
     try:
         file = path.open("a+", encoding="utf-8", errors="replace")
@@ -39,7 +39,7 @@ def _take(file: IO[str], wait: bool) -> OSError | None:
     except OSError as error:
         if error.errno in _REFUSED:
             file.seek(0)
-            raise LockTaken(in_words(file.read(200).strip()) or "unknown") from error
+            raise Taken(in_words(file.read(200).strip()) or "unknown") from error
         return error
     with contextlib.suppress(OSError):  # a full disk
         file.truncate(0)

@@ -3,12 +3,9 @@
 By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
 """
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-
-import pandas as pd
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment
 from rsrl_ray.core.selection import (
@@ -25,8 +22,8 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.identity import photos_digest, recipe, weights_digest
 from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
-from rsrl_ray.photos.table import Table, public_name, read_table
-from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, VERSIONS, WEIGHTS
+from rsrl_ray.photos.table import Table, read_table
+from rsrl_ray.tracking.names import CHOOSES, DEVICE, GROUPS, LEFT_OUT_FILE, TABLE, VERSIONS, WEIGHTS
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
@@ -198,8 +195,11 @@ def _differences(results: Results, sweep: TrackedRun, experiment: Experiment, ta
         return ["the photos or their scores are others"]
     if table.groups is None and not sweep.tags.get(GROUPS):
         return []
-    images = {image for image, _ in _swept(results, sweep)}
-    return [] if names_digest(table, images) == sweep.tags.get(GROUPS, "") else ["the groups of the photos are others"]
+    return (
+        []
+        if names_digest(table, set(results.photos(sweep)["image"])) == sweep.tags.get(GROUPS, "")
+        else ["the groups of the photos are others"]
+    )
 
 
 def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
@@ -229,18 +229,11 @@ def _photos(table: Table) -> frozenset[ScoredName]:
     )
 
 
-def _swept(results: Results, sweep: TrackedRun) -> frozenset[ScoredName]:
-    """The photos of a sweep; older versions noted the keys of URIs too."""
-    text = results.read_text(sweep, FOLDS_FILE)
-    table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
-    return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
-
-
 def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
-    swept = _swept(results, sweep)
+    swept = frozenset(results.photos(sweep).itertuples(index=False, name=None))
     others = photos - swept
     if not swept <= photos or not others:
         return swept <= photos

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
 import yaml
 from mlflow.entities import Run, ViewType
 
@@ -16,7 +14,7 @@ from rsrl_ray.store.location import redacted
 from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
-from rsrl_ray.tracking.names import DATA, EXPERIMENT, FOLDS_FILE, KEY, SWEEP, TRIAL
+from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
 from rsrl_ray.tracking.read import Results, artifacts_root
 from rsrl_ray.tracking.runs import trials
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
@@ -92,7 +90,7 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
-                scores = results.read_artifact(parent, FOLDS_FILE, _scores) if data else []
+                scores = results.photos(parent)["score"].tolist() if data else []
                 for one in fingerprints:
                     if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
@@ -122,7 +120,3 @@ def _shares_storage(experiment: Experiment, name: str) -> bool:
     except (ValueError, yaml.YAMLError):
         return True
     return [knobs["storage"] for knobs in told] in ([], [redacted(experiment.storage)])
-
-
-def _scores(file: Path) -> list[int]:
-    return [int(score) for score in pd.read_csv(file, usecols=["score"])["score"]]

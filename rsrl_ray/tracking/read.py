@@ -17,12 +17,13 @@ from mlflow.entities import Run
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.photos.table import public_name
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
 from rsrl_ray.tracking.histories import histories, history
-from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, key_tag, predictions_path
+from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import log_files, method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
@@ -164,6 +165,12 @@ class Results:
         """The run's artifact at ``path``, in UTF-8."""
         return self.read_artifact(run, path, lambda file: file.read_text("utf-8"))
 
+    def photos(self, sweep: TrackedRun) -> pd.DataFrame:
+        """The photos of a sweep, in its order: image, score. Older versions noted the keys of URIs too."""
+        columns = {"image": str, "score": int}
+        table = self.read_artifact(sweep, FOLDS_FILE, lambda file: _read_csv(file, columns))
+        return table.assign(image=table["image"].map(public_name))
+
     def artifacts(self, run: TrackedRun) -> Artifacts:
         """Those of the run."""
         return Artifacts(self.uri, run.artifacts)
@@ -218,3 +225,8 @@ class Results:
 def cut(run: TrackedRun, rounds: int) -> TrackedRun:
     """The run as if it had no more than ``rounds`` rounds."""
     return replace(run, rounds=min(run.rounds, rounds))
+
+
+def _read_csv(file: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    """Some columns of a table, of these types; an empty text stays one."""
+    return pd.read_csv(file, usecols=list(columns), dtype=dict(columns), keep_default_na=False)

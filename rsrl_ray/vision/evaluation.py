@@ -4,18 +4,17 @@ Whoever changes what is computed counts `rsrl_ray.identity.ARITHMETIC` up.
 """
 
 from collections.abc import Iterable
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from rsrl_ray.config import Precision
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.reproducible import reproducible
 
 EVALUATION_BATCH = 64
 """Photos a step: the bits of the logits depend on it, so it is no knob."""
-
-Precision = Literal["bf16", "fp32"]
 
 
 class Normaliser:

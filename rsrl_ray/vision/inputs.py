@@ -1,7 +1,7 @@
 """Photos, and features in their place, on their way to a network: where the rows lie, how a batch is made of them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +16,14 @@ Batches = Sequence[Indices]
 """The rows of one batch after the other."""
 
 
-class Rows(Protocol):
-    """Rows [N, ...], from which batches are taken onto the device."""
-
-    def batches(self, parts: Batches) -> Iterator[Tensor]:
-        """The rows of each part, [B, ...], on the device."""
-        ...
-
-
 class HostRows:
-    """Rows that stay in the machine's memory or in a memory-mapped file: for a CPU."""
+    """Rows [N, ...] that stay in the machine's memory or in a memory-mapped file: for a CPU."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
 
     def batches(self, parts: Batches) -> Iterator[Tensor]:
-        """See `Rows`."""
+        """The rows of each part, [B, ...], on the device."""
         for rows in parts:
             yield torch.from_numpy(np.asarray(self._array[rows]))
 
@@ -43,7 +35,7 @@ class DeviceRows:
         self._rows, self._device = torch.tensor(array, device=device), device
 
     def batches(self, parts: Batches) -> Iterator[Tensor]:
-        """See `Rows`."""
+        """See `HostRows`."""
         order = torch.from_numpy(np.concatenate(parts)).to(self._device)
         for rows in torch.split(order, [len(rows) for rows in parts]):
             yield self._rows.index_select(0, rows)
@@ -56,7 +48,7 @@ class PinnedRows:
         self._array, self._device = array, device
 
     def batches(self, parts: Batches) -> Iterator[Tensor]:
-        """See `Rows`."""
+        """See `HostRows`."""
         cuda = self._device.type == "cuda"
         longest = max(map(len, parts))
         buffers = [self._buffer(longest, cuda) for _ in range(2)]
@@ -76,6 +68,9 @@ class PinnedRows:
         return torch.empty((count, *self._array.shape[1:]), dtype=like, pin_memory=pinned)
 
 
+Rows = HostRows | DeviceRows | PinnedRows
+
+
 def rows_on(device: torch.device, array: NDArray[Any], room: int) -> Rows:
     """``array`` [N, ...] for this device, on whose memory its rows may take ``room`` bytes."""
     if device.type == "cpu":
@@ -90,14 +85,6 @@ def rows_on(device: torch.device, array: NDArray[Any], room: int) -> Rows:
         return PinnedRows(array, device)
 
 
-class Inputs(Protocol):
-    """What a network takes, a batch after the other."""
-
-    def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
-        """The inputs of each part; augmented with numbers of ``augmentation``, where they can be and it is given."""
-        ...
-
-
 class PhotoInputs:
     """Photos [N, S, S, 3], uint8, as a network takes them: [B, 3, S, S], normalised, channels last."""
 
@@ -107,7 +94,7 @@ class PhotoInputs:
         self._normalise = Normaliser(device)
 
     def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
-        """See `Inputs`."""
+        """The inputs of each part; augmented with numbers of ``augmentation``, where they can be and it is given."""
         for photos in self._rows.batches(parts):
             yield self._normalise(self._augmented(photos, augmentation) if augmentation and self._kinds else photos)
 
@@ -124,10 +111,13 @@ class FeatureInputs:
         self._rows = rows
 
     def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
-        """See `Inputs`; features cannot be augmented."""
+        """See `PhotoInputs`; features cannot be augmented."""
         for rows in self._rows.batches(parts):
             features = rows.view(torch.bfloat16) if rows.dtype == torch.int16 else rows
             yield features.permute(0, 3, 1, 2) if features.dim() == 4 else features
+
+
+Inputs = PhotoInputs | FeatureInputs
 
 
 def stored(features: Tensor) -> NDArray[Any]:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
+from rsrl_ray.config import Precision
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
-from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Weights
 

@@ -13,7 +13,7 @@ import yaml
 
 from rsrl_ray import config, served
 from rsrl_ray.cli import main as cli
-from rsrl_ray.models import register as registry
+from rsrl_ray.models.contract import signature
 from rsrl_ray.models.load import LOADER, load_model
 from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.scorer import Settings
@@ -36,7 +36,7 @@ def model(tmp_path: Path) -> Path:
         loader_module=LOADER,
         data_path=str(tmp_path / "network"),
         code_paths=[str(tmp_path / "code" / name) for name in ("olefile.py", "safetensors.py", "rsrl_ray")],
-        signature=registry.signature((3, 5, 7)),
+        signature=signature((3, 5, 7)),
         pip_requirements=[],
     )
     return tmp_path / "model"

@@ -31,6 +31,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.models import load as registered
 from rsrl_ray.models import register as registry
+from rsrl_ray.models.contract import requirements
 from rsrl_ray.rounds.table import logits
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.tracking.find import Found, find_results
@@ -190,7 +191,7 @@ def test_what_is_registered(swept: Swept, store: MlflowClient, tmp_path: Path) -
     assert "data/network/weights.safetensors" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".pyc"))]
     lines = (folder / "requirements.txt").read_text().split()
-    assert lines == registry.requirements()
+    assert lines == requirements()
     assert all(line.count("==") == 1 and "+" not in line for line in lines)
     info = mlflow.models.get_model_info("models:/tiny/1")
     assert info.signature.inputs.input_names() == ["path", "photo"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrl_ray.store.locks import LockTaken, is_shared, locked, share
+from rsrl_ray.store.locks import Taken, is_shared, locked, share
 from rsrl_ray.store.processes import is_alive, process
 
 
@@ -23,7 +23,7 @@ def test_another_process_that_holds_it_is_named_and_a_dead_one_does_not_count(tm
         assert holder.stdout is not None
         name = holder.stdout.readline().strip()
         assert is_alive(name)
-        with pytest.raises(LockTaken, match=f"^{socket.gethostname()}:{holder.pid}$"), locked(tmp_path / "lock"):
+        with pytest.raises(Taken, match=f"^{socket.gethostname()}:{holder.pid}$"), locked(tmp_path / "lock"):
             pass
         holder.kill()
     assert not is_alive(name)
@@ -50,7 +50,7 @@ def test_what_says_that_it_is_taken(cause: int, tmp_path: Path, monkeypatch: pyt
         raise OSError(cause, os.strerror(cause))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(LockTaken, match="unknown"), locked(tmp_path / "lock"):
+    with pytest.raises(Taken, match="unknown"), locked(tmp_path / "lock"):
         pass
 
 

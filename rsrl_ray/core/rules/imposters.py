@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.arrays import Labels, Mask
 from rsrl_ray.core.likelihood import self_confidence
 from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, lowest, share_of
 from rsrl_ray.core.value import as_text, check_count, check_share
@@ -34,18 +34,18 @@ class Imposters(Rule):
 
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
-        drops = np.zeros(len(seen.labels), dtype=bool)
         sizes = np.bincount(seen.labels, minlength=seen.last.shape[1])
         minority = np.setdiff1d(np.flatnonzero(sizes >= self.smallest), seen.majority)
         if len(minority) == 0:
-            return drops
+            return np.zeros(len(seen.labels), dtype=bool)
         corrected = _corrected(seen)
         gain = corrected[:, minority].max(axis=1) - self_confidence(corrected, seen.labels)
-        for label in seen.majority:
-            members = seen.members(label)
-            surest = lowest(-gain[members], share_of(self.imposters, len(members)))
-            drops[members[surest[gain[members][surest] > 0]]] = True
-        return drops
+
+        def surest(members: Labels) -> Labels:
+            places = lowest(-gain[members], share_of(self.imposters, len(members)))
+            return np.asarray(members[places[gain[members][places] > 0]])
+
+        return seen.in_majority(surest)
 
     def at(self, revision: int) -> Hashable:
         """See `Rule`."""

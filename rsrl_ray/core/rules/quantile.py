@@ -37,13 +37,12 @@ class Quantile(Rule):
 
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
-        confidence, drops = seen.confidence, np.zeros(len(seen.labels), dtype=bool)
+        confidence = seen.confidence
         if self.likelihood == "mean":
             confidence = np.mean([*seen.before, seen.confidence], axis=0)
-        for label in seen.majority:
-            members = seen.members(label)
-            drops[members[lowest(confidence[members], share_of(self.quantile, len(members)))]] = True
-        return drops
+        return seen.in_majority(
+            lambda members: members[lowest(confidence[members], share_of(self.quantile, len(members)))]
+        )
 
     def at(self, revision: int) -> Hashable:
         """See `Rule`."""

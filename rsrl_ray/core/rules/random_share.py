@@ -3,8 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-import numpy as np
-
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen, share_of
 from rsrl_ray.core.value import as_text, check_share
@@ -25,11 +23,8 @@ class RandomShare(Rule):
 
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
-        drops, generator = np.zeros(len(seen.labels), dtype=bool), seen.generator()
-        for label in seen.majority:
-            members = seen.members(label)
-            drops[generator.permutation(members)[: share_of(self.random, len(members))]] = True
-        return drops
+        generator = seen.generator()
+        return seen.in_majority(lambda members: generator.permutation(members)[: share_of(self.random, len(members))])
 
     def at(self, revision: int) -> Hashable:
         """See `Rule`."""

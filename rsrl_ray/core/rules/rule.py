@@ -2,14 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.arrays import Labels, Mask
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 
 FLOOR = 5  # photos of a class that stay at the least, however small `min_kept` makes the share
@@ -55,6 +55,13 @@ class Seen:
     def members(self, label: int) -> NDArray[np.int64]:
         """The places of the photos of a class, ascending."""
         return np.flatnonzero(self.labels == label)
+
+    def in_majority(self, pick: Callable[[Labels], Labels]) -> Mask:
+        """[n], those that ``pick`` takes of the members of each majority class."""
+        taken = np.zeros(len(self.labels), dtype=bool)
+        for label in self.majority:
+            taken[pick(self.members(label))] = True
+        return taken
 
     def most_dropped(self, label: int) -> int:
         """How many photos of a class the guard lets go."""

@@ -13,7 +13,7 @@ from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.identity import recipe
 from rsrl_ray.store.location import Location
-from rsrl_ray.store.locks import LockTaken, locked
+from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import probe_storage
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, read_aloud
@@ -150,7 +150,7 @@ def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
                 cause = missing.strerror or missing
                 say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
-    except LockTaken as holder:
+    except Taken as holder:
         raise ValueError(
             f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"
         ) from holder
