@@ -60,27 +60,29 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
     common = chain(_frame_drawings(frames), _common_drawings(sweep))
     if not _are_together(sweep):
         return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder))
-    photos = SmallPhotos(table, sheets.PIXELS)
+    photos = _small(table)
     return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
 
 
-def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str) -> Figure:
-    """A figure by the name of its files, such as ``total_f`` or ``ledger_METHOD``; or ``macro_f``.
+def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: str) -> Figure:
+    """A figure by name, such as ``total_f`` or ``ledger``; and ``macro_f``, which no file holds.
+
+    table : the experiment's table of photos. method : of the figures that show one by itself.
 
     Raises
     ------
     ValueError
         Where there is none of this name; it says which there are.
     """
-    photos = SmallPhotos(table, sheets.PIXELS)
     macro_f = Drawing(Picture("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
-    every = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
+    common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
+    alone = _of(sweep, method)
     names = []
-    for drawing in chain(every, *(_part_drawings(part, photos) for part in _parts(sweep))):
+    for drawing in chain(common, [_class_measures(alone, "")], _method_drawings(alone, method, _small(table))):
         if drawing.picture.name == name:
             return drawing.draw()
         names.append(drawing.picture.name)
-    raise ValueError(f"no figure {name!r}; there are {', '.join(names)}")
+    raise ValueError(f"figure {name!r}: there are {', '.join(dict.fromkeys(names))}")
 
 
 def mean_of(sweep: Sweep) -> str:
@@ -107,8 +109,16 @@ class _Part:
 
 def _parts(sweep: Sweep) -> list[_Part]:
     files, mean = file_names(sweep.methods), "" if _are_together(sweep) else mean_of(sweep)
-    alone = {name: {key: trial for key, trial in sweep.trials.items() if key.method == name} for name in sweep.begun}
-    return [_Part(replace(sweep, trials=trials), name, files[name], mean) for name, trials in alone.items()]
+    return [_Part(_of(sweep, method), method, files[method], mean) for method in sweep.begun]
+
+
+def _of(sweep: Sweep, method: str) -> Sweep:
+    """The sweep of one method."""
+    return replace(sweep, trials={key: trial for key, trial in sweep.trials.items() if key.method == method})
+
+
+def _small(table: str | Path) -> SmallPhotos:
+    return SmallPhotos(table, sheets.PIXELS)
 
 
 def _are_together(sweep: Sweep) -> bool:
@@ -117,7 +127,7 @@ def _are_together(sweep: Sweep) -> bool:
 
 
 def _write_part(folder: Path, table: str | Path, part: _Part) -> list[Picture]:
-    return _write(_part_drawings(part, SmallPhotos(table, sheets.PIXELS)), folder)
+    return _write(_part_drawings(part, _small(table)), folder)
 
 
 def _write(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
