@@ -118,7 +118,7 @@ def _quickstart() -> str:
 
 
 @dataclass(frozen=True)
-class Line:
+class MethodLine:
     """A method in the closing table.
 
     first, chosen : macro F on the test photos of network 1, and of the chosen one; means over the folds.
@@ -143,7 +143,7 @@ class Outcome:
     largest classes, the only ones that can be dropped; nan where there are none.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[MethodLine, ...]
     folds: int
     dropped: int
     wrong_dropped: float
@@ -165,7 +165,7 @@ def outcome(frames: Frames) -> Outcome:
         dropped = int(rounds["dropped"].sum())
         wrong = float(noise.loc[noise["method"] == method, "found"].sum())
         first = rounds.loc[rounds["round"] == 1, "test_macro_f1"].mean()
-        lines.append(Line(method, float(first), float(chosen[method]), dropped, _share(wrong, dropped)))
+        lines.append(MethodLine(method, float(first), float(chosen[method]), dropped, _share(wrong, dropped)))
     dropped = sum(line.dropped for line in lines)
     folds = noise.drop_duplicates("fold")
     return Outcome(

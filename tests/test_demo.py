@@ -22,7 +22,7 @@ from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.demo import Line
+from rsrl_ray.demo import MethodLine
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import ahead, launch
 
@@ -159,7 +159,7 @@ def _frames() -> Frames:
 
 def test_the_outcome_of_a_sweep_made_by_hand(frames: Frames) -> None:
     paper, none, late = (line for line in demo.outcome(frames).lines)
-    assert paper == Line("paper", pytest.approx((0.4 + 1 / 3) / 2), pytest.approx((0.4 + 11 / 15) / 2), 4, 1 / 4)
+    assert paper == MethodLine("paper", pytest.approx((0.4 + 1 / 3) / 2), pytest.approx((0.4 + 11 / 15) / 2), 4, 1 / 4)
     assert (none.method, none.dropped, late.first) == ("none", 0, pytest.approx(1 / 3))
     assert np.isnan(none.wrong)
     whole = demo.outcome(frames)
