@@ -1,6 +1,7 @@
 """The demo: graded photos without a download, and one page on what came of the sweep over them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,16 +14,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, default_criterion
-from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.rounds.table import majority_scores, round_metrics
+from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.store.files import write_whole
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
 DEMO_PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
 SPREAD = 0.02  # standard deviation of a degradation's severity within a score; two scores are 1/7 apart
 PIXELS = 96  # height and width of a photo
-MAJORITY = 3  # largest classes, those that a revision drops from
 QUICKSTART = "quickstart.yaml"
 ABOUT = """Made by `rsrl demo`: crops of two photographs that scikit-learn ships, the darker, noisier, more blurred and
 tilted the lower their score. The scores in photos.csv are right; quickstart.yaml has a fifth of the labels 3, 4 and 5
@@ -34,8 +32,6 @@ WORDS = (
     "photos dropped: those that a network finds unlike their label, so that the next one is trained without them; "
     "counted again for every network and fold.",
 )
-
-Trials = Mapping[TrialKey, Sequence[pd.DataFrame]]  # rounds' predictions
 
 
 def prepare(folder: Path, seed: int = 0) -> Path:
@@ -125,8 +121,7 @@ def _quickstart() -> str:
 class ClosingLine:
     """A method in the closing table.
 
-    first, chosen : macro F on the test photos of network 1, and of the one with the best macro F on the validation
-    photos (the earlier of equals); means over the folds.
+    first, chosen : macro F on the test photos of network 1, and of the chosen one; means over the folds.
     dropped : photos dropped, each counted in every round and fold that did without it.
     wrong : share of wrong labels among these; nan where nothing was dropped.
     """
@@ -155,38 +150,35 @@ class Closing:
     wrong_majority: float
 
 
-def summary(trials: Trials, chooses: Split) -> Group:
-    """The closing page: macro F of each method, and whether the labels dropped were the wrong ones.
-
-    trials : by fold and method, the predictions of its rounds, in order (see `rsrl_ray.rounds.table`).
-    chooses : the photos that the sweep's rounds are chosen on.
-    """
-    return render(outcome(trials, chooses))
+def summary(frames: Frames) -> Group:
+    """The closing page: macro F of each method, and whether the labels dropped were the wrong ones."""
+    return render(outcome(frames))
 
 
-def outcome(trials: Trials, chooses: Split = "validation") -> Closing:
-    """The outcome, from the trials' predictions."""
-    trials = {trial: rounds for trial, rounds in trials.items() if rounds}
-    methods = dict.fromkeys(trial.method for trial in trials)
-    folds = {trial.fold: rounds[0] for trial, rounds in trials.items()}
-    curves = {trial: _curves(rounds) for trial, rounds in trials.items()}
-    chosen = choose(curves, default_criterion(chooses))
-    tests = {trial: (curves[trial][TEST][0], curves[trial][TEST][number - 1]) for trial, number in chosen.items()}
-    dropped = np.concatenate([_dropped([rounds]) for rounds in trials.values()])
+def outcome(frames: Frames) -> Closing:
+    """The outcome, from the frames of the demo's sweep."""
+    chosen = frames.summary[frames.summary["criterion"] == frames.criterion].set_index("method")["macro_f1_mean"]
+    noise = frames.noise.assign(found=frames.noise["precision"] * frames.noise["dropped"])
+    lines = []
+    for method in frames.begun():
+        rounds = frames.rounds[frames.rounds["method"] == method]
+        dropped = int(rounds["dropped"].sum())
+        wrong = float(noise.loc[noise["method"] == method, "found"].sum())
+        first = rounds.loc[rounds["round"] == 1, "test_macro_f1"].mean()
+        lines.append(ClosingLine(method, float(first), float(chosen[method]), dropped, _share(wrong, dropped)))
+    dropped = sum(line.dropped for line in lines)
+    folds = noise.drop_duplicates("fold")
     return Closing(
-        lines=tuple(
-            _line(
-                method,
-                [rounds for trial, rounds in trials.items() if trial.method == method],
-                [test for trial, test in tests.items() if trial.method == method],
-            )
-            for method in methods
-        ),
-        folds=len(folds),
-        dropped=len(dropped),
-        wrong_dropped=_share(dropped),
-        wrong_majority=_share(np.concatenate([_majority(table) for table in folds.values()])),
+        lines=tuple(lines),
+        folds=frames.rounds["fold"].nunique(),
+        dropped=dropped,
+        wrong_dropped=_share(float(noise["found"].sum()), dropped),
+        wrong_majority=_share(float(folds["flipped"].sum()), int(folds["candidates"].sum())),
     )
+
+
+def _share(part: float, whole: int) -> float:
+    return part / whole if whole else math.nan
 
 
 def render(outcome: Closing) -> Group:
@@ -214,37 +206,3 @@ def _findings(outcome: Closing) -> list[str]:
             if not line.dropped
         ),
     ]
-
-
-def _curves(rounds: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
-    """Macro F of a trial's rounds, [R] each."""
-    scores = [round_metrics(table, MAJORITY) for table in rounds]
-    return {name: np.array([score.get(name, np.nan) for score in scores]) for name in (VALIDATION, TEST)}
-
-
-def _line(method: str, group: Sequence[Sequence[pd.DataFrame]], tests: Sequence[tuple[float, float]]) -> ClosingLine:
-    """A method's line; group : the rounds of its folds. tests : macro F of their first and chosen networks."""
-    first, chosen = (float(mean) for mean in np.mean(tests, axis=0))
-    dropped = _dropped(group)
-    return ClosingLine(method, first, chosen, len(dropped), _share(dropped))
-
-
-def _dropped(group: Iterable[Sequence[pd.DataFrame]]) -> NDArray[np.bool_]:
-    """For each photo that a trial's round did without, as often as one did: whether its label is wrong."""
-    return np.concatenate([_wrong(table)[table["kept"].eq(False).to_numpy(bool, na_value=False)]
-                           for rounds in group for table in rounds])  # fmt: skip
-
-
-def _majority(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """For each training photo of the largest classes: whether its label is wrong."""
-    train = (table["split"] == "train").to_numpy()
-    return _wrong(table)[train & table["score"].isin(majority_scores(table, MAJORITY)).to_numpy()]
-
-
-def _wrong(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether each label is wrong on purpose; none is in a sweep without `rsrl_ray.config.Noise`."""
-    return (table["score"] != table.get("true_score", table["score"])).to_numpy()
-
-
-def _share(wrong: NDArray[np.bool_]) -> float:
-    return float(wrong.mean()) if len(wrong) else float("nan")

@@ -4,26 +4,27 @@ import contextlib
 import io
 import os
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.conftest import make_by_hand
 from PIL import Image
 from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
 from rsrl_ray.analysis import report
+from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.demo import Closing, ClosingLine
+from rsrl_ray.demo import ClosingLine
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.driver import ahead, launch
-from rsrl_ray.tracking import find
 
 
 @pytest.fixture(scope="module")
@@ -140,108 +141,65 @@ def test_prepare_refuses_the_demo_of_an_earlier_version(tmp_path: Path) -> None:
         demo.prepare(tmp_path)
 
 
-IMAGES = [*"abcdefghij", "v1", "v2", "t1", "t2", "t3", "t4"]
-EVERYTHING = "1111111111"
-TRUTH = pd.DataFrame(
-    {
-        "image": IMAGES,
-        "score": [3, 3, 3, 4, 4, 4, 5, 5, 6, 2, 3, 4, 3, 3, 4, 4],
-        "true_score": [4, 3, 3, 5, 4, 4, 5, 5, 6, 2, 4, 4, 3, 3, 4, 4],  # of a, d and v1 it is another
-    }
-)
+@pytest.fixture(name="frames")
+def _frames() -> Frames:
+    """Of the sweep made by hand: photo 5, truly 5, is labelled 3, the only class that can be dropped.
+
+    Fold 0 of paper drops 5 and 6, then 6; fold 1 drops 0.
+    """
+    by_hand = make_by_hand()
+    labelled = by_hand.scores.copy()
+    labelled[5] = 3
+    by_hand.trials[TrialKey(0, "paper")].kept[1, [3, 5]] = True, False
+    trials = {key: replace(trial, scores=labelled) for key, trial in by_hand.trials.items()}
+    for trial in trials.values():
+        trial.metrics["dropped"] = trial.dropped().sum(axis=1).astype(float)
+    return summarise(replace(by_hand, trials=trials, is_noisy=True))
 
 
-def predictions(kept: str, predicted: str, validation_right: int) -> pd.DataFrame:
-    """Predictions for ten training photos a to j (kept: 1 or 0), two validation and four test photos (predicted)."""
-    table = pd.DataFrame(
-        {
-            "image": IMAGES,
-            "split": ["train"] * 10 + ["validation"] * 2 + ["test"] * 4,
-            "score": list(TRUTH["score"]),
-            "true_score": list(TRUTH["true_score"]),
-        }
-    )
-    right = [3, 4][:validation_right] + [6, 6][validation_right:]
-    table["predicted"] = [*table["score"][:10], *right, *map(int, predicted)]
-    table["kept"] = pd.array([bool(int(digit)) for digit in kept] + [None] * 6, dtype="boolean")
-    table["returned"] = pd.array([False] * 10 + [None] * 6, dtype="boolean")
-    table["self_confidence"] = 0.5
-    return table.assign(**{f"logit_{score}": np.float32(0) for score in (2, 3, 4, 5, 6)})
+def test_the_outcome_of_a_sweep_made_by_hand(frames: Frames) -> None:
+    paper, none, late = (line for line in demo.outcome(frames).lines)
+    assert paper == ClosingLine("paper", pytest.approx((0.4 + 1 / 3) / 2), pytest.approx((0.4 + 11 / 15) / 2), 4, 1 / 4)
+    assert (none.method, none.dropped, late.first) == ("none", 0, pytest.approx(1 / 3))
+    assert np.isnan(none.wrong)
+    whole = demo.outcome(frames)
+    assert (whole.folds, whole.dropped, whole.wrong_dropped) == (2, 4, 1 / 4)
+    assert whole.wrong_majority == 2 / 10  # one of 0, 1, 3, 5, 10 in each fold, or of 3, 5, 6, 7, 10
 
 
-def test_outcome_follows_from_literal_predictions() -> None:
-    first = predictions(EVERYTHING, "3333", validation_right=0)  # F of 3: 2/3, of 4: 0
-    trials = {
-        TrialKey(0, "paper"): [
-            first,
-            predictions("0110111111", "3344", validation_right=1),  # drops a and d, both wrong; chosen
-            predictions("0011111111", "4433", validation_right=1),  # drops a, and b, which is right
-        ],
-        TrialKey(0, "mild"): [predictions(EVERYTHING, "3344", 1), predictions("1011111111", "3344", 0)],  # drops b
-        TrialKey(1, "paper"): [
-            first,
-            predictions("1111011111", "3333", validation_right=0),  # drops e, which is right
-            predictions(EVERYTHING, "3344", validation_right=2),  # chosen
-        ],
-    }
-    assert demo.outcome(trials) == Closing(
-        lines=(
-            ClosingLine("paper", first=1 / 3, chosen=1.0, dropped=5, wrong=3 / 5),
-            ClosingLine("mild", first=1.0, chosen=1.0, dropped=1, wrong=0.0),
-        ),
-        folds=2,
-        dropped=6,
-        wrong_dropped=3 / 6,
-        wrong_majority=2 / 8,
-    )
-
-
-def test_outcome_chooses_on_the_test_photos_where_none_are_for_validation() -> None:
-    rounds = [predictions(EVERYTHING, predicted, 0) for predicted in ("3333", "3344", "4433")]
-    trials = {TrialKey(0, "none"): [table[table["split"] != "validation"] for table in rounds]}
-    (line,) = demo.outcome(trials, "test").lines
-    assert (line.first, line.chosen) == (1 / 3, 1.0)
-
-
-def test_outcome_of_a_sweep_that_dropped_nothing_and_of_a_trial_without_rounds() -> None:
-    trials = {TrialKey(0, "paper"): [], TrialKey(0, "none"): [predictions(EVERYTHING, "3344", validation_right=1)]}
-    result = demo.outcome(trials)
-    assert [line.method for line in result.lines] == ["none"]
-    assert result.dropped == 0
-    assert np.isnan([result.wrong_dropped, result.lines[0].wrong]).all()
+def test_nothing_dropped_and_no_label_wrong(frames: Frames) -> None:
+    rounds = frames.rounds.assign(dropped=0.0)
+    result = demo.outcome(replace(frames, rounds=rounds, noise=frames.noise[:0]))
+    assert result.dropped == 0 and np.isnan([result.wrong_dropped, result.wrong_majority]).all()
     assert "No photo was dropped" in printed(demo.render(result))
 
 
-def test_the_summary_says_what_its_columns_mean_and_what_came_out() -> None:
-    rounds = [predictions(EVERYTHING, "3333", 0), predictions("0010111111", "3344", 1)]
-    page = printed(demo.summary({TrialKey(0, "paper"): rounds, TrialKey(0, "none"): rounds[:1]}, "validation"))
+def test_the_summary_says_what_its_columns_mean_and_what_came_out(frames: Frames) -> None:
+    page = printed(demo.summary(frames))
     columns = ("method", "F, first network", "F, chosen network", "photos dropped", "wrong labels")
     assert re.search(r"\W+".join(columns), page)
-    assert re.search(r"paper\W+0\.333\W+1\.000\W+3\W+66\.7%", page)
-    assert re.search(r"none\W+0\.333\W+0\.333\W+0", page)
-    assert "66.7% of the dropped photos have a wrong label. Dropped at random it would be 25.0%" in page
+    assert re.search(r"paper\W+0\.367\W+0\.567\W+4\W+25\.0%", page)
+    assert re.search(r"none\W+0\.367\W+0\.367\W+0", page)
+    assert "25.0% of the dropped photos have a wrong label. Dropped at random it would be 20.0%" in page
     assert "none drops nothing: a method that does no better than it has gained nothing" in page
     for word in ("F: the F-measure", "chosen network: ", "photos dropped: "):
         assert f"\n{word}" in page
 
 
 def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
-    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: None, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`rsrl demo` where the sweep is a stub: what it prints, and that it has the page made."""
-    key, rounds = TrialKey(0, "paper"), [predictions(EVERYTHING, "3344", 1)]
-    tracked = SimpleNamespace(predictions=lambda run: rounds)
-    results = SimpleNamespace(trials={key: key}, results=tracked, chooses=lambda curves: "validation")
-    swept = launch.Outcome(finished=[key], failed={}, stopped=[], unlogged=0)
+    swept = launch.Outcome(finished=[TrialKey(0, "paper")], failed={}, stopped=[], unlogged=0)
 
-    def analyze(experiment: Experiment, out: None, *rest: object) -> None:
+    def analyze(experiment: Experiment, out: None, *rest: object) -> report.Written:
         folder = report.default_folder(experiment)
         folder.mkdir(parents=True)
         (folder / "index.html").write_text("the page")
+        return report.Written(folder, frames, ())
 
     monkeypatch.setattr(ahead, "started_ahead", lambda console: contextlib.nullcontext())
     monkeypatch.setattr(launch, "run_sweep", lambda experiment, console: swept)
-    monkeypatch.setattr(find, "find_results", lambda experiment: results)
     monkeypatch.setattr(report, "analyze", analyze)
     folder = tmp_path / "a demo"
     monkeypatch.setenv("RAY_ADDRESS", "auto")

@@ -1,11 +1,12 @@
 """A sweep's folder: tables, figures, highlight maps and one page of them all."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from rsrl_ray.analysis.figures.drawings import write_figures
-from rsrl_ray.analysis.numbers.frames import summarise
+from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.page.gallery import Gallery, find_examples, make_cards
 from rsrl_ray.analysis.page.page import Content, write_page
 from rsrl_ray.analysis.sweep.arrays import Sweep
@@ -18,7 +19,21 @@ from rsrl_ray.terminal import say
 from rsrl_ray.tracking.read import open_results
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, console: Console) -> None:
+@dataclass(frozen=True)
+class Written:
+    """What was written; notes : sentences on what is missing."""
+
+    folder: Path
+    frames: Frames
+    notes: tuple[str, ...]
+
+    @property
+    def page(self) -> Path:
+        """One page of all."""
+        return self.folder / "index.html"
+
+
+def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, console: Console) -> Written:
     """Write the folder of what is logged so far, log it to the sweep's run, and print what came out.
 
     Raises
@@ -39,10 +54,12 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
     console.print(closing(frames))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
-    for sentence in (*sweep.missing, *frames.notes, *no_maps):
+    written = Written(folder, frames, (*sweep.missing, *frames.notes, *no_maps))
+    for sentence in written.notes:
         say(console, f"note: {sentence}")
-    say(console, f"page: {folder / 'index.html'}")
+    say(console, f"page: {written.page}")
     say(console, "written there, and to the sweep's run in MLflow")
+    return written
 
 
 def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:

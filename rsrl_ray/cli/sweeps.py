@@ -10,6 +10,7 @@ from rsrl_ray.cli.ending import STOPPED
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rsrl_ray.analysis.report import Written
     from rsrl_ray.config import Experiment
     from rsrl_ray.sweep.driver.launch import Outcome
 
@@ -34,7 +35,6 @@ def demo(words: list[str]) -> int:
         from rsrl_ray.demo import prepare, summary
         from rsrl_ray.experiment_file import read_experiment
         from rsrl_ray.sweep.driver.launch import run_sweep
-        from rsrl_ray.tracking.find import find_results
 
         file = prepare(folder)
         experiment = read_experiment(file)
@@ -42,24 +42,21 @@ def demo(words: list[str]) -> int:
     if outcome.failed or outcome.stopped:
         return _ended(file, experiment, outcome, console)
     with console.status("making the page"):
-        page = _page(experiment)
-    found = find_results(experiment)
-    trials = {key: found.results.predictions(run) for key, run in found.trials.items()}
-    console.print(summary(trials, found.chooses([])))
-    status = _ended(file, experiment, outcome, console, page)
+        written = _write_page(experiment)
+    console.print(summary(written.frames))
+    status = _ended(file, experiment, outcome, console, written.page)
     say(console, "\nYour own photos, a table of image and score: rsrl init photos.csv")
     return status
 
 
-def _page(experiment: "Experiment") -> Path:
+def _write_page(experiment: "Experiment") -> "Written":
     """The page of a sweep, made without a word."""
     from rich.console import Console
 
     from rsrl_ray.analysis.numbers.comparisons import ROPE
-    from rsrl_ray.analysis.report import analyze, default_folder
+    from rsrl_ray.analysis.report import analyze
 
-    analyze(experiment, None, "none", ROPE, Console(quiet=True))
-    return default_folder(experiment) / "index.html"
+    return analyze(experiment, None, "none", ROPE, Console(quiet=True))
 
 
 def sweep(words: list[str]) -> int:

@@ -19,7 +19,7 @@ from rsrl_ray.store.file_names import file_names
 
 
 @dataclass(frozen=True)
-class Found:
+class PhotoMaps:
     """The maps of a photo: between the two rounds, of random weights, and of the control, None where there is none."""
 
     map: Highlight
@@ -60,7 +60,7 @@ EDGES, NULL, RANDOM = OTHERS = (".edges", ".null", ".random")  # of a photo's fi
 
 
 @dataclass(frozen=True)
-class Photo:
+class LoadedPhoto:
     """A photo's bytes, and its pixels as the network takes them, [S, S, 3]."""
 
     name: str
@@ -94,7 +94,7 @@ class HighlightFiles:
         self._first = next(iter(self._names), "")
         (out / self._folder).mkdir(parents=True, exist_ok=True)
 
-    def write(self, photo: Photo, found: Found) -> dict[str, Any]:
+    def write(self, photo: LoadedPhoto, found: PhotoMaps) -> dict[str, Any]:
         """Write one photo's maps; its row. May be called by several threads at once."""
         if found.map.map is None:
             return row(self._subject, photo.name, reason=found.map.reason)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.highlight import correlations, least_correlated
 from rsrl_ray.core.highlight import highlight as compare
-from rsrl_ray.maps.highlight_files import COLUMNS, Found, HighlightFiles, Photo, row
+from rsrl_ray.maps.highlight_files import COLUMNS, HighlightFiles, LoadedPhoto, PhotoMaps, row
 from rsrl_ray.maps.subject import Pair, Question, Subject, find_photos, find_rounds
 from rsrl_ray.photos.decoding import Progress
 from rsrl_ray.photos.picture import decode_photo, quiet_pillow
@@ -24,7 +24,7 @@ from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Conv1
 
-Batches = Iterator[tuple[list[Photo], dict[str, str]]]
+Batches = Iterator[tuple[list[LoadedPhoto], dict[str, str]]]
 
 _BATCH = 32  # photos; fewer where the maps of one batch would take more than
 _MEMORY = 2**28  # bytes
@@ -103,7 +103,7 @@ class Comparison:
             maps = np.maximum(maps, 0)
         return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
 
-    def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Found]:
+    def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[PhotoMaps]:
         """The maps of every photo."""
         if not pixels:
             return []
@@ -111,7 +111,7 @@ class Comparison:
             [compare(pair[0], pair[1], index) for pair, index in zip(photo, self._shared, strict=True)]
             for photo in self.maps(pixels)
         ]
-        return [Found(*of_photo) for of_photo in found]
+        return [PhotoMaps(*of_photo) for of_photo in found]
 
     def share_map(self, batches: Batches) -> None:
         """Take one J for all photos from here on, that of the lowest mean correlation over these."""
@@ -142,18 +142,18 @@ def _batches(
     left = iter(sources.items())
     while batch := list(itertools.islice(left, comparison.batch_size())):
         loaded = list(pool.map(lambda named: _load(named, size), batch))
-        photos = [photo for photo in loaded if isinstance(photo, Photo)]
+        photos = [photo for photo in loaded if isinstance(photo, LoadedPhoto)]
         yield photos, {name: cause for (name, _), cause in zip(batch, loaded, strict=True) if isinstance(cause, str)}
         done += len(batch)
         if progress is not None:
             progress(what, done, len(sources))
 
 
-def _load(named: tuple[str, str], size: int) -> Photo | str:
+def _load(named: tuple[str, str], size: int) -> LoadedPhoto | str:
     """The photo of a name and a source, or why it cannot be read."""
     name, source = named
     try:
         data = read_bytes(source)
-        return Photo(name, data, decode_photo(data, size))
+        return LoadedPhoto(name, data, decode_photo(data, size))
     except ValueError as error:
         return str(error)

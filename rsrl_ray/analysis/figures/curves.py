@@ -28,7 +28,7 @@ from rsrl_ray.analysis.figures.style import (
     shortened,
     styled,
 )
-from rsrl_ray.analysis.numbers.curves import Curves, by_fold, fold_mean, metric_by_fold
+from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.measures import ChosenRounds, confusion
 from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.core import metrics
@@ -163,7 +163,7 @@ def _title(axes: Axes, method: str) -> None:
     axes.set_title(shortened(method, 26), loc="left", fontsize=7, pad=2)
 
 
-def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, Curves], shown: Sequence[str], ticks: int = 6) -> None:
+def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, ByFold], shown: Sequence[str], ticks: int = 6) -> None:
     """Lines of the fold means of values [F, R]: the methods ``shown`` with their bands, the others in grey."""
     for method, values in curves.items():
         found = fold_mean(values)
@@ -185,7 +185,7 @@ def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:
     legend(figure, shown, [Line2D([], [], **look(sweep.methods.index(method))) for method in shown])
 
 
-def _test_measures(sweep: Sweep, trial: Trial) -> Curves:
+def _test_measures(sweep: Sweep, trial: Trial) -> ByFold:
     """Precision, recall and F of every class on the test photos, [R, C, 3]; NaN for classes without test photos."""
     measured = np.empty((len(trial.predicted), len(sweep.classes), len(_PARTS)))
     for number, row in enumerate(measured, start=1):

@@ -34,7 +34,7 @@ PART = 64  # bytes that the figures of one method take for each photo and round
 
 
 @dataclass(frozen=True)
-class Picture:
+class FigureFile:
     """A figure's files: their name without ending, what they show, and of which method ("" of all)."""
 
     name: str
@@ -46,11 +46,11 @@ class Picture:
 class Drawing:
     """A figure that can be drawn, and what to call it."""
 
-    picture: Picture
+    picture: FigureFile
     draw: Callable[[], Figure]
 
 
-def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path) -> list[Picture]:
+def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path) -> list[FigureFile]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
     table : the experiment's table of photos; where a photo cannot be read, its place says so.
@@ -62,27 +62,29 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
     if not _are_together(sweep):
         size = PART * len(sweep.images) * sweep.rounds
         return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder), size)
-    photos = SmallPhotos(table, sheets.PIXELS)
+    photos = _small(table)
     return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
 
 
-def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str) -> Figure:
-    """A figure by the name of its files, such as ``total_f`` or ``ledger_METHOD``; or ``macro_f``.
+def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: str) -> Figure:
+    """A figure by name, such as ``total_f`` or ``ledger``; and ``macro_f``, which no file holds.
+
+    table : the experiment's table of photos. method : of the figures that show one by itself.
 
     Raises
     ------
     ValueError
         Where there is none of this name; it says which there are.
     """
-    photos = SmallPhotos(table, sheets.PIXELS)
-    macro_f = Drawing(Picture("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
-    every = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
+    macro_f = Drawing(FigureFile("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
+    common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
+    alone = _of(sweep, method)
     names = []
-    for drawing in chain(every, *(_part_drawings(part, photos) for part in _parts(sweep))):
+    for drawing in chain(common, [_class_measures(alone, "")], _method_drawings(alone, method, _small(table))):
         if drawing.picture.name == name:
             return drawing.draw()
         names.append(drawing.picture.name)
-    raise ValueError(f"no figure {name!r}; there are {', '.join(names)}")
+    raise ValueError(f"figure {name!r}: there are {', '.join(dict.fromkeys(names))}")
 
 
 def mean_of(sweep: Sweep) -> str:
@@ -109,8 +111,16 @@ class _Part:
 
 def _parts(sweep: Sweep) -> list[_Part]:
     files, mean = file_names(sweep.methods), "" if _are_together(sweep) else mean_of(sweep)
-    alone = {name: {key: trial for key, trial in sweep.trials.items() if key.method == name} for name in sweep.begun}
-    return [_Part(replace(sweep, trials=trials), name, files[name], mean) for name, trials in alone.items()]
+    return [_Part(_of(sweep, method), method, files[method], mean) for method in sweep.begun]
+
+
+def _of(sweep: Sweep, method: str) -> Sweep:
+    """The sweep of one method."""
+    return replace(sweep, trials={key: trial for key, trial in sweep.trials.items() if key.method == method})
+
+
+def _small(table: str | Path) -> SmallPhotos:
+    return SmallPhotos(table, sheets.PIXELS)
 
 
 def _are_together(sweep: Sweep) -> bool:
@@ -118,11 +128,11 @@ def _are_together(sweep: Sweep) -> bool:
     return len(groups(sweep.begun)) == 1
 
 
-def _write_part(folder: Path, table: str | Path, part: _Part) -> list[Picture]:
-    return _write(_part_drawings(part, SmallPhotos(table, sheets.PIXELS)), folder)
+def _write_part(folder: Path, table: str | Path, part: _Part) -> list[FigureFile]:
+    return _write(_part_drawings(part, _small(table)), folder)
 
 
-def _write(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
+def _write(drawings: Iterable[Drawing], folder: Path) -> list[FigureFile]:
     """Write figures, made one at a time."""
     written = []
     for drawing in drawings:
@@ -151,33 +161,33 @@ def _frame_drawings(frames: Frames) -> Iterator[Drawing]:
             "folds and its 95 % interval (corrected resampled t-test); grey: differences up to "
             f"{frames.rope:g}, taken for none."
         )
-        yield Drawing(Picture("differences", text), partial(differences, comparisons, frames.rope))
+        yield Drawing(FigureFile("differences", text), partial(differences, comparisons, frames.rope))
     if (frames.noise["dropped"] > 0).any():
         text = (
             "What was dropped against labels that are wrong on purpose, by round: precision and recall among the "
             "training photos labelled as one of the classes that are revised, mean of the folds; grey: the share of "
             "wrong labels. Methods that drop none of these are left out."
         )
-        yield Drawing(Picture("noise", text), partial(noise_curves, frames.noise))
+        yield Drawing(FigureFile("noise", text), partial(noise_curves, frames.noise))
 
 
 def _common_drawings(sweep: Sweep) -> Iterator[Drawing]:
     """The figures of all methods."""
     mean = mean_of(sweep)
-    yield Drawing(Picture("scores", "Photos of each score (Fig. 1 of the paper)."), partial(score_histogram, sweep))
+    yield Drawing(FigureFile("scores", "Photos of each score (Fig. 1 of the paper)."), partial(score_histogram, sweep))
     text = f"Training photos kept, by round (Fig. 4): {mean}."
-    yield Drawing(Picture("training_size", text), partial(training_size, sweep))
+    yield Drawing(FigureFile("training_size", text), partial(training_size, sweep))
     text = f"Share of the {sweep.majority} largest classes among the photos kept, by round: {mean}."
-    yield Drawing(Picture("majority_share", text), partial(majority_share, sweep))
+    yield Drawing(FigureFile("majority_share", text), partial(majority_share, sweep))
     text = f"Total F-measure of the test photos, by round (Fig. 8): {mean}; marked: each fold's chosen round."
-    yield Drawing(Picture("total_f", text), partial(f_measure, sweep, chosen_rounds(sweep)))
+    yield Drawing(FigureFile("total_f", text), partial(f_measure, sweep, chosen_rounds(sweep)))
     if _are_together(sweep):
         yield _class_measures(sweep, mean)
 
 
 def _class_measures(sweep: Sweep, mean: str) -> Drawing:
     text = f"Precision, recall and F-measure of each score on the test photos, by round (Figs. 5 to 7): {mean}."
-    return Drawing(Picture("class_measures", text), partial(class_measures, sweep, sweep.begun))
+    return Drawing(FigureFile("class_measures", text), partial(class_measures, sweep, sweep.begun))
 
 
 def _part_drawings(part: _Part, photos: SmallPhotos) -> Iterator[Drawing]:
@@ -185,7 +195,7 @@ def _part_drawings(part: _Part, photos: SmallPhotos) -> Iterator[Drawing]:
     first = [_class_measures(part.sweep, part.mean)] if part.mean else []
     for drawing in chain(first, _method_drawings(part.sweep, part.method, photos)):
         plain = drawing.picture
-        picture = Picture(f"{plain.name}_{part.file}", f"{part.method}: {plain.caption}", part.method)
+        picture = FigureFile(f"{plain.name}_{part.file}", f"{part.method}: {plain.caption}", part.method)
         yield replace(drawing, picture=picture)
 
 
@@ -193,24 +203,24 @@ def _method_drawings(sweep: Sweep, method: str, photos: SmallPhotos) -> Iterator
     """The figures of one method by itself."""
     chosen = chosen_rounds(sweep)
     text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
-    yield Drawing(Picture("confusion", text), partial(confusion_matrices, sweep, method, chosen))
+    yield Drawing(FigureFile("confusion", text), partial(confusion_matrices, sweep, method, chosen))
     yield _assigned(sweep, sheets.assigned_scores(sweep, method, chosen), photos)
     found = history(sweep, method)
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
         text = "training photos by round, dark where dropped; those dropped most often on top."
-        yield Drawing(Picture("ledger", text), partial(ledger, sweep, method, found))
+        yield Drawing(FigureFile("ledger", text), partial(ledger, sweep, method, found))
         text = f"the photos dropped most often; {by}."
         sheet = partial(sheets.history_sheet, sweep, found, found.dropped_most(), "dropped most often", photos)
-        yield Drawing(Picture("dropped", text), sheet)
+        yield Drawing(FigureFile("dropped", text), sheet)
     if found.away.any():
         text = f"photos that were dropped and came back, those away longest first; {by}."
         heading = "dropped, and back in the last round"
         sheet = partial(sheets.history_sheet, sweep, found, found.came_back(), heading, photos)
-        yield Drawing(Picture("returned", text), sheet)
+        yield Drawing(FigureFile("returned", text), sheet)
 
 
 def _assigned(sweep: Sweep, assigned: NDArray[np.int64], photos: SmallPhotos) -> Drawing:
     scores = sheets.low_and_high(assigned)
     text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
-    return Drawing(Picture("assigned", text), partial(sheets.assigned_examples, sweep, assigned, scores, photos))
+    return Drawing(FigureFile("assigned", text), partial(sheets.assigned_examples, sweep, assigned, scores, photos))

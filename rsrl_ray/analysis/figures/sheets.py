@@ -26,7 +26,7 @@ PIXELS = round(BOX * DPI)  # of a photo, the longer side
 
 
 @dataclass(frozen=True)
-class Entry:
+class SheetPhoto:
     """A photo, as the table names it, and the lines of text under it."""
 
     image: str
@@ -44,7 +44,7 @@ def history_sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading
             f"confidence {found.self_confidence[row]:.2f}",
             f"dropped {found.times[row]} of {found.of[row]}",
         ]
-        entries.append(Entry(sweep.images[row], tuple(lines)))
+        entries.append(SheetPhoto(sweep.images[row], tuple(lines)))
     return contact_sheet([(heading, entries)], photos)
 
 
@@ -57,7 +57,7 @@ def assigned_examples(sweep: Sweep, assigned: NDArray[np.int64], scores: Sequenc
         if count > ACROSS:
             count -= count % ACROSS  # whole rows
         taken = rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
-        entries = [Entry(sweep.images[row], (f"score {sweep.scores[row]}",)) for row in taken]
+        entries = [SheetPhoto(sweep.images[row], (f"score {sweep.scores[row]}",)) for row in taken]
         blocks.append((f"assigned to score {score} ({len(rows):,} test photos)", entries))
     return contact_sheet(blocks, photos)
 
@@ -80,7 +80,7 @@ def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
 
 
 @styled
-def contact_sheet(blocks: Sequence[tuple[str, Sequence[Entry]]], photos: SmallPhotos) -> Figure:
+def contact_sheet(blocks: Sequence[tuple[str, Sequence[SheetPhoto]]], photos: SmallPhotos) -> Figure:
     """Photos under headings, four in a row, each with its lines of text; a photo that cannot be read is said to be."""
     cell = BOX + LINE * (1 + max((len(entry.lines) for _, entries in blocks for entry in entries), default=0)) + 0.1
     height = sum(HEAD + cell * ceil(len(entries) / ACROSS) for _, entries in blocks)
@@ -99,7 +99,7 @@ def contact_sheet(blocks: Sequence[tuple[str, Sequence[Entry]]], photos: SmallPh
     return figure
 
 
-def _draw(axes: Axes, entry: Entry, small: Image.Image | str, centre: float, top: float) -> None:
+def _draw(axes: Axes, entry: SheetPhoto, small: Image.Image | str, centre: float, top: float) -> None:
     """One photo in its box, standing on its lines of text; in inches."""
     if isinstance(small, str):
         axes.text(centre, top + BOX / 2, fill(small, 16), fontsize=6, ha="center", va="center", color="#D55E00")

@@ -25,7 +25,7 @@ CONCLUSIONS = ("t", "p", "low", "high", "worse", "equivalent", "better", "detect
 
 
 @dataclass(frozen=True)
-class Asked:
+class Terms:
     """What is asked for: every method against ``baseline``, by the rounds that ``criterion`` chooses.
 
     rope : differences up to it, in units of the measure, are taken for none.
@@ -48,7 +48,7 @@ class _Pair:
     rounds: tuple[int, int]
 
 
-def compare(sweep: Sweep, asked: Asked) -> pd.DataFrame:
+def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
     """The frame ``comparisons`` of `rsrl_ray.analysis.numbers.frames.Frames`, without rows where there is no baseline.
 
     Both sides of a pair are given the same chances: in each fold they are cut to the rounds that both have. A method
@@ -124,7 +124,7 @@ def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.D
 
 
 def _tests(
-    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Asked, unsure: Collection[str]
+    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Terms, unsure: Collection[str]
 ) -> list[Row]:
     """The columns of one measure, a row for every method; values : the differences of its folds.
 

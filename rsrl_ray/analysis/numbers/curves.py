@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 
-Curves = NDArray[np.float64]  # [F, R, ...]; of one trial [R, ...]
+ByFold = NDArray[np.float64]  # [F, R, ...]; of one trial [R, ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class FoldMean:
     folds: NDArray[np.int64]
 
 
-def fold_mean(values: Curves) -> FoldMean:
+def fold_mean(values: ByFold) -> FoldMean:
     """The mean of values [F, ...] over their folds."""
     folds = np.isfinite(values).sum(axis=0)
     mean = np.where(folds > 0, np.nansum(values, axis=0) / np.maximum(folds, 1), np.nan)
@@ -31,7 +31,7 @@ def fold_mean(values: Curves) -> FoldMean:
     return FoldMean(mean, np.where(folds > 1, np.sqrt(squares / np.maximum(folds - 1, 1)), np.nan), folds)
 
 
-def by_fold(sweep: Sweep, method: str, values: Callable[[Trial], Curves]) -> Curves:
+def by_fold(sweep: Sweep, method: str, values: Callable[[Trial], ByFold]) -> ByFold:
     """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
     parts = [values(trial) for trial in sweep.trials_of(method)]
     stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)
@@ -40,6 +40,6 @@ def by_fold(sweep: Sweep, method: str, values: Callable[[Trial], Curves]) -> Cur
     return stacked
 
 
-def metric_by_fold(sweep: Sweep, metric: str) -> dict[str, Curves]:
+def metric_by_fold(sweep: Sweep, metric: str) -> dict[str, ByFold]:
     """A metric of every method with a logged round, [F, R]."""
     return {method: by_fold(sweep, method, lambda trial: trial.curve(metric)) for method in sweep.begun}

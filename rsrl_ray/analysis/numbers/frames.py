@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.numbers.classes import class_rows
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Asked, compare, detectable_note, is_unequal
+from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
     Confusion,
@@ -89,7 +89,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
     if baseline not in sweep.methods and baseline != "none":
         raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")
     folds, pooled = _folds(sweep)
-    comparisons = compare(sweep, Asked(sweep.criterion, baseline, rope))
+    comparisons = compare(sweep, Terms(sweep.criterion, baseline, rope))
     return Frames(
         rounds=_rounds(sweep),
         summary=_summary(folds, pooled),

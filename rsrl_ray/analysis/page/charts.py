@@ -17,7 +17,7 @@ import vl_convert
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.figures.style import COLOURS, DASHES, TOGETHER
-from rsrl_ray.analysis.numbers.curves import Curves, fold_mean, metric_by_fold
+from rsrl_ray.analysis.numbers.curves import ByFold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.wrong_labels import RATES
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
@@ -115,7 +115,7 @@ def library() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE)
 
 
-def _lines(sweep: Sweep, curves: Mapping[str, Curves]) -> tuple[Line, ...]:
+def _lines(sweep: Sweep, curves: Mapping[str, ByFold]) -> tuple[Line, ...]:
     """A line for every method that has a value; curves : [F, R], by method."""
     found = {method: fold_mean(values) for method, values in curves.items() if np.isfinite(values).any()}
     return tuple(

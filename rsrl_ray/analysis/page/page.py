@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from rsrl_ray.analysis.figures.drawings import Picture, mean_of
+from rsrl_ray.analysis.figures.drawings import FigureFile, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.answer import findings, forest
@@ -23,7 +23,7 @@ from rsrl_ray.analysis.page.photo_section import map_section, photo_section
 from rsrl_ray.analysis.page.pictures import data_uri, jpeg_uri
 from rsrl_ray.analysis.page.section import Section
 from rsrl_ray.analysis.sweep.arrays import Sweep
-from rsrl_ray.analysis.tables.markup import Table, latex, markdown
+from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
 from rsrl_ray.config import Experiment
 from rsrl_ray.identity import recipe
 from rsrl_ray.method import method_of
@@ -58,8 +58,8 @@ class Content:
     sweep: Sweep
     experiment: Experiment
     frames: Frames
-    tables: Sequence[Table]
-    pictures: Sequence[Picture]
+    tables: Sequence[TextTable]
+    pictures: Sequence[FigureFile]
     gallery: Gallery
     folder: Path
 
@@ -159,7 +159,7 @@ def _facts(sweep: Sweep, experiment: Experiment) -> str:
     )
 
 
-def _figure(picture: Picture, path: Path) -> Embedded:
+def _figure(picture: FigureFile, path: Path) -> Embedded:
     with Image.open(path) as image:
         width, height = (round(side * SCALE) for side in image.size)
         data = jpeg_uri(image) if picture.name.startswith(SHEETS) else data_uri(path.read_bytes(), "png")

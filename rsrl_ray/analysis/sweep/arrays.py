@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.rows import Confusions, Rows
+from rsrl_ray.analysis.sweep.rows import ByRound, Confusions
 from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, usable_criteria
 from rsrl_ray.core.trial import TrialKey, is_complete
 from rsrl_ray.rounds.table import SPLITS
@@ -38,9 +38,9 @@ class Trial:
     split: NDArray[np.int8]
     scores: NDArray[np.int64]
     photos_seen: NDArray[np.float64]
-    predicted: Rows
-    kept: Rows
-    self_confidence: Rows
+    predicted: ByRound
+    kept: ByRound
+    self_confidence: ByRound
     confusions: Confusions | None = None
 
     @property

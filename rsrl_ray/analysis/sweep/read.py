@@ -13,14 +13,14 @@ from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
 from rsrl_ray.analysis.sweep.round_files import (
     PREDICTED,
     SURE,
-    Folds,
-    Photos,
-    Round,
+    ReadPhotos,
+    ReadRound,
+    SharedFolds,
     on_demand,
     read_photos,
     read_round,
 )
-from rsrl_ray.analysis.sweep.rows import HELD, Bits, Confusions, Room, Rows
+from rsrl_ray.analysis.sweep.rows import HELD, Bits, ByRound, Confusions, Room
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
@@ -54,7 +54,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
             name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
             for name in names
         }
-        shared = _Shared(photos, Folds(), Room(HELD))
+        shared = _Shared(photos, SharedFolds(), Room(HELD))
         read = {run.key: _Reading(tracker, run, shared, threads) for run in begun}
         metrics = {name: values.result() for name, values in histories.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
@@ -85,8 +85,8 @@ def read_sweep(experiment: Experiment) -> Sweep:
 class _Shared:
     """What the trials of a sweep share while they are read."""
 
-    photos: Photos
-    folds: Folds
+    photos: ReadPhotos
+    folds: SharedFolds
     room: Room
 
 
@@ -100,7 +100,7 @@ class _Reading:
         self._fold = threads.submit(shared.folds.read, run.fold, self._artifacts)
         self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
 
-    def _read(self, number: int) -> Round:
+    def _read(self, number: int) -> ReadRound:
         # The fold's thread has begun before, so none waits for one that waits for it.
         return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
@@ -130,7 +130,7 @@ class _Reading:
             confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
         )
 
-    def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> Rows:
+    def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> ByRound:
         if not self._is_held:
             return on_demand(self._artifacts, self._run.rounds, column, kind)
         return np.stack([values for values in read if values is not None])

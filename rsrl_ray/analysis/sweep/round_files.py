@@ -27,7 +27,7 @@ PREDICTED, SURE = "predicted", "self_confidence"
 
 
 @dataclass(frozen=True)
-class Photos:
+class ReadPhotos:
     """The photos of a sweep and their true scores, [N]; are_noisy : whether trials have others."""
 
     images: tuple[str, ...]
@@ -48,19 +48,19 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Fold:
+class TrialFold:
     """Splits and scores of the photos, [N] each, as a trial's fold has them."""
 
     split: NDArray[np.int8]
     scores: NDArray[np.int64]
 
-    def equals(self, other: "Fold") -> bool:
+    def equals(self, other: "TrialFold") -> bool:
         """Whether all is the same."""
         return np.array_equal(self.split, other.split) and np.array_equal(self.scores, other.scores)
 
 
 @dataclass(frozen=True)
-class Round:
+class ReadRound:
     """What is held of a round.
 
     kept : [N / 8], bits; size : how many are kept. confusion : of the test photos, see `Confusions.row`.
@@ -74,14 +74,14 @@ class Round:
     self_confidence: NDArray[np.float32] | None
 
 
-class Folds:
+class SharedFolds:
     """Trials of one fold share its arrays."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Fold] = {}
+        self._known: dict[int, TrialFold] = {}
         self._lock = Lock()
 
-    def read(self, number: int, artifacts: Artifacts) -> Fold:
+    def read(self, number: int, artifacts: Artifacts) -> TrialFold:
         """The fold as a trial has it."""
         found = artifacts.read(predictions_path(1), _fold)
         with self._lock:
@@ -89,24 +89,24 @@ class Folds:
         return known if known.equals(found) else found
 
 
-def read_photos(file: Path) -> Photos:
+def read_photos(file: Path) -> ReadPhotos:
     """Those of any round's table."""
     are_noisy = TRUE_SCORE in pq.read_schema(file).names
     score = TRUE_SCORE if are_noisy else "score"
     table = _columns(file, ["image", score])
     images = tuple(map(public_name, table["image"].to_pylist()))  # those of older versions hold keys
-    return Photos(images, table[score].to_numpy().astype(np.int64), are_noisy)
+    return ReadPhotos(images, table[score].to_numpy().astype(np.int64), are_noisy)
 
 
-def read_round(artifacts: Artifacts, number: int, fold: Fold, photos: Photos, is_held: bool) -> Round:
+def read_round(artifacts: Artifacts, number: int, fold: TrialFold, photos: ReadPhotos, is_held: bool) -> ReadRound:
     """Read a round of a trial. is_held : whether predictions and self-confidences are held too."""
 
-    def read(file: Path) -> Round:
+    def read(file: Path) -> ReadRound:
         table = _columns(file, [PREDICTED, "kept", SURE] if is_held else [PREDICTED, "kept"])
         kept = pc.fill_null(table["kept"], False).to_numpy().astype(np.bool_)
         predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST
         labels, assigned = (np.searchsorted(photos.classes, scores[tests]) for scores in (photos.scores, predicted))
-        return Round(
+        return ReadRound(
             np.packbits(kept),
             int(kept.sum()),
             Confusions.row(confusion_matrix(labels, assigned, len(photos.classes))),
@@ -127,11 +127,11 @@ def _read_column(artifacts: Artifacts, column: str, kind: "np.dtype[Any]", numbe
     return np.asarray(values, dtype=kind)
 
 
-def _fold(file: Path) -> Fold:
+def _fold(file: Path) -> TrialFold:
     table = _columns(file, ["split", "score"])
     split = np.asarray(pc.index_in(table["split"].cast(pa.string()), pa.array(SPLITS)), dtype=np.int8)
-    return Fold(split, table["score"].to_numpy().astype(np.int64))
+    return TrialFold(split, table["score"].to_numpy().astype(np.int64))
 
 
-def _columns(file: Path, names: Sequence[str]) -> pa.Table:
+def _columns(file: Path, names: Sequence[str]) -> pa.TextTable:
     return pq.read_table(file, columns=list(names), use_threads=False)

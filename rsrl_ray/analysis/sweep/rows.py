@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, vstack
 HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
 
 
-class Rows(Protocol):
+class ByRound(Protocol):
     """[R, N], indexed as an array is, by rounds and then by photos; an array is one."""
 
     def __len__(self) -> int: ...

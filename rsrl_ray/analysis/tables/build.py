@@ -13,7 +13,7 @@ from rsrl_ray.analysis.numbers.measures import Row
 from rsrl_ray.analysis.numbers.words import NOTHING, number, signed, spread
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.comparison_tables import LARGE, comparisons_table, noise_table
-from rsrl_ray.analysis.tables.markup import Table, latex
+from rsrl_ray.analysis.tables.markup import TextTable, latex
 from rsrl_ray.store.file_names import file_names
 
 CSV = ("rounds", "summary", "folds", "classes", "comparisons", "noise")
@@ -28,7 +28,7 @@ NUMBERS = "%.6g"
 SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
 
 
-def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[Table]:
+def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
     """Write ``folder/*.csv`` and ``folder/tables/*.tex``; the tables, see `tables`.
 
     Raises
@@ -57,7 +57,7 @@ def _write_ledger(sweep: Sweep, file: Path) -> None:
             part.to_csv(out, index=False, header=place == 0, float_format=NUMBERS)
 
 
-def tables(sweep: Sweep, frames: Frames) -> list[Table]:
+def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
     """In the order of a page: methods, groups, ordinal, criteria, folds, comparisons, noise, every method's classes.
 
     Comparisons and noise are there where their frames have rows.
@@ -75,7 +75,7 @@ def tables(sweep: Sweep, frames: Frames) -> list[Table]:
     return shown + [_classes(frames, method, f"classes_{files[method]}", how) for method in frames.begun()]
 
 
-def _methods(frames: Frames, how: str) -> Table:
+def _methods(frames: Frames, how: str) -> TextTable:
     shown = frames.shown()
     has_large = any(not math.isnan(row["macro_f1_50_mean"]) for row in shown)
     columns: list[tuple[str, Callable[[Row], str]]] = [
@@ -102,7 +102,7 @@ def _methods(frames: Frames, how: str) -> Table:
         caption += f" {LARGE}"
     if lacking := [method for method in frames.begun() if method in frames.incomplete]:
         caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
-    return Table("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
+    return TextTable("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
 
 
 def _rounds(listed: str) -> str:
@@ -114,7 +114,7 @@ def _rounds(listed: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _groups(frames: Frames, how: str) -> Table:
+def _groups(frames: Frames, how: str) -> TextTable:
     columns = {
         f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()
     }
@@ -125,7 +125,7 @@ def _groups(frames: Frames, how: str) -> Table:
     return _means("groups", caption, columns, frames)
 
 
-def _ordinal(frames: Frames, how: str) -> Table:
+def _ordinal(frames: Frames, how: str) -> TextTable:
     caption = (
         "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
         "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
@@ -135,13 +135,13 @@ def _ordinal(frames: Frames, how: str) -> Table:
     return _means("ordinal", caption, ORDINAL, frames)
 
 
-def _means(name: str, caption: str, columns: Mapping[str, str], frames: Frames) -> Table:
+def _means(name: str, caption: str, columns: Mapping[str, str], frames: Frames) -> TextTable:
     """Means over the folds, a row a method; columns : heading by measure."""
     rows = [(row["method"], *(_mean(row, measure) for measure in columns)) for row in frames.shown()]
-    return Table(name, caption, ("method", *columns.values()), tuple(rows), lines=(1,))
+    return TextTable(name, caption, ("method", *columns.values()), tuple(rows), lines=(1,))
 
 
-def _criteria(sweep: Sweep, frames: Frames) -> Table:
+def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
     criteria = sweep.criteria
     summary = {(row["method"], row["criterion"]): row for row in records(frames.summary)}
     rows = [(LARGEST_CLASS, *[_mean(summary[LARGEST_CLASS, ""], "macro_f1")] * len(criteria), NOTHING)]
@@ -153,10 +153,10 @@ def _criteria(sweep: Sweep, frames: Frames) -> Table:
         "round. Optimism: what choosing on the test photos (oracle) seems to gain over choosing on validation photos."
     )
     columns = ("method", *(criterion.replace("_", " ") for criterion in criteria), "optimism")
-    return Table("criteria", caption, columns, tuple(rows), lines=(1,))
+    return TextTable("criteria", caption, columns, tuple(rows), lines=(1,))
 
 
-def _folds(sweep: Sweep, frames: Frames) -> Table:
+def _folds(sweep: Sweep, frames: Frames) -> TextTable:
     found = {(row["method"], row["criterion"], row["fold"]): row for row in records(frames.folds)}
     rows = []
     for method, criterion in [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in frames.begun())]:
@@ -170,10 +170,10 @@ def _folds(sweep: Sweep, frames: Frames) -> Table:
         "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
         f"{frames.criterion}."
     )
-    return Table("folds", caption, ("method", *(f"fold {fold}" for fold in sweep.folds)), tuple(rows), lines=(1,))
+    return TextTable("folds", caption, ("method", *(f"fold {fold}" for fold in sweep.folds)), tuple(rows), lines=(1,))
 
 
-def _quartiles(sweep: Sweep, frames: Frames) -> Table:
+def _quartiles(sweep: Sweep, frames: Frames) -> TextTable:
     shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
     for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
@@ -184,10 +184,10 @@ def _quartiles(sweep: Sweep, frames: Frames) -> Table:
         f"{frames.criterion}. Each fold's value and round are in folds.csv."
     )
     columns = ("method", "lowest", "lower quartile", "median", "upper quartile", "highest")
-    return Table("folds", caption, columns, tuple(rows), lines=(1,))
+    return TextTable("folds", caption, columns, tuple(rows), lines=(1,))
 
 
-def _classes(frames: Frames, method: str, name: str, how: str) -> Table:
+def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
     """The classes of a method, network 1 beside the chosen one."""
     part = frames.classes[frames.classes["method"] == method]
     sides = [records(part[part["network"] == network]) for network in ("first", "chosen")]
@@ -203,7 +203,7 @@ def _classes(frames: Frames, method: str, name: str, how: str) -> Table:
     )
     heads = (f"{short}, {network}" for network in ("network 1", "chosen") for short in PRF.values())
     columns = ("score", "photos", *heads)
-    return Table(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), method=method)
+    return TextTable(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), method=method)
 
 
 def _mean(row: Row, name: str, digits: int = 3) -> str:

@@ -10,7 +10,7 @@ from rsrl_ray.analysis.numbers.measures import Row
 from rsrl_ray.analysis.numbers.measures import spread as mean_and_sd
 from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
-from rsrl_ray.analysis.tables.markup import Table
+from rsrl_ray.analysis.tables.markup import TextTable
 
 _NAMES = {
     "macro_f1": "macro F",
@@ -23,7 +23,7 @@ _AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal 
 LARGE = "macro F 50+: over the classes that have 50 photos or more."
 
 
-def comparisons_table(comparisons: pd.DataFrame, rope: float) -> Table:
+def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
     """Every method against the baseline; ``comparisons`` : the frame, with one row at least."""
     at_rounds = comparisons["at"] == ROUNDS
     shown = records(comparisons[at_rounds | comparisons["measure"].isin(_AT_PHOTOS)])
@@ -48,10 +48,10 @@ def comparisons_table(comparisons: pd.DataFrame, rope: float) -> Table:
         *("worse", "equivalent", "better", "can show"),
     )
     ends = tuple(number for number in range(1, len(rows)) if rows[number - 1][1] != rows[number][1])
-    return Table("comparisons", caption, columns, rows, text=2, lines=ends)
+    return TextTable("comparisons", caption, columns, rows, text=2, lines=ends)
 
 
-def noise_table(noise: pd.DataFrame) -> Table:
+def noise_table(noise: pd.DataFrame) -> TextTable:
     """What was dropped against what is wrong, over the rounds from 2 on; ``noise`` : the frame, with such a round."""
     folds = over_rounds(noise)
     rows = []
@@ -66,7 +66,7 @@ def noise_table(noise: pd.DataFrame) -> Table:
         "labels, whatever was dropped."
     )
     columns = ("method", "dropped", "precision", "recall", "average precision", "base rate")
-    return Table("noise", caption, columns, tuple(rows))
+    return TextTable("noise", caption, columns, tuple(rows))
 
 
 def _comparison(row: Row) -> tuple[str, ...]:

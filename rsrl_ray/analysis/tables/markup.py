@@ -17,7 +17,7 @@ Cells = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table as it is read.
 
     name : of its file, without suffix. text : how many of the first columns hold text, not numbers.
@@ -33,7 +33,7 @@ class Table:
     method: str = ""
 
 
-def latex(table: Table) -> str:
+def latex(table: TextTable) -> str:
     """The table as a LaTeX float; needs the package booktabs."""
     body = []
     for number, row in enumerate(table.rows, 1):
@@ -59,7 +59,7 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(table: Table) -> str:
+def markdown(table: TextTable) -> str:
     """The table in Markdown, without its caption."""
     marks = ["---"] * table.text + ["--:"] * (len(table.columns) - table.text)
     rows = [_markdown_row(table.columns), f"| {' | '.join(marks)} |", *map(_markdown_row, table.rows)]

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Asked, compare, detectable_note
+from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Terms, compare, detectable_note
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.trial import TrialKey
 
-ASKED = Asked("validation")
+ASKED = Terms("validation")
 
 
 def seen(sweep: Sweep, photos: dict[str, list[int]]) -> Sweep:
@@ -40,7 +40,7 @@ def test_who_has_seen_more_is_cut_before_its_round_is_chosen(by_hand: Sweep) -> 
 
 
 def test_the_baseline_is_cut_as_well(by_hand: Sweep) -> None:
-    frame = compare(seen(by_hand, {"paper": [10, 30, 40], "none": [8, 16, 24]}), Asked("validation", "paper"))
+    frame = compare(seen(by_hand, {"paper": [10, 30, 40], "none": [8, 16, 24]}), Terms("validation", "paper"))
     assert differences(frame, "macro_f1") == pytest.approx({"equal rounds": -0.2, "equal photos seen": 0}, abs=1e-15)
 
 
@@ -95,19 +95,19 @@ def test_a_trial_whose_first_round_has_seen_more_keeps_it(by_hand: Sweep) -> Non
 
 def test_the_rope_decides_what_is_equivalent(by_hand: Sweep) -> None:
     sweep = seen(by_hand, {"paper": [8, 16, 24], "none": [8, 16, 24]})
-    wide = compare(sweep, Asked("validation", rope=0.5)).iloc[0]
+    wide = compare(sweep, Terms("validation", rope=0.5)).iloc[0]
     error = wide["sd"] * math.sqrt(1 / 2 + (3 / 8 + 4 / 7) / 2)
     worse = 0.5 + math.atan((-0.5 - 0.2) / error) / math.pi
     better = 0.5 - math.atan((0.5 - 0.2) / error) / math.pi
     found = [wide[name] for name in ("worse", "equivalent", "better")]
     np.testing.assert_allclose(found, [worse, 1 - worse - better, better])
-    assert compare(sweep, Asked("validation", rope=0)).iloc[0]["equivalent"] == pytest.approx(0, abs=1e-15)
+    assert compare(sweep, Terms("validation", rope=0)).iloc[0]["equivalent"] == pytest.approx(0, abs=1e-15)
 
 
 @pytest.mark.parametrize("rope", [-0.01, math.nan])
 def test_a_rope_that_makes_no_sense_is_refused(rope: float) -> None:
     with pytest.raises(ValueError, match="give 0 or more, in units of the measure"):
-        Asked("validation", rope=rope)
+        Terms("validation", rope=rope)
 
 
 def test_what_could_be_shown_in_words() -> None:

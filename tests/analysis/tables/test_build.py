@@ -11,12 +11,12 @@ import pytest
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, summarise
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.build import tables, write_tables
-from rsrl_ray.analysis.tables.markup import Table, latex, markdown
+from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
 from rsrl_ray.core import metrics
 from rsrl_ray.core.trial import TrialKey
 
 
-def shown(sweep: Sweep, name: str) -> Table:
+def shown(sweep: Sweep, name: str) -> TextTable:
     (table,) = (table for table in tables(sweep, summarise(sweep)) if table.name == name)
     return table
 
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_made_is_said(by_hand: Sweep, tmp_path: Path) ->
 
 
 def test_latex_of_a_table_is_a_booktabs_float() -> None:
-    table = Table("small", "A & B", ("name", "value"), (("x_1", "0.5 ± 0.1"), ("y", "−1")), lines=(1, 2))
+    table = TextTable("small", "A & B", ("name", "value"), (("x_1", "0.5 ± 0.1"), ("y", "−1")), lines=(1, 2))
     assert latex(table) == "\n".join(
         [
             r"% \usepackage{booktabs}",
@@ -256,7 +256,7 @@ def test_latex_of_a_table_is_a_booktabs_float() -> None:
     ],
 )
 def test_latex_takes_any_method_name(name: str, escaped: str) -> None:
-    assert rf"    {escaped} & 1 \\" in latex(Table("t", "", ("a", "b"), ((name, "1"),))).splitlines()
+    assert rf"    {escaped} & 1 \\" in latex(TextTable("t", "", ("a", "b"), ((name, "1"),))).splitlines()
 
 
 def test_every_table_has_the_columns_it_declares(by_hand: Sweep) -> None:
@@ -268,7 +268,7 @@ def test_every_table_has_the_columns_it_declares(by_hand: Sweep) -> None:
 
 
 def test_markdown() -> None:
-    table = Table("t", "", ("name", "n"), (("a|b_*c*", "<0.001"), ("plain\nname", "1 ± 2")))
+    table = TextTable("t", "", ("name", "n"), (("a|b_*c*", "<0.001"), ("plain\nname", "1 ± 2")))
     assert markdown(table) == (
         "| name | n |\n| --- | --: |\n" + r"| a\|b\_\*c\* | \<0.001 |" + "\n| plain name | 1 ± 2 |\n"
     )

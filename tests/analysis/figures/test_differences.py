@@ -1,14 +1,11 @@
-"""Marks, intervals and bands of the figures made of frames."""
+"""Marks, intervals and the band of the differences to the baseline."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from numpy.testing import assert_allclose
 
-from rsrl_ray.analysis.figures.curves import noise_curves
 from rsrl_ray.analysis.figures.differences import BAND, differences
-from rsrl_ray.analysis.numbers.wrong_labels import NOISE_COLUMNS
 
 ROWS = [
     ("paper", "none", "equal rounds", "macro_f1", -0.02, -0.05, 0.01),
@@ -42,22 +39,3 @@ def test_a_row_for_every_method_an_interval_and_the_band() -> None:
 def test_marks_of_one_kind_lie_in_the_middle_of_their_rows() -> None:
     (axes,) = differences(FRAME[:2], rope=0.01).axes
     assert_allclose(axes.lines[1].get_ydata(), [0, 1])
-
-
-def test_precision_and_recall_by_round() -> None:
-    rows = [
-        *[("paper", fold, 1, 10, 2, 0.2, 0, np.nan, 0.0, np.nan) for fold in (0, 1)],
-        ("paper", 0, 2, 10, 2, 0.2, 4, 0.25, 0.5, 0.3),
-        ("paper", 1, 2, 10, 3, 0.3, 0, np.nan, 0.0, 0.3),
-        ("paper", 0, 3, 10, 2, 0.2, 2, 1.0, 1.0, 0.3),
-        ("paper", 1, 3, 10, 3, 0.3, 1, 0.0, 0.0, 0.3),
-        *[("none", 0, number, 10, 2, 0.2, 0, np.nan, 0.0, 0.3) for number in (1, 2, 3)],
-    ]
-    figure = noise_curves(pd.DataFrame(rows, columns=list(NOISE_COLUMNS)))
-    (axes,) = figure.axes
-    assert axes.get_title(loc="left") == "paper"
-    base, precision, recall = axes.lines
-    assert_allclose(base.get_xydata(), [[2, 0.25], [3, 0.25]])
-    assert_allclose(precision.get_ydata(), [0.25, 0.5])
-    assert_allclose(recall.get_ydata(), [0.25, 0.5])
-    assert axes.get_ylim() == (0, 1)
