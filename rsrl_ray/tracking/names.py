@@ -6,6 +6,9 @@ import re
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
 
+PARENT_RUN, RUN_NAME, RUN_NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"  # MLflow's own
+GIT_DIRTY, DATASET_CONTEXT = "mlflow.source.git.dirty", "mlflow.data.context"
+
 EXPERIMENT = "rsrl.experiment"  # of an experiment: the file's name, whatever people call it in MLflow
 SWEEP = "rsrl.sweep"  # of every run: which sweep it belongs to
 TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's parent run

@@ -22,14 +22,14 @@ from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
+from rsrl_ray.tracking.mlflow_insides import asks_for_many, history_of_many, log_files
 from rsrl_ray.tracking.names import CHOSEN, DRIVER, LOGGED, REASON, SWEEP, TRIAL, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
-from rsrl_ray.tracking.runs import log_files, method_of_run, opened, search
+from rsrl_ray.tracking.runs import method_of_run, opened, search
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
 _AT_ONCE = 500  # runs in one question to a database
-_MOST = 10**9  # values of a metric in its answer: all of them
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -153,15 +153,14 @@ class Results:
 
         A tracking server's client has no such question: it is asked for each run, several at a time.
         """
-        store = self._client._tracking_client.store
-        if not hasattr(store, "get_metric_history_bulk"):
+        if not asks_for_many(self._client):
             with ThreadPoolExecutor(THREADS) as threads:
                 return dict(threads.map(lambda run: (run.id, self.history(run, metric)), runs))
         found: dict[str, dict[int, float]] = {run.id: {} for run in runs}
         rounds = {run.id: run.rounds for run in runs}
         for first in range(0, len(runs), _AT_ONCE):
             ids = [run.id for run in runs[first : first + _AT_ONCE]]
-            for point in store.get_metric_history_bulk(ids, metric, _MOST):
+            for point in history_of_many(self._client, ids, metric):
                 if point.step <= rounds[point.run_id]:
                     found[point.run_id][point.step] = point.value
         return found
