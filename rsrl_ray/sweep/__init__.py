@@ -38,5 +38,5 @@ what still runs and waits for MLflow and storage. Nothing of Ray is needed to go
 
 One word, one thing: a trial *claims* a round to make it; a note in the archive *holds* weights that somebody needs; the
 *lease* of an MLflow experiment lets one driver write to it; a *lock* is on a file of one machine. The rounds that a
-trial is to make are its *course*; those that it has made are its *chain*.
+trial is to make are its *outline*; those that it has made are its *chain*.
 """

@@ -10,7 +10,7 @@ from rsrl_ray.tracking.names import METHOD
 
 
 @dataclass(frozen=True)
-class Split:
+class FoldPart:
     """Photos of a fold as a data set: ``context`` is train, validation or test.
 
     digest : of their names and scores, 36 characters at most. source : where the table lies. counts : photos by score.
@@ -33,7 +33,7 @@ class Trial:
     key: TrialKey
     tags: Mapping[str, str]
     note: str = ""
-    data: tuple[Split, ...] = ()
+    data: tuple[FoldPart, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Choice:
+class BestSoFar:
     """A round that was better than all before it: at the end of a trial, the last of these is the chosen one.
 
     created : Unix time of the round. values : ``round``, its number, and its measures; nan where it lacks one that an
@@ -73,7 +73,7 @@ class Round:
     link: Link
     created: float
     write: Callable[[Path], None]
-    choice: Choice | None = None
+    choice: BestSoFar | None = None
 
 
 @dataclass(frozen=True)

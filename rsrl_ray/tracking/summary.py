@@ -10,17 +10,17 @@ from mlflow.entities import Metric, Run
 
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.entries import Choice, SweepRun
+from rsrl_ray.tracking.entries import BestSoFar, SweepRun
 from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
 from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
 """What is summed up over folds; the columns of a table in a paper."""
 
-Values = Mapping[str, float]
+Measures = Mapping[str, float]
 
 
-def choice_metrics(choices: Iterable[Choice]) -> list[Metric]:
+def choice_metrics(choices: Iterable[BestSoFar]) -> list[Metric]:
     """As metrics of a trial's run, each at the step of its round: the last one is the chosen one."""
     return [
         Metric(CHOSEN + name, value, int(choice.created * 1000), choice.number)
@@ -55,12 +55,12 @@ class Summary:
         self._client, self._parent = client, parent.info.run_id
         self._told = dict(parent.data.metrics)
         self._trials, self._asked = set(sweep.trials.values()), sweep.rounds
-        self._chosen: dict[TrialKey, Values] = {}
+        self._chosen: dict[TrialKey, Measures] = {}
         self._rounds: dict[TrialKey, int] = {}
         for run in runs:
             self.put(key_of_run(run), choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
 
-    def put(self, trial: TrialKey, values: Values, rounds: int) -> None:
+    def put(self, trial: TrialKey, values: Measures, rounds: int) -> None:
         """A trial's measures at its chosen round, and how many rounds it has; none where it has no round."""
         if values:
             self._chosen[trial], self._rounds[trial] = values, rounds

@@ -17,7 +17,7 @@ from rsrl_ray.store.processes import is_alive, process
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import Chain
 from rsrl_ray.tracking.children import Child, Parent
-from rsrl_ray.tracking.entries import Choice, Reading, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Reading, Round, SweepRun, Trial
 from rsrl_ray.tracking.lease import Lease, MayLive
 from rsrl_ray.tracking.mlflow_insides import log_files
 from rsrl_ray.tracking.names import (
@@ -167,7 +167,7 @@ class Tracker:
             child.choice = choices[-1].values
         self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
-    def log_choices(self, trial: Trial, choices: Sequence[Choice], rounds: int) -> None:
+    def log_choices(self, trial: Trial, choices: Sequence[BestSoFar], rounds: int) -> None:
         """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
 
         Logs what is lacking of them, where the trial's rounds were logged by a version that did not log choices.
