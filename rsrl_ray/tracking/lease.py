@@ -1,8 +1,8 @@
 """One sweep at a time writes to an MLflow experiment, wherever its driver runs: a tag of the experiment says which.
 
-MLflow cannot set a tag only if nobody else has set it. So whoever wants the lease first asks for it in a tag of its own,
-then reads all tags, and takes the lease only if it sees no lease and nobody else that asks; then it asks no more. Of
-two that ask at once, however slowly they write, the one that reads last sees the other.
+MLflow cannot set a tag only if nobody else has set it. So whoever wants the lease first asks for it, in a tag of its
+own, then reads all tags, and takes the lease only if it sees no lease and nobody else that asks; then it asks no more.
+Of two that ask at once, however slowly they write, the one that reads last sees the other.
 """
 
 import contextlib
