@@ -32,7 +32,7 @@ from rsrl_ray.store.kept import AT_ONCE, Kept, Shelf, look_at, read_words
 from rsrl_ray.store.location import FEATURES, PHOTOS, Location, cache_folder
 from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.tracking.named import Named, SweepName, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
+from rsrl_ray.tracking.named import Named, NamedSweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
 
 OWN, NOBODY, UNKNOWN = "this file", "nobody", "not known"
 DECODED = "decoded photos"
@@ -124,7 +124,7 @@ def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iter
         )
 
 
-def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[SweepName]]:
+def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[NamedSweep]]:
     """The sweeps in MLflow that were made of files of a version that left no notes; of features that is not known."""
     records = {file: RowFile(file, 0, (), "", "", "").record() for file in files if kind == DECODED}
     prints = {file: record.fingerprint for file, record in records.items() if record is not None}

@@ -10,7 +10,7 @@ from rsrl_ray.tracking.names import METHOD
 
 
 @dataclass(frozen=True)
-class FoldPart:
+class FoldData:
     """Photos of a fold as a data set: ``context`` is train, validation or test.
 
     digest : of their names and scores, 36 characters at most. source : where the table lies. counts : photos by score.
@@ -33,7 +33,7 @@ class Trial:
     key: TrialKey
     tags: Mapping[str, str]
     note: str = ""
-    data: tuple[FoldPart, ...] = ()
+    data: tuple[FoldData, ...] = ()
 
     @property
     def name(self) -> str:

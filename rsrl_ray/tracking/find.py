@@ -30,7 +30,7 @@ from rsrl_ray.tracking.names import CHOOSES, DEVICE, FOLDS, GROUPS, LEFT_OUT, TA
 from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
-Scored = tuple[str, int]  # name and score
+ScoredName = tuple[str, int]  # name and score
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
     return own
 
 
-def photos_digest(photos: Iterable[Scored]) -> str:
+def photos_digest(photos: Iterable[ScoredName]) -> str:
     """Digest of the names and scores of a sweep's photos, in whatever order."""
     return digest(sorted((image, int(score)) for image, score in photos))
 
@@ -236,21 +236,21 @@ def _table(experiment: Experiment) -> Table | None:
         return None
 
 
-def _photos(table: Table) -> frozenset[Scored]:
+def _photos(table: Table) -> frozenset[ScoredName]:
     """The photos that the table names."""
     return frozenset(
         (image, int(table.scores[row])) for row, image in enumerate(table.images) if row not in table.faults
     )
 
 
-def _swept(results: Results, sweep: TrackedRun) -> frozenset[Scored]:
+def _swept(results: Results, sweep: TrackedRun) -> frozenset[ScoredName]:
     """The photos of a sweep; older versions noted the keys of URIs too."""
     text = results.read_artifact(sweep, FOLDS, lambda path: path.read_text("utf-8"))
     table = pd.read_csv(io.StringIO(text), usecols=["image", "score"], dtype={"image": str}, keep_default_na=False)
     return frozenset(zip(table["image"].map(public_name), table["score"].tolist(), strict=True))
 
 
-def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[Scored]) -> bool:
+def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True

@@ -22,7 +22,7 @@ from rsrl_ray.tracking.runs import search
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
-SweepName = tuple[str, str]  # an experiment and the id of one of its sweeps
+NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def refuse_while_swept(experiment: Experiment) -> None:
             )
 
 
-def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[SweepName]]:
+def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
     """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, "there is no MLflow store")
     with asked(uri):
         names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
-    found: dict[str, set[SweepName]] = {one: set() for one in fingerprints}
+    found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
         results = Results(uri, name, artifacts_root(experiment), "")
         for parent in results.sweep_runs():

@@ -12,7 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.types import ColSpec, DataType, Schema
 
 from rsrl_ray.store.location import Location, redacted
-from rsrl_ray.tracking.entries import FoldPart
+from rsrl_ray.tracking.entries import FoldData
 from rsrl_ray.tracking.mlflow_insides import source_of
 from rsrl_ray.tracking.names import DATASET_CONTEXT, GIT_DIRTY
 
@@ -38,12 +38,12 @@ def _dirty(folder: str) -> str | None:
         return None
 
 
-def dataset_inputs(splits: Sequence[FoldPart]) -> list[DatasetInput]:
+def dataset_inputs(splits: Sequence[FoldData]) -> list[DatasetInput]:
     """A fold's photos as inputs of a run."""
     return [DatasetInput(_dataset(split), [InputTag(key=DATASET_CONTEXT, value=split.context)]) for split in splits]
 
 
-def _dataset(split: FoldPart) -> Dataset:
+def _dataset(split: FoldData) -> Dataset:
     name = os.path.basename(Location(split.source).bare.rstrip("/"))
     described = MetaDataset(_source(redacted(split.source)), name, split.digest, _SCHEMA).to_dict()  # type: ignore[abstract]
     profile = {"num_rows": sum(split.counts.values()), "photos_by_score": split.counts}

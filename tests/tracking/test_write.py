@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.store.locks import locked
 from rsrl_ray.store.processes import process
-from rsrl_ray.tracking.entries import FoldPart, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import FoldData, Round, SweepRun, Trial
 from rsrl_ray.tracking.write import Tracker
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {"network": "small", "data_fingerprint": "f00d"})
@@ -401,9 +401,9 @@ def test_a_trial_has_its_photos_as_data_sets_and_a_description_that_people_may_c
     opened: Callable[..., Tracker], uri: str
 ) -> None:
     data = (
-        FoldPart("train", "0" * 32, "/data/photos.csv", {2: 5, 3: 7}),
-        FoldPart("validation", "1" * 32, "/data/photos.csv", {2: 1}),
-        FoldPart("test", "2" * 32, "s3://bucket/photos.csv?secret_key=abc", {2: 2, 3: 2}),
+        FoldData("train", "0" * 32, "/data/photos.csv", {2: 5, 3: 7}),
+        FoldData("validation", "1" * 32, "/data/photos.csv", {2: 1}),
+        FoldData("test", "2" * 32, "s3://bucket/photos.csv?secret_key=abc", {2: 2, 3: 2}),
     )
     described = replace(TRIAL, note="Method paper: K 0.9", data=data)
     for _ in range(2):

@@ -14,7 +14,7 @@ from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.store.processes import is_alive
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.tracking.entries import FoldPart, SweepRun, Trial
+from rsrl_ray.tracking.entries import FoldData, SweepRun, Trial
 from rsrl_ray.tracking.find import changed_knobs, photos_digest, weights_digest
 from rsrl_ray.tracking.lease import MayLive
 from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS, GROUPS, LEFT_OUT, TABLE, WEIGHTS
@@ -48,7 +48,7 @@ def _ids(task: Task) -> dict[TrialKey, str]:
     return {key: trial_id(sweep, key, methods[key.method]) for key in keys}
 
 
-def _splits(task: Task, fold: Fold) -> tuple[FoldPart, ...]:
+def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
     """A fold's photos as data sets, with the scores that the fold has of them."""
     scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
     found = []
@@ -57,7 +57,7 @@ def _splits(task: Task, fold: Fold) -> tuple[FoldPart, ...]:
             present, counts = np.unique(scores[rows], return_counts=True)
             by_score = dict(zip(present.tolist(), counts.tolist(), strict=True))
             names = zip(images[rows], scores[rows].tolist(), strict=True)
-            found.append(FoldPart(context, photos_digest(names), task.experiment.photos, by_score))
+            found.append(FoldData(context, photos_digest(names), task.experiment.photos, by_score))
     return tuple(found)
 
 
