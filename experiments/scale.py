@@ -1,6 +1,6 @@
 """A sweep of many trials whose rounds are toys, on a simulated cluster: what the driver costs, and where it breaks.
 
-Everything is real but the rounds: Ray with several nodes (``ray.cluster_utils``), Tune, scheduler, recorder, MLflow,
+Everything is real but the rounds: Ray with several nodes (``ray.cluster_utils``), Tune, scheduler, log, MLflow,
 archive, weights kept as needed. A round takes milliseconds and gives logits drawn from a generator seeded by what a
 real round depends on. Needs ``pip install -e '.[test]'``; for example::
 
@@ -38,7 +38,6 @@ from ray.cluster_utils import Cluster
 from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
-from rsrl_ray.sweep.driver.recorder import Recorder
 
 from rsrl_ray import config
 from rsrl_ray.analysis.numbers.frames import summarise
@@ -47,10 +46,15 @@ from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.core.trial import Device
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.driver import launch
+from rsrl_ray.sweep.driver.attempts import Attempts
+from rsrl_ray.sweep.driver.log import Log
 from rsrl_ray.sweep.driver.progress import Progress
 from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.running import Running
 from rsrl_ray.sweep.driver.scheduler import SharingScheduler
 from rsrl_ray.sweep.driver.watchdog import Watchdog
+from rsrl_ray.sweep.driver.weights import KeptWeights
+from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.vision.network import Conv1, Weights
 
@@ -145,8 +149,8 @@ class Clock:
 class Meter(Callback):
     """One sample a result: wall time, CPU time of the driver's main thread, memory, what the log lacks."""
 
-    def __init__(self, recorder: Recorder, results: int) -> None:
-        self._recorder, self._process = recorder, psutil.Process()
+    def __init__(self, log: Log, results: int) -> None:
+        self._log, self._process = log, psutil.Process()
         self._tenth = max(1, results // 10)
         self.samples: list[tuple[float, float, float, int]] = []
         self.reused = 0.0
@@ -156,10 +160,10 @@ class Meter(Callback):
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Sample."""
-        queued = sum(map(len, list(self._recorder._writer._jobs.values())))
+        queued = sum(map(len, list(self._log._writer._jobs.values())))
         memory = self._process.memory_info().rss / 2**20
         self.samples.append((time.perf_counter(), time.thread_time(), memory, queued))
-        self.reused += result["reused"]
+        self.reused += Report.from_result(result).metrics["reused"]
         if len(self.samples) % self._tenth == 0:
             self._print_tenth()
 
@@ -244,28 +248,30 @@ def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Met
     """Run the sweep with toy rounds, measured."""
     meters: list[Meter] = []
     times: dict[str, float] = {}
-    fit, close = launch._fit, Recorder.close
+    run, close = Running.run, Log.close
 
-    def measured_fit(task: Any, trials: Any, scheduler: Any, callbacks: list[Callback], scratch: str) -> None:
-        recorder = next(callback for callback in callbacks if isinstance(callback, Recorder))
-        meters.append(Meter(recorder, len(trials) * experiment.rounds))
+    def measured_run(running: Running, task: Any, scratch: str) -> None:
+        meters.append(Meter(running._log, len(running._trials) * experiment.rounds))
+        running.listeners.append(meters[0])
         began = time.perf_counter()
-        fit(task, trials, scheduler, [*callbacks, meters[0]], scratch)
+        run(running, task, scratch)
         times["trials_s"] = time.perf_counter() - began
 
-    def measured_close(recorder: Recorder, status: str) -> tuple[int, str]:
-        times["backlog"] = sum(map(len, recorder._writer._jobs.values()))
+    def measured_close(log: Log, status: str) -> None:
+        times["backlog"] = sum(map(len, log._writer._jobs.values()))
         began = time.perf_counter()
         try:
-            return close(recorder, status)
+            close(log, status)
         finally:
             times["backlog_s"] = time.perf_counter() - began
 
-    launch._fit, Recorder.close = measured_fit, measured_close
+    Running.run, Log.close = measured_run, measured_close
     clock.watch(TuneController, "step", "_process_trial_result", "checkpoint", "_maybe_add_actors", "_cleanup_trials")
     clock.watch(SharingScheduler, "choose_trial_to_run", "on_trial_result")
     clock.watch(Retention, "finished")
-    clock.watch(Recorder, "on_trial_result", "_log")
+    clock.watch(Attempts, "on_round")
+    clock.watch(Log, "on_round", "_log")
+    clock.watch(KeptWeights, "on_round")
     clock.watch(Progress, "on_trial_result", "on_step_end")
     clock.watch(Watchdog, "on_step_end")
     began = time.perf_counter()

@@ -146,7 +146,7 @@ class RowFile:
 
     def _shrink(self, part: Path, larger: "RowFile", places: Sequence[int]) -> RowRecord:
         """Move the rows at these places up, in order, so that none is overwritten before it is moved."""
-        size, before, header = self._size // max(1, self.count), len(larger._header()), self._header()
+        size, before, header = self._size // max(1, self.count), len(larger._header()), self._header()  # noqa: SLF001
         digests = no_digests(self.count)
         content = np.memmap(part, dtype=np.uint8, mode="r+")
         for row, place in enumerate(places):

@@ -56,14 +56,9 @@ def main_processes() -> "list[subprocess.Popen[bytes]]":
 # Ray's start. At an upgrade: sweep/driver/test_lifeline.py ends sweeps by signals, test_ray_folder.py has long folders.
 
 
-def default_folder() -> str:
-    """Where a new Ray would put its files."""
+def has_room_for_sockets() -> bool:
+    """Whether the longest path of a socket in the folder that a new Ray would take is within the system's limit."""
     folder: str = get_default_ray_temp_dir()  # type: ignore[no-untyped-call]
-    return folder
-
-
-def holds_sockets(folder: str) -> bool:
-    """Whether the longest path of a socket that Ray makes below the folder is within the system's limit."""
     session = f"session_0000-00-00_00-00-00_000000_{os.getpid()}"
     try:
         utils.validate_socket_filepath(os.path.join(folder, session, "sockets", "plasma_store"))

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run, ViewType
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.chains import Chain, difference, order, origin_tags, place_tags
 from rsrl_ray.tracking.entries import Trial
-from rsrl_ray.tracking.names import NEWEST, SWEEP, TRIAL
+from rsrl_ray.tracking.names import NEWEST, PARENT_RUN, RUN_NAME, RUN_NOTE, SWEEP, TRIAL
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.provenance import dataset_inputs
 from rsrl_ray.tracking.runs import as_params, as_tags, search
@@ -61,7 +60,7 @@ class Parent:
                 self.client.set_tag(other.info.run_id, NEWEST, "no")
         chain, run_id = Chain.of(own), own.info.run_id
         said = trial.place | dict(trial.tags)
-        tags = {SWEEP: self.sweep, MLFLOW_PARENT_RUN_ID: self.run.info.run_id, **place_tags(known, self.place)}
+        tags = {SWEEP: self.sweep, PARENT_RUN: self.run.info.run_id, **place_tags(known, self.place)}
         if not chain.start and (rounds or not chain.rounds):  # else it is not known whether this is its chain
             chain = replace(chain, start=origin.start_key)
             tags |= origin_tags(origin)
@@ -73,7 +72,7 @@ class Parent:
         return Child(run_id, run_place(own, self.artifacts), own.info.status, chain, choice_of(own))
 
     def _new_child(self, trial: Trial, name: str, others: Sequence[Run], origin: Origin) -> Run:
-        tags = {TRIAL: trial.id, MLFLOW_RUN_NAME: name, MLFLOW_RUN_NOTE: trial.note, **trial.place, **self.source}
+        tags = {TRIAL: trial.id, RUN_NAME: name, RUN_NOTE: trial.note, **trial.place, **self.source}
         run = self.client.create_run(self.experiment_id, tags=tags)
         if others:
             self.say(

@@ -47,7 +47,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Choice:
+class BestSoFar:
     """A round that was better than all before it: at the end of a trial, the last of these is the chosen one.
 
     created : Unix time of the round. values : ``round``, its number, and its measures; nan where it lacks one that an
@@ -73,7 +73,7 @@ class Round:
     link: Link
     created: float
     write: Callable[[Path], None]
-    choice: Choice | None = None
+    choice: BestSoFar | None = None
 
 
 @dataclass(frozen=True)

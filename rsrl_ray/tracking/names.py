@@ -7,6 +7,9 @@ from rsrl_ray.core.digest import short_digest
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
 
+PARENT_RUN, RUN_NAME, RUN_NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"  # MLflow's own
+GIT_DIRTY, DATASET_CONTEXT = "mlflow.source.git.dirty", "mlflow.data.context"
+
 EXPERIMENT = "rsrl.experiment"  # of an experiment: the file's name, whatever people call it in MLflow
 SWEEP = "rsrl.sweep"  # of every run: which sweep it belongs to
 TRIAL = "rsrl.trial"  # of a trial's run: which trial it is; empty for a sweep's parent run
@@ -14,7 +17,7 @@ OPENED = "rsrl.opened"  # place in the order in which sweeps were taken up; a tr
 LOGGED = "rsrl.rounds_logged"  # how many rounds of a trial are wholly logged
 DRIVER = "rsrl.driver"  # the process that sweeps, see `rsrl_ray.store.processes`
 LEASE = "rsrl.lease"  # of an experiment: the process that may write to it, and a random number behind its name
-CLAIM = "rsrl.lease.claim."  # of an experiment, before a random number: a process that asks for it; as `LEASE`
+ASKS = "rsrl.lease.claim."  # of an experiment, before a random number: a process that asks for it; as `LEASE`
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 GROUPS = "rsrl.groups"  # of a sweep whose table has groups: digest of the names of its photos and groups

@@ -2,12 +2,11 @@
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from rsrl_ray.store.processes import is_here
 from rsrl_ray.tracking.chains import newest_of_methods
 from rsrl_ray.tracking.entries import SweepRun
-from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, SWEEP, TRIAL
+from rsrl_ray.tracking.names import DRIVER, EXPERIMENT, METHOD, NEWEST, RUN_NAME, SWEEP, TRIAL
 from rsrl_ray.tracking.runs import as_params, as_tags, method_of_run, opened, parents, search, trials
 from rsrl_ray.tracking.stores import find_experiment
 
@@ -48,7 +47,7 @@ def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[R
                 client.set_terminated(run.info.run_id, "KILLED")
     own = max((run for run in sweeps if run.data.tags[SWEEP] == sweep), key=opened, default=None)
     if own is None:
-        own = client.create_run(experiment_id, tags={SWEEP: sweep, MLFLOW_RUN_NAME: "sweep", TRIAL: ""})
+        own = client.create_run(experiment_id, tags={SWEEP: sweep, RUN_NAME: "sweep", TRIAL: ""})
     ever = parents(client, experiment_id, ViewType.ALL)
     return own, 1 + max(map(opened, ever))
 

@@ -4,32 +4,15 @@ MLflow writes absolute places into its database. Those of an experiment lie unde
 in a folder named by its id, so they are found there, wherever that is now.
 """
 
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from mlflow.entities import Run
-from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import artifact_place
+from rsrl_ray.tracking.mlflow_insides import MODELS, RUNS, PlacesInDatabase, PlaceTable, local_path
 from rsrl_ray.tracking.stores import asked
-
-
-class _Places(NamedTuple):
-    """A table of MLflow's that holds places: its columns, and the folder of an id in the artifacts' root."""
-
-    name: str
-    place: str
-    id: str
-    folder: str
-
-
-_RUNS = _Places("runs", "artifact_uri", "run_uuid", "{}/artifacts")
-_MODELS = _Places("logged_models", "artifact_location", "model_id", "models/{}/artifacts")
-_MENDED = (_RUNS, _MODELS)
 
 
 def default_root(uri: str) -> str | None:
@@ -40,12 +23,12 @@ def default_root(uri: str) -> str | None:
 
 def run_place(run: Run, root: str | None) -> str:
     """The URI of a run's artifacts. root : URI of the experiment's artifacts here; None where a server knows."""
-    return _here(str(run.info.artifact_uri), _RUNS.folder.format(run.info.run_id), root)
+    return _here(str(run.info.artifact_uri), RUNS.folder.format(run.info.run_id), root)
 
 
 def model_place(model_id: str, recorded: str, root: str | None) -> str:
     """The URI of a logged model's files; root : as in `run_place`."""
-    return _here(recorded, _MODELS.folder.format(model_id), root)
+    return _here(recorded, MODELS.folder.format(model_id), root)
 
 
 def _here(recorded: str, tail: str, root: str | None) -> str:
@@ -76,39 +59,24 @@ def _mend_places(file: Path, experiment_id: str, root: str) -> str | None:
     """
     if not root.startswith("file:"):
         return None
-    key = int(experiment_id)
-    with closing(sqlite3.connect(file, timeout=60)) as database, database:
-        (before,) = database.execute(
-            "SELECT artifact_location FROM experiments WHERE experiment_id = ?", (key,)
-        ).fetchone()
-        moved = {table: _rows(database, table, key, root) for table in _MENDED}
-        if before == root or not (_gone(before) or any(moved.values())):
+    with PlacesInDatabase.opened(file, experiment_id) as known:
+        before = known.root
+        runs, models = (_moved_to(known.of(table), table, root) for table in (RUNS, MODELS))
+        if before == root or not (_gone(before) or runs or models):
             return None
-        database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, key))
-        for table, rows in moved.items():
-            database.executemany(f"UPDATE {table.name} SET {table.place} = ? WHERE {table.id} = ?", rows)
-        database.executemany(
-            "UPDATE model_versions SET storage_location = ? WHERE source = 'models:/' || ?", moved[_MODELS]
-        )
+        known.write(root, runs, models)
     return str(Location(before))
 
 
-def _rows(database: sqlite3.Connection, table: _Places, experiment: int, root: str) -> list[tuple[str, str]]:
-    """Where the artifacts lie now and whose they are, of those that were moved."""
-    found = database.execute(
-        f"SELECT {table.place}, {table.id} FROM {table.name} WHERE experiment_id = ?", (experiment,)
-    )
-    places = [(recorded, f"{root}/{table.folder.format(one)}", one) for recorded, one in found]
-    return [(here, one) for recorded, here, one in places if _moved(recorded, here)]
+def _moved_to(recorded: Mapping[str, str], table: PlaceTable, root: str) -> dict[str, str]:
+    """By id, where the artifacts lie now, of those that were moved."""
+    here = {one: f"{root}/{table.folder.format(one)}" for one in recorded}
+    return {one: here[one] for one, before in recorded.items() if _moved(before, here[one])}
 
 
 def _moved(recorded: str, here: str) -> bool:
-    return recorded != here and (_gone(recorded) or _path(here).is_dir())
+    return recorded != here and (_gone(recorded) or local_path(here).is_dir())
 
 
 def _gone(recorded: str) -> bool:
-    return recorded.startswith(("file:", "/")) and not _path(recorded).exists()
-
-
-def _path(uri: str) -> Path:
-    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
+    return recorded.startswith(("file:", "/")) and not local_path(recorded).exists()

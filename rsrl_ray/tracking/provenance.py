@@ -9,19 +9,12 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.tracking.context.default_context import DefaultRunContext
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.utils import git_utils
-from mlflow.utils.mlflow_tags import (
-    MLFLOW_DATASET_CONTEXT,
-    MLFLOW_GIT_BRANCH,
-    MLFLOW_GIT_COMMIT,
-    MLFLOW_GIT_DIRTY,
-    MLFLOW_GIT_REPO_URL,
-)
 
 from rsrl_ray.store.location import Location, redacted
 from rsrl_ray.tracking.entries import FoldData
+from rsrl_ray.tracking.mlflow_insides import source_of
+from rsrl_ray.tracking.names import DATASET_CONTEXT, GIT_DIRTY
 
 _SCHEMA = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "score")])
 
@@ -32,13 +25,7 @@ def source_tags() -> dict[str, str]:
     ``mlflow.source.git.dirty`` says whether files that git knows were changed since.
     """
     folder = os.getcwd()
-    found = {
-        **DefaultRunContext().tags(),  # type: ignore[no-untyped-call]
-        MLFLOW_GIT_COMMIT: git_utils.get_git_commit(folder),
-        MLFLOW_GIT_BRANCH: git_utils.get_git_branch(folder),
-        MLFLOW_GIT_REPO_URL: git_utils.get_git_repo_url(folder),
-        MLFLOW_GIT_DIRTY: _dirty(folder),
-    }
+    found = {**source_of(folder), GIT_DIRTY: _dirty(folder)}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -53,9 +40,7 @@ def _dirty(folder: str) -> str | None:
 
 def dataset_inputs(splits: Sequence[FoldData]) -> list[DatasetInput]:
     """A fold's photos as inputs of a run."""
-    return [
-        DatasetInput(_dataset(split), [InputTag(key=MLFLOW_DATASET_CONTEXT, value=split.context)]) for split in splits
-    ]
+    return [DatasetInput(_dataset(split), [InputTag(key=DATASET_CONTEXT, value=split.context)]) for split in splits]
 
 
 def _dataset(split: FoldData) -> Dataset:

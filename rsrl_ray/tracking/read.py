@@ -23,9 +23,10 @@ from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
 from rsrl_ray.tracking.histories import histories, history
+from rsrl_ray.tracking.mlflow_insides import log_files
 from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP, key_tag, predictions_path
 from rsrl_ray.tracking.places import run_place
-from rsrl_ray.tracking.runs import log_files, method_of_run, opened, parents, trials
+from rsrl_ray.tracking.runs import method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 T = TypeVar("T")

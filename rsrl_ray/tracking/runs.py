@@ -1,12 +1,10 @@
-"""Runs of an experiment in MLflow, and their files."""
+"""Runs of an experiment in MLflow."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE, SWEEP, TRIAL
@@ -50,11 +48,6 @@ def method_of_run(run: Run) -> str:
 def key_of_run(run: Run) -> TrialKey:
     """The fold and the method of a trial's run."""
     return TrialKey(int(run.data.tags["fold"]), method_of_run(run))
-
-
-def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> None:
-    """Log a folder's files as artifacts at ``place``, a URI, under ``path``. uri : of the store."""
-    get_artifact_repository(place, tracking_uri=uri).log_artifacts(str(folder), path)  # type: ignore[no-untyped-call]
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:

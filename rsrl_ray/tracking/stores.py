@@ -6,28 +6,31 @@ To read, a store is opened only where MLflow would neither make nor migrate anyt
 import contextlib
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import mlflow.entities
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.db import utils
-from mlflow.store.db.db_types import DATABASE_ENGINES
-from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import NAMES
 from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.locks import locked
+from rsrl_ray.tracking.mlflow_insides import (
+    CHATTY,
+    DATABASE_ERRORS,
+    is_away,
+    is_database,
+    local_path,
+    migrate,
+    tables_are,
+)
 from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
 
-databases: Any = utils  # its annotations are not whole
 # What MLflow and its libraries raise, and what is raised where one that a store needs is not installed.
-REFUSALS = (MlflowException, OSError, ImportError, sqlite3.Error, databases.sqlalchemy.exc.SQLAlchemyError)
+REFUSALS = (MlflowException, OSError, ImportError, *DATABASE_ERRORS)
 State = Literal["absent", "older", "newer", "ready"]
 Stored: TypeAlias = mlflow.entities.Experiment
 
@@ -50,8 +53,7 @@ def settle_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    quiet = {"alembic": "WARNING", "mlflow": "WARNING", "urllib3.connectionpool": "ERROR"}
-    quiet["mlflow.utils.environment"] = "ERROR"  # that there is no pip, where uv is used
+    quiet = {"alembic": "WARNING", "mlflow": "WARNING", "urllib3.connectionpool": "ERROR", CHATTY: "ERROR"}
     for chatty, level in quiet.items():
         logging.getLogger(chatty).setLevel(level)
 
@@ -64,15 +66,15 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
     except REFUSALS as error:
         cause = redacted(" ".join(str(error).split()))
         where = f"mlflow: {Location(uri)}"
-        if Location(uri).is_served and "failed with exception" in cause:
+        if Location(uri).is_served and is_away(cause):
             raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
         raise ValueError(f"{where}: {what or 'the store'}: {cause[:500]}") from error
 
 
 def is_service(uri: str) -> bool:
     """Whether a store is a server or a service that knows where artifacts go, and not a database or a folder."""
-    scheme = uri.partition("://")[0].partition("+")[0].lower()
-    return uri in NAMES["mlflow"] or (Location(uri).is_uri and scheme not in (*DATABASE_ENGINES, "file"))
+    is_file = is_database(uri) or uri.lower().startswith("file:")
+    return uri in NAMES["mlflow"] or (Location(uri).is_uri and not is_file)
 
 
 def store_state(uri: str) -> State:
@@ -81,19 +83,10 @@ def store_state(uri: str) -> State:
         return "ready"
     file = Location(uri).database
     if not Location(uri).is_uri or uri.startswith("file:"):
-        folder: Any = local_file_uri_to_path(uri)  # type: ignore[no-untyped-call]
-        return "ready" if Path(folder).exists() else "absent"
+        return "ready" if local_path(uri).exists() else "absent"
     if file is not None and (not file.exists() or file.stat().st_size == 0):
         return "absent"
-    with _engine(uri) as engine:
-        found, newest = databases._get_schema_version(engine), databases._get_latest_schema_revision()
-        if found is None:
-            return "absent"
-        if found == newest:
-            return "ready"
-        scripts = databases.ScriptDirectory.from_config(databases._get_alembic_config(""))
-        known = any(found == revision.revision for revision in scripts.walk_revisions())
-        return "older" if known else "newer"
+    return tables_are(uri)
 
 
 def open_to_read(uri: str, missing: str) -> MlflowClient:
@@ -136,8 +129,7 @@ def open_to_write(uri: str, say: Callable[[str], None]) -> MlflowClient:
                 f"mlflow: {Location(uri)} was made by an older MLflow and is migrated to {mlflow.__version__} now: "
                 "the older one can then no longer open it"
             )
-            with _engine(uri) as engine:
-                databases._upgrade_db(engine)
+            migrate(uri)
         return MlflowClient(uri)
 
 
@@ -177,16 +169,6 @@ def _refuse_newer(uri: str, state: State) -> None:
             f"mlflow: {Location(uri)} was made by a newer MLflow than the installed {mlflow.__version__}; "
             "install that one (pip install -U mlflow)"
         )
-
-
-@contextlib.contextmanager
-def _engine(uri: str) -> Iterator[Any]:
-    """A connection pool of MLflow's for a look at the tables."""
-    engine = databases.create_sqlalchemy_engine(uri)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 @contextlib.contextmanager

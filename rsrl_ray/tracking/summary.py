@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Run
 
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.tracking.entries import Choice, SweepRun
+from rsrl_ray.tracking.entries import BestSoFar, SweepRun
 from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
 from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
@@ -20,7 +20,7 @@ SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", 
 Measures = Mapping[str, float]
 
 
-def choice_metrics(choices: Iterable[Choice]) -> list[Metric]:
+def choice_metrics(choices: Iterable[BestSoFar]) -> list[Metric]:
     """As metrics of a trial's run, each at the step of its round: the last one is the chosen one."""
     return [
         Metric(CHOSEN + name, value, int(choice.created * 1000), choice.number)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mlflow.entities import Metric, Run
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.store.location import redacted
@@ -18,13 +17,15 @@ from rsrl_ray.store.processes import is_alive, process
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import Chain
 from rsrl_ray.tracking.children import Child, Parent
-from rsrl_ray.tracking.entries import Choice, Reading, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Reading, Round, SweepRun, Trial
 from rsrl_ray.tracking.lease import Lease, MayLive
+from rsrl_ray.tracking.mlflow_insides import log_files
 from rsrl_ray.tracking.names import (
     DRIVER,
     LOGGED,
     OPENED,
     REASON,
+    RUN_NOTE,
     SWEEP,
     TRIAL,
     key_tag,
@@ -36,7 +37,7 @@ from rsrl_ray.tracking.names import (
 from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
-from rsrl_ray.tracking.runs import as_params, as_tags, log_files, log_metrics, opened, parents, search
+from rsrl_ray.tracking.runs import as_params, as_tags, log_metrics, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
@@ -99,8 +100,8 @@ class Tracker:
         )
         self._client.update_run(run.info.run_id, status="RUNNING")
         tags = {DRIVER: process(), OPENED: str(place), **self._parent.source, **sweep.tags}
-        if MLFLOW_RUN_NOTE not in run.data.tags:  # people may have written their own
-            tags[MLFLOW_RUN_NOTE] = sweep.note
+        if RUN_NOTE not in run.data.tags:  # people may have written their own
+            tags[RUN_NOTE] = sweep.note
         # MLflow refuses a second value, such as a file's new path
         new = {name: value for name, value in sweep.params.items() if name not in run.data.params}
         self._client.log_batch(run.info.run_id, params=as_params(new), tags=as_tags(tags))
@@ -166,7 +167,7 @@ class Tracker:
             child.choice = choices[-1].values
         self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
-    def log_choices(self, trial: Trial, choices: Sequence[Choice], rounds: int) -> None:
+    def log_choices(self, trial: Trial, choices: Sequence[BestSoFar], rounds: int) -> None:
         """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
 
         Logs what is lacking of them, where the trial's rounds were logged by a version that did not log choices.

@@ -9,7 +9,7 @@ from mlflow.entities import LifecycleStage, Run, RunData, RunInfo, RunTag
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking.chains import newest, newest_of_methods, place_tags
-from rsrl_ray.tracking.entries import Choice, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Round, SweepRun, Trial
 from rsrl_ray.tracking.read import Results
 from rsrl_ray.tracking.write import Tracker
 
@@ -53,13 +53,15 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
+def nothing(folder: Path) -> None:
+    """No files."""
+
+
 def make(tracker: Tracker, device: str, last: int) -> None:
     """The trial runs on a device from its first round on, which is replayed where it is known."""
     origin = Origin(device, device, ())
     rounds = [
-        Round(
-            number, {}, "", Link(f"{device}{number}"), 1.0, lambda folder: None, Choice(number, 1.0, {"round": number})
-        )
+        Round(number, {}, "", Link(f"{device}{number}"), 1.0, nothing, BestSoFar(number, 1.0, {"round": number}))
         for number in range(1, last + 1)
     ]
     for done in range(1, last + 1):

@@ -13,7 +13,7 @@ from mlflow.entities import Metric
 from mlflow.server import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, app, handlers
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from rsrl_ray.tracking import histories as module
+from rsrl_ray.tracking import mlflow_insides as module
 from rsrl_ray.tracking.histories import histories, history
 
 BULK, SINGLE = "get-history-bulk-interval", "get-history"

@@ -118,7 +118,7 @@ def test_of_two_that_ask_at_once_one_has_it_however_slow_the_other_is(
     assert 5 < at < 19
 
 
-def test_of_claims_the_first_by_name_stays_and_what_the_dead_have_left_is_taken_away(
+def test_of_those_that_ask_the_first_by_name_stays_and_what_the_dead_have_left_is_taken_away(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = client.create_experiment("tiny")

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
-from rsrl_ray.tracking.entries import Choice, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Round, SweepRun, Trial
 from rsrl_ray.tracking.names import summed_name
 from rsrl_ray.tracking.write import Tracker
 
@@ -44,7 +44,7 @@ def log(tracker: Tracker, of: Trial, *values: float, chosen: tuple[int, ...] = (
             Link(f"{of.id}{chain}-{number}"),
             1000.0 + number,
             lambda folder: None,
-            Choice(number, 1000.0 + number, {"round": number, "test_macro_f1": value, "train_size": 10 * number})
+            BestSoFar(number, 1000.0 + number, {"round": number, "test_macro_f1": value, "train_size": 10 * number})
             if number in chosen
             else None,
         )
@@ -120,7 +120,7 @@ def test_a_method_is_summed_up_over_its_folds_and_anew_when_more_rounds_come(
     now = chosen(runs(tmp_path)["sweep"])
     assert (now["chosen/paper/test_macro_f1_mean"], now["chosen/paper/round_high"]) == (pytest.approx(0.35), 2)
     fewer = opened(rounds=2)
-    choice = Choice(1, 1001.0, {"round": 1, "test_macro_f1": 0.3, "train_size": 10})
+    choice = BestSoFar(1, 1001.0, {"round": 1, "test_macro_f1": 0.3, "train_size": 10})
     fewer.take_up(trial(1), [Link("paper-1-1"), Link("paper-1-2")], ORIGIN)
     fewer.log_choices(trial(1), [choice], 2)  # as a trial that has ended tells them
     fewer.summary.log(["paper"])
@@ -166,7 +166,7 @@ def test_rounds_that_were_logged_without_choices_get_them(opened: Callable[..., 
     assert chosen(runs(tmp_path)["paper, fold 0"]) == {}
     tracker = opened(rounds=3)
     log(tracker, trial(0), 0.2, 0.1, 0.4)
-    choices = [Choice(number, 1000.0, {"round": number}) for number in (1, 3)]
+    choices = [BestSoFar(number, 1000.0, {"round": number}) for number in (1, 3)]
     for _ in range(2):
         tracker.log_choices(trial(0), choices, 3)
     assert steps(tmp_path, "paper, fold 0", "chosen/round") == [1, 3]

@@ -25,7 +25,7 @@ from sweep.servers import free_port
 from rsrl_ray.cli import main as cli
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking import views
-from rsrl_ray.tracking.entries import Choice, Round, SweepRun, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Round, SweepRun, Trial
 from rsrl_ray.tracking.write import Tracker
 
 TAG = "mlflow.sharedViewState."
@@ -48,7 +48,7 @@ def log_sweep(tracker: Tracker, sweep: SweepRun = SWEEP) -> None:
         for number, value in enumerate(F[key], start=1):
             values = {"test_macro_f1": value, "validation_macro_f1": 2 * value, "train_size": 40.0 - 10 * number}
             values |= {"f1_2": value / 2, "f1_3": value / 4, "majority_share": 0.5}
-            choice = Choice(number, 1000.0, {"round": float(number), **values}) if value > best else None
+            choice = BestSoFar(number, 1000.0, {"round": float(number), **values}) if value > best else None
             best = max(best, value)
             link = Link(f"{name}-{number}")
             rounds.append(Round(number, values, "", link, 1000.0 + number, lambda folder: None, choice))

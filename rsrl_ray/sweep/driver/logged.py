@@ -14,7 +14,7 @@ from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.tracking.entries import Choice, Round, Trial
+from rsrl_ray.tracking.entries import BestSoFar, Round, Trial
 
 _MEASURES = ("test_", "validation_", "f1_", "train_size", "photos_seen")  # how the names of measures begin
 
@@ -26,7 +26,7 @@ class LoggedRounds:
         self._task, self._archive = task, Archive(task.experiment.storage)
         self._previous: dict[str, Record] = {}
 
-    def round(self, trial: Trial, report: Report, choice: Choice | None) -> Round:
+    def round(self, trial: Trial, report: Report, choice: BestSoFar | None) -> Round:
         """A reported round; choice : where it is better than all before it."""
         record, before = self._record(trial, report.key), self._before(trial, report)
         fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
@@ -58,7 +58,7 @@ class LoggedRounds:
         return record
 
 
-def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
+def choices(chain: Sequence[Report], chooses: Split) -> list[BestSoFar]:
     """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one.
 
     chooses : the photos that rounds are chosen on.
@@ -73,8 +73,8 @@ def choices(chain: Sequence[Report], chooses: Split) -> list[Choice]:
     return [_choice(chain[:number]) for number in dict.fromkeys(chosen)]
 
 
-def _choice(chain: Sequence[Report]) -> Choice:
+def _choice(chain: Sequence[Report]) -> BestSoFar:
     """The last of these rounds; a measure that it lacks and another one has is nan, not the other one's."""
     last, names = chain[-1], dict.fromkeys(name for report in chain for name in report.metrics)
     values = {name: last.metrics.get(name, math.nan) for name in names if name.startswith(_MEASURES)}
-    return Choice(last.number, last.created, {"round": float(last.number), **values})
+    return BestSoFar(last.number, last.created, {"round": float(last.number), **values})

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.sweep.driver.scheduler import Course, Prefix
+from rsrl_ray.sweep.driver.scheduler import Outline, Prefix
 from rsrl_ray.sweep.report import Report
 
 
@@ -49,16 +49,16 @@ class Retention:
     def __init__(
         self,
         sweep: str,
-        courses: Mapping[TrialKey, Course],
+        outlines: Mapping[TrialKey, Outline],
         keep_all: bool = False,
         predictions: Mapping[TrialKey, Prediction] | None = None,
     ) -> None:
         """``sweep`` is its id. predictions : of the trials; the largest logit where it is None."""
         self.sweep, self.keep_all = sweep, keep_all
-        self._courses, self._predictions = courses, predictions or {}
+        self._outlines, self._predictions = outlines, predictions or {}
         self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)
-        for trial, course in courses.items():
-            for prefix in course:
+        for trial, outline in outlines.items():
+            for prefix in outline:
                 self._sharers[prefix].append(trial)
         self._rounds: defaultdict[_Chain, dict[int, Hold]] = defaultdict(dict)
         self._best: dict[_Chain, tuple[float, int]] = {}
@@ -82,7 +82,7 @@ class Retention:
         before, wanted = self._own.get(chain, set()), self._wanted(chain)
         self._own[chain] = wanted
         changed = {own, shared} | self._moved(before, wanted)
-        for sharer in self._sharers[self._courses[trial][report.number - 1]]:
+        for sharer in self._sharers[self._outlines[trial][report.number - 1]]:
             changed |= self._overtaken((sharer, report.origin.start_key), report.number, shared)
         return self._tell(changed, own)
 

@@ -17,7 +17,7 @@ from rsrl_ray.sweep.driver.places import Places
 from rsrl_ray.sweep.driver.prepare import keeps_all
 from rsrl_ray.sweep.driver.progress import Progress
 from rsrl_ray.sweep.driver.retention import Retention
-from rsrl_ray.sweep.driver.scheduler import SharingScheduler, course
+from rsrl_ray.sweep.driver.scheduler import SharingScheduler, outline
 from rsrl_ray.sweep.driver.tracked import trials_of
 from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.driver.weights import KeptWeights
@@ -37,9 +37,9 @@ class Running:
         """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._trials, self._claims, self.board = trials, Claims(), Board()
-        self._courses = {key: course(key.fold, methods[key.method], rounds) for key in trials}
+        self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
-        retention = Retention(task.sweep_id(), self._courses, keeps_all(task), predictions)
+        retention = Retention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
         self._log = Log(task, tracker, open_sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
@@ -91,7 +91,7 @@ class Running:
             tune.with_resources(trainable, resources),
             param_space={"trial": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
-                scheduler=SharingScheduler({key: self._courses[key] for key in trials}, places=self._places),
+                scheduler=SharingScheduler({key: self._outlines[key] for key in trials}, places=self._places),
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
                 trial_dirname_creator=lambda trial: trial.trial_id,

@@ -17,11 +17,11 @@ from rsrl_ray.sweep.ray_insides import asked_by
 from rsrl_ray.sweep.report import Failure, Report
 
 Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
-Course = tuple[Prefix, ...]  # the rounds that a trial is to make
+Outline = tuple[Prefix, ...]  # the rounds that a trial is to make
 PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
 
 
-def course(fold: int, method: Method, rounds: int) -> Course:
+def outline(fold: int, method: Method, rounds: int) -> Outline:
     """The rounds 1 to ``rounds`` of a trial, each named by its fold and by what leads to it.
 
     Methods that train alike, and whose rules have done the same so far, make the same rounds, so rounds with equal
@@ -58,12 +58,12 @@ class SharingScheduler(FIFOScheduler):
 
     def __init__(
         self,
-        courses: Mapping[TrialKey, Course],
+        outlines: Mapping[TrialKey, Outline],
         slots: Callable[[Trial], int] = slots,
         places: Places | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._courses = courses
+        self._outlines = outlines
         self._places = places
         self._slots_for = slots
         self._slots = 1
@@ -90,7 +90,7 @@ class SharingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Its round is made: trials that waited for it may start."""
         if Failure.from_result(result) is None:
-            made = self._course(trial)[Report.from_result(result).number - 1]
+            made = self._outline(trial)[Report.from_result(result).number - 1]
             self._done.add(made)
             self._look_again([made])
         return self.CONTINUE
@@ -120,7 +120,7 @@ class SharingScheduler(FIFOScheduler):
         pending = [trial for trial in trials if trial.status == Trial.PENDING]
         while self._turn and len(pending) < PENDING_AT_ONCE:
             _, trial = heapq.heappop(self._turn)
-            needed = next((prefix for prefix in self._course(trial) if prefix not in self._done), None)
+            needed = next((prefix for prefix in self._outline(trial) if prefix not in self._done), None)
             if needed is not None and self._expected[needed]:
                 self._held_up[needed].append(trial)
             elif trial.status == Trial.PAUSED:
@@ -142,13 +142,13 @@ class SharingScheduler(FIFOScheduler):
     def _expect(self, trial: Trial) -> None:
         if trial.trial_id not in self._started:
             self._started.add(trial.trial_id)
-            self._expected.update(self._course(trial))
+            self._expected.update(self._outline(trial))
 
     def _void(self, trial: Trial) -> None:
         if trial.trial_id in self._started:
             self._started.remove(trial.trial_id)
-            self._expected.subtract(self._course(trial))
-            self._look_again(self._course(trial))
+            self._expected.subtract(self._outline(trial))
+            self._look_again(self._outline(trial))
 
-    def _course(self, trial: Trial) -> Course:
-        return self._courses[trial_key(trial)]
+    def _outline(self, trial: Trial) -> Outline:
+        return self._outlines[trial_key(trial)]

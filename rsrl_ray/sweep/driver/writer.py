@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rsrl_ray.store.location import redacted
 from rsrl_ray.sweep.driver.board import Board, Store
+from rsrl_ray.tracking.mlflow_insides import is_away
 
 RETRY_S = 5.0
 PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
@@ -105,5 +106,4 @@ class Writer:
 def _words(error: Exception) -> str:
     """Why a job has failed, in one line."""
     line = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
-    is_away = "failed with exception" in line  # what MLflow's client says where its server cannot be reached
-    return "the server does not answer" if is_away else line[:500]
+    return "the server does not answer" if is_away(line) else line[:500]

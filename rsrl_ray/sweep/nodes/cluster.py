@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
-from rsrl_ray.sweep.ray_insides import began_ray, default_folder, folder_of_ray, holds_sockets, signals_left_alone
+from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
 from rsrl_ray.terminal import say
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
@@ -114,7 +114,7 @@ def _short_folder() -> str | None:
     ValueError
         Where RAY_TMPDIR is too long, or no other folder can be written to.
     """
-    if holds_sockets(default_folder()):
+    if has_room_for_sockets():
         return None
     if "RAY_TMPDIR" in os.environ:
         raise ValueError(

@@ -21,7 +21,7 @@ POLL_S = 0.25  # between two looks whether another trial has made a round
 
 
 @dataclass(frozen=True)
-class Start:
+class ChainStart:
     """What a chain of rounds starts from.
 
     key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent;
@@ -55,7 +55,7 @@ class CachedLearner:
     learnt : the last round, with its keys and notes; one that was trained just now has no checksums yet.
     """
 
-    def __init__(self, trainer: Trainer, archive: Archive, start: Start, holder: Holder, attempt: Attempt) -> None:
+    def __init__(self, trainer: Trainer, archive: Archive, start: ChainStart, holder: Holder, attempt: Attempt) -> None:
         """``attempt`` is that of the trial, ``holder`` is the trial as one who needs weights."""
         self.learnt: Record | None = None
         self._trainer, self._archive, self._start = trainer, archive, start

@@ -24,7 +24,7 @@ from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
 from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
 from rsrl_ray.sweep.task import Task
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Start
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.sweep.trial.gauge import Gauge
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.reproducible import versions
@@ -142,7 +142,7 @@ class RSRLTrial(tune.Trainable):
         self._photos_seen = 0
         self._predictor = Predictor(method.prediction, labels, fold)
         trainer = self._trainers(fold, method.learning)
-        start = Start(
+        start = ChainStart(
             self._task.start_key(fold, method.learning, trainer.device.kind),
             self._task.start,
             method.learning.warm_start == "cold",

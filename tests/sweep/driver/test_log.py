@@ -181,15 +181,15 @@ def test_what_mlflow_refuses_lastingly_stops_nothing_else_and_the_sweep_has_not_
     tmp_path: Path, refused: tuple[str, str], lacks: int
 ) -> None:
     told = Told(lambda *call: call == refused)
-    recorder = Recorded(tmp_path, told)
-    recorder.close("FINISHED")
+    recorded = Recorded(tmp_path, told)
+    recorded.close("FINISHED")
     expected = [call for method in ("firm", "none") for call in [("round", method)] * 3 + [("FINISHED", method)]]
     expected = [call for call in expected if call != refused and refused != ("round", call[1])]
     assert sorted(call for call in told.calls if call in expected or call == refused) == sorted(expected)
     assert ("KILLED", "firm") in told.calls or refused[1] != "firm"
     assert told.calls[-1] == ("KILLED", "sweep")
-    assert recorder.board.lacks(MLFLOW) == lacks
-    assert f"(OSError: {refused[0]} is refused)" in "".join(recorder.board.closing())
+    assert recorded.board.lacks(MLFLOW) == lacks
+    assert f"(OSError: {refused[0]} is refused)" in "".join(recorded.board.closing())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -205,12 +205,12 @@ def test_a_note_that_storage_refuses_holds_up_no_other_and_the_sweep_has_not_fin
 
     monkeypatch.setattr(Archive, "release", refuses)
     told = Told(lambda *_: False)
-    recorder = Recorded(tmp_path, told)
-    recorder.close("FINISHED")
+    recorded = Recorded(tmp_path, told)
+    recorded.close("FINISHED")
     left = sorted(path.parent.name for path in tmp_path.glob("rounds/*/*/weights.safetensors"))
     assert left == ["firm01", "firm02", "firm03", "none01", "none03"]  # the best, and the newest
     assert told.calls[-1] == ("KILLED", "sweep")
-    (said,) = recorder.board.closing()
+    (said,) = recorded.board.closing()
     assert said.startswith("storage lacks 1 notes on who needs which weights (StorageError: storage: cannot delete")
     monkeypatch.setattr(Archive, "release", release)
     again = Recorded(tmp_path, told)

@@ -16,7 +16,7 @@ from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.method import Learning, Method
-from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, course, slots
+from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, outline, slots
 from rsrl_ray.sweep.report import Failure
 from rsrl_ray.vision.losses import Balanced
 
@@ -27,7 +27,7 @@ def method(steps: dict[int, Any]) -> Method:
     return Method(Thresholds(make_schedule(steps)), is_schedule=True)
 
 
-COURSES = {(fold, name): course(fold, method(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
+OUTLINES = {(fold, name): outline(fold, method(steps), 4) for name, steps in STEPS.items() for fold in (0, 1)}
 
 
 def one(trial: Trial) -> int:
@@ -39,7 +39,7 @@ def one(trial: Trial) -> int:
 class Tune:
     """The scheduler's side of Ray Tune: trials with a status."""
 
-    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(COURSES, one))
+    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(OUTLINES, one))
     trials: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def get_trials(self) -> list[Any]:
@@ -74,25 +74,25 @@ def tune() -> Tune:
     return tune
 
 
-def test_course_names_rounds_by_the_thresholds_that_lead_to_them() -> None:
+def test_an_outline_names_rounds_by_the_thresholds_that_lead_to_them() -> None:
     half, more = ((Thresholds, "least_likely", k, k, k) for k in (0.5, 0.6))
     first = (0, Learning())
-    assert COURSES[0, "later"] == (first, (*first, half), (*first, half, half), (*first, half, half, more))
-    assert COURSES[0, "firm"][:3] == COURSES[0, "later"][:3]
-    assert COURSES[0, "firm"][3] != COURSES[0, "later"][3]
+    assert OUTLINES[0, "later"] == (first, (*first, half), (*first, half, half), (*first, half, half, more))
+    assert OUTLINES[0, "firm"][:3] == OUTLINES[0, "later"][:3]
+    assert OUTLINES[0, "firm"][3] != OUTLINES[0, "later"][3]
 
 
 def test_methods_have_the_names_of_rounds_that_they_train_alike() -> None:
     half = Thresholds(make_schedule({1: 0.5}))
-    firm, none = COURSES[0, "firm"], COURSES[0, "none"]
-    assert course(0, Method(half, prediction=Prediction("half")), 4) == firm
-    assert course(0, Method(Keep()), 4) == none == course(0, Method(Quantile(0.0)), 4)
-    assert course(0, Method(Thresholds(make_schedule({3: 0.5}))), 4)[:3] == none[:3]
-    assert course(0, Method(Quantile(0.2)), 4)[0] == none[0]
+    firm, none = OUTLINES[0, "firm"], OUTLINES[0, "none"]
+    assert outline(0, Method(half, prediction=Prediction("half")), 4) == firm
+    assert outline(0, Method(Keep()), 4) == none == outline(0, Method(Quantile(0.0)), 4)
+    assert outline(0, Method(Thresholds(make_schedule({3: 0.5}))), 4)[:3] == none[:3]
+    assert outline(0, Method(Quantile(0.2)), 4)[0] == none[0]
     parted = [Method(Quantile(0.2)), Method(Quantile(0.3)), Method(Quantile(0.2, "mean")), Method(Keep())]
-    assert len({course(0, method, 4)[1] for method in parted}) == 4
+    assert len({outline(0, method, 4)[1] for method in parted}) == 4
     others = [Learning(Balanced(1.0)), Learning(sampling="class_balanced"), Learning(warm_start="cold"), Learning()]
-    assert len({course(0, Method(Keep(), learning), 4)[0] for learning in others}) == 4
+    assert len({outline(0, Method(Keep(), learning), 4)[0] for learning in others}) == 4
 
 
 def test_new_trials_hold_nothing(tune: Tune) -> None:
@@ -179,7 +179,7 @@ def test_slots_are_what_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyP
 
 
 GRID = {
-    (fold, f"{first}-{second}"): course(fold, method({1: first, 3: second}), 5)
+    (fold, f"{first}-{second}"): outline(fold, method({1: first, 3: second}), 5)
     for first in (0.5, 0.6)
     for second in (0.7, 0.8)
     for fold in (0, 1)
@@ -229,14 +229,14 @@ def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple
 @pytest.mark.parametrize(("at_a_time", "in_a_row"), [(1, 440), (2, 234), (8, 59), (15, 30), (64, 30)])
 def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_time: int, in_a_row: int) -> None:
     steps = {"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}}
-    courses = {(fold, name): course(fold, method(steps[name]), 30) for name in steps for fold in range(5)}
-    tune, made, done = Tune(SharingScheduler(courses, one)), set[Prefix](), dict.fromkeys(courses, 0)
-    for fold, name in courses:
+    outlines = {(fold, name): outline(fold, method(steps[name]), 30) for name in steps for fold in range(5)}
+    tune, made, done = Tune(SharingScheduler(outlines, one)), set[Prefix](), dict.fromkeys(outlines, 0)
+    for fold, name in outlines:
         tune.add(fold, name)
     running: list[tuple[int, str]] = []
 
     def report(key: tuple[int, str]) -> None:
-        made.add(courses[key][done[key]])
+        made.add(outlines[key][done[key]])
         done[key] += 1
         tune.report(*key, done[key])
         if done[key] == 30:
@@ -248,7 +248,7 @@ def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_
         while len(running) < at_a_time and (name := tune.start()) is not None:
             fold, _, rest = name.partition("-")
             running.append(key := (int(fold), rest))
-            while key in running and courses[key][done[key]] in made:  # from the archive: no time
+            while key in running and outlines[key][done[key]] in made:  # from the archive: no time
                 report(key)
 
     start()
@@ -256,7 +256,7 @@ def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_
     while running:
         rows += 1
         for key in running.copy():
-            assert courses[key][done[key]] not in made
+            assert outlines[key][done[key]] not in made
             report(key)
         start()
     assert (rows, len(made), set(done.values())) == (in_a_row, 440, {30})

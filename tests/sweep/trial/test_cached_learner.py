@@ -18,7 +18,7 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.sweep.trial import cached_learner
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, Start
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.vision.network import Conv1
 
 ALL = np.ones(4, dtype=bool)
@@ -51,7 +51,7 @@ def made(
     trainer: Trainer = Toy() if toy is None else toy
     attempt = attempt or Attempt(Claims(Here()), "one", "1")
     holder = Holder(f"holder-{attempt.trial}", "experiment", attempt.trial)
-    start = Start("start", START, cold, device=device)
+    start = ChainStart("start", START, cold, device=device)
     return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
 
 

@@ -1,0 +1,193 @@
+"""What leans on the insides of MLflow 3, which any release may change: it stands here, and nowhere else.
+
+At an upgrade: read the question at each part, then run tests/tracking and tests/sweep/test_mlflow_server.py. Two more
+things are not documented, each with a home and a test of its own: the format of a saved view
+(`rsrl_ray.tracking.views`), and the words of a client whose server does not answer (`is_away`).
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.service_pb2 import GetMetricHistoryBulkInterval
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.db import utils
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.tracking.rest_store import RestStore
+from mlflow.tracking.context.default_context import DefaultRunContext
+from mlflow.utils import git_utils
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
+
+_DATABASES: Any = utils  # its annotations are not whole
+DATABASE_ERRORS = (sqlite3.Error, _DATABASES.sqlalchemy.exc.SQLAlchemyError)
+CHATTY = "mlflow.utils.environment"  # the logger that warns where there is no pip, as where uv is used
+_RUNS = 500  # in one question to a database
+_RUNS_OF_SERVER = 100  # in one question to a tracking server, which takes no more
+_STEPS = 1000  # in one question to a tracking server: of more than 2500 values of a run it sends a choice
+_MOST = 10**9  # values in a database's answer: all of them
+
+
+def is_away(error: str) -> bool:
+    """Whether it is what MLflow's client says where its server cannot be reached."""
+    return "failed with exception" in error
+
+
+# Places. At an upgrade: is there a call that says where artifacts are logged to, other than the run's own place?
+
+
+def local_path(uri: str) -> Path:
+    """The path that a ``file:`` URI, or a path, stands for."""
+    return Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
+
+
+def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> None:
+    """Log a folder's files as artifacts at ``place``, a URI, under ``path``. uri : of the store."""
+    get_artifact_repository(place, tracking_uri=uri).log_artifacts(str(folder), path)  # type: ignore[no-untyped-call]
+
+
+class PlaceTable(NamedTuple):
+    """A table of MLflow's that holds places: its columns, and the folder of an id in the artifacts' root."""
+
+    name: str
+    place: str
+    id: str
+    folder: str
+
+
+RUNS = PlaceTable("runs", "artifact_uri", "run_uuid", "{}/artifacts")
+MODELS = PlaceTable("logged_models", "artifact_location", "model_id", "models/{}/artifacts")
+
+
+class PlacesInDatabase:
+    """Where MLflow's SQLite file says that an experiment's artifacts lie: MLflow has no call that changes it.
+
+    At an upgrade: do the tables still have these columns (tests/test_before.py, tests/test_paths.py)?
+    """
+
+    def __init__(self, database: sqlite3.Connection, experiment_id: str) -> None:
+        self._database, self._key = database, int(experiment_id)
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, file: Path, experiment_id: str) -> Iterator["PlacesInDatabase"]:
+        """Of this file, in one transaction."""
+        with contextlib.closing(sqlite3.connect(file, timeout=60)) as database, database:
+            yield cls(database, experiment_id)
+
+    @property
+    def root(self) -> str:
+        """URI of the experiment's artifacts."""
+        found = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
+        (root,) = self._database.execute(found, (self._key,)).fetchone()
+        return str(root)
+
+    def of(self, table: PlaceTable) -> dict[str, str]:
+        """By id, what the rows of a table say."""
+        found = f"SELECT {table.id}, {table.place} FROM {table.name} WHERE experiment_id = ?"
+        return dict(self._database.execute(found, (self._key,)))
+
+    def write(self, root: str, runs: dict[str, str], models: dict[str, str]) -> None:
+        """Other places: of the experiment, and by their ids of runs and logged models."""
+        self._database.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, self._key)
+        )
+        for table, places in ((RUNS, runs), (MODELS, models)):
+            rows = [(place, one) for one, place in places.items()]
+            self._database.executemany(f"UPDATE {table.name} SET {table.place} = ? WHERE {table.id} = ?", rows)
+        rows = [(place, one) for one, place in models.items()]
+        self._database.executemany(
+            "UPDATE model_versions SET storage_location = ? WHERE source = 'models:/' || ?", rows
+        )
+
+
+# Tables. At an upgrade: do these functions still tell how old a database is, without migrating it?
+
+
+def is_database(uri: str) -> bool:
+    """Whether a store with this URI is a database."""
+    return uri.partition("://")[0].partition("+")[0].lower() in DATABASE_ENGINES
+
+
+def tables_are(uri: str) -> Literal["absent", "older", "newer", "ready"]:
+    """Whether the tables of a database are those of the installed MLflow."""
+    with _engine(uri) as engine:
+        found, newest = _DATABASES._get_schema_version(engine), _DATABASES._get_latest_schema_revision()
+    if found is None:
+        return "absent"
+    if found == newest:
+        return "ready"
+    scripts = _DATABASES.ScriptDirectory.from_config(_DATABASES._get_alembic_config(""))
+    known = any(found == revision.revision for revision in scripts.walk_revisions())
+    return "older" if known else "newer"
+
+
+def migrate(uri: str) -> None:
+    """Make an older database's tables those of the installed MLflow."""
+    with _engine(uri) as engine:
+        _DATABASES._upgrade_db(engine)
+
+
+@contextlib.contextmanager
+def _engine(uri: str) -> Iterator[Any]:
+    """A connection pool of MLflow's for a look at the tables."""
+    engine = _DATABASES.create_sqlalchemy_engine(uri)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+# Many runs at once. At an upgrade: has `MlflowClient` a question for the metric of several runs?
+
+
+class OneAtATime(Exception):
+    """The store tells of one run at a time only."""
+
+
+def runs_at_once(client: MlflowClient) -> int:
+    """How many runs one question for a metric may name. Raises `OneAtATime`."""
+    store = client._tracking_client.store
+    if hasattr(store, "get_metric_history_bulk"):  # a database
+        return _RUNS
+    if isinstance(store, RestStore):
+        return _RUNS_OF_SERVER
+    raise OneAtATime
+
+
+def history_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
+    """All values of a metric of these runs up to the step ``last``: `Metric`, each with its ``run_id``.
+
+    A server is asked what MLflow's UI asks it for its charts. Raises `OneAtATime` if it is a service that does not know
+    the question.
+    """
+    store: Any = client._tracking_client.store
+    if not isinstance(store, RestStore):
+        yield from store.get_metric_history_bulk(list(run_ids), metric, _MOST)
+        return
+    for first in range(1, last + 1, _STEPS):
+        steps = {"start_step": first, "end_step": first + _STEPS - 1}
+        question = json.dumps({"run_ids": list(run_ids), "metric_key": metric, **steps})
+        try:
+            answer: Any = store._call_endpoint(GetMetricHistoryBulkInterval, question)  # type: ignore[no-untyped-call]
+        except MlflowException as error:
+            raise (OneAtATime if error.get_http_status_code() == 404 else error) from error  # type: ignore[no-untyped-call]
+        yield from answer.metrics
+
+
+# Provenance. At an upgrade: does MLflow set these tags itself where a run is made by `MlflowClient`?
+
+
+def source_of(folder: str) -> dict[str, str | None]:
+    """The tags by which MLflow tells program and user and, of a folder in a git repository, what is checked out."""
+    return {
+        **DefaultRunContext().tags(),  # type: ignore[no-untyped-call]
+        MLFLOW_GIT_COMMIT: git_utils.get_git_commit(folder),
+        MLFLOW_GIT_BRANCH: git_utils.get_git_branch(folder),
+        MLFLOW_GIT_REPO_URL: git_utils.get_git_repo_url(folder),
+    }
