@@ -133,5 +133,5 @@ def _fold(file: Path) -> TrialFold:
     return TrialFold(split, table["score"].to_numpy().astype(np.int64))
 
 
-def _columns(file: Path, names: Sequence[str]) -> pa.TextTable:
+def _columns(file: Path, names: Sequence[str]) -> pa.Table:
     return pq.read_table(file, columns=list(names), use_threads=False)
