@@ -24,7 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLO
 _DATABASES: Any = utils  # its annotations are not whole
 DATABASE_ERRORS = (sqlite3.Error, _DATABASES.sqlalchemy.exc.SQLAlchemyError)
 CHATTY = "mlflow.utils.environment"  # the logger that warns where there is no pip, as where uv is used
-_MOST = 10**9  # values of a metric in an answer: all of them
+_ALL_VALUES = 10**9  # values of a metric in an answer: all of them
 
 
 def is_away(error: str) -> bool:
@@ -148,7 +148,7 @@ def asks_for_many(client: MlflowClient) -> bool:
 def history_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str) -> list[Any]:
     """All values of a metric of these runs: `Metric`, each with its ``run_id``."""
     store: Any = client._tracking_client.store
-    found: list[Metric] = store.get_metric_history_bulk(list(run_ids), metric, _MOST)
+    found: list[Metric] = store.get_metric_history_bulk(list(run_ids), metric, _ALL_VALUES)
     return found
 
 
