@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from rsrl_ray.sweep.trainers import NetworkTrainers
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 
 from rsrl_ray import config, identity
 from rsrl_ray.config import Experiment

@@ -27,7 +27,7 @@ from ray.tune.experiment import Trial
 
 TOKEN_MODE = authentication_token_setup.AUTH_MODE_ENV_VAR
 _NAMESPACE = b"rsrl_ray"
-_NOBODY = "11" * 28  # the id of no cluster: a head looks at the token first
+_NO_CLUSTER = "11" * 28  # the id of no cluster: a head looks at the token first
 _CORE: Any = _raylet
 
 
@@ -130,7 +130,7 @@ def _lets_in(address: str, mode: str, patience: float) -> bool:
     """Whether the head listens to this process with its token, or without."""
     with _token_mode(mode):
         try:
-            _CORE.InnerGcsClient.standalone(address, _NOBODY, int(1000 * patience)).check_alive([], patience)
+            _CORE.InnerGcsClient.standalone(address, _NO_CLUSTER, int(1000 * patience)).check_alive([], patience)
         except AuthenticationError as error:
             return "InvalidAuthToken" not in str(error)
         except RpcError:  # whoever joins is told

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.entries import Reading
 
-_TOLD, DONE = "told", "done"  # the latter is Tune's own
+_REPORT, DONE = "told", "done"  # the latter is Tune's own
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Report:
 
     def as_result(self) -> dict[str, Any]:
         """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
-        return {_TOLD: self, DONE: self.last}
+        return {_REPORT: self, DONE: self.last}
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> "Report":
         """Back from the result, to which Tune has added entries of its own."""
-        report: Report = result[_TOLD]
+        report: Report = result[_REPORT]
         return report
 
 
@@ -71,12 +71,12 @@ class Failure:
 
     def as_result(self) -> dict[str, Any]:
         """As a result of Ray Tune."""
-        return {_TOLD: self, DONE: True}
+        return {_REPORT: self, DONE: True}
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> "Failure | None":
         """Back from the result; None if it is a round."""
-        told = result[_TOLD]
+        told = result[_REPORT]
         return told if isinstance(told, Failure) else None
 
 

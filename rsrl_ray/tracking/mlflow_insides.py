@@ -30,7 +30,7 @@ CHATTY = "mlflow.utils.environment"  # the logger that warns where there is no p
 _RUNS = 500  # in one question to a database
 _RUNS_OF_SERVER = 100  # in one question to a tracking server, which takes no more
 _STEPS = 1000  # in one question to a tracking server: of more than 2500 values of a run it sends a choice
-_MOST = 10**9  # values in a database's answer: all of them
+_ALL_VALUES = 10**9  # values in a database's answer: all of them
 
 
 def is_away(error: str) -> bool:
@@ -168,7 +168,7 @@ def history_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, l
     """
     store: Any = client._tracking_client.store
     if not isinstance(store, RestStore):
-        yield from store.get_metric_history_bulk(list(run_ids), metric, _MOST)
+        yield from store.get_metric_history_bulk(list(run_ids), metric, _ALL_VALUES)
         return
     for first in range(1, last + 1, _STEPS):
         steps = {"start_step": first, "end_step": first + _STEPS - 1}

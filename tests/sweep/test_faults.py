@@ -190,7 +190,7 @@ def test_disk_refuses_mid_sweep_and_is_mended(
     cause: str,
 ) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.1)
-    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.STORE_PATIENCE_S", 1.0)
     file, place = experiment_file(**KNOBS), tmp_path / folder
 
     with disk(place):

@@ -76,7 +76,7 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
 ) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.5)
     monkeypatch.setattr(
-        "rsrl_ray.sweep.driver.writer.PATIENCE_S", 120.0
+        "rsrl_ray.sweep.driver.writer.STORE_PATIENCE_S", 120.0
     )  # the server takes longer to start than the sweep
     schedules, folds = {"firm": {1: 0.5}, "none": {1: 0.0}}, {"count": 2, "validation": 0.2, "use": [0]}
     file = experiment_file(mlflow=f"http://127.0.0.1:{port}", rounds=4, schedules=schedules, folds=folds)
@@ -118,7 +118,7 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
     experiment_file: Callable[..., Path], start_server: Start, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.2)
-    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 1.0)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.STORE_PATIENCE_S", 1.0)
     uri, fold = f"http://127.0.0.1:{port}", {"count": 2, "validation": 0.2, "use": [0]}
     file = experiment_file(mlflow=uri, rounds=2, folds=fold, schedules={"firm": {1: 0.5}}, system_metrics=False)
     outcome, printed = swept(file)

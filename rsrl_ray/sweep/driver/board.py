@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 TELL_S = 45.0  # a refusal or a silence of a store is told once it has lasted so long
 AGAIN_S = 60.0  # and a change of its reason not sooner than so long after that
-LOOK_S = 1.0
+NEWS_LOOK_S = 1.0
 GOES_ON = "The sweep goes on, and it is tried again"
 
 
@@ -118,7 +118,7 @@ def read_aloud(board: Board, say: Callable[[str], None]) -> Iterator[None]:
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(LOOK_S):
+        while not ended.wait(NEWS_LOOK_S):
             for line in board.news():
                 say(line)
 

@@ -13,10 +13,10 @@ from rsrl_ray.sweep.report import SetUpFailed
 
 _MEMORY = re.compile(r"Memory on the node \(IP: (.*?), ID: (\w+)\) was ([\d.]+)GB used / ([\d.]+)GB limit")
 _DEAD = re.compile(r"^The actor is dead because (.*?)\.?(?: Worker exit type: .*)?$", re.MULTILINE)
-_USER = re.compile(r"^\d+\t([\d.]+)\t(.+)$", re.MULTILINE)  # process, GB, command
-_PATH = re.compile(r"^\S*/")
-_TRIAL = "ray::ResourceTrainable"  # as Tune calls a trainable that was given resources
-_TOLD = 3  # of those who use the memory
+_MEMORY_USER = re.compile(r"^\d+\t([\d.]+)\t(.+)$", re.MULTILINE)  # process, GB, command
+_FOLDERS = re.compile(r"^\S*/")
+_TRIAL_PROCESS = "ray::ResourceTrainable"  # as Tune calls a trainable that was given resources
+_TOLD_USERS = 3  # of those who use the memory
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ def _for_memory(message: str, trial: Trial) -> Crash:
     if found is None:  # another Ray's words
         return Crash(message.splitlines()[0], for_memory=True)
     address, node, used, whole = found.groups()
-    users = [(float(size), command) for size, command in _USER.findall(message)]
-    trials = [size for size, command in users if command.startswith(_TRIAL)]
-    others = [f"{_PATH.sub('', command)[:40]} {size:.1f}" for size, command in users if not command.startswith(_TRIAL)]
-    told = others[:_TOLD]
+    users = [(float(size), command) for size, command in _MEMORY_USER.findall(message)]
+    trials = [size for size, command in users if command.startswith(_TRIAL_PROCESS)]
+    others = [
+        f"{_FOLDERS.sub('', command)[:40]} {size:.1f}"
+        for size, command in users
+        if not command.startswith(_TRIAL_PROCESS)
+    ]
+    told = others[:_TOLD_USERS]
     if trials:
         told.insert(0, f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'} {sum(trials):.1f}")
     cpus = asked_by(trial).required_resources.get("CPU", 0.0)

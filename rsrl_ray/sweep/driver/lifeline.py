@@ -16,7 +16,7 @@ import ray
 from rsrl_ray.sweep.ray_insides import main_processes
 
 PROBE_S = 1.0  # between two looks at the head
-LOOK_S = 0.02  # and at the signals
+SIGNALS_LOOK_S = 0.02  # and at the signals
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 LOST = 1  # exit status, which is also Ray's own
 
@@ -57,7 +57,7 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         if self._leads:
             self._signals.is_left = True
-        while not self._ended.wait(LOOK_S):
+        while not self._ended.wait(SIGNALS_LOOK_S):
             self._follow()
             if self._is_lost():
                 kept = "what is done is kept, the same command goes on in a new Ray"

@@ -14,7 +14,7 @@ from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
 from rsrl_ray.terminal import cell, say
 
 _NODE = "ray.io/node-id"  # a label that Ray gives every node
-_TOLD = 3  # nodes
+_TOLD_NODES = 3  # nodes
 
 
 class Placement(PlacementGroupFactory):
@@ -85,8 +85,8 @@ class Places:
         nodes = with_room(self._asked.required_resources)
         if not nodes or any(node.id not in out for node in nodes):
             return ""
-        told = [f"{node.name}: {out[node.id]}" for node in nodes[:_TOLD]]
-        if len(nodes) > _TOLD:
-            told.append(f"and {len(nodes) - _TOLD} more")
+        told = [f"{node.name}: {out[node.id]}" for node in nodes[:_TOLD_NODES]]
+        if len(nodes) > _TOLD_NODES:
+            told.append(f"and {len(nodes) - _TOLD_NODES} more")
         mend = "mend that, then the same command goes on"
         return f"no node is left on which a trial can be set up ({'; '.join(told)}); {mend}"

@@ -30,7 +30,7 @@ class Changes:
     release: frozenset[Hold] = frozenset()
 
 
-_Chain = tuple[TrialKey, str]  # a trial and the start of its chain of rounds
+_TrialChain = tuple[TrialKey, str]  # a trial and the start of its chain of rounds
 
 
 class Retention:
@@ -60,10 +60,10 @@ class Retention:
         for trial, outline in outlines.items():
             for prefix in outline:
                 self._sharers[prefix].append(trial)
-        self._rounds: defaultdict[_Chain, dict[int, Hold]] = defaultdict(dict)
-        self._best: dict[_Chain, tuple[float, int]] = {}
-        self._own: dict[_Chain, set[Hold]] = {}
-        self._ahead: dict[_Chain, dict[int, Hold]] = {}  # rounds that others have made for it
+        self._rounds: defaultdict[_TrialChain, dict[int, Hold]] = defaultdict(dict)
+        self._best: dict[_TrialChain, tuple[float, int]] = {}
+        self._own: dict[_TrialChain, set[Hold]] = {}
+        self._ahead: dict[_TrialChain, dict[int, Hold]] = {}  # rounds that others have made for it
         self._held: Counter[Hold] = Counter()
         self._told: dict[Hold, bool] = {}  # whether its holding or its release was told last
 
@@ -90,14 +90,14 @@ class Retention:
         """Whether it is still there."""
         return self._held[hold] > 0
 
-    def _wanted(self, chain: _Chain) -> set[Hold]:
+    def _wanted(self, chain: _TrialChain) -> set[Hold]:
         """What a trial needs itself."""
         rounds, newest, (_, best) = self._rounds[chain], max(self._rounds[chain]), self._best[chain]
         prediction = self._prediction(chain)
         wanted = {newest, *prediction.rounds(best), *prediction.rounds(newest + 1)}
         return {hold for number, hold in rounds.items() if number in wanted}
 
-    def _overtaken(self, chain: _Chain, number: int, shared: Hold) -> set[Hold]:
+    def _overtaken(self, chain: _TrialChain, number: int, shared: Hold) -> set[Hold]:
         """Round ``number`` of the chain is made, perhaps by another trial; the holds that have changed.
 
         What was made for a trial that averages is needed whole: it is not known yet which of its rounds is its best.
@@ -109,7 +109,7 @@ class Retention:
         self._ahead[chain] = ahead
         return self._moved(set(before.values()), set(ahead.values()))
 
-    def _prediction(self, chain: _Chain) -> Prediction:
+    def _prediction(self, chain: _TrialChain) -> Prediction:
         return self._predictions.get(chain[0], LARGEST_LOGIT)
 
     def _moved(self, before: set[Hold], now: set[Hold]) -> set[Hold]:

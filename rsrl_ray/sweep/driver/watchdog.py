@@ -17,12 +17,12 @@ from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.terminal import say
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
-LOOK_S = 1.0
+TRIALS_LOOK_S = 1.0
 FACTOR = 5.0  # nor one shorter than so many of the longest rounds
 
 
 @dataclass
-class Watch:
+class SignsOfLife:
     """A trial's last sign of life, whether it has trained a round since it was started, and how many rounds it has."""
 
     seen: float
@@ -44,7 +44,7 @@ class Watchdog(Listener):
     def __init__(self, console: Console, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
         """``waits``: whether a trial waits for another one; asked only before one is killed."""
         self._console, self._waits = console, waits
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, SignsOfLife] = {}
         self._longest = 0.0
         self._looked = 0.0
         self._interrupt: Any = None
@@ -55,8 +55,8 @@ class Watchdog(Listener):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has an actor."""
-        before = self._watches.get(trial.trial_id, Watch(0.0))
-        self._watches[trial.trial_id] = Watch(time.monotonic(), rounds=before.rounds)
+        before = self._watches.get(trial.trial_id, SignsOfLife(0.0))
+        self._watches[trial.trial_id] = SignsOfLife(time.monotonic(), rounds=before.rounds)
 
     def on_round(self, trial: Trial, report: Report) -> None:
         """It lives, and tells how long a round takes."""
@@ -75,7 +75,7 @@ class Watchdog(Listener):
                 if trial.status == Trial.RUNNING and actor_of(trial) is not None:
                     ray.kill(actor_of(trial))
             return
-        if time.monotonic() - self._looked < LOOK_S:
+        if time.monotonic() - self._looked < TRIALS_LOOK_S:
             return
         self._looked = time.monotonic()
         for trial in trials:

@@ -10,7 +10,7 @@ from rsrl_ray.sweep.driver.board import Board, Store
 from rsrl_ray.tracking.mlflow_insides import is_away
 
 RETRY_S = 5.0
-PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
+STORE_PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
 
 
 class Writer:
@@ -39,12 +39,12 @@ class Writer:
             self._changed.notify()
 
     def close(self, patient: bool = True) -> set[str]:
-        """Finish what is queued; the lines in which something is left, after `PATIENCE_S` without a success.
+        """Finish what is queued; the lines in which something is left, after `STORE_PATIENCE_S` without a success.
 
         The board counts it. Without being ``patient`` a job is tried once.
         """
         with self._changed:
-            self._closing, self._patience = True, PATIENCE_S if patient else 0.0
+            self._closing, self._patience = True, STORE_PATIENCE_S if patient else 0.0
             self._changed.notify()
         self._thread.join()
         left, self._jobs = self._jobs, {}

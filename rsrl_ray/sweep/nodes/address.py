@@ -11,7 +11,7 @@ from rsrl_ray.terminal import cell, say
 NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
 _VARIABLE = "RAY_ADDRESS"
-_PATIENCE_S = 10.0  # Ray itself tries for minutes
+_HEAD_PATIENCE_S = 10.0  # Ray itself tries for minutes
 
 
 def address_to_join(console: Console) -> str | None:
@@ -34,13 +34,13 @@ def address_to_join(console: Console) -> str | None:
             raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
         say(console, cell(f"{name} does not answer any more: a new one begins", "yellow"))
         return None
-    _agree(name, tokens_for(found, _PATIENCE_S), is_own_choice)
+    _agree(name, tokens_for(found, _HEAD_PATIENCE_S), is_own_choice)
     return found
 
 
 def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_PATIENCE_S).close()
 
 
 def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:

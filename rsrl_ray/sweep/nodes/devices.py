@@ -26,7 +26,7 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.probe import probe
 from rsrl_ray.vision.reproducible import device_kind, machine, versions
 
-SHOWN = 12  # of the digits of a probe, in a name
+PROBE_SHOWN = 12  # of the digits of a probe, in a name
 
 _KNOWN: dict[tuple[str, str], Device] = {}  # of this process, by storage and what is probed
 
@@ -66,7 +66,7 @@ def _noted(task: Task, probing: dict[str, Any], own: str) -> Device:
         remarks.append(
             f"the archive has rounds of {kind} that do not say which machine made them: they are taken for this one's"
         )
-    return Device(kind if noted == own else f"{kind}-probe={own[:SHOWN]}", own, tuple(remarks))
+    return Device(kind if noted == own else f"{kind}-probe={own[:PROBE_SHOWN]}", own, tuple(remarks))
 
 
 def _probe_of(note: bytes | None) -> str | None:

@@ -29,7 +29,7 @@ from rsrl_ray.vision.reproducible import versions
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
-OTHERS_S = 10.0  # how long the first worker that is ready waits for the others
+OTHER_WORKERS_S = 10.0  # how long the first worker that is ready waits for the others
 RESTARTS = 3  # of a worker whose process or node dies
 
 
@@ -119,7 +119,7 @@ def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", console: Con
     """The devices of those that are ready soon after the first one is."""
     asked = {worker.device.remote(shared): worker for worker in workers}
     wait_for_room(list(asked), console)
-    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHERS_S)
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHER_WORKERS_S)
     devices: dict[Any, Device] = {}
     cause: Exception = ValueError("no worker started that passes photos through the frozen layers; try again")
     for one in ready:

@@ -10,7 +10,7 @@ from rsrl_ray.sweep.nodes.room import A_LITTLE, living, wait_for_room
 from rsrl_ray.terminal import say
 from rsrl_ray.vision.memory import Gpu, gpus
 
-OTHERS_S = 10.0  # how long the first node that answers waits for the others
+OTHER_NODES_S = 10.0  # how long the first node that answers waits for the others
 MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
@@ -47,7 +47,7 @@ def _gpus(console: Console) -> list[Gpu]:
     on_each = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)) for node in nodes]
     asked = [one.remote() for one in on_each or [look]]
     wait_for_room(asked, console)
-    answered, busy = ray.wait(asked, num_returns=len(asked), timeout=OTHERS_S)  # by others' trials
+    answered, busy = ray.wait(asked, num_returns=len(asked), timeout=OTHER_NODES_S)  # by others' trials
     for one in busy:
         ray.cancel(one)
     found: list[list[Gpu]] = ray.get(answered)

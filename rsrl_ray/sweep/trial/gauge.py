@@ -18,7 +18,7 @@ from rsrl_ray.tracking.entries import Reading
 
 EVERY_S = 10.0
 _NETWORK = ("network_receive_megabytes", "network_transmit_megabytes")
-_MOST = 10_000  # readings that wait to be told
+_MOST_READINGS = 10_000  # readings that wait to be told
 
 
 class Gauge:
@@ -27,7 +27,7 @@ class Gauge:
     def __init__(self, node: str, gpus: bool) -> None:
         """Node : its address, "" where there is one only. gpus : whether to read those too."""
         self._node, self._gpus = node, _gpus() if gpus else []
-        self._readings: deque[Reading] = deque(maxlen=_MOST)
+        self._readings: deque[Reading] = deque(maxlen=_MOST_READINGS)
         self._closed = threading.Event()
         threading.Thread(target=self._read, name="gauge", daemon=True).start()
 
@@ -49,7 +49,7 @@ class Readings:
     """The readings of all processes as the driver tells them: one for a node and time; the network's from 0 on."""
 
     def __init__(self) -> None:
-        self._pending: deque[Reading] = deque(maxlen=_MOST)
+        self._pending: deque[Reading] = deque(maxlen=_MOST_READINGS)
         self._seen: set[tuple[str, int]] = set()
         self._first: dict[str, Reading] = {}
 

@@ -89,7 +89,7 @@ def test_what_is_given_up_at_the_end_is_counted_and_is_no_news(clock: SimpleName
 
 
 def test_news_are_read_aloud_while_the_sweep_does_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boards, "LOOK_S", 0.01)
+    monkeypatch.setattr(boards, "NEWS_LOOK_S", 0.01)
     monkeypatch.setattr(boards, "TELL_S", 0.0)
     board, said, heard = Board(), list[str](), threading.Event()
 

@@ -164,7 +164,7 @@ class Recorded:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.05)
-    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 0.2)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.STORE_PATIENCE_S", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")

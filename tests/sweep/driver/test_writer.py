@@ -11,7 +11,7 @@ from rsrl_ray.sweep.driver.writer import Writer
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rsrl_ray.sweep.driver.writer.RETRY_S", 0.05)
-    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.PATIENCE_S", 0.3)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.writer.STORE_PATIENCE_S", 0.3)
 
 
 def refused() -> None:
