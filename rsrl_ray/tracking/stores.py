@@ -20,6 +20,7 @@ from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.errors import one_line
 from rsrl_ray.experiment_file import NAMES
 from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.locks import locked
@@ -62,7 +63,7 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
-        cause = redacted(" ".join(str(error).split()))
+        cause = redacted(one_line(error))
         where = f"mlflow: {Location(uri)}"
         if Location(uri).is_served and "failed with exception" in cause:
             raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
