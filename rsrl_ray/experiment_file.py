@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment, check
+from rsrl_ray.core.errors import one_line
 from rsrl_ray.store.location import Location, sqlite_uri
 
 T = TypeVar("T")
@@ -154,4 +155,4 @@ def _plain(value: T) -> T:
 
 
 def _short(error: Exception) -> str:
-    return re.sub(r'Parser key "([^"]+)"', r"\1", " ".join(str(error).split()))
+    return re.sub(r'Parser key "([^"]+)"', r"\1", one_line(error))

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from rsrl_ray.config import PHOTO_MEMORY, Precision
+from rsrl_ray.core.errors import first_line
 from rsrl_ray.core.likelihood import Membership, likelihood
 from rsrl_ray.core.prediction import Decision, averaged
 from rsrl_ray.photos.source import read_bytes
@@ -104,8 +105,7 @@ def load(folder: Path) -> ScoringModel:
     try:
         return ScoringModel(Scorer(networks, checked), decided)
     except (ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
-        cause = next(iter(str(error).splitlines()), "")
-        raise ValueError(f"{SETTINGS_FILE} and {WEIGHTS_FILE} do not fit together ({cause})") from error
+        raise ValueError(f"{SETTINGS_FILE} and {WEIGHTS_FILE} do not fit together ({first_line(error)})") from error
 
 
 def _holds_together(settings: Settings) -> bool:

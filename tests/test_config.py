@@ -191,8 +191,9 @@ def _docstrings(knobs: type) -> dict[str, str]:
 def test_every_knob_reaches_the_help_with_its_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "10000")  # no line is broken
     entries = [" ".join(entry.split()) for entry in _parser().format_help().split("\n  --")]
+    prefixes = {field.type: f"{field.name}." for field in dataclasses.fields(Experiment)}
     for knobs in KNOBS:
-        prefix = "" if knobs is Experiment else f"{knobs.__name__.lower()}."
+        prefix = prefixes.get(knobs, "")
         documented = _docstrings(knobs)
         for field in dataclasses.fields(knobs):
             if field.type in KNOBS:

@@ -17,6 +17,7 @@ from mlflow.models import Model
 from yaml import YAMLError
 
 from rsrl_ray import served
+from rsrl_ray.core.errors import first_line, system_words
 from rsrl_ray.photos.decoding import Progress
 from rsrl_ray.photos.formats import picture_suffixes
 from rsrl_ray.store.location import URI, Location, redacted
@@ -146,7 +147,7 @@ def _load(uri: str, folder: str) -> Loaded:
         flavor = described.flavors.get("python_function", {})
         made_here = flavor.get("loader_module") == LOADER
     except (MlflowException, YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"model {uri}: its MLmodel is damaged ({_first_line(error)})") from error
+        raise ValueError(f"model {uri}: its MLmodel is damaged ({first_line(error)})") from error
     if not made_here:
         raise ValueError(f"model {uri}: not made by `rsrl register`")
     root = Path(folder).resolve()
@@ -159,10 +160,6 @@ def _load(uri: str, folder: str) -> Loaded:
     except ValueError as error:
         raise ValueError(f"model {uri}: {error}") from error
     return Loaded(uri, model, str((described.metadata or {}).get("network", "")))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def find_photos(asked: Sequence[str]) -> Asked:
@@ -228,4 +225,4 @@ def _pictures(folder: str) -> tuple[list[str], int]:
 
 
 def _refuse(error: OSError) -> None:
-    raise ValueError(f"{error.filename}: cannot be read ({error.strerror or error})")
+    raise ValueError(f"{error.filename}: cannot be read ({system_words(error)})")

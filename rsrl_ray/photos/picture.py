@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rsrl_ray.config import PHOTO_MEMORY
+from rsrl_ray.core.errors import one_line
 from rsrl_ray.photos.bare import bare_picture
 from rsrl_ray.photos.cost import UNLIMITED, bytes_needed, turning_needs
 from rsrl_ray.photos.formats import formats, stranger
 from rsrl_ray.photos.grey import Refused, bits, levels
-from rsrl_ray.photos.source import Unreadable, one_line
+from rsrl_ray.photos.source import Unreadable
 
 GIB = 2**30
 

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rsrl_ray.core.digest import bytes_digest
+from rsrl_ray.core.errors import system_words
 from rsrl_ray.photos.decoding import Progress, RowsOf, Threads, chunks, digest_row, in_threads, no_digests
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.locks import is_shared, locked, share
@@ -232,8 +233,7 @@ def _disk_errors(file: RowFile) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or error
-        raise ValueError(f"the {file.what} cannot be kept in {file.path.parent} ({cause})") from error
+        raise ValueError(f"the {file.what} cannot be kept in {file.path.parent} ({system_words(error)})") from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import ArrowException, fs
 
+from rsrl_ray.core.errors import one_line, system_words
 from rsrl_ray.store.location import URI
 
 
@@ -29,16 +30,11 @@ def read_bytes(source: str) -> bytes:
     except IsADirectoryError as error:
         raise ValueError("a folder, not a picture") from error
     except (OSError, ArrowException, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else None
-        raise ValueError(f"cannot be read ({one_line(cause or error)})") from error
+        cause = system_words(error) if isinstance(error, OSError) else one_line(error)
+        raise ValueError(f"cannot be read ({cause})") from error
     if not data:
         raise ValueError("zero bytes")
     return data
-
-
-def one_line(error: object) -> str:
-    """What an error says."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read_file(path: str) -> bytes:

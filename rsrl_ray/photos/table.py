@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.errors import system_words
 from rsrl_ray.photos.readers import INTEGER, Problem, TableRows, Unit, read_rows
 from rsrl_ray.store.location import URI, redacted
 
@@ -75,7 +76,7 @@ def read_table(source: str | Path) -> Table:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ValueError(f"{path}: cannot be read ({system_words(error)})") from error
     if not table.images and not table.problems:
         raise ValueError(f"{path}: no photos in it")
     return table

@@ -13,7 +13,7 @@ _REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error sa
 
 
 class Taken(Exception):
-    """Another process holds the lock; its text says which one: host:pid."""
+    """Another process has the lock; its text says which one: host:pid."""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.errors import one_line
 from rsrl_ray.experiment_file import NAMES
 from rsrl_ray.store.location import Location, redacted, sqlite_uri
 from rsrl_ray.store.locks import locked
@@ -64,7 +65,7 @@ def asked(uri: str, what: str = "") -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
-        cause = redacted(" ".join(str(error).split()))
+        cause = redacted(one_line(error))
         where = f"mlflow: {Location(uri)}"
         if Location(uri).is_served and is_away(cause):
             raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error

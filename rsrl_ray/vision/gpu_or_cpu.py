@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from rsrl_ray.core.errors import first_line
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, memory_errors
 
 _BUSY = "busy or unavailable"  # as CUDA says where another process has the GPU for itself
@@ -29,7 +30,7 @@ class GpuOrCpu:
             except RuntimeError as error:
                 if not isinstance(error, OutOfMemory) and _BUSY not in str(error):
                     raise
-                cause = str(error).splitlines()[0]
+                cause = first_line(error)
             self._device = torch.device("cpu")
             free_memory()
             logging.getLogger(__name__).warning("the GPU is full or busy (%s): computing on the CPU, slower", cause)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rsrl_ray import config
+from rsrl_ray.core.errors import first_line
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.frozen import cut
@@ -43,7 +44,7 @@ def memory_errors() -> Iterator[None]:
         lacked = refusals() > before and any(sign in str(error).lower() for sign in _NO_ENGINE)
         if isinstance(error, OutOfMemory) or not (is_full(error) or lacked):
             raise
-        raise OutOfMemory(str(error).splitlines()[0]) from error
+        raise OutOfMemory(first_line(error)) from error
 
 
 @contextmanager
