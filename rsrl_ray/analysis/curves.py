@@ -58,14 +58,24 @@ def total_f(sweep: Sweep, chosen: Chosen) -> Figure:
 
     chosen : each is marked at its own fold's value.
     """
-    figure, panels = _panels(sweep, "test_total_f1", "total F-measure (test)")
+    return _marked(sweep, chosen, "test_total_f1", "total F-measure (test)")
+
+
+@styled
+def macro_f(sweep: Sweep, chosen: Chosen) -> Figure:
+    """The same of macro F, the mean over the classes that a fold tests."""
+    return _marked(sweep, chosen, "test_macro_f1", "macro F (test)")
+
+
+def _marked(sweep: Sweep, chosen: Chosen, column: str, label: str) -> Figure:
+    figure, panels = _panels(sweep, column, label)
     for axes, shown in panels:
         for key, number in sorted(chosen.items()):
             if key.method in shown:
                 place = sweep.methods.index(key.method)
                 axes.plot(
                     number,
-                    float(sweep.trials[key].metrics["test_total_f1"].loc[number]),
+                    float(sweep.trials[key].metrics[column].loc[number]),
                     linestyle="none",
                     marker=MARKERS[place % len(MARKERS)],
                     markersize=4,

@@ -11,9 +11,8 @@ from ray import _raylet
 from ray._private import services
 from ray._private.authentication import authentication_token_setup
 from ray.exceptions import AuthenticationError, RpcError
-from rich.console import Console
 
-from rsrl_ray.terminal import cell, say
+from rsrl_ray.listener import Listener
 
 NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
@@ -35,7 +34,7 @@ class Tokens:
     fits: bool
 
 
-def address_to_join(console: Console) -> str | None:
+def address_to_join(listener: Listener) -> str | None:
     """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
 
     Raises ValueError where the one that was asked for does not answer, or has other tokens than this process.
@@ -53,7 +52,7 @@ def address_to_join(console: Console) -> str | None:
     except (OSError, ValueError) as error:
         if is_own_choice:
             raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
-        say(console, cell(f"{name} does not answer any more: a new one begins", "yellow"))
+        listener.said(f"{name} does not answer any more: a new one begins", "warning")
         return None
     _agree(name, _tokens(found), is_own_choice)
     return found

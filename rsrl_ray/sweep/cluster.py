@@ -12,12 +12,11 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import utils, worker
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
-from rich.console import Console
 
 from rsrl_ray.config import Resources
+from rsrl_ray.listener import Listener
 from rsrl_ray.sweep.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.places import with_room
-from rsrl_ray.terminal import cell, say
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
@@ -28,7 +27,7 @@ WAITS = "waiting for nodes with room (`ray status` shows what the cluster starts
 
 
 @contextlib.contextmanager
-def joined_cluster(console: Console) -> Iterator[bool]:
+def joined_cluster(listener: Listener) -> Iterator[bool]:
     """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
     Raises ValueError where it cannot be joined.
@@ -36,21 +35,21 @@ def joined_cluster(console: Console) -> Iterator[bool]:
     if ray.is_initialized():
         yield _joined()
         return
-    address = address_to_join(console)
+    address = address_to_join(listener)
     if address is None:
         yield False
         return
-    with console.status("joining Ray"):
+    with listener.started("joining Ray"):
         _connect(address)
     try:
-        say(console, _described())
+        listener.said(_described())
         yield True
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def quiet_ray(console: Console) -> Iterator[None]:
+def quiet_ray(listener: Listener) -> Iterator[None]:
     """The Ray this process is connected to, else a new one.
 
     Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
@@ -63,11 +62,11 @@ def quiet_ray(console: Console) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
     if began:
-        with console.status("starting Ray"):
+        with listener.started("starting Ray"):
             _connect(NEW)
     try:
         if began:
-            say(console, _described())
+            listener.said(_described())
         yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         node: Any = worker._global_node
@@ -187,14 +186,14 @@ def wanted(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
 
 
-def wait_for_room(asked: list[Any], console: Console) -> None:
+def wait_for_room(asked: list[Any], listener: Listener) -> None:
     """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
     while not ray.wait(asked, timeout=WAIT_S)[0]:
         if _joined():
-            say(console, cell(f"nothing could be begun: {WAITS}", "yellow"))
+            listener.said(f"nothing could be begun: {WAITS}", "warning")
 
 
-def check_room(resources: Resources, console: Console) -> None:
+def check_room(resources: Resources, listener: Listener) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
     auto, share = resources.gpus == "auto", wanted(resources)
     if with_room(share):
@@ -206,7 +205,7 @@ def check_room(resources: Resources, console: Console) -> None:
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts"
         )
-        say(console, cell(waits, "yellow"))
+        listener.said(waits, "warning")
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.get(name, 0.0) for node in nodes)

@@ -9,11 +9,11 @@ from functools import partial
 
 from ray import tune
 from ray.tune.experiment import Trial
-from rich.console import Console
 
 from rsrl_ray.config import Experiment, check_resources, recipe
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import methods_of
+from rsrl_ray.listener import Listener
+from rsrl_ray.method import check_own, methods_of
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Held, locked
 from rsrl_ray.store.processes import is_alive
@@ -35,7 +35,6 @@ from rsrl_ray.sweep.tracked import open_tracker, sweep_id, trials_of
 from rsrl_ray.sweep.trainable import RSRLTrial
 from rsrl_ray.sweep.trainers import NetworkTrainers
 from rsrl_ray.sweep.watchdog import Watchdog
-from rsrl_ray.terminal import cell, say
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
@@ -57,7 +56,7 @@ class Outcome:
 
 def run_sweep(
     experiment: Experiment,
-    console: Console,
+    listener: Listener,
     skip_bad: bool = False,
     take_over: bool = False,
     trainers: Callable[[Task], Trainers] = NetworkTrainers,
@@ -78,14 +77,15 @@ def run_sweep(
     """
 
     def warn(line: str) -> None:
-        say(console, cell(line, "yellow"))
+        listener.said(line, "warning")
 
     check_resources(experiment)
-    with _locked(experiment, console) as alone, joined_cluster(console) as joined:
+    check_own(experiment)
+    with _locked(experiment, listener) as alone, joined_cluster(listener) as joined:
         if joined:
-            with console.status("looking whether all nodes share the storage"):
+            with listener.started("looking whether all nodes share the storage"):
                 check_nodes(experiment)
-        task = prepare(experiment, console, skip_bad, joined, trainers)
+        task = prepare(experiment, listener, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
         may_live = (lambda holder: False) if take_over else partial(is_alive, unseen=not alone)
@@ -93,13 +93,13 @@ def run_sweep(
         methods = methods_of(experiment)
         chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
         retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
-        with _killed_at_failure(tracker), quiet_ray(console), _scratch() as scratch, contextlib.ExitStack() as stack:
+        with _killed_at_failure(tracker), quiet_ray(listener), _scratch() as scratch, contextlib.ExitStack() as stack:
             claims = Claims()
             task = replace(task, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             stack.enter_context(read_aloud(recorder.board, warn))
-            places = Places(recorder.blame, console)
-            progress = Progress(console, list(trials), experiment.rounds, may_wait=joined)
+            places = Places(recorder.blame, listener)
+            progress = Progress(listener, list(trials), experiment.rounds, may_wait=joined)
 
             def waits(trial: Trial) -> bool:
                 return claims.waits(trial.config["trial"]["id"])
@@ -111,17 +111,17 @@ def run_sweep(
 
             def leave(line: str) -> None:
                 progress.close()
-                say(console, cell(line, "bold red"))
+                listener.said(line, "failure")
                 close("KILLED")
                 shutil.rmtree(scratch, ignore_errors=True)
 
             try:
                 with lifeline(leave), kills_are_crashes():
-                    check_room(experiment.resources, console)
-                    task, left = complete(task, console, joined), trials
+                    check_room(experiment.resources, listener)
+                    task, left = complete(task, listener, joined), trials
                     while left:
                         scheduler = SharingScheduler({key: chains[key] for key in left}, places=places)
-                        _fit(task, left, scheduler, [recorder, progress, Watchdog(console, waits)], scratch)
+                        _fit(task, left, scheduler, [recorder, progress, Watchdog(listener, waits)], scratch)
                         places.check()
                         left = _again(left, recorder)
             except BaseException:
@@ -194,7 +194,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
+def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
 
     Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
@@ -209,7 +209,7 @@ def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
-                say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
+                listener.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
     except Held as holder:
         raise ValueError(

@@ -9,11 +9,10 @@ from typing import Any
 import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
 
+from rsrl_ray.listener import Listener
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.scheduler import trial_key
-from rsrl_ray.terminal import say
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang
 LOOK_S = 1.0
@@ -40,9 +39,9 @@ class Watchdog(Callback):
     circles meanwhile. What they have not written to the archive is lost either way.
     """
 
-    def __init__(self, console: Console, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
+    def __init__(self, listener: Listener, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
         """``waits``: whether a trial waits for another one; asked only before one is killed."""
-        self._console, self._waits = console, waits
+        self._listener, self._waits = listener, waits
         self._watches: dict[str, Watch] = {}
         self._longest = 0.0
         self._looked = 0.0
@@ -91,5 +90,5 @@ class Watchdog(Callback):
                 watch.seen = time.monotonic()
                 if self._waits(trial):
                     continue
-                say(self._console, f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
+                self._listener.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
                 ray.kill(actor)
