@@ -18,6 +18,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.core.value import build, check_choice, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
 
+_NONE: Mapping[str, str] = {}
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 
 
@@ -118,33 +119,35 @@ def method_of(experiment: Experiment, name: str) -> Method:
     """
     warm_start = experiment.revision.warm_start
     if name in experiment.schedules:
-        rule = Thresholds(experiment.schedule(name))
-        return Method(rule, Learning(warm_start=warm_start), is_schedule=True)
+        return Method(Thresholds(experiment.schedule(name)), Learning(warm_start=warm_start), is_schedule=True)
     asked = build(Knobs, experiment.methods[name], "a method")
     warm_start = asked.warm_start or warm_start
-    loss = _loss(experiment, asked.loss)
+    loss = loss_of(asked.loss, experiment.modules)
     prediction = build(Prediction, asked.predict, "predict")
     if prediction.learns and not experiment.folds.validation:
         raise ValueError(f"predict: {prediction} learns from validation photos, and folds.validation is 0")
-    return Method(_rule(experiment, asked.revise), Learning(loss, asked.sampling, warm_start), prediction)
+    rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
+    return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
 
 
-def _loss(experiment: Experiment, knobs: Mapping[str, Any]) -> Loss:
+def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str] = _NONE) -> Loss:
+    """The loss of these knobs, by default the cross-entropy. modules : sources of one's own. Raises ValueError."""
     if not knobs:
         return CROSS_ENTROPY
-    return OwnLoss(Own.of(knobs, experiment.modules)) if is_own(knobs) else make(knobs, LOSSES, "loss")
+    return OwnLoss(Own.of(knobs, modules)) if is_own(knobs) else make(knobs, LOSSES, "loss")
 
 
-def _rule(experiment: Experiment, knobs: Mapping[str, Any]) -> Rule:
+def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[str, str] = _NONE) -> Rule:
+    """The rule of these knobs, by default one that keeps all. modules : sources of one's own. Raises ValueError."""
     if not knobs:
         return Keep()
     if is_own(knobs):
-        return OwnRule(Own.of(knobs, experiment.modules))
+        return OwnRule(Own.of(knobs, modules))
     if "thresholds" in knobs:  # one K may stand for all majority classes, whose number a rule does not know
         steps = knobs["thresholds"]
         if not isinstance(steps, Mapping):
             raise ValueError(f"thresholds: {steps!r}; give steps, such as {{1: 0.9}}")
-        knobs = {**knobs, "thresholds": make_schedule(steps, experiment.revision.majority_classes)}
+        knobs = {**knobs, "thresholds": make_schedule(steps, majority_classes)}
     return make(knobs, RULES, "rule")
 
 

@@ -58,12 +58,6 @@ def cell(text: object, style: str = "") -> Text:
     return Text(visible(redacted(str(text))), style)
 
 
-def say(console: Console, *parts: object) -> None:
-    """Print a line: `cell` of each part; not broken, so that paths and commands in it can be copied."""
-    line = Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts))
-    console.print(line, highlight=False, soft_wrap=True)
-
-
 STYLES = {"plain": "", "note": "", "warning": "yellow", "failure": "bold red", "detail": ""}
 TRIAL_STYLES = {
     "running": "bold green",

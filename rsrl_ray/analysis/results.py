@@ -16,7 +16,7 @@ from rsrl_ray.analysis.report import Written, analyze
 from rsrl_ray.analysis.style import styled
 from rsrl_ray.analysis.summary import Frames, ledger_parts, summarise
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Outcome, TrialKey
 from rsrl_ray.listener import Listener, Silent
 from rsrl_ray.method import main_method
 from rsrl_ray.tracking.find import Chosen, Found, TrialState, find_results
@@ -30,7 +30,7 @@ class Results:
     """
 
     def __init__(self, experiment: Experiment, baseline: str = "none", rope: float = ROPE) -> None:
-        """Baseline, rope : of the comparisons, see `rsrl_ray.analysis.summary.summarise`. Nothing is read yet."""
+        """Nothing is read yet. baseline, rope : of the comparisons, see `rsrl_ray.analysis.summary.summarise`."""
         self.experiment, self._baseline, self._rope = experiment, baseline, rope
 
     @property
@@ -146,6 +146,14 @@ class Results:
             "confusion": partial(figures.confusion_matrices, sweep, method, chosen),
             **frames,
         }
+
+
+class Swept(Results):
+    """The results of a sweep that has just been run; outcome : how it ended."""
+
+    def __init__(self, experiment: Experiment, outcome: Outcome) -> None:
+        super().__init__(experiment)
+        self.outcome = outcome
 
 
 def _shown(figure: Figure) -> Figure:

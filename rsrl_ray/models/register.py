@@ -21,7 +21,6 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 from PIL import Image
 
-import rsrl_ray
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION
@@ -233,7 +232,7 @@ def _log(
             metadata={"network": description},
             loader_module=LOADER,
             data_path=str(Path(folder, "network")),
-            code_paths=[str(Path(rsrl_ray.__file__).parent)],
+            code_paths=[str(Path(served.__file__).parent)],
             signature=signature(scores),
             input_example=input_example(),
             pip_requirements=requirements(),

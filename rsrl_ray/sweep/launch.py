@@ -4,14 +4,14 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from ray import tune
 from ray.tune.experiment import Trial
 
 from rsrl_ray.config import Experiment, check_resources, recipe
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Outcome, TrialKey
 from rsrl_ray.listener import Listener
 from rsrl_ray.method import check_own, methods_of
 from rsrl_ray.store.location import Location
@@ -38,20 +38,6 @@ from rsrl_ray.sweep.watchdog import Watchdog
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep ended: trials by name, and how much it could not tell.
-
-    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
-    """
-
-    finished: list[TrialKey]
-    failed: dict[TrialKey, str]
-    stopped: list[TrialKey]
-    unlogged: int
-    unkept: int = 0
 
 
 def run_sweep(

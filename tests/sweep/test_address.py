@@ -10,8 +10,10 @@ from ray._private import services
 from rich.console import Console
 
 from rsrl_ray.cli.arguments import choose_ray
+from rsrl_ray.listener import Silent
 from rsrl_ray.sweep import address
 from rsrl_ray.sweep.address import Tokens, address_to_join
+from rsrl_ray.terminal import Terminal
 
 OPEN, MINE, ANOTHERS = Tokens(False, True, True), Tokens(True, True, True), Tokens(True, True, False)
 NOBODYS, CLOSED = Tokens(False, False, False), Tokens(True, False, False)
@@ -31,7 +33,7 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def joined() -> str | None:
-    return address_to_join(Console(quiet=True))
+    return address_to_join(Silent())
 
 
 @pytest.mark.usefixtures("head")
@@ -64,7 +66,7 @@ def test_one_that_is_asked_for_and_is_not_there_is_one_line(asked: str, why: str
 def test_an_address_of_a_ray_that_has_ended_stops_no_sweep(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "127.0.0.1:1")
     console = Console(file=io.StringIO(), width=200)
-    assert address_to_join(console) is None
+    assert address_to_join(Terminal(console)) is None
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == (
         "Ray at 127.0.0.1:1, the one that `ray start` began here, does not answer any more: a new one begins\n"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
-from rich.console import Console
 from sweep.outside import First
 from sweep.sweeping import (
     Gate,
@@ -29,6 +28,7 @@ from rsrl_ray.analysis.summary import summarise
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.listener import Silent
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.table import next_kept
 from rsrl_ray.sweep.prepare import prepare
@@ -71,7 +71,7 @@ def file(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_session
 def reference(file: Path) -> Tables:
     """Every trial alone, in this process; only the features are those of the sweep."""
     experiment = read_experiment(file)
-    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     return {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }

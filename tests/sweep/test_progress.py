@@ -11,6 +11,7 @@ from rich.console import Console
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.progress import Progress
 from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.tracking.entries import Reading
 
 ORIGIN = Origin("start", "cpu", ("2",))
@@ -22,7 +23,7 @@ METRICS = {
 
 def said(*results: dict[str, Any]) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
-    progress = Progress(console, [TrialKey(0, "firm")], 30)
+    progress = Progress(Terminal(console), [TrialKey(0, "firm")], 30)
     trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}})
     for result in results:
         progress.on_trial_result(0, [], trial, result)
