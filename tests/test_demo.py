@@ -17,13 +17,13 @@ from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
 from rsrl_ray.analysis import report
+from rsrl_ray.analysis import results as swept_results
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.demo import Line, Outcome
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import ahead, launch
-from rsrl_ray.tracking import find
 
 
 @pytest.fixture(scope="module")
@@ -233,19 +233,26 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
     results = SimpleNamespace(trials={key: key}, results=SimpleNamespace(predictions=lambda run: rounds))
     swept = launch.Outcome(finished=[key], failed={}, stopped=[], unlogged=0)
 
-    def analyze(experiment: Experiment, out: None, *rest: object) -> None:
+    addresses = []
+
+    def run_sweep(*arguments: object) -> launch.Outcome:
+        addresses.append(os.environ["RAY_ADDRESS"])
+        return swept
+
+    def analyze(experiment: Experiment, out: None, *rest: object) -> SimpleNamespace:
         folder = report.default_folder(experiment)
         folder.mkdir(parents=True)
         (folder / "index.html").write_text("the page")
+        return SimpleNamespace(page=folder / "index.html")
 
-    monkeypatch.setattr(ahead, "started_ahead", lambda console: contextlib.nullcontext())
-    monkeypatch.setattr(launch, "run_sweep", lambda experiment, console: swept)
-    monkeypatch.setattr(find, "find_results", lambda experiment: results)
-    monkeypatch.setattr(report, "analyze", analyze)
+    monkeypatch.setattr(ahead, "started_ahead", lambda listener, wanted: contextlib.nullcontext())
+    monkeypatch.setattr(launch, "run_sweep", run_sweep)
+    monkeypatch.setattr(swept_results, "find_results", lambda experiment: results)
+    monkeypatch.setattr(swept_results, "analyze", analyze)
     folder = tmp_path / "a demo"
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert cli.main(["demo", str(folder), "--ray", "new"]) == 0
-    assert os.environ["RAY_ADDRESS"] == "local"
+    assert addresses == ["local"]
     shown = capsys.readouterr().out
     file = f"'{folder / 'quickstart.yaml'}'"
     assert f"rsrl show {file}\n" in shown and f"rsrl ui {file}\n" in shown

@@ -25,7 +25,8 @@ def shown(console: Console) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_data_is_never_markup(name: str, markup: bool) -> None:
     console = Console(file=io.StringIO(), width=300, markup=markup)
-    terminal.Terminal(console).said(name, "note")
+    for kind in ("note", "failure"):
+        terminal.Terminal(console).said(name, kind)
     found = Examination((name,), np.array([3]), (Problem(1, name, name),), (name,))
     console.print(terminal.examination(found, name))
     row = {"photo": name, "score": None, "error": name}

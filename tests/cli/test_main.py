@@ -67,7 +67,7 @@ def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
     file.write_text("{name: mine, photos: photos.csv, schedules: {none: {1: 0.0}}, network: {weights: none}}")
 
     def started(console: Console, wanted: bool) -> contextlib.AbstractContextManager[None]:
-        asked.append(wanted)
+        asked.append((wanted, os.environ["RAY_ADDRESS"]))
         return contextlib.nullcontext()
 
     monkeypatch.setattr(ahead, "started_ahead", started)
@@ -77,9 +77,9 @@ def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
     (tmp_path / "photos.csv").write_text("image,score\ngone.jpg,1\n")
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert cli.main(["sweep", str(file), "--ray", "new"]) == 2
-    assert os.environ["RAY_ADDRESS"] == "local"
+    assert os.environ["RAY_ADDRESS"] == "auto"  # as it was
     assert "line 2, gone.jpg: missing" in capsys.readouterr().err
-    assert asked == [False]
+    assert asked == [(False, "local")]
 
 
 def test_ctrl_c_before_the_sweep_is_one_line(
