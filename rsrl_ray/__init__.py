@@ -57,12 +57,14 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'rsrl_ray' has no attribute {name!r}")
-    module, _, inside = _ELSEWHERE.get(name, f"rsrl_ray.api:{name}").partition(":")
-    found = import_module(module)
-    return getattr(found, inside) if inside else found
+if not TYPE_CHECKING:  # else every name would be one
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'rsrl_ray' has no attribute {name!r}")
+        module, _, inside = _ELSEWHERE.get(name, f"rsrl_ray.api:{name}").partition(":")
+        found = import_module(module)
+        return getattr(found, inside) if inside else found
 
 
 def __dir__() -> list[str]:

@@ -86,19 +86,22 @@ class Terminal:
         if not self.console.is_terminal or self._live is not None:
             yield
             return
-        with Live(Spinner("dots", what), console=self.console, transient=True, refresh_per_second=12.5) as self._live:
-            try:
-                yield
-            finally:
-                self._live, self._bars, self._stages = None, None, {}
+        self._show(Live(Spinner("dots", what), console=self.console, transient=True, refresh_per_second=12.5))
+        try:
+            yield
+        finally:
+            self._show(None)
+            self._bars, self._stages = None, {}
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
         """See `rsrl_ray.listener.Listener`."""
         if self._live is None:
             return
         if rows:
-            self._live.transient = False
-            self._live.update(trial_table(rows, self.console.height), refresh=True)
+            table = trial_table(rows, self.console.height)
+            if self._live.auto_refresh:  # a table moves only as often as it is told
+                self._show(Live(table, console=self.console, auto_refresh=False))
+            self._live.update(table, refresh=True)
             return
         if self._bars is None:
             self._bars = Progress(*BAR, console=self.console)
@@ -106,6 +109,13 @@ class Terminal:
         if what not in self._stages:
             self._stages[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._stages[what], completed=done)
+
+    def _show(self, live: Live | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = live
+        if live is not None:
+            live.start()
 
     def said(self, line: str, kind: Kind = "plain") -> None:
         """See `rsrl_ray.listener.Listener`."""

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def test_help_answers_at_once(words: list[str]) -> None:
     assert "usage" in shown.stdout or shown.stdout.startswith("rsrl COMMAND")
     loaded = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines() if "|" in line}
     assert not loaded & {"torch", "ray", "mlflow", "pandas", "numpy"}
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rsrl {version('rsrl_ray')}\n"
 
 
 def test_sweep_help_documents_every_knob(capsys: pytest.CaptureFixture[str]) -> None:
