@@ -98,8 +98,9 @@ def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> confi
 
 
 def _nested(value: Any) -> Any:
-    """Dataclasses as dictionaries and paths as text, as YAML has them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    """Groups and rules of this package as dictionaries and paths as text, as YAML has them."""
+    of_ours = type(value).__module__.startswith(f"{__package__}.")
+    if of_ours and dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return {key: _nested(item) for key, item in value.items()}

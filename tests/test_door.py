@@ -1,16 +1,23 @@
 """What ``import rsrl_ray`` promises."""
 
+import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import rsrl_ray as rsrl
+from rsrl_ray.config import recipe
 from rsrl_ray.core import statistics
 from rsrl_ray.core.rules.rule import Seen
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import check_own, methods_of
 
 PROMISED = [
     *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
@@ -76,6 +83,70 @@ def test_knobs_in_python_go_over_those_of_a_file(tmp_path: Path, monkeypatch: py
     assert (read.rounds, read.training.epochs, read.training.momentum) == (7, 2, 0.5)
     assert (read.photos, read.storage) == (str(folder / "p.csv"), str(tmp_path / "here"))
     assert isinstance(read, rsrl.Experiment)
+
+
+def test_python_and_a_file_make_the_same_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    methods = {"half": {"loss": {"balanced": 0.5}}, "less": {"revise": {"quantile": 0.2}}}
+    knobs: dict[str, Any] = {"name": "a", "photos": "p.csv", "schedules": {"none": {1: 0.0}}, "methods": methods}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(knobs))
+    of_file = read_experiment(tmp_path / "a.yaml")
+    python = rsrl.Experiment(**knobs)
+    for made in (python, rsrl.read("a.yaml"), dataclasses.replace(python, rounds=30)):
+        assert made.as_dict() == of_file.as_dict() and recipe(made) == recipe(of_file)
+        assert pickle.loads(pickle.dumps(made)) == made
+    values = {"half": {"loss": rsrl.losses.Balanced(0.5)}, "less": {"revise": rsrl.rules.Quantile(0.2)}}
+    assert methods_of(rsrl.Experiment(**knobs | {"methods": values})) == methods_of(of_file)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A rule as a notebook's cell defines it."""
+
+    share: float
+
+
+def test_own_code_is_part_of_a_methods_identity_and_of_no_others(tmp_path: Path) -> None:
+    """Its digest enters; reading imports nothing, and the text goes where the experiment goes."""
+    file, module = tmp_path / "a.yaml", tmp_path / "my_code.py"
+    file.write_text("{name: a, photos: p.csv, methods: {none: {}, mine: {revise: {my_code.Mine: {share: 0.2}}}}}")
+    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: there is no file of a module my_code beside"):
+        read_experiment(file)
+    module.write_text("raise SystemExit('imported')")
+    first = methods_of(read_experiment(file))
+    assert str(first["mine"].rule).startswith("my_code.Mine, share 0.2 (code ")
+    module.write_text("raise KeyError('imported')")
+    experiment = read_experiment(file)
+    second = methods_of(experiment)
+    assert first["none"].identity == second["none"].identity and first["mine"].identity != second["mine"].identity
+    assert experiment.modules == {"my_code": "raise KeyError('imported')"}
+    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: KeyError: 'imported'"):
+        check_own(experiment)
+    for cell in ("__main__.Mine", Cell(0.2)):
+        method = {"revise": {cell: {}} if isinstance(cell, str) else cell}
+        with pytest.raises(ValueError, match=r"%%writefile my_rules.py"):
+            rsrl.Experiment("p.csv", methods={"mine": method})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def drops(self, seen): return [0.5] * len(seen.labels)", "drops gave float64 \\[20\\], not bool \\[20\\]"),
+        ("def drops(self, seen): return seen.nothing", "AttributeError: 'Seen' object has no attribute 'nothing'"),
+        ("pass", "it has no method drops"),
+    ],
+)
+def test_what_is_wrong_with_an_own_rule_is_one_line(body: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own_rule.py").write_text(f"class Mine:\n    {body}\n")
+    (tmp_path / "a.yaml").write_text("{name: a, photos: p.csv, methods: {mine: {revise: {own_rule.Mine: null}}}}")
+    experiment = read_experiment(tmp_path / "a.yaml")
+
+    def use() -> None:
+        check_own(experiment)
+        rsrl.revise(methods_of(experiment)["mine"].rule, np.zeros((20, 3)), np.zeros(20, dtype=int))
+
+    with pytest.raises(ValueError, match=f"own_rule.Mine: {said}"):
+        use()
 
 
 def test_a_rule_on_anybodys_logits() -> None:
