@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         run_sweep,
         score,
         serve,
+        standing,
     )
     from rsrl_ray.classifier import RSRLClassifier
     from rsrl_ray.core.rules import table as rules
@@ -45,6 +46,7 @@ __all__ = [
     "run_sweep",
     "score",
     "serve",
+    "standing",
 ]
 
 # Where a name is that is not one of `rsrl_ray.api`; without a colon it is the module itself.

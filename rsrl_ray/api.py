@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rsrl_ray.inventory import Item
     from rsrl_ray.models.register import Registered
     from rsrl_ray.photos.photo_set import Examination
+    from rsrl_ray.tracking.standing import Standing
 
 
 def read(file: str | Path, **knobs: Any) -> Experiment:
@@ -64,18 +65,19 @@ def run_sweep(
     """Run a sweep, or go on with it; what it gave, and in ``outcome`` how it ended.
 
     skip_bad : leave out photos that `check` finds bad. take_over : though another process holds the experiment, which
-    has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start`
-    has begun, else a new one.
+    has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start` has
+    begun, else a new one.
     """
     told = listener or here()
     with _on_ray(ray):
         from rsrl_ray.sweep.ahead import sound, started_ahead
 
         with started_ahead(told, wanted=sound(experiment)):
-            from rsrl_ray.analysis.results import Swept
             from rsrl_ray.sweep import launch
 
             outcome = launch.run_sweep(experiment, told, skip_bad, take_over)
+    from rsrl_ray.analysis.results import Swept  # and what draws figures, which a sweep does not wait for
+
     return Swept(experiment, outcome)
 
 
@@ -87,6 +89,13 @@ def results(experiment: config.Experiment, baseline: str = "none", rope: float =
     from rsrl_ray.analysis.results import Results
 
     return Results(experiment, baseline, rope)
+
+
+def standing(experiment: config.Experiment) -> "Standing":
+    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`."""
+    from rsrl_ray.tracking.standing import Standing
+
+    return Standing(experiment)
 
 
 def highlight(

@@ -24,6 +24,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.demo import Line, Outcome
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep import ahead, launch
+from rsrl_ray.tracking import standing
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +248,7 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
 
     monkeypatch.setattr(ahead, "started_ahead", lambda listener, wanted: contextlib.nullcontext())
     monkeypatch.setattr(launch, "run_sweep", run_sweep)
-    monkeypatch.setattr(swept_results, "find_results", lambda experiment: results)
+    monkeypatch.setattr(standing, "find_results", lambda experiment: results)
     monkeypatch.setattr(swept_results, "analyze", analyze)
     folder = tmp_path / "a demo"
     monkeypatch.setenv("RAY_ADDRESS", "auto")

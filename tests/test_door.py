@@ -21,7 +21,7 @@ from rsrl_ray.method import check_own, methods_of
 
 PROMISED = [
     *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
-    *("read", "register", "results", "revise", "rules", "run_sweep", "score", "serve"),
+    *("read", "register", "results", "revise", "rules", "run_sweep", "score", "serve", "standing"),
 ]
 HEAVY = ("torch", "torchvision", "ray", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "jsonargparse", "rich")
 

@@ -1,6 +1,6 @@
 """A sweep's results in Python: the frames of the CSV files, predictions, figures and the page, read when asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +19,11 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Outcome, TrialKey
 from rsrl_ray.listener import Listener, Silent
 from rsrl_ray.method import main_method
-from rsrl_ray.tracking.find import Chosen, Found, TrialState, find_results
 from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.standing import Standing
 
 
-class Results:
+class Results(Standing):
     """What is logged of an experiment's sweep, as it was when first asked for; ask `results` again for what came since.
 
     Every attribute and method raises ValueError if there is no sweep of the experiment, or no round of it yet.
@@ -31,7 +31,8 @@ class Results:
 
     def __init__(self, experiment: Experiment, baseline: str = "none", rope: float = ROPE) -> None:
         """Nothing is read yet. baseline, rope : of the comparisons, see `rsrl_ray.analysis.summary.summarise`."""
-        self.experiment, self._baseline, self._rope = experiment, baseline, rope
+        super().__init__(experiment)
+        self._baseline, self._rope = baseline, rope
 
     @property
     def rounds(self) -> pd.DataFrame:
@@ -110,21 +111,6 @@ class Results:
     def sweep(self) -> Sweep:
         """The rounds as arrays."""
         return read_sweep(self.experiment)
-
-    @cached_property
-    def found(self) -> Found:
-        """The sweep and its trials in MLflow; reads no round."""
-        return find_results(self.experiment)
-
-    @cached_property
-    def states(self) -> Mapping[TrialKey, TrialState]:
-        """Every trial with its curves of macro F; reads no round."""
-        return self.found.states()
-
-    @cached_property
-    def chosen(self) -> Chosen:
-        """The chosen round of every trial; reads no round."""
-        return Chosen.of(self.found, self.states)
 
     def _figures(self, method: str) -> dict[str, Callable[[], Figure]]:
         """What makes them, by name."""

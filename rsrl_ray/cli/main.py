@@ -152,7 +152,7 @@ def _show(words: list[str]) -> int:
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
-    standing = api.results(experiment)
+    standing = api.standing(experiment)
     states, chosen = standing.states, standing.chosen
     shown = terminal.Terminal()
     shown.show(terminal.trials(experiment, states, chosen))
@@ -192,7 +192,7 @@ def _ui(words: list[str]) -> int:
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
     served, port = Location(uri).is_served, str(_free_port(5000))
-    found = api.results(experiment).found
+    found = api.standing(experiment).found
     for sentence in found.differs:
         print(f"note: {sentence}")
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
