@@ -56,6 +56,7 @@ from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.driver.weights import KeptWeights
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task, Trainers
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.vision.network import Conv1, Weights
 
 FOLDS = 5
@@ -275,7 +276,7 @@ def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Met
     clock.watch(Progress, "on_trial_result", "on_step_end")
     clock.watch(Watchdog, "on_step_end")
     began = time.perf_counter()
-    outcome = launch.run_sweep(experiment, Console(file=io.StringIO(), width=200), trainers=toys(notes))
+    outcome = launch.run_sweep(experiment, Terminal(Console(file=io.StringIO(), width=200)), trainers=toys(notes))
     times["all_s"] = time.perf_counter() - began
     assert not outcome.failed, outcome.failed
     assert not outcome.stopped, outcome.stopped

@@ -161,6 +161,8 @@ class Experiment:
     """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
+    modules: dict[str, str] = field(default_factory=dict)
+    """Source of modules with rules and losses of one's own, by name; by default that of the files beside this one."""
     storage: str = "results"
     """Where archive and results go: a directory (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)

@@ -4,15 +4,17 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from rsrl_ray.config import NAMED_WEIGHTS, Experiment, check
+from rsrl_ray import config
+from rsrl_ray.config import NAMED_WEIGHTS, check
 from rsrl_ray.core.errors import one_line
+from rsrl_ray.core.own import is_own, module_of, source_of
 from rsrl_ray.store.location import Location, sqlite_uri
 
 T = TypeVar("T")
@@ -24,11 +26,11 @@ def experiment_parser(**kwargs: Any) -> ArgumentParser:
     """A parser of every knob of an experiment, with the docstrings of `rsrl_ray.config` as its help."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True, unset_sentinel=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **kwargs)
-    parser.add_class_arguments(Experiment)
+    parser.add_class_arguments(config.Experiment)
     return parser
 
 
-def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> config.Experiment:
     """Read and check an experiment file; ``overrides`` are command-line words such as ``--rounds 3``.
 
     Paths in the file, also those of ``mlflow``, are relative to the file, those among the overrides to the working
@@ -54,6 +56,65 @@ def _parser() -> ArgumentParser:
     return experiment_parser()
 
 
+class Experiment(config.Experiment):
+    """An experiment that is made in Python, checked as a file is."""
+
+    def __init__(self, photos: str | Path, name: str | None = None, **knobs: Any) -> None:
+        """Photos and knobs as in an experiment file, see `rsrl_ray.config.Experiment`; groups may be dictionaries.
+
+        name : by default made of the names of the photos' folder and table. Paths are relative to the working folder.
+
+        Raises
+        ------
+        ValueError
+            As `read_experiment`.
+        """
+        name = _name_of(Path(photos)) if name is None else name
+        made = read_knobs({"photos": photos, "name": name, **knobs})
+        for knob in dataclasses.fields(made):
+            object.__setattr__(self, knob.name, getattr(made, knob.name))
+
+    @classmethod
+    def read(cls, file: str | Path, knobs: Mapping[str, Any]) -> "Experiment":
+        """Read a file, and set knobs over those in it; paths among the latter are relative to the working folder."""
+        found = read_knobs(knobs, parse(file, (), _parser()))
+        return cls(**{knob.name: getattr(found, knob.name) for knob in dataclasses.fields(found)})
+
+
+def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> config.Experiment:
+    """The checked experiment of knobs in Python; groups are dictionaries or dataclasses. base : of `parse`.
+
+    Raises
+    ------
+    ValueError
+        As `read_experiment`.
+    """
+    parser = _parser()
+    try:
+        found = parser.parse_object(_nested(knobs), namespace=base, defaults=True)
+    except (ArgumentError, TypeError) as error:
+        raise ValueError(_short(error)) from error
+    _resolve(found, Path.cwd())
+    return as_experiment(found, parser)
+
+
+def _nested(value: Any) -> Any:
+    """Groups and rules of this package as dictionaries and paths as text, as YAML has them."""
+    of_ours = type(value).__module__.startswith(f"{__package__}.")
+    if of_ours and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _nested(item) for key, item in value.items()}
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _name_of(photos: Path) -> str:
+    """Of ``cats/photos.csv``, ``cats-photos``; of a folder, its own."""
+    place = photos.absolute()
+    words = [place.name] if place.is_dir() else [place.parent.name, place.stem]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("._-") or "photos"
+
+
 def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:
     """The file's knobs, with the overrides over them, as a namespace of ``parser``."""
     path = Path(file)
@@ -72,7 +133,7 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
     return knobs
 
 
-def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
+def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment:
     """The checked experiment that a namespace of `parse` stands for."""
     from rsrl_ray.method import methods_of  # and NumPy with it, which help does not wait for
 
@@ -80,8 +141,8 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> Experiment:
         built = vars(parser.instantiate(knobs))
     except (ArgumentError, TypeError) as error:  # a whole group given as something else, such as `training: 3`
         raise ValueError(f"a knob is not what it should be: {_short(error)}") from error
-    values = {field.name: built[field.name] for field in dataclasses.fields(Experiment)}
-    experiment = _plain(Experiment(**values))
+    values = {field.name: built[field.name] for field in dataclasses.fields(config.Experiment)}
+    experiment = _plain(config.Experiment(**values))
     check(experiment)
     methods_of(experiment)
     return experiment
@@ -98,6 +159,19 @@ def _resolve(knobs: Namespace, folder: Path) -> None:
             knobs[knob].encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"{knob}: {value!r} is not UTF-8, which MLflow needs; rename the folder") from error
+    sources = {name: source_of(name, folder) for name in _own_modules(knobs) if name not in knobs.modules}
+    knobs.modules = knobs.modules | {name: source for name, source in sources.items() if source is not None}
+
+
+def _own_modules(knobs: Namespace) -> Iterator[str]:
+    """The modules that methods name by import paths."""
+    for name, method in knobs.methods.items():
+        for part in (method.get("revise"), method.get("loss")):
+            if isinstance(part, Mapping) and is_own(part):
+                try:
+                    yield from (module_of(path) for path in part if "." in path)
+                except ValueError as error:
+                    raise ValueError(f"methods.{name}: {error}") from error
 
 
 def _path(value: str, folder: Path) -> str:

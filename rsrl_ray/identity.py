@@ -50,7 +50,7 @@ FEATURES_FORMAT = 1
 """Counted up if the same photos and frozen weights are to give another file of features."""
 
 EXTENSIBLE = (
-    *("name", "photos", "storage", "rounds", "schedules", "methods"),
+    *("name", "photos", "storage", "rounds", "schedules", "methods", "modules"),
     *("resources", "archive", "mlflow", "system_metrics"),
 )
 """What may change in an experiment file without making its finished trials other trials."""

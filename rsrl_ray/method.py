@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from rsrl_ray.config import Experiment, Sampling, WarmStart
+from rsrl_ray.core.own import WRITE, Own, is_own
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.keep import Keep
+from rsrl_ray.core.rules.own import OwnRule
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import build, check_choice, make
-from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
+from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
 
+_NONE: Mapping[str, str] = {}
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 
 
@@ -35,8 +38,10 @@ class Knobs:
 
     def __post_init__(self) -> None:
         for part, example in EXAMPLES.items():
-            if not isinstance(getattr(self, part), Mapping):
-                raise ValueError(f"{part}: {getattr(self, part)!r}; give knobs, such as {example}")
+            value = getattr(self, part)
+            if not isinstance(value, Mapping):
+                own = f", or the import path of your own; {WRITE}" if hasattr(value, "__module__") else ""
+                raise ValueError(f"{part}: {value!r}; give knobs, such as {example}{own}")
         check_choice("sampling", self.sampling, SAMPLINGS)
         if self.warm_start is not None:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
@@ -99,25 +104,35 @@ def method_of(experiment: Experiment, name: str) -> Method:
     """
     warm_start = experiment.revision.warm_start
     if name in experiment.schedules:
-        rule = Thresholds(experiment.schedule(name))
-        return Method(rule, Learning(warm_start=warm_start), is_schedule=True)
+        return Method(Thresholds(experiment.schedule(name)), Learning(warm_start=warm_start), is_schedule=True)
     asked = build(Knobs, experiment.methods[name], "a method")
     warm_start = asked.warm_start or warm_start
-    loss = make(asked.loss, LOSSES, "loss") if asked.loss else CROSS_ENTROPY
+    loss = loss_of(asked.loss, experiment.modules)
     prediction = build(Prediction, asked.predict, "predict")
     if prediction.learns and not experiment.folds.validation:
         raise ValueError(f"predict: {prediction} learns from validation photos, and folds.validation is 0")
-    return Method(_rule(experiment, asked.revise), Learning(loss, asked.sampling, warm_start), prediction)
+    rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
+    return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
 
 
-def _rule(experiment: Experiment, knobs: Mapping[str, Any]) -> Rule:
+def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str] = _NONE) -> Loss:
+    """The loss of these knobs, by default the cross-entropy. modules : sources of one's own. Raises ValueError."""
+    if not knobs:
+        return CROSS_ENTROPY
+    return OwnLoss(Own.of(knobs, modules)) if is_own(knobs) else make(knobs, LOSSES, "loss")
+
+
+def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[str, str] = _NONE) -> Rule:
+    """The rule of these knobs, by default one that keeps all. modules : sources of one's own. Raises ValueError."""
     if not knobs:
         return Keep()
+    if is_own(knobs):
+        return OwnRule(Own.of(knobs, modules))
     if "thresholds" in knobs:  # one K may stand for all majority classes, whose number a rule does not know
         steps = knobs["thresholds"]
         if not isinstance(steps, Mapping):
             raise ValueError(f"thresholds: {steps!r}; give steps, such as {{1: 0.9}}")
-        knobs = {**knobs, "thresholds": make_schedule(steps, experiment.revision.majority_classes)}
+        knobs = {**knobs, "thresholds": make_schedule(steps, majority_classes)}
     return make(knobs, RULES, "rule")
 
 
@@ -139,6 +154,26 @@ def methods_of(experiment: Experiment) -> dict[str, Method]:
     if wrong:
         raise ValueError("\n".join(wrong))
     return found
+
+
+def check_own(experiment: Experiment) -> None:
+    """Make the rules and losses of one's own, which nobody else does before a worker trains.
+
+    Raises
+    ------
+    ValueError
+        In a line each, what is wrong with them.
+    """
+    wrong = []
+    for name, method in methods_of(experiment).items():
+        for part in (method.rule, method.learning.loss):
+            try:
+                if isinstance(part, OwnRule | OwnLoss):
+                    part.check()
+            except ValueError as error:
+                wrong.append(f"methods.{name}: {error}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
 
 
 def drops_photos(experiment: Experiment, name: str) -> bool:

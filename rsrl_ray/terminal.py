@@ -3,14 +3,16 @@
 import contextlib
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.statistics import sd
 from rsrl_ray.core.trial import STATES, TrialKey, is_complete
+from rsrl_ray.listener import Kind, Row
 from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
@@ -55,30 +58,99 @@ def cell(text: object, style: str = "") -> Text:
     return Text(visible(redacted(str(text))), style)
 
 
-def say(console: Console, *parts: object) -> None:
-    """Print a line: `cell` of each part; not broken, so that paths and commands in it can be copied."""
-    line = Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts))
-    console.print(line, highlight=False, soft_wrap=True)
+STYLES = {"plain": "", "note": "", "warning": "yellow", "failure": "bold red", "detail": ""}
+TRIAL_STYLES = {
+    "running": "bold green",
+    "done": "green",
+    "failed": "bold red",
+    "waiting": "dim",
+    "starting": "yellow",
+}
 
 
-@contextlib.contextmanager
-def photo_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for what is done with photos, one line a stage; it leaves no trace."""
-    columns = (
-        TextColumn("{task.description} photos", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        stages = {}
+class Terminal:
+    """A `rsrl_ray.listener.Listener` at the terminal: a spinner, bars or a table of trials, and lines above them.
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = progress.add_task(stage, total=total)
-            progress.update(stages[stage], completed=done)
+    Where there is no terminal, only lines, those in detail too.
+    """
 
-        yield report
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = make_console() if console is None else console
+        self._live: Live | None = None
+        self._bars: Progress | None = None
+        self._stages: dict[str, TaskID] = {}
+
+    @contextlib.contextmanager
+    def started(self, what: str) -> Iterator[None]:
+        """See `rsrl_ray.listener.Listener`; bars leave no trace, the last table of trials stays."""
+        if not self.console.is_terminal or self._live is not None:
+            yield
+            return
+        self._show(Live(Spinner("dots", what), console=self.console, transient=True, refresh_per_second=12.5))
+        try:
+            yield
+        finally:
+            self._show(None)
+            self._bars, self._stages = None, {}
+
+    def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
+        """See `rsrl_ray.listener.Listener`."""
+        if self._live is None:
+            return
+        if rows:
+            table = trial_table(rows, self.console.height)
+            if self._live.auto_refresh:  # a table moves only as often as it is told
+                self._show(Live(table, console=self.console, auto_refresh=False))
+            self._live.update(table, refresh=True)
+            return
+        if self._bars is None:
+            self._bars = Progress(*BAR, console=self.console)
+            self._live.update(self._bars)
+        if what not in self._stages:
+            self._stages[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._stages[what], completed=done)
+
+    def _show(self, live: Live | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = live
+        if live is not None:
+            live.start()
+
+    def said(self, line: str, kind: Kind = "plain") -> None:
+        """See `rsrl_ray.listener.Listener`."""
+        if kind == "detail" and self.console.is_terminal:
+            return
+        note = [cell("note: ", "yellow")] if kind == "note" else []
+        self.show(Text.assemble(*note, cell(line, STYLES[kind])))
+
+    def show(self, what: RenderableType) -> None:
+        """Anything that rich prints; lines are not broken, so that paths and commands in them can be copied."""
+        self.console.print(what, highlight=False, soft_wrap=self._live is None)
+
+
+BAR = (
+    TextColumn("{task.description} photos", markup=False),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
+
+
+def trial_table(rows: Sequence[Row], height: int) -> Table:
+    """The trials of a sweep while it runs; of more than fit, those that run come first, the others are counted."""
+    table = Table(title_justify="left", box=None, pad_edge=False)
+    for column in ("fold", "method", "state", "round", "macro F", "kept photos", "time left"):
+        table.add_column(column, justify="left" if column in ("method", "state") else "right")
+    room = max(height - 6, 5)
+    if len(rows) > room:
+        rows = sorted(rows, key=lambda row: list(TRIAL_STYLES).index(row.state))
+    for row in rows[:room]:
+        state = cell(row.state, TRIAL_STYLES[row.state])
+        table.add_row(str(row.key.fold), cell(row.key.method), state, row.round, row.score, row.kept, row.left)
+    if len(rows) > room:
+        table.add_row("", cell(f"and {len(rows) - room} more", "dim"))
+    return table
 
 
 def examination(found: Examination, source: str | Path) -> Group:

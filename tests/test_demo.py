@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
 from rsrl_ray.analysis import report
+from rsrl_ray.analysis import results as swept_results
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
@@ -192,19 +193,25 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
     """`rsrl demo` where the sweep is a stub: what it prints, and that it has the page made."""
     swept = launch.Outcome(finished=[TrialKey(0, "paper")], failed={}, stopped=[], unlogged=0)
 
+    addresses = []
+
+    def run_sweep(*arguments: object) -> launch.Outcome:
+        addresses.append(os.environ["RAY_ADDRESS"])
+        return swept
+
     def analyze(experiment: Experiment, out: None, *rest: object) -> report.Written:
         folder = report.default_folder(experiment)
         folder.mkdir(parents=True)
         (folder / "index.html").write_text("the page")
         return report.Written(folder, frames, ())
 
-    monkeypatch.setattr(ahead, "started_ahead", lambda console: contextlib.nullcontext())
-    monkeypatch.setattr(launch, "run_sweep", lambda experiment, console: swept)
-    monkeypatch.setattr(report, "analyze", analyze)
+    monkeypatch.setattr(ahead, "started_ahead", lambda listener, wanted: contextlib.nullcontext())
+    monkeypatch.setattr(launch, "run_sweep", run_sweep)
+    monkeypatch.setattr(swept_results, "analyze", analyze)
     folder = tmp_path / "a demo"
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert cli.main(["demo", str(folder), "--ray", "new"]) == 0
-    assert os.environ["RAY_ADDRESS"] == "local"
+    assert addresses == ["local"]
     shown = capsys.readouterr().out
     file = f"'{folder / 'quickstart.yaml'}'"
     assert f"rsrl show {file}\n" in shown and f"rsrl ui {file}\n" in shown

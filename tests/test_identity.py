@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 
 from rsrl_ray import config, identity
 from rsrl_ray.config import Experiment
@@ -49,6 +48,7 @@ from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.holders import EVERY_ROUND, data_holder, sweep_holder, trial_holder
 from rsrl_ray.sweep import tracked
 from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles
 

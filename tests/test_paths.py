@@ -11,11 +11,13 @@ import yaml
 from mlflow import MlflowClient
 from rich.console import Console
 
+from rsrl_ray.analysis.results import Swept
 from rsrl_ray.cli import main as cli
 from rsrl_ray.cli import sweeps
+from rsrl_ray.core.trial import Outcome
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.store.storage import Storage, artifact_place, probe_storage
-from rsrl_ray.sweep.driver.launch import Outcome
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.read import open_results
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -95,7 +97,7 @@ def opened_by_ui(file: Path, patch: pytest.MonkeyPatch) -> MlflowClient:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_command_that_is_printed_can_be_pasted(name: str, tmp_path: Path) -> None:
     file, console = write(tmp_path / name), Console(file=io.StringIO(), width=20)
-    sweeps._ended(file, read_experiment(file), Outcome([], {}, [], 0), console)
+    sweeps._ended(file, Swept(read_experiment(file), Outcome([], {}, [], 0)), Terminal(console))
     assert isinstance(console.file, io.StringIO)
     command = console.file.getvalue().rpartition("MLflow:  ")[2]
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True).stdout

@@ -25,7 +25,8 @@ def shown(console: Console) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_data_is_never_markup(name: str, markup: bool) -> None:
     console = Console(file=io.StringIO(), width=300, markup=markup)
-    terminal.say(console, terminal.cell(name, "yellow"), name)
+    for kind in ("note", "failure"):
+        terminal.Terminal(console).said(name, kind)
     found = Examination((name,), np.array([3]), (Problem(1, name, name),), (name,))
     console.print(terminal.examination(found, name))
     row = {"photo": name, "score": None, "error": name}
@@ -36,13 +37,13 @@ def test_data_is_never_markup(name: str, markup: bool) -> None:
 
 def test_what_would_steer_the_terminal_is_escaped() -> None:
     console = Console(file=io.StringIO(), width=300)
-    terminal.say(console, "a\x1b[2Jb\udcff")
+    terminal.Terminal(console).said("a\x1b[2Jb\udcff")
     assert shown(console) == "a\\x1b[2Jb\\udcff\n"
 
 
 def test_no_password_is_shown() -> None:
     console = Console(file=io.StringIO(), width=300)
-    terminal.say(console, "line 3, s3://key:secret@bucket/a.jpg: missing")
+    terminal.Terminal(console).said("line 3, s3://key:secret@bucket/a.jpg: missing")
     assert shown(console) == "line 3, s3://***@bucket/a.jpg: missing\n"
 
 

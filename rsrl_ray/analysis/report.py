@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from rsrl_ray.analysis.figures.drawings import write_figures
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.page.gallery import Gallery, find_examples, make_cards
@@ -12,10 +10,9 @@ from rsrl_ray.analysis.page.page import Content, write_page
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.tables.build import write_tables
-from rsrl_ray.analysis.tables.closing import closing
 from rsrl_ray.config import Experiment
+from rsrl_ray.listener import Listener
 from rsrl_ray.store.location import Location
-from rsrl_ray.terminal import say
 from rsrl_ray.tracking.read import open_results
 
 
@@ -33,8 +30,8 @@ class Written:
         return self.folder / "index.html"
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, console: Console) -> Written:
-    """Write the folder of what is logged so far, log it to the sweep's run, and print what came out.
+def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, listener: Listener) -> Written:
+    """Write the folder of what is logged so far, and log it to the sweep's run.
 
     Raises
     ------
@@ -42,24 +39,18 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         Where there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
-    with console.status("reading the rounds"):
+    with listener.started("reading the rounds"):
         sweep = read_sweep(experiment)
-    with console.status("writing tables and figures"):
+    with listener.started("writing tables and figures"):
         frames = summarise(sweep, baseline, rope)
         tables = write_tables(sweep, frames, folder)
         pictures = write_figures(sweep, frames, folder / "figures", experiment.photos)
-    with console.status("making highlight maps and the page"):
+    with listener.started("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         write_page(Content(sweep, experiment, frames, tables, pictures, gallery, folder))
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
-    console.print(closing(frames))
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
-    written = Written(folder, frames, (*sweep.missing, *frames.notes, *no_maps))
-    for sentence in written.notes:
-        say(console, f"note: {sentence}")
-    say(console, f"page: {written.page}")
-    say(console, "written there, and to the sweep's run in MLflow")
-    return written
+    return Written(folder, frames, (*sweep.missing, *frames.notes, *no_maps))
 
 
 def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:

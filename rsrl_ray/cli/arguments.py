@@ -1,7 +1,6 @@
 """What several commands read from the command line in the same way."""
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def experiment_file(words: list[str], print_help: Callable[[], None]) -> Path | 
 
 
 def add_ray(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told on which Ray it runs; see `choose_ray`."""
+    """Let a command be told on which Ray it runs; see `rsrl_ray.api.run_sweep`."""
     parser.add_argument(
         "--ray",
         default="auto",
@@ -25,9 +24,3 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
         help="The Ray to run on: new, begun here whatever runs already; ADDRESS, such as 10.0.0.5:6379; auto, that of "
         "RAY_ADDRESS, or else what `ray start` began on this machine, or else a new one.",
     )
-
-
-def choose_ray(which: str) -> None:
-    """Ask for this Ray by RAY_ADDRESS, which all of this process reads."""
-    if which != "auto":
-        os.environ["RAY_ADDRESS"] = "local" if which == "new" else which

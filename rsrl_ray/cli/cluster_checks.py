@@ -22,17 +22,17 @@ _REMOTE = re.compile(r"~/[\w./-]*\w")
 
 def check_cluster(path: Path) -> int:
     """Print what is wrong with a cluster file; 1 where anything is. Raises ValueError where it is no such file."""
-    from rsrl_ray.terminal import cell, make_console, say
+    from rsrl_ray.terminal import Terminal, cell
 
     mistakes = cluster_mistakes(read_cluster_file(path))
-    console = make_console()
-    say(console, cell(path, "bold"))
+    shown = Terminal()
+    shown.show(cell(path, "bold"))
     for mistake in mistakes:
-        say(console, cell(mistake, "red"))
+        shown.show(cell(mistake, "red"))
     if mistakes:
-        say(console, f"{len(mistakes)} to mend before `ray up`")
+        shown.said(f"{len(mistakes)} to mend before `ray up`")
         return 1
-    say(console, "nothing wrong that shows from here; what is in the account only `ray up` sees")
+    shown.said("nothing wrong that shows from here; what is in the account only `ray up` sees")
     return 0
 
 

@@ -28,7 +28,7 @@ def init(words: list[str]) -> int:
     asked = parser.parse_args(words)
     from rsrl_ray.cli.template import Scores, compose, duration, name_of
     from rsrl_ray.photos.table import read_table
-    from rsrl_ray.terminal import make_console, pasted, say
+    from rsrl_ray.terminal import Terminal, pasted
 
     photos, file = asked.photos, asked.file or Path(f"{name_of(asked.photos)}.yaml")
     if file.exists():
@@ -40,21 +40,21 @@ def init(words: list[str]) -> int:
     scores = Scores({score: size for score, size in sizes.items() if size > 1})
     if len(scores.sizes) < 2:
         raise ValueError(f"{photos}: fewer than two scores with two photos or more, so there is nothing to tell apart")
-    console = make_console()
-    with console.status("timing this machine"):
+    shown = Terminal()
+    with shown.started("timing this machine"):
         machine, notes = _look(table, len(scores.sizes))
     if left_out := len(table.images) + len(table.problems) - scores.photos:
         notes.append(f"{left_out:,} rows of the table are no good and not counted; `rsrl check` says why")
-    shown, written = pasted(photos), pasted(file)
+    pasted_photos, written = pasted(photos), pasted(file)
     skip = " --skip_bad" if left_out else ""
-    commands = [f"rsrl check {shown}", f"rsrl sweep {written}{skip}", f"rsrl analyze {written}"]
+    commands = [f"rsrl check {pasted_photos}", f"rsrl sweep {written}{skip}", f"rsrl analyze {written}"]
     _write(file, compose(photos, file, scores, machine, commands))
     for note in notes:
-        say(console, f"note: {note}")
-    say(console, f"written: {file}; look at it, change what you like, then run")
+        shown.said(f"note: {note}")
+    shown.said(f"written: {file}; look at it, change what you like, then run")
     for command in commands:
-        say(console, f"  {command}")
-    say(console, f"the sweep takes {duration(scores, machine)} here")
+        shown.said(f"  {command}")
+    shown.said(f"the sweep takes {duration(scores, machine)} here")
     return 0
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ commands:
   score PHOTO|FOLDER... [--model NAME] scores of photos by a registered network
   prune EXPERIMENT.yaml [--yes]        what its storage holds, by who needs it; frees what nobody does
 
-`rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file.
+`rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file; `rsrl --version` says which
+version this is. From Python: import rsrl_ray.
 """
 
 
@@ -69,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"rsrl {version('rsrl_ray')}")
         return 0
     if words[0] not in commands:
         print(f"rsrl: no command {words[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
@@ -118,21 +123,19 @@ def _check(words: list[str]) -> int:
 
 def _check_photos(source: str, memory: float, experiment: "Experiment | None" = None) -> int:
     """Say what is wrong with the photos, and with the folds of the experiment."""
-    from rsrl_ray import terminal
+    from rsrl_ray import api, terminal
     from rsrl_ray.photos.folds import describe_folds, folds_of
-    from rsrl_ray.photos.photo_set import check_photos
 
-    console = terminal.make_console()
-    with terminal.photo_progress(console) as progress:
-        found = check_photos(source, memory=memory, progress=progress)
-    console.print(terminal.examination(found, source), soft_wrap=True)
+    shown = terminal.Terminal()
+    found = api.check(source if experiment is None else experiment, memory, shown)
+    shown.show(terminal.examination(found, source))
     if experiment is not None and not found.problems:
         folds = folds_of(experiment, found)
         for line in describe_folds(found, experiment.draw(), folds):
-            terminal.say(console, terminal.cell("note: ", "yellow"), line)
+            shown.said(line, "note")
         parts = {name: [len(getattr(fold, name)) for fold in folds] for name in ("train", "validation", "test")}
         sizes = (f"{name} {min(counts):,} to {max(counts):,}" for name, counts in parts.items())
-        terminal.say(console, f"{len(folds)} folds, photos in each: {', '.join(sizes)}.")
+        shown.said(f"{len(folds)} folds, photos in each: {', '.join(sizes)}.")
     return 1 if found.problems else 0
 
 
@@ -142,22 +145,20 @@ def _show(words: list[str]) -> int:
     )
     if file is None:
         return 0
-    from rsrl_ray import terminal
+    from rsrl_ray import api, terminal
     from rsrl_ray.core.trial import is_complete
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import redacted
-    from rsrl_ray.tracking.find import Chosen, find_results
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
-    found = find_results(experiment)
-    states = found.states()
-    chosen = Chosen.of(found, states)
-    console = terminal.make_console()
-    console.print(terminal.trials(experiment, states, chosen))
+    standing = api.standing(experiment)
+    states, chosen = standing.states, standing.chosen
+    shown = terminal.Terminal()
+    shown.show(terminal.trials(experiment, states, chosen))
     if len(experiment.fold_numbers()) > 1:
-        console.print(terminal.methods(experiment, states, chosen))
-    notes = [f"note: {sentence}" for sentence in found.differs]
+        shown.show(terminal.methods(experiment, states, chosen))
+    notes = [f"note: {sentence}" for sentence in standing.found.differs]
     rounds = {key: state.run.rounds for key, state in states.items()}
     if chosen.split == "validation":
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
@@ -168,7 +169,7 @@ def _show(words: list[str]) -> int:
         notes.append("so far: rounds or folds are lacking, so that this mean cannot be compared with others")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
-        terminal.say(console, redacted(line))
+        shown.said(redacted(line))
     return 0
 
 
@@ -181,9 +182,9 @@ def _ui(words: list[str]) -> int:
     )
     if file is None:
         return 0
+    from rsrl_ray import api
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import Location, redacted
-    from rsrl_ray.tracking.find import find_results
     from rsrl_ray.tracking.places import mend
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
@@ -191,7 +192,7 @@ def _ui(words: list[str]) -> int:
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
     served, port = Location(uri).is_served, str(_free_port(5000))
-    found = find_results(experiment)
+    found = api.standing(experiment).found
     for sentence in found.differs:
         print(f"note: {sentence}")
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
@@ -214,9 +215,9 @@ def _server(words: list[str]) -> int:
     parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
     parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     asked = parser.parse_args(words)
-    from rsrl_ray.tracking.server import serve
+    from rsrl_ray import api
 
-    serve(asked.storage, asked.port)
+    api.serve(asked.storage, asked.port)
     return 0
 
 
@@ -242,9 +243,17 @@ def _analyze(words: list[str]) -> int:
         help="a difference up to this, in units of the measure, is taken for none (default: %(default)s)",
     )
     arguments = parser.parse_args(words)
-    from rsrl_ray.analysis.report import analyze
+    from rsrl_ray import api
+    from rsrl_ray.analysis.tables.closing import closing
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.terminal import make_console
+    from rsrl_ray.terminal import Terminal
 
-    analyze(read_experiment(arguments.experiment), arguments.out, arguments.baseline, arguments.rope, make_console())
+    shown = Terminal()
+    results = api.results(read_experiment(arguments.experiment), arguments.baseline, arguments.rope)
+    written = results.write(arguments.out, shown)
+    shown.show(closing(written.frames))
+    for sentence in written.notes:
+        shown.said(f"note: {sentence}")
+    shown.said(f"page: {written.page}")
+    shown.said("written there, and to the sweep's run in MLflow")
     return 0

@@ -1,8 +1,9 @@
 """The commands that use the networks of a sweep: `rsrl highlight | register | score`."""
 
 import argparse
-import os
 from pathlib import Path
+
+QUESTION = ("top", "score", "fold", "method", "against", "after_relu", "absolute", "shared_map")  # of highlight maps
 
 
 def highlight(words: list[str]) -> int:
@@ -26,36 +27,21 @@ def highlight(words: list[str]) -> int:
     parser.add_argument("--absolute", action="store_true", help="the size of the difference, without its sign")
     parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
     asked = parser.parse_args(words)
-    from rsrl_ray import terminal
+    from rsrl_ray import api, terminal
     from rsrl_ray.analysis.report import default_folder
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.maps import highlights
     from rsrl_ray.maps.sanity import random_words, verdict
-    from rsrl_ray.maps.subject import Question
-    from rsrl_ray.tracking.find import find_results
 
-    question = Question(
-        photos=tuple(asked.photos),
-        top=asked.top,
-        score=asked.score,
-        fold=asked.fold,
-        method=asked.method,
-        number=asked.round,
-        against=asked.against,
-        after_relu=asked.after_relu,
-        absolute=asked.absolute,
-        shared_map=asked.shared_map,
-    )
-    experiment, console = read_experiment(asked.experiment), terminal.make_console()
+    experiment, shown = read_experiment(asked.experiment), terminal.Terminal()
     out = asked.out or default_folder(experiment)
-    for sentence in find_results(experiment).differs:
-        terminal.say(console, f"note: {sentence}")
-    with terminal.photo_progress(console) as progress:
-        rows = highlights.highlight(experiment, question, out, progress)
-    console.print(terminal.highlights(rows))
+    for sentence in api.standing(experiment).found.differs:
+        shown.said(f"note: {sentence}")
+    question = {name: getattr(asked, name) for name in QUESTION}
+    rows = api.highlight(experiment, *asked.photos, out=out, listener=shown, number=asked.round, **question)
+    shown.show(terminal.highlights(rows))
     for sentence in filter(None, (verdict(rows), random_words(rows))):
-        terminal.say(console, sentence)
-    terminal.say(console, f"written to {out}")
+        shown.said(sentence)
+    shown.said(f"written to {out}")
     return 0
 
 
@@ -74,24 +60,23 @@ def register(words: list[str]) -> int:
         "--champion", action="store_true", help="move the alias champion, which the first version gets, to this one"
     )
     asked = parser.parse_args(words)
+    from rsrl_ray import api
     from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.models import register as registry
+    from rsrl_ray.models.register import CHAMPION
     from rsrl_ray.store.location import Location
-    from rsrl_ray.terminal import make_console, pasted, say
+    from rsrl_ray.terminal import Terminal, pasted
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment, console = read_experiment(asked.experiment), make_console()
-    with console.status("registering the network"):
-        made = registry.register(experiment, asked.method, asked.fold, asked.name)
-        if asked.champion:
-            made = registry.promote(experiment, made)
+    experiment, shown = read_experiment(asked.experiment), Terminal()
+    with shown.started("registering the network"):
+        made = api.register(experiment, asked.method, asked.fold, asked.name, asked.champion)
     before = "" if made.new else ", registered before"
     place = f"--experiment {pasted(asked.experiment)}" + ("" if asked.name is None else f" --model {pasted(made.name)}")
     store = f"MLFLOW_TRACKING_URI={pasted(Location(mlflow_uri(experiment)))}"
     model = pasted(f"models:/{made.name}/{made.version}")
-    champion = f"{made.name}@{registry.CHAMPION} is version {made.champion}"
+    champion = f"{made.name}@{CHAMPION} is version {made.champion}"
     if made.champion is None:
-        champion = f"no version is {made.name}@{registry.CHAMPION}"
+        champion = f"no version is {made.name}@{CHAMPION}"
     if made.champion != made.version:
         champion += "; --champion makes it this one"
     for line in (
@@ -100,7 +85,7 @@ def register(words: list[str]) -> int:
         f"score: rsrl score PHOTO... {place}",
         f"serve: {store} mlflow models serve -m {model} --env-manager local -p 5001",
     ):
-        say(console, line)
+        shown.said(line)
     return 0
 
 
@@ -121,38 +106,26 @@ def score(words: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file (default: %(default)s)")
     asked = parser.parse_args(words)
-    from rsrl_ray import terminal
-    from rsrl_ray.models import load as registered
+    from rsrl_ray import api, terminal
+    from rsrl_ray.experiment_file import read_experiment
+    from rsrl_ray.models.load import check_writable
     from rsrl_ray.photos.formats import heic_hint
 
-    store, root, name = _registry(asked.experiment, asked.model)
-    photos = registered.find_photos(asked.photos)
-    registered.check_writable(asked.out)
-    model, console = registered.load_model(name, store, root), terminal.make_console()
-    with terminal.photo_progress(console) as progress:
-        table = registered.score(model.model, photos, progress)
+    check_writable(asked.out)
+    experiment = None if asked.experiment is None else read_experiment(asked.experiment)
+    shown = terminal.Terminal()
+    table = api.score(asked.photos, asked.model, experiment, shown)
     table.to_csv(asked.out, index=False)
     bad = int(table["error"].notna().sum())
-    console.print(terminal.scores(table))
-    hint = heic_hint(dict(zip(photos.names, table["error"].fillna(""), strict=True)))
-    ignored = f"; files that are no pictures, left out: {photos.ignored:,}" if photos.ignored else ""
+    shown.show(terminal.scores(table))
+    hint = heic_hint(dict(zip(table["photo"], table["error"].fillna(""), strict=True)))
+    ignored = table.attrs["ignored"]
+    left_out = f"; files that are no pictures, left out: {ignored:,}" if ignored else ""
     for line in (
-        f"model: {model.uri} ({model.network})",
-        f"photos: {len(table) - bad:,} scored, {bad:,} with an error{ignored}",
+        f"model: {table.attrs['model']} ({table.attrs['network']})",
+        f"photos: {len(table) - bad:,} scored, {bad:,} with an error{left_out}",
         f"written to {asked.out}, with the probability and likelihood of every score",
         *([hint] if hint else []),
     ):
-        terminal.say(console, line)
+        shown.said(line)
     return 1 if bad else 0
-
-
-def _registry(experiment_file: Path | None, model: str | None) -> tuple[str | None, str | None, str | None]:
-    """The store that a model is to be looked for in, if one is named, its artifacts' root, and the model's name."""
-    if experiment_file is None:
-        return os.environ.get("MLFLOW_TRACKING_URI") or None, None, model
-    from rsrl_ray.experiment_file import read_experiment
-    from rsrl_ray.tracking.read import artifacts_root
-    from rsrl_ray.tracking.stores import mlflow_uri
-
-    experiment = read_experiment(experiment_file)
-    return mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name

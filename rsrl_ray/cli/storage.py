@@ -31,23 +31,19 @@ def prune(words: list[str]) -> int:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
-    from rsrl_ray.inventory import inventory, undisturbed
-    from rsrl_ray.terminal import make_console, pasted, say
+    from rsrl_ray import api
+    from rsrl_ray.terminal import Terminal, pasted
 
-    console = make_console()
-    with undisturbed(experiment):
-        items = inventory(experiment)
-        console.print(_table(items))
-        free = _size(sum(item.size for item in items if item.is_free))
-        if knobs.yes:
-            for item in items:
-                if item.release is not None:
-                    item.release()
-            say(console, f"freed: {free}")
-        elif any(item.is_free for item in items):
-            say(console, f"nobody needs {free}: rsrl prune {pasted(file)} --yes frees them")
-        else:
-            say(console, "all of it is needed, or it is not known who needs it")
+    shown = Terminal()
+    items = api.prune(experiment, free=knobs.yes)
+    shown.show(_table(items))
+    free = _size(sum(item.size for item in items if item.is_free))
+    if knobs.yes:
+        shown.said(f"freed: {free}")
+    elif any(item.is_free for item in items):
+        shown.said(f"nobody needs {free}: rsrl prune {pasted(file)} --yes frees them")
+    else:
+        shown.said("all of it is needed, or it is not known who needs it")
     return 0
 
 

@@ -4,15 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import add_ray, choose_ray, experiment_file
+from rsrl_ray.cli.arguments import add_ray, experiment_file
 from rsrl_ray.cli.ending import STOPPED
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rsrl_ray.analysis.report import Written
-    from rsrl_ray.config import Experiment
-    from rsrl_ray.sweep.driver.launch import Outcome
+    from rsrl_ray.analysis.results import Swept
+    from rsrl_ray.terminal import Terminal
 
 
 def demo(words: list[str]) -> int:
@@ -21,42 +18,25 @@ def demo(words: list[str]) -> int:
     parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
     add_ray(parser)
     asked = parser.parse_args(words)
-    folder = asked.folder
-    choose_ray(asked.ray)
-    from rsrl_ray.sweep.driver.ahead import started_ahead
-    from rsrl_ray.terminal import make_console, say
+    from rsrl_ray import api
+    from rsrl_ray.terminal import Terminal
 
-    console = make_console()
-    say(
-        console,
-        f"2,500 small photos in {folder}, some with a wrong label on purpose: three methods train on them, for minutes",
+    shown = Terminal()
+    shown.said(
+        f"2,500 small photos in {asked.folder}, some with a wrong label on purpose: three methods train on them, for "
+        "minutes"
     )
-    with started_ahead(console):
-        from rsrl_ray.demo import prepare, summary
-        from rsrl_ray.experiment_file import read_experiment
-        from rsrl_ray.sweep.driver.launch import run_sweep
+    file = api.make_demo(asked.folder)
+    results = api.run_sweep(api.read(file), ray=asked.ray, listener=shown)
+    if results.outcome.failed or results.outcome.stopped:
+        return _ended(file, results, shown)
+    from rsrl_ray.demo import summary
 
-        file = prepare(folder)
-        experiment = read_experiment(file)
-        outcome = run_sweep(experiment, console)
-    if outcome.failed or outcome.stopped:
-        return _ended(file, experiment, outcome, console)
-    with console.status("making the page"):
-        written = _write_page(experiment)
-    console.print(summary(written.frames))
-    status = _ended(file, experiment, outcome, console, written.page)
-    say(console, "\nYour own photos, a table of image and score: rsrl init photos.csv")
+    written = results.write(listener=shown)
+    shown.show(summary(written.frames))
+    status = _ended(file, results, shown, written.page)
+    shown.said("\nYour own photos, a table of image and score: rsrl init photos.csv")
     return status
-
-
-def _write_page(experiment: "Experiment") -> "Written":
-    """The page of a sweep, made without a word."""
-    from rich.console import Console
-
-    from rsrl_ray.analysis.numbers.comparisons import ROPE
-    from rsrl_ray.analysis.report import analyze
-
-    return analyze(experiment, None, "none", ROPE, Console(quiet=True))
 
 
 def sweep(words: list[str]) -> int:
@@ -79,35 +59,29 @@ def sweep(words: list[str]) -> int:
         return 0
     knobs = parse(file, words[1:], parser)
     experiment = as_experiment(knobs, parser)
-    choose_ray(knobs.ray)
-    from rsrl_ray.sweep.driver.ahead import sound, started_ahead
-    from rsrl_ray.terminal import make_console
+    from rsrl_ray import api
+    from rsrl_ray.terminal import Terminal
 
-    console = make_console()
-    with started_ahead(console, wanted=sound(experiment)):
-        from rsrl_ray.sweep.driver.launch import run_sweep
-
-        outcome = run_sweep(experiment, console, knobs.skip_bad, knobs.take_over)
-    return _ended(file, experiment, outcome, console)
+    shown = Terminal()
+    return _ended(file, api.run_sweep(experiment, knobs.skip_bad, knobs.take_over, knobs.ray, shown), shown)
 
 
-def _ended(
-    file: Path, experiment: "Experiment", outcome: "Outcome", console: "Console", page: Path | None = None
-) -> int:
+def _ended(file: Path, results: "Swept", shown: "Terminal", page: Path | None = None) -> int:
     """Say how a sweep ended, where its results are and how to look at them; the exit status.
 
     page : of the sweep, where it was made already.
     """
     from rsrl_ray.store.location import Location
-    from rsrl_ray.terminal import pasted, say
+    from rsrl_ray.terminal import pasted
 
+    outcome, experiment = results.outcome, results.experiment
     counts = {"finished": outcome.finished, "failed": outcome.failed, "stopped": outcome.stopped}
-    say(console, f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}")
+    shown.said(f"trials: {', '.join(f'{len(trials)} {word}' for word, trials in counts.items() if trials)}")
     if outcome.stopped:
-        say(console, f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
-    say(console, f"results: {Location(experiment.storage)}")
-    say(console, f"page:    {f'rsrl analyze {pasted(file)}' if page is None else page.absolute().as_uri()}")
-    say(console, f"table:   rsrl show {pasted(file)}")
-    say(console, f"MLflow:  rsrl ui {pasted(file)}")
+        shown.said(f"the same command goes on where it stopped: rsrl sweep {pasted(file)}")
+    shown.said(f"results: {Location(experiment.storage)}")
+    shown.said(f"page:    {f'rsrl analyze {pasted(file)}' if page is None else page.absolute().as_uri()}")
+    shown.said(f"table:   rsrl show {pasted(file)}")
+    shown.said(f"MLflow:  rsrl ui {pasted(file)}")
     is_whole = not (outcome.failed or outcome.unlogged or outcome.unkept)
     return STOPPED if outcome.stopped else 0 if is_whole else 1

@@ -45,6 +45,20 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended: trials by name, and how much it could not tell.
+
+    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
+    """
+
+    finished: list[TrialKey]
+    failed: dict[TrialKey, str]
+    stopped: list[TrialKey]
+    unlogged: int
+    unkept: int = 0
+
+
+@dataclass(frozen=True)
 class Device:
     """What the bits of a round hold for.
 

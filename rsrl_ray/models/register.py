@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-import rsrl_ray
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.prediction import Decision
@@ -216,7 +215,7 @@ def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, s
             metadata={"network": description},
             loader_module=LOADER,
             data_path=str(Path(folder, "network")),
-            code_paths=[str(Path(rsrl_ray.__file__).parent)],
+            code_paths=[str(Path(served.__file__).parent)],
             signature=signature(network.settings.scores),
             input_example=input_example(),
             pip_requirements=requirements(),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from rsrl_ray.core.own import Own
 from rsrl_ray.core.value import as_text, check_count, check_number, check_share
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MASKED = -1e9  # a logit that adds nothing to a softmax, and is finite: infinity
 class Loss(Protocol):
     """A frozen value that prints itself for people."""
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """The loss of a batch, a number; counts [C], float64: photos of each class that round ``number`` trains on."""
         ...
 
@@ -37,7 +38,7 @@ class CrossEntropy:
         """For people."""
         return "cross-entropy"
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`; as torch computes it, over all classes."""
         from torch.nn.functional import cross_entropy
 
@@ -68,7 +69,7 @@ class Balanced:
         """For people."""
         return f"balanced {as_text(self.balanced)}" + (f", ordinal {as_text(self.ordinal)}" if self.ordinal else "")
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
         prior = (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float()
         found = _masked(logits + prior, counts).log_softmax(dim=1)
@@ -96,7 +97,7 @@ class Focal:
         """For people."""
         return f"focal {as_text(self.focal)}"
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
         own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
         missed = (-own.expm1()).clamp(min=NEARLY_0)
@@ -123,7 +124,7 @@ class EffectiveNumber:
         """For people."""
         return f"weights by effective number, beta {as_text(self.effective_number)}"
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
         own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
         return _weighted(own, labels, counts, self.effective_number)
@@ -157,7 +158,7 @@ class Ldam:
         late = f", weighted from round {self.drw} (beta {as_text(self.beta)})" if self.drw else ""
         return f"LDAM {as_text(self.ldam)}{late}"
 
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int) -> "Tensor":
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
         smallest = counts.masked_fill(counts == 0, math.inf).min()
         margins = (self.ldam * (smallest / counts.clamp(min=1)) ** 0.25).float()
@@ -166,6 +167,31 @@ class Ldam:
         if self.drw and number >= self.drw:
             return _weighted(own, labels, counts, self.beta)
         return -own.mean()
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """What an object of somebody's own class gives: anything that is called as `Loss` is."""
+
+    own: Own
+
+    def __str__(self) -> str:
+        """For people."""
+        return str(self.own)
+
+    def check(self) -> None:
+        """Raises ValueError where it cannot be made, or is no loss."""
+        if not callable(self.own.make()):
+            raise ValueError(f"{self.own.path}: it cannot be called with logits, labels, counts, number, as a loss is")
+
+    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
+        """See `Loss`."""
+        try:
+            return self.own.make()(logits, labels, counts, number)  # type: ignore[no-any-return]
+        except RuntimeError:  # a GPU that is full, which the trainer tells from others
+            raise
+        except Exception as error:  # whatever code of others does
+            raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
 
 
 CROSS_ENTROPY = CrossEntropy()

@@ -1,6 +1,7 @@
 """One round of training: a pure function of the parent's weights, the kept photos and the round's number."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ class Lesson:
 
     labels : [N], 0 to C - 1. start : the whole network's weights, what ``cold`` starts every round from.
     size : how many photos there are to train on, before any is dropped.
+    weights : [N], float32, by which the loss of a photo is multiplied; of each photo 1 if None.
     """
 
     labels: NDArray[np.int64]
@@ -47,6 +49,7 @@ class Lesson:
     size: int
     loss: Loss = CROSS_ENTROPY
     sampling: config.Sampling = "shuffled"
+    weights: NDArray[np.float32] | None = None
 
 
 class NetworkTrainer:
@@ -156,14 +159,25 @@ class NetworkTrainer:
         total = torch.zeros((), device=device)
         parts = [np.sort(batch) for batch in batches(order, training.batch_size)]  # a mapped file is read forwards
         inputs = self._network.inputs.batches(parts, augmentation)
-        for batch, labels in zip(inputs, DeviceRows(self._labels, device).batches(parts), strict=True):
+        labelled = DeviceRows(self._labels, device).batches(parts)
+        for batch, labels, weights in zip(inputs, labelled, self._weights(parts), strict=True):
             with autocast(device, training.precision):
-                loss = loss_of(model(batch), labels)
+                logits = model(batch)
+                if weights is not None:  # of a loss that is a mean over photos, each has its slope by its own logits
+                    logits.register_hook(weights.mul)
+                loss = loss_of(logits, labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
             total += loss.detach()
         return total
+
+    def _weights(self, parts: Sequence[Indices]) -> Iterator[Tensor | None]:
+        """Those of the photos of each batch, [B, 1]."""
+        weights = self._lesson.weights
+        if weights is None:
+            return itertools.repeat(None, len(parts))
+        return DeviceRows(weights[:, None], self._network.device).batches(parts)
 
     def _stream(self, number: int, purpose: int) -> int:
         return networks.torch_seed([self._lesson.seed, self._lesson.fold, number, purpose])

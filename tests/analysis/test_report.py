@@ -1,6 +1,7 @@
 """`rsrl analyze` and `rsrl highlight` on a sweep that real Ray has made."""
 
 import html
+import io
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
 
+import rsrl_ray as rsrl
 from rsrl_ray.analysis.figures import small_photos
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
@@ -53,6 +55,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     assert len(pd.read_csv(folder / "rounds.csv")) == 2 * 2 * 2
     assert (folder / "tables" / "methods.tex").read_text().count(r"\toprule") == 1
     assert (folder / "figures" / "total_f.pdf").read_bytes().startswith(b"%PDF")
+    assert_at_the_door(experiment, folder)
     client = MlflowClient(mlflow_uri(experiment))
     found = client.get_experiment_by_name("tiny")
     assert found is not None
@@ -75,6 +78,29 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     for name in rows.loc[rows["map"] != "", ["map", "edge_map"]].to_numpy().ravel():
         assert (folder / f"{name}.npy").exists()
         assert (folder / f"{name}.png").exists()
+
+
+def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
+    """In Python the results are what the CSV files hold, the logged tables, and the figures."""
+    results = rsrl.results(experiment)
+    for name in ("rounds", "folds", "summary", "classes", "comparisons", "ledger"):
+        written = pd.read_csv(folder / f"{name}.csv")
+        frame = pd.read_csv(io.StringIO(getattr(results, name).to_csv(index=False)))  # missing and text alike
+        pd.testing.assert_frame_equal(frame, written, rtol=1e-5, check_dtype=False)
+    table = results.predictions("firm", fold=1, round=2)
+    assert table.equals(results.found.results.predictions(results.found.trials[TrialKey(1, "firm")])[1])
+    assert len(results.predictions("none")) == 58
+    for said, ask in (
+        ("round 3: of fold 0, firm the rounds 1 to 2 are logged", lambda: results.predictions("firm", round=3)),
+        ("no round of fold 7, firm is logged", lambda: results.predictions("firm", fold=7)),
+        ("figure 'no': there are macro_f, total_f", lambda: results.figure("no")),
+        ("method 'no': no round of it", lambda: results.figure("macro_f", "no")),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ask()
+    assert results.figure("macro_f")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    for name in ("differences", "confusion", "class_measures", "ledger"):
+        assert results.figure(name, "firm").axes
 
 
 def read_rows(folder: Path) -> pd.DataFrame:

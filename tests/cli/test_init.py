@@ -10,9 +10,9 @@ import pytest
 from rsrl_ray.cli import main as cli
 from rsrl_ray.cli.template import Machine
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.listener import Silent
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
-from rsrl_ray.terminal import make_console
 from rsrl_ray.vision import speed as measured
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.speed import Speed, TrainsOn
@@ -83,7 +83,7 @@ def test_what_is_written_passes_the_checks_before_a_sweep(
     assert "# photos    58, with the scores 2 (6), 3 (14), 4 (24), 5 (10), 6 (4)\n" in file.read_text()
     experiment = read_experiment(file, SMALL)
     assert experiment.photos == str(photos)
-    task = prepare(experiment, make_console(), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     assert (len(task.folds), len(task.photos.images), experiment.revision.majority_classes) == (8, 58, 2)
 
 
@@ -101,7 +101,7 @@ def test_rows_that_are_no_good_are_told_and_left_out_by_the_sweep(
     assert "  rsrl sweep mine.yaml --skip_bad\n" in shown
     experiment = read_experiment("mine.yaml", SMALL)
     assert (experiment.name, experiment.folds.count) == ("mine", 4)
-    task = prepare(experiment, make_console(), True, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), True, False, NetworkTrainers)
     assert len(task.photos.images) == 56
 
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def test_help_answers_at_once(words: list[str]) -> None:
     assert not loaded & {"torch", "ray", "mlflow", "pandas", "numpy"}
 
 
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rsrl {version('rsrl_ray')}\n"
+
+
 def test_sweep_help_documents_every_knob(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sweep", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -67,7 +73,7 @@ def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
     file.write_text("{name: mine, photos: photos.csv, schedules: {none: {1: 0.0}}, network: {weights: none}}")
 
     def started(console: Console, wanted: bool) -> contextlib.AbstractContextManager[None]:
-        asked.append(wanted)
+        asked.append((wanted, os.environ["RAY_ADDRESS"]))
         return contextlib.nullcontext()
 
     monkeypatch.setattr(ahead, "started_ahead", started)
@@ -77,9 +83,9 @@ def test_a_mistake_in_the_photos_is_told_before_ray_is_started(
     (tmp_path / "photos.csv").write_text("image,score\ngone.jpg,1\n")
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert cli.main(["sweep", str(file), "--ray", "new"]) == 2
-    assert os.environ["RAY_ADDRESS"] == "local"
+    assert os.environ["RAY_ADDRESS"] == "auto"  # as it was
     assert "line 2, gone.jpg: missing" in capsys.readouterr().err
-    assert asked == [False]
+    assert asked == [(False, "local")]
 
 
 def test_ctrl_c_before_the_sweep_is_one_line(

@@ -24,6 +24,7 @@ import pytest
 from conftest import put_database
 from rich.console import Console
 
+from rsrl_ray import terminal
 from rsrl_ray.config import Experiment
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.driver.attempts import Attempts
@@ -132,7 +133,7 @@ def swept(file: Path, *overrides: str) -> tuple[Outcome, str]:
     """Run the sweep in this process; how it ended and what it printed."""
     experiment, console = read_experiment(file, overrides), Console(file=io.StringIO(), width=200)
     _put_database(experiment)
-    outcome = run_sweep(experiment, console)
+    outcome = run_sweep(experiment, terminal.Terminal(console))
     assert isinstance(console.file, io.StringIO)
     return outcome, console.file.getvalue()
 

@@ -41,6 +41,7 @@ from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.listener import Silent
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
 from rsrl_ray.rounds.table import next_kept, round_metrics
@@ -48,6 +49,7 @@ from rsrl_ray.sweep.driver.launch import run_sweep
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.vision.network import Weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -70,7 +72,7 @@ def weights(file: Path) -> set[str]:
 def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """Every trial alone, in this process: no Ray, no archive, no MLflow, nothing is shared."""
     experiment = read_experiment(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
-    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     return {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }
@@ -321,9 +323,9 @@ def test_bad_photos_are_left_out_and_recorded(photos_csv: Path, tmp_path: Path) 
     file = write_experiment(tmp_path, Path("photos/photos.csv"), **knobs)
     experiment = read_experiment(file)
     with pytest.raises(ValueError, match=r"line 60, gone\.png: missing"):
-        run_sweep(experiment, Console(file=io.StringIO()))
+        run_sweep(experiment, Terminal(Console(file=io.StringIO())))
     console = Console(file=io.StringIO(), width=200)
-    outcome = run_sweep(experiment, console, skip_bad=True)
+    outcome = run_sweep(experiment, Terminal(console), skip_bad=True)
     assert outcome.finished == [(0, "none")]
     assert len(tables(file)[0, "none"][0]) == 58
     (left_out,) = Path(experiment.storage).glob("artifacts/*/artifacts/left_out.txt")

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
-from rich.console import Console
-from sweep.outside import First
 from sweep.sweeping import (
     Gate,
     Tables,
@@ -26,9 +24,9 @@ from sweep.test_laws import alone
 
 from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.sweep.read import read_sweep
-from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.listener import Silent
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.table import next_kept
 from rsrl_ray.sweep.driver.prepare import prepare
@@ -71,7 +69,7 @@ def file(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_session
 def reference(file: Path) -> Tables:
     """Every trial alone, in this process; only the features are those of the sweep."""
     experiment = read_experiment(file)
-    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     return {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }
@@ -166,26 +164,57 @@ def test_a_driver_that_is_killed_goes_on_with_the_same_bits(
     assert entries(again).keys() <= entries(file).keys()
 
 
-def test_a_rule_from_outside_is_a_class_and_a_line_of_a_table(
-    photos_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is swept, kept apart by its knob, shown and analysed, and nothing else knows of it."""
-    monkeypatch.setitem(RULES, "first", First)
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-    code += "from sweep.outside import First; RULES['first'] = First"
+OWN = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+with Path({log!r}).open("a") as log:
+    log.write("imported\\n")
+
+
+@dataclass(frozen=True)
+class First:
+    count: int
+
+    def drops(self, seen):
+        drops = np.zeros(len(seen.labels), dtype=bool)
+        drops[seen.members(seen.majority[0])[:self.count]] = True
+        return drops
+
+
+@dataclass(frozen=True)
+class Halved:
+    def __call__(self, logits, labels, counts, number):
+        from torch.nn.functional import cross_entropy
+        return cross_entropy(logits, labels) / 2
+"""
+
+
+def test_a_rule_and_a_loss_of_ones_own_are_named_by_their_import_paths(photos_csv: Path, tmp_path: Path) -> None:
+    """Their module lies beside the file: workers get it, other code is another trial, and no reader imports it."""
+    log = tmp_path / "imports.txt"
+    (tmp_path / "my_rules.py").write_text(OWN.format(log=str(log)))
     knobs = MIXED | {"rounds": 2, "folds": {"count": 2, "validation": 0.2, "use": [1]}, "schedules": {"none": {1: 0.0}}}
-    knobs["methods"] = {"two": {"revise": {"first": 2}}, "three": {"revise": {"first": 3}}}
+    rules = {name: {"revise": {"my_rules.First": {"count": count}}} for name, count in (("two", 2), ("three", 3))}
+    knobs["methods"] = {**rules, "halved": {"loss": {"my_rules.Halved": None}}}
     file = write_experiment(tmp_path, photos_csv, **knobs)
-    gate = Gate(tmp_path, {"rsrl_ray.core.rules.table": code})
-    driver = start_driver(file, **gate.environment)
-    printed = driver.communicate(timeout=200)[0]
-    assert driver.returncode == 0, printed
+    outcome, printed = swept(file)
+    assert (len(outcome.finished), outcome.failed) == (4, {}), printed
+    imports = len(log.read_text().splitlines())
+    assert imports >= 2  # here, where the rules are tried, and in a worker
     rounds = tables(file)
-    dropped = {name: [int(each[1]["kept"].eq(False).sum()) for (_, key), each in rounds.items() if key == name]
-               for name in ("none", "two", "three")}  # fmt: skip
-    assert dropped == {"none": [0], "two": [2], "three": [3]}
+    dropped = {key: int(each[1]["kept"].eq(False).sum()) for (_, key), each in rounds.items()}
+    assert dropped == {"none": 0, "two": 2, "three": 3, "halved": 0}
+    assert not rounds[1, "halved"][0].equals(rounds[1, "none"][0])
     sweep = read_sweep(read_experiment(file))
-    assert sweep.methods == ("none", "two", "three") and len(sweep.trials) == 3
+    assert sweep.methods == ("none", "two", "three", "halved") and len(sweep.trials) == 4
+    (tmp_path / "my_rules.py").write_text(OWN.format(log=str(log)) + "# other code")
+    found = find_results(read_experiment(file))
+    assert [key.method for key in found.trials] == ["none"]
+    assert any("Method two was swept otherwise (rule was my_rules.First, count 2" in line for line in found.differs)
+    assert len(log.read_text().splitlines()) == imports
 
 
 def test_more_rounds_choose_anew(file: Path) -> None:

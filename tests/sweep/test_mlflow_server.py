@@ -20,6 +20,7 @@ from sweep.sweeping import bits, children, statuses, swept, tables
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.driver.launch import run_sweep
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.tracking.entries import Round, Trial
 from rsrl_ray.tracking.write import Tracker
 
@@ -92,7 +93,7 @@ def test_a_server_killed_and_started_again_mid_sweep_lacks_nothing_and_has_nothi
         log_rounds(tracker, trial, rounds)
 
     monkeypatch.setattr(Tracker, "log_rounds", interrupted)
-    outcome = run_sweep(experiment, Console(file=io.StringIO(), width=200))
+    outcome = run_sweep(experiment, Terminal(Console(file=io.StringIO(), width=200)))
     again.join()
     assert server.poll() is not None
     assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (2, {}, 0)

@@ -132,13 +132,8 @@ def _tests(
     """
     rows: list[Row] = []
     for method, column in values.items():
-        known, ratio = np.array(column.dropna(), dtype=np.float64), ratios[method]
-        test = statistics.corrected_resampled_t(known, ratio)
-        posterior = statistics.correlated_t(known, ratio, asked.rope)
-        sd = statistics.detectable(len(known), ratio)
-        row = {"method": method, "against": asked.baseline, "criterion": asked.criterion, "folds": len(known)}
-        row |= vars(test) | {"ratio": ratio, "detectable": sd, "detectable_difference": sd * test.sd}
-        row |= {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")}
+        row: Row = {"method": method, "against": asked.baseline, "criterion": asked.criterion}
+        row |= statistics.concluded(np.array(column.dropna(), dtype=np.float64), ratios[method], asked.rope)
         rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
     for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = float(adjusted)

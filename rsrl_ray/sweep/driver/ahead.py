@@ -7,9 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from rich.console import Console
-
 from rsrl_ray.config import Experiment, check_resources
+from rsrl_ray.listener import Listener
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.store.location import URI
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
@@ -32,7 +31,7 @@ def sound(experiment: Experiment) -> bool:
 
 
 @contextlib.contextmanager
-def started_ahead(console: Console, wanted: bool = True) -> Iterator[None]:
+def started_ahead(listener: Listener, wanted: bool = True) -> Iterator[None]:
     """While the body runs Ray is there, if there was still something to import beside its start.
 
     wanted : False leaves Ray to whoever needs it.
@@ -45,7 +44,7 @@ def started_ahead(console: Console, wanted: bool = True) -> Iterator[None]:
     imports = threading.Thread(target=_import, name="imports")
     imports.start()
     try:
-        with joined_cluster(console), quiet_ray(console):
+        with joined_cluster(listener), quiet_ray(listener):
             imports.join()
             yield
     finally:

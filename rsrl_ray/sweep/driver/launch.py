@@ -4,14 +4,13 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
-from rich.console import Console
-
 from rsrl_ray.config import Experiment, check_resources
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Outcome
 from rsrl_ray.identity import recipe
+from rsrl_ray.listener import Listener
+from rsrl_ray.method import check_own
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.processes import is_alive
@@ -27,28 +26,13 @@ from rsrl_ray.sweep.nodes.room import check_room
 from rsrl_ray.sweep.ray_insides import kills_are_crashes
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
-from rsrl_ray.terminal import cell, say
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep ended: trials by name, and how much it could not tell.
-
-    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
-    """
-
-    finished: list[TrialKey]
-    failed: dict[TrialKey, str]
-    stopped: list[TrialKey]
-    unlogged: int
-    unkept: int = 0
-
-
 def run_sweep(
     experiment: Experiment,
-    console: Console,
+    listener: Listener,
     skip_bad: bool = False,
     take_over: bool = False,
     trainers: Callable[[Task], Trainers] = NetworkTrainers,
@@ -69,42 +53,43 @@ def run_sweep(
     """
 
     def warn(line: str) -> None:
-        say(console, cell(line, "yellow"))
+        listener.said(line, "warning")
 
     check_resources(experiment)
-    with _locked(experiment, console) as alone, joined_cluster(console) as joined:
+    check_own(experiment)
+    with _locked(experiment, listener) as alone, joined_cluster(listener) as joined:
         if joined:
-            with console.status("looking whether all nodes share the storage"):
+            with listener.started("looking whether all nodes share the storage"):
                 check_nodes(experiment)
-        task = prepare(experiment, console, skip_bad, joined, trainers)
+        task = prepare(experiment, listener, skip_bad, joined, trainers)
         may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
         tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
-        with _killed_at_failure(tracker), quiet_ray(console):
-            running = Running(task, tracker, open_sweep, console, may_wait=joined)
+        with _killed_at_failure(tracker), quiet_ray(listener):
+            running = Running(task, tracker, open_sweep, listener, may_wait=joined)
             with read_aloud(running.board, warn):
-                return _run(running, task, console, joined)
+                return _run(running, task, listener, joined)
 
 
-def _run(running: Running, task: Task, console: Console, joined: bool) -> Outcome:
+def _run(running: Running, task: Task, listener: Listener, joined: bool) -> Outcome:
     """Run the trials of a sweep that is prepared and opened, whatever happens meanwhile."""
 
     def close(status: str) -> None:
         running.close(status)
         for line in running.board.closing():
-            say(console, cell(line, "yellow"))
+            listener.said(line, "warning")
 
     with _scratch() as scratch:
 
         def leave(line: str) -> None:
             running.progress.close()
-            say(console, cell(line, "bold red"))
+            listener.said(line, "failure")
             close("KILLED")
             shutil.rmtree(scratch, ignore_errors=True)
 
         try:
             with lifeline(leave), kills_are_crashes():
-                check_room(task.experiment.resources, console)
-                running.run(complete(task, console, joined), scratch)
+                check_room(task.experiment.resources, listener)
+                running.run(complete(task, listener, joined), scratch)
         except BaseException:
             close("KILLED")
             raise
@@ -133,7 +118,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
+def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
 
     Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
@@ -148,7 +133,7 @@ def _locked(experiment: Experiment, console: Console) -> Iterator[bool]:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
-                say(console, f"locks are not available here ({cause}): see that only one sweep of this name runs")
+                listener.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
     except Taken as holder:
         raise ValueError(

@@ -6,12 +6,11 @@ from typing import Any
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup, placement_group
-from rich.console import Console
 
+from rsrl_ray.listener import Listener
 from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.nodes.room import all_nodes, with_room
 from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
-from rsrl_ray.terminal import cell, say
 
 _NODE = "ray.io/node-id"  # a label that Ray gives every node
 _TOLD_NODES = 3  # nodes
@@ -37,8 +36,8 @@ class Placement(PlacementGroupFactory):
 class Places:
     """Keeps trials from the nodes that are to blame, and ends the sweep where no other node is left."""
 
-    def __init__(self, blame: Blame, console: Console) -> None:
-        self._blame, self._console = blame, console
+    def __init__(self, blame: Blame, listener: Listener) -> None:
+        self._blame, self._listener = blame, listener
         self._without = set[str]()
         self._asked: Placement | None = None
         self._end = ""
@@ -73,9 +72,9 @@ class Places:
         names = {node.id: node.name for node in all_nodes()}
         for node in out.keys() - self._without:
             why = f"{names.get(node, node)} gets no more trials: one could not be set up there: {out[node]}"
-            say(self._console, cell(why, "yellow"))
+            self._listener.said(why, "warning")
         for node in self._without - out.keys():
-            say(self._console, f"{names.get(node, node)} gets trials again")
+            self._listener.said(f"{names.get(node, node)} gets trials again")
         self._without.clear()
         self._without.update(out)
 

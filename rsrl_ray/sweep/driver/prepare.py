@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import ray
-from rich.console import Console
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.digest import array_digest
+from rsrl_ray.listener import Listener
 from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import data_holder, hold_file
@@ -15,7 +15,6 @@ from rsrl_ray.sweep.nodes.features import with_features
 from rsrl_ray.sweep.nodes.gpus import gpu_share
 from rsrl_ray.sweep.nodes.photos import load, row_source
 from rsrl_ray.sweep.task import Task, Trainers
-from rsrl_ray.terminal import cell, say
 from rsrl_ray.vision.frozen import frozen_weights
 from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import Weights, starting_weights
@@ -25,20 +24,20 @@ SMALL_NETWORK = 50e6  # bytes of trained weights up to which `archive: {weights:
 
 
 def prepare(
-    experiment: Experiment, console: Console, skip_bad: bool, joined: bool, trainers: Callable[[Task], Trainers]
+    experiment: Experiment, listener: Listener, skip_bad: bool, joined: bool, trainers: Callable[[Task], Trainers]
 ) -> Task:
     """All that needs no Ray; see `rsrl_ray.sweep.driver.launch.run_sweep`."""
-    photos = load(experiment, console, skip_bad, joined)
+    photos = load(experiment, listener, skip_bad, joined)
     classes = photos.classes
     all_folds = folds_of(experiment, photos)
     for line in describe_folds(photos, experiment.draw(), all_folds):
-        say(console, cell("note: ", "yellow"), line)
+        listener.said(line, "note")
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":
-        say(console, f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+        listener.said(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
     if experiment.training.precision == "bf16" and not experiment.resources.gpus and lacks_bf16():
         slow = "this machine's CPU has no units for bfloat16, so training.precision bf16 is many times slower than fp32"
-        say(console, cell("note: ", "yellow"), slow)
+        listener.said(slow, "note")
     trainable = experiment.training.trainable
     frozen = {} if trainable == "all" else frozen_weights(start.weights, start.head, trainable)
     return Task(
@@ -68,20 +67,20 @@ def keeps_all(task: Task) -> bool:
     return kept == "all" or (kept == "auto" and task.trained_bytes < SMALL_NETWORK)
 
 
-def complete(task: Task, console: Console, joined: bool) -> Task:
+def complete(task: Task, listener: Listener, joined: bool) -> Task:
     """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
     hold_file(task.photos.pixels_path, data_holder(task.experiment, task.sweep_id()))
     source = row_source(task.photos.pixels) if joined else None
     here = ray.get_runtime_context().get_node_id()
-    task = replace(_with_gpu_share(task, console), source=source, driver_node=here)
-    return with_features(task, console, joined) if task.frozen else task
+    task = replace(_with_gpu_share(task, listener), source=source, driver_node=here)
+    return with_features(task, listener, joined) if task.frozen else task
 
 
-def _with_gpu_share(task: Task, console: Console) -> Task:
+def _with_gpu_share(task: Task, listener: Listener) -> Task:
     """``resources: {gpus: auto}`` as a number."""
     experiment = task.experiment
     if experiment.resources.gpus != "auto":
         return task
     need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
-    resources = replace(experiment.resources, gpus=gpu_share(need, console))
+    resources = replace(experiment.resources, gpus=gpu_share(need, listener))
     return replace(task, experiment=replace(experiment, resources=resources))

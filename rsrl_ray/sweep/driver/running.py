@@ -6,9 +6,9 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
-from rich.console import Console
 
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.listener import Listener
 from rsrl_ray.method import methods_of
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.board import STORAGE, Board
@@ -32,7 +32,7 @@ class Running:
     """The trials of a sweep, from the first to the end of the last; ``listeners`` are called back by Ray Tune."""
 
     def __init__(
-        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], console: Console, may_wait: bool
+        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], listener: Listener, may_wait: bool
     ) -> None:
         """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
@@ -43,9 +43,9 @@ class Running:
         self._log = Log(task, tracker, open_sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
-        self._places = Places(self.attempts.blame, console)
-        self.progress = Progress(console, list(trials), rounds, may_wait=may_wait)
-        watchdog = Watchdog(console, self._waits)
+        self._places = Places(self.attempts.blame, listener)
+        self.progress = Progress(listener, list(trials), rounds, may_wait=may_wait)
+        watchdog = Watchdog(listener, self._waits)
         self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress, watchdog]
 
     def run(self, task: Task, scratch: str) -> None:

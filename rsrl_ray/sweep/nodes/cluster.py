@@ -7,19 +7,18 @@ from collections.abc import Iterator
 
 import ray
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
-from rich.console import Console
 
+from rsrl_ray.listener import Listener
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
 from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
-from rsrl_ray.terminal import say
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
 @contextlib.contextmanager
-def joined_cluster(console: Console) -> Iterator[bool]:
+def joined_cluster(listener: Listener) -> Iterator[bool]:
     """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
     Raises ValueError where it cannot be joined.
@@ -27,21 +26,21 @@ def joined_cluster(console: Console) -> Iterator[bool]:
     if ray.is_initialized():
         yield not began_ray()
         return
-    address = address_to_join(console)
+    address = address_to_join(listener)
     if address is None:
         yield False
         return
-    with console.status("joining Ray"):
+    with listener.started("joining Ray"):
         _connect(address)
     try:
-        say(console, _described())
+        listener.said(_described())
         yield True
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def quiet_ray(console: Console) -> Iterator[None]:
+def quiet_ray(listener: Listener) -> Iterator[None]:
     """The Ray this process is connected to, else a new one.
 
     Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
@@ -53,11 +52,11 @@ def quiet_ray(console: Console) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
     if began:
-        with console.status("starting Ray"):
+        with listener.started("starting Ray"):
             _connect(NEW)
     try:
         if began:
-            say(console, _described())
+            listener.said(_described())
         yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         raise ValueError(

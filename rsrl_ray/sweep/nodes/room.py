@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from rich.console import Console
 
 from rsrl_ray.config import Resources
+from rsrl_ray.listener import Listener
 from rsrl_ray.sweep.ray_insides import began_ray
-from rsrl_ray.terminal import cell, say
 
 A_LITTLE = 0.01  # of a GPU, to look at it
 WAIT_S = 60.0  # a cluster in which nothing was begun for so long has no room
@@ -68,14 +67,14 @@ def wanted(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
 
 
-def wait_for_room(asked: list[Any], console: Console) -> None:
+def wait_for_room(asked: list[Any], listener: Listener) -> None:
     """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
     while not ray.wait(asked, timeout=WAIT_S)[0]:
         if not began_ray():
-            say(console, cell(f"nothing could be begun: {WAITS}", "yellow"))
+            listener.said(f"nothing could be begun: {WAITS}", "warning")
 
 
-def check_room(resources: Resources, console: Console) -> None:
+def check_room(resources: Resources, listener: Listener) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
     is_auto, share = resources.gpus == "auto", wanted(resources)
     if with_room(share):
@@ -86,7 +85,7 @@ def check_room(resources: Resources, console: Console) -> None:
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts"
         )
-        say(console, cell(waits, "yellow"))
+        listener.said(waits, "warning")
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.has.get(name, 0.0) for node in living())

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from rsrl_ray.config import Experiment, Network
+from rsrl_ray.listener import Silent
 from rsrl_ray.sweep.driver import ahead
 
 PATIENCE_S = 60
@@ -31,18 +31,18 @@ def test_ray_starts_while_the_imports_go_on(slow_module: threading.Barrier, monk
     happened = []
 
     @contextlib.contextmanager
-    def ray(console: Console) -> Iterator[None]:
+    def ray(listener: Silent) -> Iterator[None]:
         slow_module.wait(PATIENCE_S)  # broken, and raises, where the import has not begun or is waited for first
         happened.append("started")
         yield
         happened.append("stopped")
 
     monkeypatch.setattr(ahead, "quiet_ray", ray)
-    with ahead.started_ahead(Console(quiet=True)):
+    with ahead.started_ahead(Silent()):
         happened.append("body")
         assert "imports" not in [thread.name for thread in threading.enumerate()]
     assert happened == ["started", "body", "stopped"]
-    with ahead.started_ahead(Console(quiet=True)):  # all is imported now: Ray is left to whoever needs it
+    with ahead.started_ahead(Silent()):  # all is imported now: Ray is left to whoever needs it
         happened.append("body")
     assert happened == ["started", "body", "stopped", "body"]
 
@@ -51,7 +51,7 @@ def test_ray_is_not_started_where_it_is_not_wanted(
     slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "quiet_ray", None)
-    with ahead.started_ahead(Console(quiet=True), wanted=False):
+    with ahead.started_ahead(Silent(), wanted=False):
         assert "slow_to_import" not in sys.modules
 
 
@@ -82,12 +82,12 @@ def test_a_first_look_tells_of_a_table_that_is_not_there(tmp_path: Path) -> None
 def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
     slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(console: Console) -> contextlib.AbstractContextManager[None]:
+    def fails(listener: Silent) -> contextlib.AbstractContextManager[None]:
         slow_module.wait(PATIENCE_S)
         raise ValueError("Ray did not start")
 
     monkeypatch.setattr(ahead, "quiet_ray", fails)
-    with pytest.raises(ValueError, match=r"^Ray did not start$"), ahead.started_ahead(Console(quiet=True)):
+    with pytest.raises(ValueError, match=r"^Ray did not start$"), ahead.started_ahead(Silent()):
         pass
     assert "imports" not in [thread.name for thread in threading.enumerate()]
 
@@ -95,13 +95,13 @@ def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
 def test_a_package_that_cannot_be_imported_is_left_to_whoever_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[object] = []
 
-    def ray(console: Console) -> contextlib.AbstractContextManager[None]:
+    def ray(listener: Silent) -> contextlib.AbstractContextManager[None]:
         happened.append("started")
         return contextlib.nullcontext()
 
     monkeypatch.setattr(ahead, "SLOW", ("no_such_package",))
     monkeypatch.setattr(ahead, "quiet_ray", ray)
     monkeypatch.setattr(threading, "excepthook", happened.append)  # a thread's traceback would be seen here
-    with ahead.started_ahead(Console(quiet=True)):
+    with ahead.started_ahead(Silent()):
         happened.append("body")
     assert happened == ["started", "body"]

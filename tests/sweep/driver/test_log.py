@@ -1,4 +1,3 @@
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from rich.console import Console
 from sweep.reports import report
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
+from rsrl_ray.listener import Silent
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
@@ -55,8 +54,8 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
 ) -> None:
     """The writer is held up while ten rounds come in, the trial crashes, replays them and goes on."""
     file = experiment_file(folds={"count": 2, "validation": 0.0, "use": [0]}, schedules={"firm": {1: 0.5}}, rounds=12)
-    experiment, console = read_experiment(file, []), Console(file=io.StringIO())
-    task = prepare(experiment, console, False, False, NetworkTrainers)
+    experiment = read_experiment(file, [])
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     trials = tracked.trials_of(task)
     tracker, open_sweep = tracked.open_tracker(task, "sweep", recipe(experiment), print)
     logged: list[list[int]] = []

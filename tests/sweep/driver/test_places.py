@@ -20,6 +20,7 @@ from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.driver.launch import run_sweep
 from rsrl_ray.sweep.driver.places import Placement, Places
 from rsrl_ray.sweep.task import Task, Trainers
+from rsrl_ray.terminal import Terminal
 
 FIRM, NONE = TrialKey(0, "firm"), TrialKey(0, "none")
 NODES = {"a", "b"}
@@ -64,7 +65,7 @@ def kept_places(blame: Blame) -> tuple[Places, Any, io.StringIO]:
     """With a trial that was added; and what is said."""
     said, trial = io.StringIO(), SimpleNamespace(placement_group_factory=PlacementGroupFactory([{"CPU": 1}]))
     trial.update_resources = lambda asked: vars(trial).update(placement_group_factory=asked)
-    kept = Places(blame, Console(file=said, width=300))
+    kept = Places(blame, Terminal(Console(file=said, width=300)))
     kept.assign(trial)  # type: ignore[arg-type]
     return kept, trial, said
 
@@ -188,7 +189,7 @@ def test_on_one_machine_a_trial_that_cannot_be_set_up_fails_and_the_next_ends_th
 
     file, console = experiment_file(**KNOBS), Console(file=io.StringIO(), width=300)
     with pytest.raises(ValueError, match=r"^no node is left .*: photos: they have changed\); mend that, then"):
-        run_sweep(read_experiment(file), console, trainers=broken)
+        run_sweep(read_experiment(file), Terminal(console), trainers=broken)
     assert isinstance(console.file, io.StringIO)
     first, second, failed, other, *last = console.file.getvalue().splitlines()
     assert first == second == "fold 0, firm: it could not be set up; started again"

@@ -11,6 +11,7 @@ from sweep.reports import report
 
 from rsrl_ray.sweep.driver import watchdog
 from rsrl_ray.sweep.driver.watchdog import Watchdog
+from rsrl_ray.terminal import Terminal
 
 
 def trial(fold: int) -> Any:
@@ -39,7 +40,7 @@ def test_a_hang_is_known_by_the_rounds_that_were_reported(
     now, killed = [1000.0], list[str]()
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(watchdog.ray, "kill", killed.append)
-    dog, subject = Watchdog(Console(file=io.StringIO())), trial(0)
+    dog, subject = Watchdog(Terminal(Console(file=io.StringIO()))), trial(0)
     dog.on_trial_start(0, [subject], subject)
     for number, (passed, seconds, made) in enumerate(rounds, start=1):
         now[0] += passed
@@ -61,7 +62,7 @@ def test_a_trial_that_waits_for_another_does_not_hang(monkeypatch: pytest.Monkey
     now, killed, waiting = [0.0], list[str](), [True]
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(watchdog.ray, "kill", killed.append)
-    dog, subject = Watchdog(Console(file=io.StringIO()), lambda trial: waiting[0]), trial(0)
+    dog, subject = Watchdog(Terminal(Console(file=io.StringIO())), lambda trial: waiting[0]), trial(0)
     dog.on_trial_start(0, [subject], subject)
     dog.on_trial_result(0, [subject], subject, result(1, 60.0, True))
     now[0] = 1e6
@@ -80,7 +81,7 @@ def test_after_ctrl_c_no_trial_ends_its_round(monkeypatch: pytest.MonkeyPatch) -
     handlers, killed = ["Tune's"], list[str]()
     monkeypatch.setattr(watchdog.signal, "getsignal", lambda number: handlers[0])
     monkeypatch.setattr(watchdog.ray, "kill", killed.append)
-    dog, trains, waits = Watchdog(Console(file=io.StringIO())), trial(0), trial(1)
+    dog, trains, waits = Watchdog(Terminal(Console(file=io.StringIO()))), trial(0), trial(1)
     waits.status = Trial.PENDING
     dog.on_step_begin(0, [trains, waits])
     dog.on_step_end(0, [trains, waits])

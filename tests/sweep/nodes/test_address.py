@@ -9,10 +9,12 @@ import pytest
 from ray._private import services
 from rich.console import Console
 
-from rsrl_ray.cli.arguments import choose_ray
+from rsrl_ray import api
+from rsrl_ray.listener import Silent
 from rsrl_ray.sweep.nodes import address
 from rsrl_ray.sweep.nodes.address import address_to_join
 from rsrl_ray.sweep.ray_insides import Tokens
+from rsrl_ray.terminal import Terminal
 
 OPEN, MINE, ANOTHERS = Tokens(False, True, True), Tokens(True, True, True), Tokens(True, True, False)
 NOBODYS, CLOSED = Tokens(False, False, False), Tokens(True, False, False)
@@ -31,23 +33,21 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield found
 
 
-def joined() -> str | None:
-    return address_to_join(Console(quiet=True))
+def joined(which: str = "auto") -> str | None:
+    with api._on_ray(which):
+        return address_to_join(Silent())
 
 
 @pytest.mark.usefixtures("head")
 @pytest.mark.parametrize("which", ["new", "auto"])
 def test_a_new_ray_joins_none_and_auto_the_one_that_is_there(which: str, head: str) -> None:
-    choose_ray(which)
-    assert joined() == {"new": None, "auto": head}[which]
+    assert joined(which) == {"new": None, "auto": head}[which]
 
 
 def test_an_address_that_is_asked_for_is_the_one(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "10.0.0.5:6379")
-    choose_ray(head)
-    assert joined() == head
-    choose_ray("ray://head:10001")
-    assert joined() == "ray://head:10001"
+    assert joined(head) == head
+    assert joined("ray://head:10001") == "ray://head:10001"
 
 
 def test_where_nothing_was_left_a_new_one_begins(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,15 +57,14 @@ def test_where_nothing_was_left_a_new_one_begins(head: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("asked", "why"), [("127.0.0.1:1", "refused"), ("head:ray", "invalid literal")])
 def test_one_that_is_asked_for_and_is_not_there_is_one_line(asked: str, why: str, head: str) -> None:
-    choose_ray(asked)
     with pytest.raises(ValueError, match=rf"^Ray at {asked}, as asked for, cannot be joined: .*{why}.*; `--ray new` "):
-        joined()
+        joined(asked)
 
 
 def test_an_address_of_a_ray_that_has_ended_stops_no_sweep(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "127.0.0.1:1")
     console = Console(file=io.StringIO(), width=200)
-    assert address_to_join(console) is None
+    assert address_to_join(Terminal(console)) is None
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == (
         "Ray at 127.0.0.1:1, the one that `ray start` began here, does not answer any more: a new one begins\n"
@@ -91,13 +90,12 @@ def test_whose_tokens_fit(
     monkeypatch.setattr(address, "tokens_for", lambda *head: tokens)
     if mode:
         monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    if is_asked_for:
-        choose_ray(head)
+    which = head if is_asked_for else "auto"
     if said:
         with pytest.raises(ValueError, match=said):
-            joined()
+            joined(which)
     else:
-        assert joined() == head
+        assert joined(which) == head
 
 
 def test_a_token_that_nobody_asks_for_is_taken_along_only_to_a_ray_that_was_found(
@@ -107,8 +105,7 @@ def test_a_token_that_nobody_asks_for_is_taken_along_only_to_a_ray_that_was_foun
     monkeypatch.setattr(address, "tokens_for", lambda *head: OPEN)
     with pytest.raises(ValueError, match="was begun without a token"):
         joined()
-    choose_ray(head)
-    assert joined() == head
+    assert joined(head) == head
 
 
 def test_the_address_that_ray_start_leaves_is_in_rays_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
+from rsrl_ray.listener import Silent
 from rsrl_ray.photos.decoding import Decoder, decode_photos, read_digests
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep.driver.launch import run_sweep
 from rsrl_ray.sweep.nodes import cluster, gpus, room
 from rsrl_ray.sweep.nodes import photos as shared_photos
+from rsrl_ray.terminal import Terminal
 from rsrl_ray.vision.memory import Gpu
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,7 @@ def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, mon
     found = [Gpu("NVIDIA H200", 150 * 10**9, 140 * 10**9), Gpu("Tesla T4", 30 * 10**9, int(memory))]
     monkeypatch.setattr(gpus, "gpus", lambda: found)
     console = Console(file=io.StringIO(), width=300)
-    assert gpus.gpu_share(4_000_000_000, console) == share
+    assert gpus.gpu_share(4_000_000_000, Terminal(console)) == share
     assert isinstance(console.file, io.StringIO)
     said = (
         f"trials on a GPU: {round(1 / share)}, since each takes up to 4.0 GB, the fullest or smallest of 2 GPUs, "
@@ -48,7 +50,7 @@ def test_gpus_that_pytorch_does_not_see_are_one_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(gpus, "A_LITTLE", 0)
     monkeypatch.setattr(gpus, "gpus", lambda: [])
     with pytest.raises(ValueError, match=r"^resources\.gpus: auto, but PyTorch sees no GPU where Ray has some"):
-        gpus.gpu_share(4_000_000_000, Console(quiet=True))
+        gpus.gpu_share(4_000_000_000, Silent())
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -56,7 +58,7 @@ def test_an_automatic_share_needs_a_gpu_and_changes_no_result(experiment_file: C
     experiment = read_experiment(experiment_file(resources={"gpus": "auto"}))
     assert recipe(experiment) == recipe(read_experiment(experiment_file(resources={"gpus": 0.5})))
     with pytest.raises(ValueError, match=r"^resources\.gpus: auto for a trial, but this machine has 0$"):
-        run_sweep(experiment, Console(file=io.StringIO()))
+        run_sweep(experiment, Terminal(Console(file=io.StringIO())))
 
 
 def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +68,7 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     said = "^Ray did not start: The current node timed out .* the same command tries again$"
-    with pytest.raises(ValueError, match=said), cluster.quiet_ray(Console(quiet=True)):
+    with pytest.raises(ValueError, match=said), cluster.quiet_ray(Silent()):
         pass
 
 
@@ -81,7 +83,7 @@ def test_whoever_waits_for_a_node_with_room_says_so_every_minute(joined: bool, m
     monkeypatch.setattr(ray, "wait", wait)
     monkeypatch.setattr(room, "began_ray", lambda: not joined)
     console = Console(file=io.StringIO(), width=200)
-    room.wait_for_room(["one"], console)
+    room.wait_for_room(["one"], Terminal(console))
     assert isinstance(console.file, io.StringIO)
     line = "nothing could be begun: waiting for nodes with room (`ray status` shows what the cluster starts)"
     assert console.file.getvalue().splitlines() == [line] * (2 if joined else 0)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_experiment
-from rich.console import Console
 from sweep.ray_nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Tables, assert_same_bits, bits, start_driver, swept, tables, wait_for
 from sweep.test_laws import alone
 
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import DECODED, OWN, inventory
+from rsrl_ray.listener import Silent
 from rsrl_ray.maps.highlights import highlight
 from rsrl_ray.maps.subject import Question
 from rsrl_ray.models import load as models
@@ -55,7 +55,7 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_se
     file = write_experiment(tmp_path_factory.mktemp("alone"), photos_csv, **FROZEN)
     swept(file, "--schedules={other: {1: 0.2}}", "--rounds=1")
     experiment = read_experiment(file)
-    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     return {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from sweep.sweeping import assert_same_bits, swept, tables
 from sweep.test_laws import alone
 from vision.test_trainer import NO_GPU
 
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.listener import Silent
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 
@@ -23,7 +23,7 @@ def test_trials_that_share_a_gpu_leave_the_same_bits(experiment_file: Callable[.
     outcome, _ = swept(file)
     assert (len(outcome.finished), outcome.failed) == (6, {})
     experiment = read_experiment(file)
-    task = prepare(experiment, Console(quiet=True), False, False, NetworkTrainers)
+    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     rounds = {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
     }

@@ -1,0 +1,133 @@
+"""A sweep's results in Python: the frames of the CSV files, predictions, figures and the page, read when asked for."""
+
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rsrl_ray.analysis.figures.drawings import figure
+from rsrl_ray.analysis.figures.style import styled
+from rsrl_ray.analysis.numbers.comparisons import ROPE
+from rsrl_ray.analysis.numbers.frames import Frames, summarise
+from rsrl_ray.analysis.numbers.histories import ledger_parts
+from rsrl_ray.analysis.report import Written, analyze
+from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import Outcome, TrialKey
+from rsrl_ray.listener import Listener, Silent
+from rsrl_ray.method import main_method
+from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.standing import Standing
+
+
+class Results(Standing):
+    """What is logged of an experiment's sweep, as it was when first asked for; ask `results` again for what came since.
+
+    Every attribute and method raises ValueError if there is no sweep of the experiment, or no round of it yet.
+    """
+
+    def __init__(self, experiment: Experiment, baseline: str = "none", rope: float = ROPE) -> None:
+        """Nothing is read yet. baseline, rope : of the comparisons, see
+        `rsrl_ray.analysis.numbers.frames.summarise`.
+        """
+        super().__init__(experiment)
+        self._baseline, self._rope = baseline, rope
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """``rounds.csv``: fold, method, round, and every metric that MLflow holds."""
+        return self.frames.rounds
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """``folds.csv``: what each criterion chooses in each fold, and how good it is."""
+        return self.frames.folds
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """``summary.csv``: means and standard deviations over the folds."""
+        return self.frames.summary
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """``classes.csv``: precision, recall and F of each score."""
+        return self.frames.classes
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """``comparisons.csv``: every method against the baseline."""
+        return self.frames.comparisons
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """``ledger.csv``: the photos that were dropped at least once."""
+        return pd.concat(ledger_parts(self.sweep), ignore_index=True)
+
+    def predictions(self, method: str, fold: int = 0, round: int | None = None) -> pd.DataFrame:
+        """A row for each photo: image, split, score, predicted, kept, returned, self_confidence, a logit a score.
+
+        round : the chosen one if None.
+        """
+        key = TrialKey(fold, method)
+        run = self.found.trials.get(key)
+        if run is None or not run.rounds:
+            there = "; ".join(str(key) for key, run in self.found.trials.items() if run.rounds)
+            raise ValueError(f"no round of {key} is logged; there are {there or 'none'}")
+        number = self.chosen.rounds[key] if round is None else round
+        if not 1 <= number <= run.rounds:
+            raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged")
+        return self.found.results.read_artifact(run, predictions_path(number), pd.read_parquet)
+
+    def figure(self, name: str, method: str | None = None) -> Figure:
+        """A figure by name, such as macro_f; method : of those that show one (default: the first that drops photos)."""
+        begun, main = self.sweep.begun, main_method(self.experiment)
+        if method not in (None, *begun):
+            raise ValueError(f"method {method!r}: no round of it is logged; there are {', '.join(begun)}")
+        of = method or (main if main in begun else begun[0])
+        return _shown(figure(self.sweep, self.frames, self.experiment.photos, name, of))
+
+    def page(self, out: str | Path | None = None, listener: Listener | None = None) -> Path:
+        """Write tables, figures, highlight maps and the page of them all; where the page is.
+
+        out : the folder (by default analysis/NAME in storage).
+        """
+        return self.write(out, listener).page
+
+    def write(self, out: str | Path | None = None, listener: Listener | None = None) -> Written:
+        """Likewise; all that was written."""
+        folder = None if out is None else Path(out)
+        return analyze(self.experiment, folder, self._baseline, self._rope, listener or Silent())
+
+    @cached_property
+    def frames(self) -> Frames:
+        """All frames, and the sentences that belong to them."""
+        return summarise(self.sweep, self._baseline, self._rope)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The rounds as arrays."""
+        return read_sweep(self.experiment)
+
+
+class Swept(Results):
+    """The results of a sweep that has just been run; outcome : how it ended."""
+
+    def __init__(self, experiment: Experiment, outcome: Outcome) -> None:
+        super().__init__(experiment)
+        self.outcome = outcome
+
+
+def _shown(figure: Figure) -> Figure:
+    """The figure as a notebook shows it: pyplot, which tells notebooks of figures, has not made this one."""
+
+    @styled
+    def png() -> bytes:
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=150)
+        return content.getvalue()
+
+    figure._repr_png_ = png  # type: ignore[attr-defined]
+    return figure

@@ -1,0 +1,242 @@
+"""The Python face of the package: each command of the terminal is one call here, and the commands make these calls.
+
+Imports are late, so that each call loads only what it needs. Every call raises ValueError, in one message, for what a
+user can mend. A listener is told what a long call does; by default the terminal or the notebook shows it.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsrl_ray import config
+from rsrl_ray.experiment_file import Experiment
+from rsrl_ray.listener import Listener
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    from rsrl_ray.analysis.results import Results, Swept
+    from rsrl_ray.core.rules.rule import Rule
+    from rsrl_ray.inventory import Item
+    from rsrl_ray.models.register import Registered
+    from rsrl_ray.photos.photo_set import Examination
+    from rsrl_ray.tracking.standing import Standing
+
+
+def read(file: str | Path, **knobs: Any) -> Experiment:
+    """The experiment of a file; knobs, such as ``rounds=10`` or ``training={"epochs": 3}``, go over those in it."""
+    return Experiment.read(file, knobs)
+
+
+def make_demo(folder: str | Path = "rsrl-demo") -> Path:
+    """Make 2,500 small photos, some with a wrong label on purpose; their experiment file."""
+    from rsrl_ray.demo import prepare
+
+    return prepare(Path(folder))
+
+
+def check(
+    photos: str | Path | config.Experiment, memory: float = config.PHOTO_MEMORY, listener: Listener | None = None
+) -> "Examination":
+    """Read every photo of a table, a folder or an experiment: their scores, and ``problems``, all that is wrong.
+
+    memory : GiB that decoding one photo may take; an experiment says so itself.
+    """
+    from rsrl_ray.photos.photo_set import check_photos
+
+    source, told = str(photos), listener or here()
+    if isinstance(photos, config.Experiment):
+        source, memory = photos.photos, photos.resources.photo_memory
+    with told.started("looking at the photos"):
+        return check_photos(source, memory=memory, progress=told.progress)
+
+
+def run_sweep(
+    experiment: config.Experiment,
+    skip_bad: bool = False,
+    take_over: bool = False,
+    ray: str = "auto",
+    listener: Listener | None = None,
+) -> "Swept":
+    """Run a sweep, or go on with it; what it gave, and in ``outcome`` how it ended.
+
+    skip_bad : leave out photos that `check` finds bad. take_over : though another process holds the experiment, which
+    has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start` has
+    begun, else a new one.
+    """
+    told = listener or here()
+    with _on_ray(ray):
+        from rsrl_ray.sweep.driver.ahead import sound, started_ahead
+
+        with started_ahead(told, wanted=sound(experiment)):
+            from rsrl_ray.sweep.driver import launch
+
+            outcome = launch.run_sweep(experiment, told, skip_bad, take_over)
+    from rsrl_ray.analysis.results import Swept  # and what draws figures, which a sweep does not wait for
+
+    return Swept(experiment, outcome)
+
+
+def results(experiment: config.Experiment, baseline: str = "none", rope: float = 0.01) -> "Results":
+    """What is logged of an experiment's sweep so far, also while it runs.
+
+    baseline : method that others are compared with. rope : a difference up to this, in units of the measure, is none.
+    """
+    from rsrl_ray.analysis.results import Results
+
+    return Results(experiment, baseline, rope)
+
+
+def standing(experiment: config.Experiment) -> "Standing":
+    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`."""
+    from rsrl_ray.tracking.standing import Standing
+
+    return Standing(experiment)
+
+
+def highlight(
+    experiment: config.Experiment,
+    *photos: str,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    **question: Any,
+) -> "pd.DataFrame":
+    """Make highlight maps; a row for each photo. question : see `rsrl_ray.maps.subject.Question`."""
+    from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.maps import highlights
+    from rsrl_ray.maps.subject import Question
+
+    told = listener or here()
+    folder = default_folder(experiment) if out is None else Path(out)
+    with told.started("making highlight maps"):
+        return highlights.highlight(experiment, Question(photos=photos, **question), folder, told.progress)
+
+
+def register(
+    experiment: config.Experiment,
+    method: str | None = None,
+    fold: int | None = None,
+    name: str | None = None,
+    champion: bool = False,
+) -> "Registered":
+    """Register the chosen network of a method in MLflow's model registry, see `rsrl_ray.models.register.register`.
+
+    champion : move the alias champion, which the first version gets, to this one.
+    """
+    from rsrl_ray.models import register as registry
+
+    made = registry.register(experiment, method, fold, name)
+    return registry.promote(experiment, made) if champion else made
+
+
+def score(
+    photos: Sequence[str | Path],
+    model: str | None = None,
+    experiment: config.Experiment | None = None,
+    listener: Listener | None = None,
+) -> "pd.DataFrame":
+    """Score photos, or folders of them, by a registered network: score, error, probability and likelihood of each.
+
+    model : NAME (its newest version), NAME/VERSION, NAME@ALIAS, a URI or a folder; by default the experiment's.
+    experiment : that it was registered from; without one it is looked for in MLFLOW_TRACKING_URI. The frame's ``attrs``
+    say which model and network it was, and how many files were no pictures.
+    """
+    from rsrl_ray.models import load
+    from rsrl_ray.tracking.read import artifacts_root
+    from rsrl_ray.tracking.stores import mlflow_uri
+
+    store, root = os.environ.get("MLFLOW_TRACKING_URI") or None, None
+    if experiment is not None:
+        store, root, model = mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name
+    told, asked = listener or here(), load.find_photos([str(place) for place in photos])
+    loaded = load.load_model(model, store, root)
+    with told.started("scoring"):
+        table = load.score(loaded.model, asked, told.progress)
+    table.attrs |= {"model": loaded.uri, "network": loaded.network, "ignored": asked.ignored}
+    return table
+
+
+def prune(experiment: config.Experiment, free: bool = False) -> "list[Item]":
+    """What the experiment's storage holds, by who needs it; with ``free`` an end to what nobody does."""
+    from rsrl_ray.inventory import inventory, undisturbed
+
+    with undisturbed(experiment):
+        items = inventory(experiment)
+        for item in items:
+            if free and item.release is not None:
+                item.release()
+    return items
+
+
+def serve(storage: str, port: int = 5000) -> None:
+    """MLflow's server on this machine's loopback, its database and artifacts in storage, until it is stopped."""
+    from rsrl_ray.tracking.server import serve as run
+
+    run(storage, port)
+
+
+def revise(
+    rule: "Rule | Mapping[str, Any]", logits: "ArrayLike", labels: "ArrayLike", seed: int = 0, **settings: Any
+) -> "NDArray[np.bool_]":
+    """Which photos a rule keeps for the next network: a mask [n].
+
+    rule : of `rsrl_ray.rules`, or as in an experiment file, ``{"quantile": 0.2}``. logits : of these photos, [n, C], or
+    of the networks so far, [R, n, C]. labels : [n], 0 to C - 1. seed : of a rule that draws at random.
+    settings : ``majority_classes``, ``membership`` and ``min_kept``, see `rsrl_ray.config.Revision`.
+    """
+    from rsrl_ray.rounds.anyones import kept_by
+
+    return kept_by(rule, logits, labels, seed, config.Revision(**settings))
+
+
+def compare(
+    scores: "pd.DataFrame | Mapping[str, Sequence[float]]", baseline: str = "none", *, ratio: float, rope: float = 0.01
+) -> "pd.DataFrame":
+    """Every method against the baseline, a row each: corrected t, p adjusted by Holm, ROPE, what could be shown.
+
+    scores : a column a method, a row a fold, the same folds for all. ratio : photos tested over photos trained on in a
+    fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
+    `rsrl_ray.analysis.numbers.frames.Frames`.
+    """
+    import pandas as pd
+
+    from rsrl_ray.core import statistics
+
+    table = pd.DataFrame(scores).astype(float)
+    if baseline not in table.columns:
+        raise ValueError(f"baseline {baseline!r}: there are {', '.join(map(str, table.columns))}")
+    if not (ratio >= 0 and rope >= 0):
+        raise ValueError(f"ratio {ratio:g}, rope {rope:g}: give 0 or more")
+    differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
+    found = [statistics.concluded(column.dropna().to_numpy(), ratio, rope) for _, column in differences.items()]
+    rows = pd.DataFrame(found)
+    rows.insert(0, "method", differences.columns)
+    rows.insert(1, "against", baseline)
+    rows.insert(list(rows).index("p") + 1, "p_holm", statistics.holm([row["p"] for row in found]))
+    return rows
+
+
+def here() -> Listener:
+    """The notebook whose cell runs, or else the terminal."""
+    from rsrl_ray.notebook import Notebook, in_notebook
+    from rsrl_ray.terminal import Terminal
+
+    return Notebook() if in_notebook() else Terminal()
+
+
+@contextlib.contextmanager
+def _on_ray(which: str) -> Iterator[None]:
+    """While the body runs, RAY_ADDRESS, which all of this process reads, asks for this Ray."""
+    before = os.environ.get("RAY_ADDRESS")
+    try:
+        if which != "auto":
+            os.environ["RAY_ADDRESS"] = "local" if which == "new" else which
+        yield
+    finally:
+        os.environ.pop("RAY_ADDRESS", None)
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before

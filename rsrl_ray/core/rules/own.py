@@ -1,0 +1,47 @@
+"""A rule of one's own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.own import Own
+from rsrl_ray.core.rules.rule import Rule, Seen
+
+
+@dataclass(frozen=True)
+class OwnRule(Rule):
+    """Drops what an object of somebody's own class drops: anything that has ``drops`` as `Rule` has it."""
+
+    own: Own
+
+    def __str__(self) -> str:
+        """For people."""
+        return str(self.own)
+
+    def check(self) -> None:
+        """Raises ValueError where it cannot be made, or is no rule."""
+        if not callable(getattr(self.own.make(), "drops", None)):
+            raise ValueError(f"{self.own.path}: it has no method drops(seen), as a rule has")
+
+    @property
+    def looks_back(self) -> int:
+        """See `Rule`."""
+        return int(getattr(self.own.make(), "looks_back", 1))
+
+    @property
+    def recalls(self) -> bool:
+        """See `Rule`."""
+        return bool(getattr(self.own.make(), "recalls", False))
+
+    def drops(self, seen: Seen) -> Mask:
+        """See `Rule`."""
+        try:
+            found = np.asarray(self.own.make().drops(seen))
+        except Exception as error:  # whatever code of others does
+            raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
+        if found.dtype != bool or found.shape != seen.labels.shape:
+            raise ValueError(
+                f"{self.own.path}: drops gave {found.dtype} {list(found.shape)}, not bool [{len(seen.labels)}]"
+            )
+        return found

@@ -1,0 +1,59 @@
+"""A rule on anybody's logits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsrl_ray.config import Revision
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.likelihood import likelihood, self_confidence
+from rsrl_ray.core.revision import majority_classes, revise
+from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.method import rule_of
+
+
+def kept_by(
+    rule: Rule | Mapping[str, Any], logits: ArrayLike, labels: ArrayLike, seed: int, settings: Revision
+) -> Mask:
+    """Which photos the rule keeps, [n], as if all had been kept so far; see `rsrl_ray.revise`.
+
+    Raises
+    ------
+    ValueError
+        Where the arrays do not fit each other, or too few rounds are given for the rule.
+    """
+    rounds, classes = _rounds(logits), np.asarray(labels)
+    rule = rule_of(rule, settings.majority_classes) if isinstance(rule, Mapping) else rule
+    count, many = rounds.shape[1:]
+    if classes.shape != (count,) or classes.dtype.kind not in "iu" or not ((classes >= 0) & (classes < many)).all():
+        raise ValueError(
+            f"labels: give {count} class indices from 0 to {many - 1}, of scores "
+            "np.unique(scores, return_inverse=True)[1]"
+        )
+    if not 1 <= settings.majority_classes <= many:
+        raise ValueError(f"majority_classes: {settings.majority_classes} of {many} classes; give 1 to {many}")
+    found = classes.astype(np.int64)
+    before = [self_confidence(likelihood(each, settings.membership), found) for each in rounds[:-1]]
+    seen = Seen(
+        revision=len(rounds),
+        logits=list(rounds[-rule.looks_back :]),
+        kept=np.ones(count, dtype=bool),
+        labels=found,
+        majority=majority_classes(found, settings.majority_classes),
+        membership=settings.membership,
+        min_kept=settings.min_kept,
+        stream=(seed, 0),
+        before=tuple(before),
+    )
+    return revise(rule, seen).kept
+
+
+def _rounds(logits: ArrayLike) -> NDArray[np.float32]:
+    """[R, n, C]."""
+    found = np.asarray(logits, dtype=np.float32)
+    found = found[None] if found.ndim == 2 else found
+    if found.ndim != 3 or not found.size or not np.isfinite(found).all():
+        raise ValueError(f"logits: {list(found.shape)}; give finite numbers, [n, C], or [R, n, C] of several networks")
+    return found

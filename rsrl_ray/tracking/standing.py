@@ -1,0 +1,30 @@
+"""How far each trial of an experiment's sweep is, read when it is asked for; no round's table is read."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from rsrl_ray.config import Experiment
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.tracking.find import Chosen, Found, TrialState, find_results
+
+
+class Standing:
+    """Every attribute raises ValueError if there is no sweep of the experiment, or MLflow cannot be read."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    @cached_property
+    def found(self) -> Found:
+        """The sweep and its trials in MLflow."""
+        return find_results(self.experiment)
+
+    @cached_property
+    def states(self) -> Mapping[TrialKey, TrialState]:
+        """Every trial with its curves of macro F."""
+        return self.found.states()
+
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The chosen round of every trial."""
+        return Chosen.of(self.found, self.states)

@@ -1,0 +1,200 @@
+"""What ``import rsrl_ray`` promises."""
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import rsrl_ray as rsrl
+from rsrl_ray.config import recipe
+from rsrl_ray.core import statistics
+from rsrl_ray.core.rules.rule import Seen
+from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.method import check_own, methods_of
+
+PROMISED = [
+    *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
+    *("read", "register", "results", "revise", "rules", "run_sweep", "score", "serve", "standing"),
+]
+HEAVY = ("torch", "torchvision", "ray", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "jsonargparse", "rich")
+
+
+def in_a_new_process(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_promise_is_this_list() -> None:
+    assert rsrl.__all__ == PROMISED
+    assert set(PROMISED) <= set(dir(rsrl))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rsrl.nothing  # type: ignore[attr-defined]
+
+
+def test_the_bare_import_loads_nothing() -> None:
+    assert in_a_new_process(f"import sys, rsrl_ray; print({{*{HEAVY}}} & set(sys.modules))") == "set()"
+
+
+@pytest.mark.slow
+def test_every_name_is_the_same_before_and_after_all_modules_were_imported() -> None:
+    """Python puts a module in the place of a name that it shares with it."""
+    code = (
+        "import importlib, pkgutil, rsrl_ray as rsrl\n"
+        "names = [name for name in rsrl.__all__]\n"
+        "first = [(name, id(getattr(rsrl, name))) for name in names]\n"
+        "for found in pkgutil.walk_packages(rsrl.__path__, 'rsrl_ray.'):\n"
+        "    if not found.name.endswith('__main__'):\n"
+        "        importlib.import_module(found.name)\n"
+        "print(first == [(name, id(getattr(rsrl, name))) for name in names])\n"
+    )
+    assert in_a_new_process(code) == "True"
+
+
+def test_an_experiment_made_in_python_is_checked_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = rsrl.Experiment("cats/photos.csv", methods={"less": {"revise": {"quantile": 0.2}}}, training={"epochs": 3})
+    assert (made.name, made.photos, made.training.epochs) == ("cats-photos", str(tmp_path / "cats/photos.csv"), 3)
+    (tmp_path / "my photos").mkdir()
+    assert rsrl.Experiment(tmp_path / "my photos", schedules={"none": {1: 0.0}}).name == "my-photos"
+    for knobs, said in (
+        ({"rounds": 0}, "rounds: .* 0 does not conform to restriction v>0"),
+        ({"traning": {"epochs": 3}}, "'traning.epochs' is not accepted"),
+        ({"folds": {"count": 1}}, "folds.count: 1 leaves no photos"),
+        ({"methods": {"less": {"revise": {"quantil": 0.2}}}}, "methods.less: no rule in quantil"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            rsrl.Experiment("photos.csv", **{"schedules": {"none": {1: 0.0}}, **knobs})
+
+
+def test_knobs_in_python_go_over_those_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(
+        "{name: a, photos: p.csv, schedules: {none: {1: 0.0}}, training: {epochs: 3, momentum: 0.5}}"
+    )
+    read = rsrl.read("there/a.yaml", rounds=7, training={"epochs": 2}, storage="here")
+    assert (read.rounds, read.training.epochs, read.training.momentum) == (7, 2, 0.5)
+    assert (read.photos, read.storage) == (str(folder / "p.csv"), str(tmp_path / "here"))
+    assert isinstance(read, rsrl.Experiment)
+
+
+def test_python_and_a_file_make_the_same_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    methods = {"half": {"loss": {"balanced": 0.5}}, "less": {"revise": {"quantile": 0.2}}}
+    knobs: dict[str, Any] = {"name": "a", "photos": "p.csv", "schedules": {"none": {1: 0.0}}, "methods": methods}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(knobs))
+    of_file = read_experiment(tmp_path / "a.yaml")
+    python = rsrl.Experiment(**knobs)
+    for made in (python, rsrl.read("a.yaml"), dataclasses.replace(python, rounds=30)):
+        assert made.as_dict() == of_file.as_dict() and recipe(made) == recipe(of_file)
+        assert pickle.loads(pickle.dumps(made)) == made
+    values = {"half": {"loss": rsrl.losses.Balanced(0.5)}, "less": {"revise": rsrl.rules.Quantile(0.2)}}
+    assert methods_of(rsrl.Experiment(**knobs | {"methods": values})) == methods_of(of_file)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A rule as a notebook's cell defines it."""
+
+    share: float
+
+
+def test_own_code_is_part_of_a_methods_identity_and_of_no_others(tmp_path: Path) -> None:
+    """Its digest enters; reading imports nothing, and the text goes where the experiment goes."""
+    file, module = tmp_path / "a.yaml", tmp_path / "my_code.py"
+    file.write_text("{name: a, photos: p.csv, methods: {none: {}, mine: {revise: {my_code.Mine: {share: 0.2}}}}}")
+    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: there is no file of a module my_code beside"):
+        read_experiment(file)
+    module.write_text("raise SystemExit('imported')")
+    first = methods_of(read_experiment(file))
+    assert str(first["mine"].rule).startswith("my_code.Mine, share 0.2 (code ")
+    module.write_text("raise KeyError('imported')")
+    experiment = read_experiment(file)
+    second = methods_of(experiment)
+    assert first["none"].identity == second["none"].identity and first["mine"].identity != second["mine"].identity
+    assert experiment.modules == {"my_code": "raise KeyError('imported')"}
+    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: KeyError: 'imported'"):
+        check_own(experiment)
+    for cell in ("__main__.Mine", Cell(0.2)):
+        method = {"revise": {cell: {}} if isinstance(cell, str) else cell}
+        with pytest.raises(ValueError, match=r"%%writefile my_rules.py"):
+            rsrl.Experiment("p.csv", methods={"mine": method})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def drops(self, seen): return [0.5] * len(seen.labels)", "drops gave float64 \\[20\\], not bool \\[20\\]"),
+        ("def drops(self, seen): return seen.nothing", "AttributeError: 'Seen' object has no attribute 'nothing'"),
+        ("pass", "it has no method drops"),
+    ],
+)
+def test_what_is_wrong_with_an_own_rule_is_one_line(body: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own_rule.py").write_text(f"class Mine:\n    {body}\n")
+    (tmp_path / "a.yaml").write_text("{name: a, photos: p.csv, methods: {mine: {revise: {own_rule.Mine: null}}}}")
+    experiment = read_experiment(tmp_path / "a.yaml")
+
+    def use() -> None:
+        check_own(experiment)
+        rsrl.revise(methods_of(experiment)["mine"].rule, np.zeros((20, 3)), np.zeros(20, dtype=int))
+
+    with pytest.raises(ValueError, match=f"own_rule.Mine: {said}"):
+        use()
+
+
+def test_a_rule_on_anybodys_logits() -> None:
+    labels = np.array([0] * 10 + [1] * 6 + [2] * 2)
+    logits = np.zeros((18, 3))
+    logits[np.arange(18), labels] = np.arange(18)  # the first of a class is the least likely
+    kept = rsrl.revise(rsrl.rules.Quantile(0.2), logits, labels, majority_classes=2)
+    assert np.flatnonzero(~kept).tolist() == [0, 1, 10]
+    assert (rsrl.revise({"quantile": 0.2}, logits, labels, majority_classes=2) == kept).all()
+    paper = rsrl.revise({"thresholds": {1: [0.9, 0.0]}}, logits, labels, majority_classes=2)
+    assert np.flatnonzero(~paper).tolist() == [0, 1, 2]  # sigmoid(2) is 0.88
+    for rounds, said in ((logits[0], "logits: "), (logits[:, :2], "labels: give 18 class indices from 0 to 1")):
+        with pytest.raises(ValueError, match=said):
+            rsrl.revise({"quantile": 0.2}, rounds, labels)
+
+
+def test_a_rule_that_looks_back_gets_all_rounds() -> None:
+    labels = np.zeros(20, dtype=int)
+    logits = np.zeros((2, 20, 2))
+    logits[0, :, 0], logits[1, :, 0] = np.arange(20), [0, *range(20, 1, -1)]
+    mean = rsrl.revise({"quantile": 0.05, "likelihood": "mean"}, logits, labels, majority_classes=1)
+    assert np.flatnonzero(~mean).tolist() == [0]
+    with pytest.raises(ValueError, match="majority_classes: 3 of 2 classes"):
+        rsrl.revise({"quantile": 0.2}, logits, labels)
+
+
+def test_a_loss_for_anybodys_training_loop() -> None:
+    import torch
+
+    logits = torch.zeros((2, 2), requires_grad=True)
+    loss = rsrl.losses.Balanced(1.0)(logits, torch.tensor([0, 1]), torch.tensor([30.0, 10.0], dtype=torch.float64))
+    assert loss.item() == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2)
+    torch.autograd.backward(loss)
+    assert logits.grad is not None
+
+
+def test_a_comparison_of_any_table() -> None:
+    scores = pd.DataFrame({"none": [0.5, 0.4, 0.45], "mine": [0.6, 0.45, 0.5], "other": [0.5, 0.41, np.nan]})
+    found = rsrl.compare(scores, ratio=0.5, rope=0.02).set_index("method")
+    test = statistics.corrected_resampled_t(np.array([0.6 - 0.5, 0.45 - 0.4, 0.5 - 0.45]), 0.5)
+    assert found.loc["mine", ["t", "p", "low", "high"]].tolist() == [test.t, test.p, test.low, test.high]
+    assert found["folds"].tolist() == [3, 2]
+    assert found.loc["mine", "p_holm"] == min(1, 2 * found["p"].min())
+    assert found.loc["mine", ["worse", "equivalent", "better"]].sum() == pytest.approx(1)
+    assert rsrl.compare({"none": [1, 2], "mine": [2, 3]}, ratio=0.25).loc[0, "difference"] == 1
+    with pytest.raises(ValueError, match="baseline 'nobody': there are none, mine, other"):
+        rsrl.compare(scores, "nobody", ratio=0.5)
+
+
+def test_seen_is_at_the_door() -> None:
+    assert rsrl.rules.Seen is Seen
