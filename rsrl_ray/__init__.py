@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rsrl_ray.analysis.results import Results
+    from rsrl_ray.analysis.report.results import Results
     from rsrl_ray.api import (
         check,
         compare,
@@ -53,7 +53,7 @@ __all__ = [
 _ELSEWHERE = {
     "Experiment": "rsrl_ray.experiment_file:Experiment",
     "RSRLClassifier": "rsrl_ray.classifier:RSRLClassifier",
-    "Results": "rsrl_ray.analysis.results:Results",
+    "Results": "rsrl_ray.analysis.report.results:Results",
     "losses": "rsrl_ray.vision.losses",
     "rules": "rsrl_ray.core.rules.table",
 }

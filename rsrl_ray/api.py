@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from rsrl_ray.analysis.results import Results, Swept
+    from rsrl_ray.analysis.report.results import Results, Swept
     from rsrl_ray.core.rules.rule import Rule
     from rsrl_ray.inventory import Item
     from rsrl_ray.models.register import Registered
@@ -76,7 +76,7 @@ def run_sweep(
             from rsrl_ray.sweep.driver import launch
 
             outcome = launch.run_sweep(experiment, told, skip_bad, take_over)
-    from rsrl_ray.analysis.results import Swept  # and what draws figures, which a sweep does not wait for
+    from rsrl_ray.analysis.report.results import Swept  # and what draws figures, which a sweep does not wait for
 
     return Swept(experiment, outcome)
 
@@ -86,7 +86,7 @@ def results(experiment: config.Experiment, baseline: str = "none", rope: float =
 
     baseline : method that others are compared with. rope : a difference up to this, in units of the measure, is none.
     """
-    from rsrl_ray.analysis.results import Results
+    from rsrl_ray.analysis.report.results import Results
 
     return Results(experiment, baseline, rope)
 
@@ -106,7 +106,7 @@ def highlight(
     **question: Any,
 ) -> "pd.DataFrame":
     """Make highlight maps; a row for each photo. question : see `rsrl_ray.maps.subject.Question`."""
-    from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.analysis.report.folder import default_folder
     from rsrl_ray.maps import highlights
     from rsrl_ray.maps.subject import Question
 

@@ -20,7 +20,7 @@ import rsrl_ray as rsrl
 from rsrl_ray import config
 from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.method import loss_of, rule_of
-from rsrl_ray.rounds.loop import run_rounds
+from rsrl_ray.rounds.loop import Plan, run_rounds
 from rsrl_ray.vision.linear import all_of
 from rsrl_ray.vision.network import Weights, build, head_name, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
@@ -59,7 +59,7 @@ def test_it_has_the_bits_of_a_networks_last_layer_on_the_same_features(precision
     trained = NetworkOnDevice(network, training, 4, lambda: features)
     lesson = Lesson(labels, start.weights, "all", 7, 0, len(labels), loss_of(LOSS))
     learner = Learner(NetworkTrainer(lesson, trained), start.weights)
-    expected = list(run_rounds(learner, labels, all_of(len(labels)), rule_of(RULE, 3), 3, config.Revision(), 7))
+    expected = list(run_rounds(learner, labels, all_of(len(labels)), rule_of(RULE, 3), Plan(3, config.Revision(), 7)))
     first = start.weights[f"{start.head}.weight"], start.weights[f"{start.head}.bias"]
     mine = rsrl.RSRLClassifier(RULE, LOSS, 3, epochs=2, batch_size=16, random_state=7)
     mine.fit(features, names, coef_init=first[0], intercept_init=first[1])

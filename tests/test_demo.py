@@ -17,9 +17,9 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from rsrl_ray import demo
-from rsrl_ray.analysis import report
-from rsrl_ray.analysis import results as swept_results
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
+from rsrl_ray.analysis.report import folder as report
+from rsrl_ray.analysis.report import results as swept_results
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey

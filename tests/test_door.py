@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 import rsrl_ray as rsrl
-from rsrl_ray.config import recipe
 from rsrl_ray.core import statistics
 from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.identity import recipe
 from rsrl_ray.method import check_own, methods_of
 
 PROMISED = [

@@ -46,7 +46,7 @@ from rsrl_ray.method import method_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.holders import EVERY_ROUND, data_holder, sweep_holder, trial_holder
-from rsrl_ray.sweep import tracked
+from rsrl_ray.sweep.driver import tracked
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH

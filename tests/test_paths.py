@@ -11,7 +11,7 @@ import yaml
 from mlflow import MlflowClient
 from rich.console import Console
 
-from rsrl_ray.analysis.results import Swept
+from rsrl_ray.analysis.report.results import Swept
 from rsrl_ray.cli import main as cli
 from rsrl_ray.cli import sweeps
 from rsrl_ray.core.trial import Outcome

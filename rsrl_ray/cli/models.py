@@ -28,7 +28,7 @@ def highlight(words: list[str]) -> int:
     parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
     asked = parser.parse_args(words)
     from rsrl_ray import api, terminal
-    from rsrl_ray.analysis.report import default_folder
+    from rsrl_ray.analysis.report.folder import default_folder
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.maps.sanity import random_words, verdict
 

@@ -8,7 +8,7 @@ from rsrl_ray.cli.arguments import add_ray, experiment_file
 from rsrl_ray.cli.ending import STOPPED
 
 if TYPE_CHECKING:
-    from rsrl_ray.analysis.results import Swept
+    from rsrl_ray.analysis.report.results import Swept
     from rsrl_ray.terminal import Terminal
 
 

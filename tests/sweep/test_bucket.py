@@ -82,7 +82,7 @@ def test_a_sweep_its_resume_and_its_analysis(
     assert len(first) == 2 * 3
     assert len(swept(file)[0].finished) == 2  # replayed from the bucket
     assert stored(root) == first
-    monkeypatch.setattr("rsrl_ray.analysis.report.write_figures", lambda *_: [])  # they know of no bucket
+    monkeypatch.setattr("rsrl_ray.analysis.report.folder.write_figures", lambda *_: [])  # they know of no bucket
     assert cli.main(["analyze", str(file), "--out", str(tmp_path / "analysis")]) == 0
     ours, theirs = (tables(where) for where in (file, local))
     assert ours.keys() == theirs.keys()

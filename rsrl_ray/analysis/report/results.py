@@ -12,7 +12,7 @@ from rsrl_ray.analysis.figures.style import styled
 from rsrl_ray.analysis.numbers.comparisons import ROPE
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.numbers.histories import ledger_parts
-from rsrl_ray.analysis.report import Written, analyze
+from rsrl_ray.analysis.report.folder import Written, analyze
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.config import Experiment
