@@ -80,7 +80,8 @@ class Comparison:
     def __init__(self, subject: Subject, experiment: Experiment, after_relu: bool) -> None:
         generator, like = np.random.default_rng(experiment.seed), subject.pair.later
         pairs = [subject.pair, Pair(random_conv1(like, generator), random_conv1(like, generator))]
-        pairs += [] if subject.control is None else [subject.control]
+        if subject.control is not None:
+            pairs.append(subject.control)
         every = [conv1 for pair in pairs for conv1 in (pair.later, pair.earlier)]
         weight, bias = (np.concatenate([getattr(conv1, name) for conv1 in every]) for name in ("weight", "bias"))
         self._conv1 = Conv1(weight, bias, every[0].stride, every[0].padding)

@@ -124,15 +124,15 @@ def find_photos(tracker: Results, experiment: Experiment, subject: Subject, ques
 
 def _chosen_round(found: Found, run: TrackedRun, asked: int) -> int:
     if asked < 2:
-        raise ValueError(f"{_name(run)}: the file asks for one round; a highlight map compares two")
+        raise ValueError(f"{run.key}: the file asks for one round; a highlight map compares two")
     rounds = min(run.rounds, asked)
     if rounds < 2:
-        raise ValueError(f"{_name(run)}: rounds logged so far: {rounds}; a highlight map compares two")
+        raise ValueError(f"{run.key}: rounds logged so far: {rounds}; a highlight map compares two")
     return Chosen.of(found, found.states(), first=2).rounds[run.key]
 
 
 def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> None:
-    where = _name(run)
+    where = run.key
     if not 1 <= against < number:
         raise ValueError(
             f"{where}: round {number} against round {against}; the latter must be an earlier one, from 1 on"
@@ -141,10 +141,6 @@ def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> Non
         raise ValueError(f"{where}: there is no round {number}: the file asks for {asked}")
     if number > run.rounds:
         raise ValueError(f"{where}: round {number} is not there yet; {run.rounds} rounds are logged")
-
-
-def _name(run: TrackedRun) -> TrialKey:
-    return TrialKey(run.fold, run.method)
 
 
 def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey, number: int) -> str:

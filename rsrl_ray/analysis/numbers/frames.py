@@ -105,11 +105,8 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
 
 
 def _rounds(sweep: Sweep) -> pd.DataFrame:
-    parts = [trial.metrics.reset_index() for trial in sweep.trials.values()]
-    for part, trial in zip(parts, sweep.trials.values(), strict=True):
-        part.insert(0, "method", trial.method)
-        part.insert(0, "fold", trial.fold)
-    return pd.concat(parts, ignore_index=True)
+    parts = {(trial.fold, trial.method): trial.metrics for trial in sweep.trials.values()}
+    return pd.concat(parts, names=["fold", "method", "round"]).reset_index()
 
 
 @dataclass(frozen=True)

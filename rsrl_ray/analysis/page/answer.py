@@ -136,7 +136,9 @@ def _tests(frames: Frames) -> pd.DataFrame:
 
 def _sign(test: "pd.Series[Any]") -> int:
     """1 better, -1 worse, 0 not shown to differ."""
-    return 0 if test["p_holm"] >= SURE else 1 if test["difference"] > 0 else -1
+    if test["p_holm"] >= SURE:
+        return 0
+    return 1 if test["difference"] > 0 else -1
 
 
 def _differing(tests: pd.DataFrame) -> str:
@@ -165,7 +167,8 @@ def _differing(tests: pd.DataFrame) -> str:
             verb = "is" if len(found) == 1 else "are"
             said.append(f"{len(found)} of {many} methods {verb} {VERDICTS[sign]} than {against}: {named}.")
     rest = int((signs == 0).sum())
-    said += [f"{rest} {'is' if rest == 1 else 'are'} not shown to differ."] if rest else []
+    if rest:
+        said.append(f"{rest} {'is' if rest == 1 else 'are'} not shown to differ.")
     return f"{' '.join(said)} ({how[0].upper()}{how[1:]}.)"
 
 

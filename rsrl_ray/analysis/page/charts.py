@@ -5,7 +5,7 @@ also in a dark one, and a browser test can read what is drawn. vl-convert brings
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from math import isfinite
@@ -102,11 +102,6 @@ def looks(methods: tuple[str, ...]) -> list[dict[str, Any]]:
         {"name": name, "colour": place % len(COLOURS), "dash": place % len(DASHES)}
         for place, name in enumerate(methods)
     ]
-
-
-def as_json(chart: Chart) -> dict[str, Any]:
-    """The chart as the page's script reads it."""
-    return asdict(chart)
 
 
 @cache

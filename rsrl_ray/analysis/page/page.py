@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from rsrl_ray.analysis.figures.drawings import FigureFile, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.answer import findings, forest
-from rsrl_ray.analysis.page.charts import Chart, as_json, charts, library, looks, noise_charts, score_charts
+from rsrl_ray.analysis.page.charts import Chart, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
 from rsrl_ray.analysis.page.photo_section import map_section, photo_section
 from rsrl_ray.analysis.page.pictures import data_uri, jpeg_uri
@@ -83,7 +83,7 @@ def write_page(content: Content) -> None:
     loader = PackageLoader("rsrl_ray.analysis.page", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.globals |= {"markdown": markdown, "latex": latex}
-    drawn = [as_json(chart) for group in content.charts.values() for chart in group]
+    drawn = [asdict(chart) for group in content.charts.values() for chart in group]
     by_hand = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     scripts = [library(), by_hand] if drawn else [by_hand]
     page = environment.get_template("page.html").render(

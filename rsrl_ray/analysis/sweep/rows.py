@@ -93,7 +93,8 @@ class Room:
     def takes(self, size: int) -> bool:
         """Whether so many more may be held; they are counted then."""
         fits = size <= self._left
-        self._left -= size if fits else 0
+        if fits:
+            self._left -= size
         return fits
 
 

@@ -25,7 +25,7 @@ def test_everything_is_written(sweep: Sweep, table: Path, tmp_path: Path) -> Non
     captions = {picture.name: picture.caption for picture in written}
     assert [matplotlib.rcParams[name] for name in STYLE] == before
     drawn = ["differences", "scores", "training_size", "majority_share", "total_f", "class_measures"]
-    drawn += ["confusion_paper", "assigned_paper", "ledger_paper"]
+    drawn += ["confusion_none", "assigned_none", "confusion_paper", "assigned_paper", "ledger_paper"]
     drawn += ["dropped_paper", "returned_paper"]
     assert sorted(captions) == sorted(drawn)
     files = {path.name for path in (tmp_path / "figures").iterdir()}
