@@ -1,7 +1,7 @@
 """The attempts of a sweep's trials: which of them run, have finished, have failed, or are to be run again."""
 
-from collections.abc import Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from typing import Any
 
 from ray.tune.experiment import Trial
 
@@ -18,12 +18,8 @@ from rsrl_ray.sweep.report import Failure, Report
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 
 
-class Ended(Protocol):
-    """Who is told of the end of a trial."""
-
-    def __call__(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
-        """``status``: FINISHED, FAILED (with the reason) or KILLED. origin : of its chain of rounds, if it says so."""
-        ...
+Ended = Callable[[TrialKey, str, str, Origin | None], None]
+"""Is told of the end of a trial: FINISHED, FAILED or KILLED; why it failed; the origin of its rounds, if it says so."""
 
 
 class Attempts(TrialCallback):

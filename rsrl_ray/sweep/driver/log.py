@@ -47,7 +47,7 @@ class Log(TrialCallback):
         self._unlogged[key].append(report)
         self._put(str(key), lambda: self._log(key))
 
-    def end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
+    def end(self, key: TrialKey, status: str, reason: str, origin: Origin | None) -> None:
         """A trial has ended; see `rsrl_ray.sweep.driver.attempts.Ended`."""
         trial = self._trials[key]
 

@@ -36,7 +36,7 @@ class Running:
     ) -> None:
         """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
-        self._trials, self._claims, self.board = trials, Claims(), Board()
+        self._listener, self._trials, self._claims, self.board = listener, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = Retention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
@@ -45,8 +45,7 @@ class Running:
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         self._places = Places(self.attempts.blame, listener)
         self.progress = Progress(listener, list(trials), rounds, may_wait=may_wait)
-        watchdog = Watchdog(listener, self._waits)
-        self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress, watchdog]
+        self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress]
 
     def run(self, task: Task, scratch: str) -> None:
         """Run all trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder.
@@ -99,7 +98,7 @@ class Running:
             run_config=tune.RunConfig(
                 name=task.experiment.name,
                 storage_path=tempfile.mkdtemp(dir=scratch),
-                callbacks=self.listeners,
+                callbacks=[*self.listeners, Watchdog(self._listener, self._waits)],  # it has Tune's handler of Ctrl-C
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=-1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
