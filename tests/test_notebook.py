@@ -27,7 +27,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     trained, summary, compared, figure, wrong, _, mine, scores = cells
     assert any("rounds 12/12" in text for text in shown(trained, "text/plain"))
     assert not any("round 1 of" in text for text in shown(trained, "text/plain"))  # a line a round would be too many
-    assert "firm" in shown(summary, "text/html")[0] and "firm" in shown(compared, "text/html")[0]
+    assert "less" in shown(summary, "text/html")[0] and "less" in shown(compared, "text/html")[0]
     assert len(shown(figure, "image/png")) == 1
     assert "False" in shown(wrong, "text/plain")[0]
     assert "mine" in shown(mine, "text/html")[-1]
