@@ -13,7 +13,7 @@ from rsrl_ray.analysis.summary import Frames
 from rsrl_ray.analysis.tables import tables, write_tables
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.store.location import Location
 from rsrl_ray.tracking.read import open_results
 
@@ -32,7 +32,7 @@ class Written:
         return self.folder / "index.html"
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, listener: Listener) -> Written:
+def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, display: Display) -> Written:
     """Write the folder of what is logged so far, and log it to the sweep's run.
 
     Raises
@@ -41,9 +41,9 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         Where there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
-    with listener.started("reading the rounds"):
+    with display.started("reading the rounds"):
         sweep = read_sweep(experiment)
-    with listener.started("writing tables and figures"):
+    with display.started("writing tables and figures"):
         frames = write_tables(sweep, folder, baseline, rope)
         criterion = measures.default_criterion(sweep)
         methods = measures.begun(sweep)
@@ -53,7 +53,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
             for fold, number in measures.chosen_rounds(sweep, method, criterion).items()
         }
         pictures = write_figures(sweep, chosen, folder / "figures", experiment.photos, frame_drawings(frames))
-    with listener.started("making highlight maps and the page"):
+    with display.started("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         shown = tables(sweep, frames)
         write_page(Content(sweep, experiment, frames, shown, pictures, gallery, folder))

@@ -27,12 +27,12 @@ def demo(words: list[str]) -> int:
         "minutes"
     )
     file = api.make_demo(asked.folder)
-    results = api.run_sweep(api.read(file), ray=asked.ray, listener=shown)
+    results = api.run_sweep(api.read(file), ray=asked.ray, display=shown)
     if results.outcome.failed or results.outcome.stopped:
         return _ended(file, results, shown)
     from rsrl_ray.demo import summary
 
-    page, found = results.page(listener=shown), results.found
+    page, found = results.page(display=shown), results.found
     shown.show(summary({key: found.results.predictions(run) for key, run in found.trials.items()}))
     status = _ended(file, results, shown, page)
     shown.said("\nYour own photos, a table of image and score: rsrl init photos.csv")

@@ -12,7 +12,7 @@ from ray._private import services
 from ray._private.authentication import authentication_token_setup
 from ray.exceptions import AuthenticationError, RpcError
 
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 
 NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
@@ -34,7 +34,7 @@ class Tokens:
     fits: bool
 
 
-def address_to_join(listener: Listener) -> str | None:
+def address_to_join(display: Display) -> str | None:
     """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
 
     Raises ValueError where the one that was asked for does not answer, or has other tokens than this process.
@@ -52,7 +52,7 @@ def address_to_join(listener: Listener) -> str | None:
     except (OSError, ValueError) as error:
         if is_own_choice:
             raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
-        listener.said(f"{name} does not answer any more: a new one begins", "warning")
+        display.said(f"{name} does not answer any more: a new one begins", "warning")
         return None
     _agree(name, _tokens(found), is_own_choice)
     return found

@@ -14,7 +14,7 @@ from ray._private import utils, worker
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
 
 from rsrl_ray.config import Resources
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.places import with_room
 
@@ -27,7 +27,7 @@ WAITS = "waiting for nodes with room (`ray status` shows what the cluster starts
 
 
 @contextlib.contextmanager
-def joined_cluster(listener: Listener) -> Iterator[bool]:
+def joined_cluster(display: Display) -> Iterator[bool]:
     """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
     Raises ValueError where it cannot be joined.
@@ -35,21 +35,21 @@ def joined_cluster(listener: Listener) -> Iterator[bool]:
     if ray.is_initialized():
         yield _joined()
         return
-    address = address_to_join(listener)
+    address = address_to_join(display)
     if address is None:
         yield False
         return
-    with listener.started("joining Ray"):
+    with display.started("joining Ray"):
         _connect(address)
     try:
-        listener.said(_described())
+        display.said(_described())
         yield True
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def quiet_ray(listener: Listener) -> Iterator[None]:
+def quiet_ray(display: Display) -> Iterator[None]:
     """The Ray this process is connected to, else a new one.
 
     Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
@@ -62,11 +62,11 @@ def quiet_ray(listener: Listener) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
     if began:
-        with listener.started("starting Ray"):
+        with display.started("starting Ray"):
             _connect(NEW)
     try:
         if began:
-            listener.said(_described())
+            display.said(_described())
         yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         node: Any = worker._global_node
@@ -186,14 +186,14 @@ def wanted(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
 
 
-def wait_for_room(asked: list[Any], listener: Listener) -> None:
+def wait_for_room(asked: list[Any], display: Display) -> None:
     """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
     while not ray.wait(asked, timeout=WAIT_S)[0]:
         if _joined():
-            listener.said(f"nothing could be begun: {WAITS}", "warning")
+            display.said(f"nothing could be begun: {WAITS}", "warning")
 
 
-def check_room(resources: Resources, listener: Listener) -> None:
+def check_room(resources: Resources, display: Display) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
     auto, share = resources.gpus == "auto", wanted(resources)
     if with_room(share):
@@ -205,7 +205,7 @@ def check_room(resources: Resources, listener: Listener) -> None:
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts"
         )
-        listener.said(waits, "warning")
+        display.said(waits, "warning")
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.get(name, 0.0) for node in nodes)

@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from rsrl_ray.config import Experiment, check_resources, recipe
 from rsrl_ray.core.trial import Outcome, TrialKey
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.method import check_own, methods_of
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Held, locked
@@ -42,7 +42,7 @@ from rsrl_ray.tracking.write import Tracker
 
 def run_sweep(
     experiment: Experiment,
-    listener: Listener,
+    display: Display,
     skip_bad: bool = False,
     take_over: bool = False,
     trainers: Callable[[Task], Trainers] = NetworkTrainers,
@@ -63,15 +63,15 @@ def run_sweep(
     """
 
     def warn(line: str) -> None:
-        listener.said(line, "warning")
+        display.said(line, "warning")
 
     check_resources(experiment)
     check_own(experiment)
-    with _locked(experiment, listener) as alone, joined_cluster(listener) as joined:
+    with _locked(experiment, display) as alone, joined_cluster(display) as joined:
         if joined:
-            with listener.started("looking whether all nodes share the storage"):
+            with display.started("looking whether all nodes share the storage"):
                 check_nodes(experiment)
-        task = prepare(experiment, listener, skip_bad, joined, trainers)
+        task = prepare(experiment, display, skip_bad, joined, trainers)
         trials = trials_of(task)
         sweep, knobs = sweep_id(task), recipe(experiment)
         may_live = (lambda holder: False) if take_over else partial(is_alive, unseen=not alone)
@@ -79,13 +79,13 @@ def run_sweep(
         methods = methods_of(experiment)
         chains = {key: chain(key.fold, methods[key.method], experiment.rounds) for key in trials}
         retention = Retention(sweep, chains, keeps_all(task), {key: methods[key.method].prediction for key in trials})
-        with _killed_at_failure(tracker), quiet_ray(listener), _scratch() as scratch, contextlib.ExitStack() as stack:
+        with _killed_at_failure(tracker), quiet_ray(display), _scratch() as scratch, contextlib.ExitStack() as stack:
             claims = Claims()
             task = replace(task, claims=claims)
             recorder = Recorder(task, tracker, open_sweep, trials, retention)
             stack.enter_context(read_aloud(recorder.board, warn))
-            places = Places(recorder.blame, listener)
-            progress = Progress(listener, list(trials), experiment.rounds, may_wait=joined)
+            places = Places(recorder.blame, display)
+            progress = Progress(display, list(trials), experiment.rounds, may_wait=joined)
 
             def waits(trial: Trial) -> bool:
                 return claims.waits(trial.config["trial"]["id"])
@@ -97,17 +97,17 @@ def run_sweep(
 
             def leave(line: str) -> None:
                 progress.close()
-                listener.said(line, "failure")
+                display.said(line, "failure")
                 close("KILLED")
                 shutil.rmtree(scratch, ignore_errors=True)
 
             try:
                 with lifeline(leave), kills_are_crashes():
-                    check_room(experiment.resources, listener)
-                    task, left = complete(task, listener, joined), trials
+                    check_room(experiment.resources, display)
+                    task, left = complete(task, display, joined), trials
                     while left:
                         scheduler = SharingScheduler({key: chains[key] for key in left}, places=places)
-                        _fit(task, left, scheduler, [recorder, progress, Watchdog(listener, waits)], scratch)
+                        _fit(task, left, scheduler, [recorder, progress, Watchdog(display, waits)], scratch)
                         places.check()
                         left = _again(left, recorder)
             except BaseException:
@@ -180,7 +180,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
+def _locked(experiment: Experiment, display: Display) -> Iterator[bool]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
 
     Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
@@ -195,7 +195,7 @@ def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
-                listener.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
+                display.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
     except Held as holder:
         raise ValueError(

@@ -10,7 +10,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.scheduler import trial_key
 
@@ -39,9 +39,9 @@ class Watchdog(Callback):
     circles meanwhile. What they have not written to the archive is lost either way.
     """
 
-    def __init__(self, listener: Listener, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
+    def __init__(self, display: Display, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
         """``waits``: whether a trial waits for another one; asked only before one is killed."""
-        self._listener, self._waits = listener, waits
+        self._display, self._waits = display, waits
         self._watches: dict[str, Watch] = {}
         self._longest = 0.0
         self._looked = 0.0
@@ -90,5 +90,5 @@ class Watchdog(Callback):
                 watch.seen = time.monotonic()
                 if self._waits(trial):
                     continue
-                self._listener.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
+                self._display.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
                 ray.kill(actor)

@@ -16,9 +16,9 @@ from sweep.test_laws import alone
 
 from rsrl_ray.analysis.highlights import highlight
 from rsrl_ray.analysis.subject import Question
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import DECODED, OWN, inventory
-from rsrl_ray.listener import Silent
 from rsrl_ray.models import load as models
 from rsrl_ray.models import register as registry
 from rsrl_ray.rounds.table import logits

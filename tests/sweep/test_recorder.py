@@ -14,8 +14,8 @@ from ray.tune import PlacementGroupFactory
 
 from rsrl_ray.config import recipe
 from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.listener import Silent
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep import tracked
