@@ -1,7 +1,7 @@
 """The Python face of the package: each command of the terminal is one call here, and the commands make these calls.
 
 Imports are late, so that each call loads only what it needs. Every call raises ValueError, in one message, for what a
-user can mend. A listener is told what a long call does; by default the terminal or the notebook shows it.
+user can mend. A display is told what a long call does; by default the terminal or the notebook shows it.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsrl_ray import config
+from rsrl_ray.display import Display
 from rsrl_ray.experiment_file import Experiment
-from rsrl_ray.listener import Listener
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def make_demo(folder: str | Path = "rsrl-demo") -> Path:
 
 
 def check(
-    photos: str | Path | config.Experiment, memory: float = config.PHOTO_MEMORY, listener: Listener | None = None
+    photos: str | Path | config.Experiment, memory: float = config.PHOTO_MEMORY, display: Display | None = None
 ) -> "Examination":
     """Read every photo of a table, a folder or an experiment: their scores, and ``problems``, all that is wrong.
 
@@ -48,7 +48,7 @@ def check(
     """
     from rsrl_ray.photos.photo_set import check_photos
 
-    source, told = str(photos), listener or here()
+    source, told = str(photos), display or here()
     if isinstance(photos, config.Experiment):
         source, memory = photos.photos, photos.resources.photo_memory
     with told.started("looking at the photos"):
@@ -60,7 +60,7 @@ def run_sweep(
     skip_bad: bool = False,
     take_over: bool = False,
     ray: str = "auto",
-    listener: Listener | None = None,
+    display: Display | None = None,
 ) -> "Swept":
     """Run a sweep, or go on with it; what it gave, and in ``outcome`` how it ended.
 
@@ -68,7 +68,7 @@ def run_sweep(
     has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start` has
     begun, else a new one.
     """
-    told = listener or here()
+    told = display or here()
     with _on_ray(ray):
         from rsrl_ray.sweep.driver.ahead import sound, started_ahead
 
@@ -102,7 +102,7 @@ def highlight(
     experiment: config.Experiment,
     *photos: str,
     out: str | Path | None = None,
-    listener: Listener | None = None,
+    display: Display | None = None,
     **question: Any,
 ) -> "pd.DataFrame":
     """Make highlight maps; a row for each photo. question : see `rsrl_ray.maps.subject.Question`."""
@@ -110,7 +110,7 @@ def highlight(
     from rsrl_ray.maps import highlights
     from rsrl_ray.maps.subject import Question
 
-    told = listener or here()
+    told = display or here()
     folder = default_folder(experiment) if out is None else Path(out)
     with told.started("making highlight maps"):
         return highlights.highlight(experiment, Question(photos=photos, **question), folder, told.progress)
@@ -137,7 +137,7 @@ def score(
     photos: Sequence[str | Path],
     model: str | None = None,
     experiment: config.Experiment | None = None,
-    listener: Listener | None = None,
+    display: Display | None = None,
 ) -> "pd.DataFrame":
     """Score photos, or folders of them, by a registered network: score, error, probability and likelihood of each.
 
@@ -152,7 +152,7 @@ def score(
     store, root = os.environ.get("MLFLOW_TRACKING_URI") or None, None
     if experiment is not None:
         store, root, model = mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name
-    told, asked = listener or here(), load.find_photos([str(place) for place in photos])
+    told, asked = display or here(), load.find_photos([str(place) for place in photos])
     loaded = load.load_model(model, store, root)
     with told.started("scoring"):
         table = load.score(loaded.model, asked, told.progress)
@@ -220,7 +220,7 @@ def compare(
     return rows
 
 
-def here() -> Listener:
+def here() -> Display:
     """The notebook whose cell runs, or else the terminal."""
     from rsrl_ray.notebook import Notebook, in_notebook
     from rsrl_ray.terminal import Terminal

@@ -7,7 +7,7 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from rsrl_ray.listener import Kind, Row
+from rsrl_ray.display import Kind, Row
 from rsrl_ray.store.location import redacted
 
 COLOURS = {"warning": "#b26b00", "failure": "#c00000"}
@@ -20,14 +20,14 @@ def in_notebook() -> bool:
 
 
 class Notebook:
-    """A `rsrl_ray.listener.Listener` whose output is that of the cell."""
+    """A `rsrl_ray.display.Display` whose output is that of the cell."""
 
     def __init__(self) -> None:
         self._line: Any = None
 
     @contextmanager
     def started(self, what: str) -> Iterator[None]:
-        """See `rsrl_ray.listener.Listener`; the line goes when the body ends, that of the trials stays."""
+        """See `rsrl_ray.display.Display`; the line goes when the body ends, that of the trials stays."""
         outer, self._line = self._line, _display(_bar(what))
         self._stays = False
         try:
@@ -38,14 +38,14 @@ class Notebook:
             self._line, self._stays = outer, False
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
-        """See `rsrl_ray.listener.Listener`."""
+        """See `rsrl_ray.display.Display`."""
         if self._line is not None:
             self._stays = bool(rows)
             running = ", ".join(f"{row.key} {row.round} {row.score}".strip() for row in rows if row.state == "running")
             self._line.update(_bar(what, done, total, running))
 
     def said(self, line: str, kind: Kind = "plain") -> None:
-        """See `rsrl_ray.listener.Listener`; a detail is in the bar."""
+        """See `rsrl_ray.display.Display`; a detail is in the bar."""
         if kind != "detail":
             text = redacted(f"note: {line}" if kind == "note" else line)
             colour = COLOURS.get(kind)

@@ -20,7 +20,7 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.statistics import sd
 from rsrl_ray.core.trial import STATES, TrialKey, is_complete
-from rsrl_ray.listener import Kind, Row
+from rsrl_ray.display import Kind, Row
 from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.store.location import redacted
@@ -69,7 +69,7 @@ TRIAL_STYLES = {
 
 
 class Terminal:
-    """A `rsrl_ray.listener.Listener` at the terminal: a spinner, bars or a table of trials, and lines above them.
+    """A `rsrl_ray.display.Display` at the terminal: a spinner, bars or a table of trials, and lines above them.
 
     Where there is no terminal, only lines, those in detail too.
     """
@@ -82,7 +82,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def started(self, what: str) -> Iterator[None]:
-        """See `rsrl_ray.listener.Listener`; bars leave no trace, the last table of trials stays."""
+        """See `rsrl_ray.display.Display`; bars leave no trace, the last table of trials stays."""
         if not self.console.is_terminal or self._live is not None:
             yield
             return
@@ -94,7 +94,7 @@ class Terminal:
             self._bars, self._stages = None, {}
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
-        """See `rsrl_ray.listener.Listener`."""
+        """See `rsrl_ray.display.Display`."""
         if self._live is None:
             return
         if rows:
@@ -118,7 +118,7 @@ class Terminal:
             live.start()
 
     def said(self, line: str, kind: Kind = "plain") -> None:
-        """See `rsrl_ray.listener.Listener`."""
+        """See `rsrl_ray.display.Display`."""
         if kind == "detail" and self.console.is_terminal:
             return
         note = [cell("note: ", "yellow")] if kind == "note" else []

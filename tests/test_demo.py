@@ -205,7 +205,7 @@ def test_the_end_names_what_to_look_at_next_and_the_page_is_there(
         (folder / "index.html").write_text("the page")
         return report.Written(folder, frames, ())
 
-    monkeypatch.setattr(ahead, "started_ahead", lambda listener, wanted: contextlib.nullcontext())
+    monkeypatch.setattr(ahead, "started_ahead", lambda display, wanted: contextlib.nullcontext())
     monkeypatch.setattr(launch, "run_sweep", run_sweep)
     monkeypatch.setattr(swept_results, "analyze", analyze)
     folder = tmp_path / "a demo"

@@ -16,7 +16,7 @@ import rsrl_ray as rsrl
 from rsrl_ray.core import statistics
 from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.identity import recipe
+from rsrl_ray.identity import recipe, trial_ids
 from rsrl_ray.method import check_own, methods_of
 
 PROMISED = [
@@ -113,12 +113,13 @@ def test_own_code_is_part_of_a_methods_identity_and_of_no_others(tmp_path: Path)
     with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: there is no file of a module my_code beside"):
         read_experiment(file)
     module.write_text("raise SystemExit('imported')")
-    first = methods_of(read_experiment(file))
-    assert str(first["mine"].rule).startswith("my_code.Mine, share 0.2 (code ")
+    before = read_experiment(file)
+    assert str(methods_of(before)["mine"].rule).startswith("my_code.Mine, share 0.2 (code ")
     module.write_text("raise KeyError('imported')")
     experiment = read_experiment(file)
-    second = methods_of(experiment)
-    assert first["none"].identity == second["none"].identity and first["mine"].identity != second["mine"].identity
+    ids = [trial_ids(each, "sweep") for each in (before, experiment)]
+    changed = {key.method for key in ids[0] if ids[0][key] != ids[1][key]}
+    assert changed == {"mine"}
     assert experiment.modules == {"my_code": "raise KeyError('imported')"}
     with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: KeyError: 'imported'"):
         check_own(experiment)

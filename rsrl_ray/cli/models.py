@@ -37,7 +37,7 @@ def highlight(words: list[str]) -> int:
     for sentence in api.standing(experiment).found.differs:
         shown.said(f"note: {sentence}")
     question = {name: getattr(asked, name) for name in QUESTION}
-    rows = api.highlight(experiment, *asked.photos, out=out, listener=shown, number=asked.round, **question)
+    rows = api.highlight(experiment, *asked.photos, out=out, display=shown, number=asked.round, **question)
     shown.show(terminal.highlights(rows))
     for sentence in filter(None, (verdict(rows), random_words(rows))):
         shown.said(sentence)

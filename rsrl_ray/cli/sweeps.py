@@ -27,12 +27,12 @@ def demo(words: list[str]) -> int:
         "minutes"
     )
     file = api.make_demo(asked.folder)
-    results = api.run_sweep(api.read(file), ray=asked.ray, listener=shown)
+    results = api.run_sweep(api.read(file), ray=asked.ray, display=shown)
     if results.outcome.failed or results.outcome.stopped:
         return _ended(file, results, shown)
     from rsrl_ray.demo import summary
 
-    written = results.write(listener=shown)
+    written = results.write(display=shown)
     shown.show(summary(written.frames))
     status = _ended(file, results, shown, written.page)
     shown.said("\nYour own photos, a table of image and score: rsrl init photos.csv")

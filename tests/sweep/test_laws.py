@@ -40,8 +40,8 @@ from rsrl_ray.core.prediction import Predictor
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.listener import Silent
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
 from rsrl_ray.rounds.table import next_kept, round_metrics

@@ -25,8 +25,8 @@ from sweep.test_laws import alone
 from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.listener import Silent
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.table import next_kept
 from rsrl_ray.sweep.driver.prepare import prepare

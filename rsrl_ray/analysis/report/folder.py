@@ -11,7 +11,7 @@ from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.config import Experiment
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.store.location import Location
 from rsrl_ray.tracking.read import open_results
 
@@ -30,7 +30,7 @@ class Written:
         return self.folder / "index.html"
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, listener: Listener) -> Written:
+def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, display: Display) -> Written:
     """Write the folder of what is logged so far, and log it to the sweep's run.
 
     Raises
@@ -39,13 +39,13 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
         Where there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
-    with listener.started("reading the rounds"):
+    with display.started("reading the rounds"):
         sweep = read_sweep(experiment)
-    with listener.started("writing tables and figures"):
+    with display.started("writing tables and figures"):
         frames = summarise(sweep, baseline, rope)
         tables = write_tables(sweep, frames, folder)
         pictures = write_figures(sweep, frames, folder / "figures", experiment.photos)
-    with listener.started("making highlight maps and the page"):
+    with display.started("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         write_page(Content(sweep, experiment, frames, tables, pictures, gallery, folder))
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")

@@ -17,7 +17,7 @@ from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Outcome, TrialKey
-from rsrl_ray.listener import Listener, Silent
+from rsrl_ray.display import Display, Silent
 from rsrl_ray.method import main_method
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.standing import Standing
@@ -89,17 +89,17 @@ class Results(Standing):
         of = method or (main if main in begun else begun[0])
         return _shown(figure(self.sweep, self.frames, self.experiment.photos, name, of))
 
-    def page(self, out: str | Path | None = None, listener: Listener | None = None) -> Path:
+    def page(self, out: str | Path | None = None, display: Display | None = None) -> Path:
         """Write tables, figures, highlight maps and the page of them all; where the page is.
 
         out : the folder (by default analysis/NAME in storage).
         """
-        return self.write(out, listener).page
+        return self.write(out, display).page
 
-    def write(self, out: str | Path | None = None, listener: Listener | None = None) -> Written:
+    def write(self, out: str | Path | None = None, display: Display | None = None) -> Written:
         """Likewise; all that was written."""
         folder = None if out is None else Path(out)
-        return analyze(self.experiment, folder, self._baseline, self._rope, listener or Silent())
+        return analyze(self.experiment, folder, self._baseline, self._rope, display or Silent())
 
     @cached_property
     def frames(self) -> Frames:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from rsrl_ray.config import Experiment, check_resources
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.store.location import URI
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
@@ -31,7 +31,7 @@ def sound(experiment: Experiment) -> bool:
 
 
 @contextlib.contextmanager
-def started_ahead(listener: Listener, wanted: bool = True) -> Iterator[None]:
+def started_ahead(display: Display, wanted: bool = True) -> Iterator[None]:
     """While the body runs Ray is there, if there was still something to import beside its start.
 
     wanted : False leaves Ray to whoever needs it.
@@ -44,7 +44,7 @@ def started_ahead(listener: Listener, wanted: bool = True) -> Iterator[None]:
     imports = threading.Thread(target=_import, name="imports")
     imports.start()
     try:
-        with joined_cluster(listener), quiet_ray(listener):
+        with joined_cluster(display), quiet_ray(display):
             imports.join()
             yield
     finally:

@@ -7,8 +7,8 @@ from ray.tune.experiment import Trial
 
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.driver.blame import Blame
-from rsrl_ray.sweep.driver.callback import TrialCallback
 from rsrl_ray.sweep.driver.crashes import crash_of
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.room import lost_nodes, with_room
@@ -22,7 +22,7 @@ Ended = Callable[[TrialKey, str, str, Origin | None], None]
 """Is told of the end of a trial: FINISHED, FAILED or KILLED; why it failed; the origin of its rounds, if it says so."""
 
 
-class Attempts(TrialCallback):
+class Attempts(Listener):
     """Counts what is a trial's own fault, in one round, and lets Ray start it again until that is too often."""
 
     def __init__(self, ended: Ended, claims: Claims) -> None:

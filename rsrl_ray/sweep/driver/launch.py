@@ -8,8 +8,8 @@ from functools import partial
 
 from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.core.trial import Outcome
+from rsrl_ray.display import Display
 from rsrl_ray.identity import recipe
-from rsrl_ray.listener import Listener
 from rsrl_ray.method import check_own
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Taken, locked
@@ -32,7 +32,7 @@ from rsrl_ray.tracking.write import Tracker
 
 def run_sweep(
     experiment: Experiment,
-    listener: Listener,
+    display: Display,
     skip_bad: bool = False,
     take_over: bool = False,
     trainers: Callable[[Task], Trainers] = NetworkTrainers,
@@ -53,43 +53,43 @@ def run_sweep(
     """
 
     def warn(line: str) -> None:
-        listener.said(line, "warning")
+        display.said(line, "warning")
 
     check_resources(experiment)
     check_own(experiment)
-    with _locked(experiment, listener) as alone, joined_cluster(listener) as joined:
+    with _locked(experiment, display) as alone, joined_cluster(display) as joined:
         if joined:
-            with listener.started("looking whether all nodes share the storage"):
+            with display.started("looking whether all nodes share the storage"):
                 check_nodes(experiment)
-        task = prepare(experiment, listener, skip_bad, joined, trainers)
+        task = prepare(experiment, display, skip_bad, joined, trainers)
         may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
         tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
-        with _killed_at_failure(tracker), quiet_ray(listener):
-            running = Running(task, tracker, open_sweep, listener, may_wait=joined)
+        with _killed_at_failure(tracker), quiet_ray(display):
+            running = Running(task, tracker, open_sweep, display, may_wait=joined)
             with read_aloud(running.board, warn):
-                return _run(running, task, listener, joined)
+                return _run(running, task, display, joined)
 
 
-def _run(running: Running, task: Task, listener: Listener, joined: bool) -> Outcome:
+def _run(running: Running, task: Task, display: Display, joined: bool) -> Outcome:
     """Run the trials of a sweep that is prepared and opened, whatever happens meanwhile."""
 
     def close(status: str) -> None:
         running.close(status)
         for line in running.board.closing():
-            listener.said(line, "warning")
+            display.said(line, "warning")
 
     with _scratch() as scratch:
 
         def leave(line: str) -> None:
             running.progress.close()
-            listener.said(line, "failure")
+            display.said(line, "failure")
             close("KILLED")
             shutil.rmtree(scratch, ignore_errors=True)
 
         try:
             with lifeline(leave), kills_are_crashes():
-                check_room(task.experiment.resources, listener)
-                running.run(complete(task, listener, joined), scratch)
+                check_room(task.experiment.resources, display)
+                running.run(complete(task, display, joined), scratch)
         except BaseException:
             close("KILLED")
             raise
@@ -118,7 +118,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
+def _locked(experiment: Experiment, display: Display) -> Iterator[bool]:
     """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
 
     Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
@@ -133,7 +133,7 @@ def _locked(experiment: Experiment, listener: Listener) -> Iterator[bool]:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
-                listener.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
+                display.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
             yield missing is None and experiment.mlflow is None  # whose store lies in the storage
     except Taken as holder:
         raise ValueError(

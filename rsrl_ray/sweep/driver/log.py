@@ -8,7 +8,7 @@ from ray.tune.experiment import Trial
 
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
-from rsrl_ray.sweep.driver.callback import TrialCallback
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.logged import LoggedRounds, choices
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
@@ -21,7 +21,7 @@ from rsrl_ray.tracking.write import Tracker
 ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
 
 
-class Log(TrialCallback):
+class Log(Listener):
     """Tells rounds, ends of trials, what nodes are busy with, and the sweep's end: all once, each trial's in order."""
 
     def __init__(

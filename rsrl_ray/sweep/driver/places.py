@@ -7,7 +7,7 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup, placement_group
 
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.nodes.room import all_nodes, with_room
 from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
@@ -36,8 +36,8 @@ class Placement(PlacementGroupFactory):
 class Places:
     """Keeps trials from the nodes that are to blame, and ends the sweep where no other node is left."""
 
-    def __init__(self, blame: Blame, listener: Listener) -> None:
-        self._blame, self._listener = blame, listener
+    def __init__(self, blame: Blame, display: Display) -> None:
+        self._blame, self._display = blame, display
         self._without = set[str]()
         self._asked: Placement | None = None
         self._end = ""
@@ -72,9 +72,9 @@ class Places:
         names = {node.id: node.name for node in all_nodes()}
         for node in out.keys() - self._without:
             why = f"{names.get(node, node)} gets no more trials: one could not be set up there: {out[node]}"
-            self._listener.said(why, "warning")
+            self._display.said(why, "warning")
         for node in self._without - out.keys():
-            self._listener.said(f"{names.get(node, node)} gets trials again")
+            self._display.said(f"{names.get(node, node)} gets trials again")
         self._without.clear()
         self._without.update(out)
 

@@ -7,7 +7,7 @@ import ray
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.digest import array_digest
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import data_holder, hold_file
@@ -24,20 +24,20 @@ SMALL_NETWORK = 50e6  # bytes of trained weights up to which `archive: {weights:
 
 
 def prepare(
-    experiment: Experiment, listener: Listener, skip_bad: bool, joined: bool, trainers: Callable[[Task], Trainers]
+    experiment: Experiment, display: Display, skip_bad: bool, joined: bool, trainers: Callable[[Task], Trainers]
 ) -> Task:
     """All that needs no Ray; see `rsrl_ray.sweep.driver.launch.run_sweep`."""
-    photos = load(experiment, listener, skip_bad, joined)
+    photos = load(experiment, display, skip_bad, joined)
     classes = photos.classes
     all_folds = folds_of(experiment, photos)
     for line in describe_folds(photos, experiment.draw(), all_folds):
-        listener.said(line, "note")
+        display.said(line, "note")
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":
-        listener.said(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+        display.said(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
     if experiment.training.precision == "bf16" and not experiment.resources.gpus and lacks_bf16():
         slow = "this machine's CPU has no units for bfloat16, so training.precision bf16 is many times slower than fp32"
-        listener.said(slow, "note")
+        display.said(slow, "note")
     trainable = experiment.training.trainable
     frozen = {} if trainable == "all" else frozen_weights(start.weights, start.head, trainable)
     return Task(
@@ -67,20 +67,20 @@ def keeps_all(task: Task) -> bool:
     return kept == "all" or (kept == "auto" and task.trained_bytes < SMALL_NETWORK)
 
 
-def complete(task: Task, listener: Listener, joined: bool) -> Task:
+def complete(task: Task, display: Display, joined: bool) -> Task:
     """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
     hold_file(task.photos.pixels_path, data_holder(task.experiment, task.sweep_id()))
     source = row_source(task.photos.pixels) if joined else None
     here = ray.get_runtime_context().get_node_id()
-    task = replace(_with_gpu_share(task, listener), source=source, driver_node=here)
-    return with_features(task, listener, joined) if task.frozen else task
+    task = replace(_with_gpu_share(task, display), source=source, driver_node=here)
+    return with_features(task, display, joined) if task.frozen else task
 
 
-def _with_gpu_share(task: Task, listener: Listener) -> Task:
+def _with_gpu_share(task: Task, display: Display) -> Task:
     """``resources: {gpus: auto}`` as a number."""
     experiment = task.experiment
     if experiment.resources.gpus != "auto":
         return task
     need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
-    resources = replace(experiment.resources, gpus=gpu_share(need, listener))
+    resources = replace(experiment.resources, gpus=gpu_share(need, display))
     return replace(task, experiment=replace(experiment, resources=resources))

@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.listener import Listener, Row
+from rsrl_ray.display import Display, Row
 from rsrl_ray.sweep.driver.crashes import crash_of
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.nodes.room import WAIT_S, WAITS
@@ -32,9 +32,9 @@ class Standing:
 class Progress(Callback):
     """Trial, state, round of rounds, macro F, kept photos, time left."""
 
-    def __init__(self, listener: Listener, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
+    def __init__(self, display: Display, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
         """``may_wait``: whether the sweep may have to wait for nodes of a cluster."""
-        self._listener, self._rounds, self._may_wait = listener, rounds, may_wait
+        self._display, self._rounds, self._may_wait = display, rounds, may_wait
         self._standings = {key: Standing() for key in keys}
         self._ran = time.monotonic()  # when a trial last ran
         self._shows = contextlib.ExitStack()
@@ -49,7 +49,7 @@ class Progress(Callback):
         """Begin to show."""
         if not self._is_begun:
             self._is_begun = True
-            self._shows.enter_context(self._listener.started("training"))
+            self._shows.enter_context(self._display.started("training"))
             self._refresh()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -70,15 +70,15 @@ class Progress(Callback):
         row, failure = self._standings[key], Failure.from_result(result)
         if failure is not None:
             row.state = "failed"
-            self._listener.said(f"{key} failed: {failure.reason}", "failure")
+            self._display.said(f"{key} failed: {failure.reason}", "failure")
             return
         report = Report.from_result(result)
         row.round, row.report = report.number, report
         if report.made:
             row.trained.append(report.seconds)
-        self._listener.said(self._line(key, report), "detail")
+        self._display.said(self._line(key, report), "detail")
         if report.note:
-            self._listener.said(f"{key}, round {report.number}: {report.note}", "warning")
+            self._display.said(f"{key}, round {report.number}: {report.note}", "warning")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
@@ -91,18 +91,18 @@ class Progress(Callback):
         self._standings[key].state = "starting"
         ended = f"its process ended in round {self._standings[key].round + 1}"
         how = crash.reason if crash.for_memory else "it could not be set up" if crash.in_set_up else ended
-        self._listener.said(f"{key}: {how}; started again", "warning")
+        self._display.said(f"{key}: {how}; started again", "warning")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has failed for good."""
         key, number = trial_key(trial), self._standings[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._standings[key].state = "failed"
-            self._listener.said(f"{key} failed in round {number}: {crash_of(trial).reason}", "failure")
+            self._display.said(f"{key} failed in round {number}: {crash_of(trial).reason}", "failure")
         else:
             self._standings[key].state = "waiting"
             ended = f"its process ended before round {number}; started again at the end"
-            self._listener.said(f"{key}: {ended}", "warning")
+            self._display.said(f"{key}: {ended}", "warning")
 
     def close(self) -> None:
         """Leave the last state on the screen."""
@@ -117,13 +117,13 @@ class Progress(Callback):
             self._ran = now
         elif self._may_wait and now - self._ran > WAIT_S:
             self._ran = now
-            self._listener.said(f"no trial runs: {WAITS}", "warning")
+            self._display.said(f"no trial runs: {WAITS}", "warning")
 
     def _refresh(self) -> None:
         self._shown = time.monotonic()
         done = sum(standing.round for standing in self._standings.values())
         rows = [self._row(key, standing) for key, standing in self._standings.items()]
-        self._listener.progress("rounds", done, self._rounds * len(rows), rows)
+        self._display.progress("rounds", done, self._rounds * len(rows), rows)
 
     def _row(self, key: TrialKey, standing: Standing) -> Row:
         return Row(

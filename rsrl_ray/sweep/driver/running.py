@@ -8,7 +8,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.method import methods_of
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.board import STORAGE, Board
@@ -32,19 +32,19 @@ class Running:
     """The trials of a sweep, from the first to the end of the last; ``listeners`` are called back by Ray Tune."""
 
     def __init__(
-        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], listener: Listener, may_wait: bool
+        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], display: Display, may_wait: bool
     ) -> None:
         """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
-        self._listener, self._trials, self._claims, self.board = listener, trials, Claims(), Board()
+        self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = Retention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
         self._log = Log(task, tracker, open_sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
-        self._places = Places(self.attempts.blame, listener)
-        self.progress = Progress(listener, list(trials), rounds, may_wait=may_wait)
+        self._places = Places(self.attempts.blame, display)
+        self.progress = Progress(display, list(trials), rounds, may_wait=may_wait)
         self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress]
 
     def run(self, task: Task, scratch: str) -> None:
@@ -98,7 +98,7 @@ class Running:
             run_config=tune.RunConfig(
                 name=task.experiment.name,
                 storage_path=tempfile.mkdtemp(dir=scratch),
-                callbacks=[*self.listeners, Watchdog(self._listener, self._waits)],  # it has Tune's handler of Ctrl-C
+                callbacks=[*self.listeners, Watchdog(self._display, self._waits)],  # it has Tune's handler of Ctrl-C
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=-1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),

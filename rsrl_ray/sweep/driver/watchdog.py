@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.tune.experiment import Trial
 
-from rsrl_ray.listener import Listener
-from rsrl_ray.sweep.driver.callback import TrialCallback
+from rsrl_ray.display import Display
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.ray_insides import actor_of
 from rsrl_ray.sweep.report import Failure, Report
@@ -29,7 +29,7 @@ class SignsOfLife:
     rounds: int = 0
 
 
-class Watchdog(TrialCallback):
+class Watchdog(Listener):
     """Kills the actor of a trial that is silent for far longer than any round of this sweep took.
 
     How long a round takes is known once one was reported, trained here or found in the archive; before, nothing is
@@ -40,9 +40,9 @@ class Watchdog(TrialCallback):
     circles meanwhile. What they have not written to the archive is lost either way.
     """
 
-    def __init__(self, listener: Listener, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
+    def __init__(self, display: Display, waits: Callable[[Trial], bool] = lambda trial: False) -> None:
         """``waits``: whether a trial waits for another one; asked only before one is killed."""
-        self._listener, self._waits = listener, waits
+        self._display, self._waits = display, waits
         self._watches: dict[str, SignsOfLife] = {}
         self._longest = 0.0
         self._looked = 0.0
@@ -86,5 +86,5 @@ class Watchdog(TrialCallback):
                 watch.seen = time.monotonic()
                 if self._waits(trial):
                     continue
-                self._listener.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
+                self._display.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
                 ray.kill(actor)

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
-from rsrl_ray.sweep.driver.callback import TrialCallback
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.retention import Hold, Retention
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
@@ -18,7 +18,7 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 
 
-class KeptWeights(TrialCallback):
+class KeptWeights(Listener):
     """Tells the archive what `Retention` says: of each round in order, and no round waits for another one."""
 
     def __init__(

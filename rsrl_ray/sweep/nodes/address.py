@@ -3,7 +3,7 @@
 import os
 import socket
 
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.ray_insides import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
 
 NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
@@ -12,7 +12,7 @@ _VARIABLE = "RAY_ADDRESS"
 _HEAD_PATIENCE_S = 10.0  # Ray itself tries for minutes
 
 
-def address_to_join(listener: Listener) -> str | None:
+def address_to_join(display: Display) -> str | None:
     """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
 
     Raises ValueError where the one that was asked for does not answer, or has other tokens than this process.
@@ -30,7 +30,7 @@ def address_to_join(listener: Listener) -> str | None:
     except (OSError, ValueError) as error:
         if is_own_choice:
             raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
-        listener.said(f"{name} does not answer any more: a new one begins", "warning")
+        display.said(f"{name} does not answer any more: a new one begins", "warning")
         return None
     _agree(name, tokens_for(found, _HEAD_PATIENCE_S), is_own_choice)
     return found

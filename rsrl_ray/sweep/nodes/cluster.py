@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import ray
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
 
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
 from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
@@ -18,7 +18,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": s
 
 
 @contextlib.contextmanager
-def joined_cluster(listener: Listener) -> Iterator[bool]:
+def joined_cluster(display: Display) -> Iterator[bool]:
     """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
     Raises ValueError where it cannot be joined.
@@ -26,21 +26,21 @@ def joined_cluster(listener: Listener) -> Iterator[bool]:
     if ray.is_initialized():
         yield not began_ray()
         return
-    address = address_to_join(listener)
+    address = address_to_join(display)
     if address is None:
         yield False
         return
-    with listener.started("joining Ray"):
+    with display.started("joining Ray"):
         _connect(address)
     try:
-        listener.said(_described())
+        display.said(_described())
         yield True
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def quiet_ray(listener: Listener) -> Iterator[None]:
+def quiet_ray(display: Display) -> Iterator[None]:
     """The Ray this process is connected to, else a new one.
 
     Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
@@ -52,11 +52,11 @@ def quiet_ray(listener: Listener) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     began = not ray.is_initialized()
     if began:
-        with listener.started("starting Ray"):
+        with display.started("starting Ray"):
             _connect(NEW)
     try:
         if began:
-            listener.said(_described())
+            display.said(_described())
         yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         raise ValueError(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from rsrl_ray.core.trial import Device
+from rsrl_ray.display import Display
 from rsrl_ray.identity import GivenFeatures, features_key
-from rsrl_ray.listener import Listener
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.store.location import FEATURES, Location, cache_folder
@@ -54,7 +54,7 @@ class FeatureWorker:
 class _Workers:
     """Those with the most common device; each does one part at a time."""
 
-    def __init__(self, task: Task, most: int, listener: Listener) -> None:
+    def __init__(self, task: Task, most: int, display: Display) -> None:
         """Raises ValueError where no worker starts, or none can compute features."""
         resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
@@ -69,7 +69,7 @@ class _Workers:
         room = max(1, sum(node.count(share) for node in living()))  # one more comes where there is none yet
         self._all = [options.remote() for _ in range(min(most, room))]
         try:
-            devices = _ready(self._all, self._shared, listener)
+            devices = _ready(self._all, self._shared, display)
         except BaseException:
             self.close()
             raise
@@ -114,10 +114,10 @@ class _Workers:
             ray.kill(worker)
 
 
-def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", listener: Listener) -> dict[Any, Device]:
+def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", display: Display) -> dict[Any, Device]:
     """The devices of those that are ready soon after the first one is."""
     asked = {worker.device.remote(shared): worker for worker in workers}
-    wait_for_room(list(asked), listener)
+    wait_for_room(list(asked), display)
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHER_WORKERS_S)
     devices: dict[Any, Device] = {}
     cause: Exception = ValueError("no worker started that passes photos through the frozen layers; try again")
@@ -133,7 +133,7 @@ def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", listener: Li
     return devices
 
 
-def with_features(task: Task, listener: Listener, joined: bool) -> Task:
+def with_features(task: Task, display: Display, joined: bool) -> Task:
     """Have the features on this node, and where the Ray was ``joined`` a source that other nodes copy them from.
 
     Raises
@@ -145,8 +145,8 @@ def with_features(task: Task, listener: Listener, joined: bool) -> Task:
     if task.device == "cpu":
         here = device_here(task)
         kind = here.kind
-        _tell(here.remarks, listener)
-    file = files.find(kind) or _made_by_all(task, files, listener)
+        _tell(here.remarks, display)
+    file = files.find(kind) or _made_by_all(task, files, display)
     record = file.record()
     assert record is not None, file
     hold_file(file.path, data_holder(task.experiment, task.sweep_id()))
@@ -154,23 +154,23 @@ def with_features(task: Task, listener: Listener, joined: bool) -> Task:
     return replace(task, features=source)
 
 
-def _made_by_all(task: Task, files: FeatureFiles, listener: Listener) -> RowFile:
+def _made_by_all(task: Task, files: FeatureFiles, display: Display) -> RowFile:
     try:
-        workers = _Workers(task, len(parts(files.count, files.count)), listener)
-        _tell(workers.remarks, listener)
+        workers = _Workers(task, len(parts(files.count, files.count)), display)
+        _tell(workers.remarks, display)
         groups = parts(files.count, max(PARTS_A_WORKER * workers.count, files.count // PART))
-        with contextlib.closing(workers), listener.started("passing photos through the frozen layers"):
+        with contextlib.closing(workers), display.started("passing photos through the frozen layers"):
             first = workers.features(range(1))
             file = files.file(workers.kind, first.shape[1:], first.dtype.str)
-            file.write(lambda rows: list(workers.features(rows)), listener.progress, None, workers.count, groups)
+            file.write(lambda rows: list(workers.features(rows)), display.progress, None, workers.count, groups)
     except OutOfMemory as error:
         raise ValueError(f"the GPU's memory is full ({error}); try a larger share of it by resources.gpus") from error
     return file
 
 
-def _tell(remarks: Sequence[str], listener: Listener) -> None:
+def _tell(remarks: Sequence[str], display: Display) -> None:
     for remark in remarks:
-        listener.said(remark, "note")
+        display.said(remark, "note")
 
 
 def features_here(task: Task) -> NDArray[Any]:

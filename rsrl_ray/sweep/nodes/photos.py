@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.arrays import Pixels
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.photos.decoding import HERE, Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
@@ -80,21 +80,21 @@ def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pi
         return photos.pixels()
 
 
-def load(experiment: Experiment, listener: Listener, skip_bad: bool, joined: bool) -> PhotoSet:
+def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool) -> PhotoSet:
     """Load the experiment's photos, decoded once into a cache in storage (or at home, where storage is a bucket).
 
     joined : whether to a cluster, whose nodes then all take part.
     """
-    with listener.started("looking at the photos"):
+    with display.started("looking at the photos"):
         photos = load_photos(
             experiment.photos,
             Decoder(experiment.network.image_size, experiment.resources.photo_memory, Spread() if joined else HERE),
             cache_folder(Location(experiment.storage)) / PHOTOS,
             skip_bad=skip_bad,
-            progress=listener.progress,
+            progress=display.progress,
         )
     for note in photos.notes:
-        listener.said(note, "note")
+        display.said(note, "note")
     if photos.left_out:
-        listener.said(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "warning")
+        display.said(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "warning")
     return photos

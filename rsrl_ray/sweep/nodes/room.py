@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from rsrl_ray.config import Resources
-from rsrl_ray.listener import Listener
+from rsrl_ray.display import Display
 from rsrl_ray.sweep.ray_insides import began_ray
 
 A_LITTLE = 0.01  # of a GPU, to look at it
@@ -67,14 +67,14 @@ def wanted(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
 
 
-def wait_for_room(asked: list[Any], listener: Listener) -> None:
+def wait_for_room(asked: list[Any], display: Display) -> None:
     """Wait until one of the tasks that were asked for is done; say every `WAIT_S` that a cluster has no room."""
     while not ray.wait(asked, timeout=WAIT_S)[0]:
         if not began_ray():
-            listener.said(f"nothing could be begun: {WAITS}", "warning")
+            display.said(f"nothing could be begun: {WAITS}", "warning")
 
 
-def check_room(resources: Resources, listener: Listener) -> None:
+def check_room(resources: Resources, display: Display) -> None:
     """A trial that no node can hold waits for one in a cluster; on one machine it would for ever: raises ValueError."""
     is_auto, share = resources.gpus == "auto", wanted(resources)
     if with_room(share):
@@ -85,7 +85,7 @@ def check_room(resources: Resources, listener: Listener) -> None:
             f"no node has {resources.cpus:g} CPUs and {gpus} for a trial yet: the sweep waits "
             "until the cluster has one; `ray status` shows what it starts"
         )
-        listener.said(waits, "warning")
+        display.said(waits, "warning")
         return
     for knob, name in (("cpus", "CPU"), ("gpus", "GPU")):
         there = max(node.has.get(name, 0.0) for node in living())

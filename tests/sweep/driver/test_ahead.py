@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rsrl_ray.config import Experiment, Network
-from rsrl_ray.listener import Silent
+from rsrl_ray.display import Silent
 from rsrl_ray.sweep.driver import ahead
 
 PATIENCE_S = 60
@@ -31,7 +31,7 @@ def test_ray_starts_while_the_imports_go_on(slow_module: threading.Barrier, monk
     happened = []
 
     @contextlib.contextmanager
-    def ray(listener: Silent) -> Iterator[None]:
+    def ray(display: Silent) -> Iterator[None]:
         slow_module.wait(PATIENCE_S)  # broken, and raises, where the import has not begun or is waited for first
         happened.append("started")
         yield
@@ -82,7 +82,7 @@ def test_a_first_look_tells_of_a_table_that_is_not_there(tmp_path: Path) -> None
 def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
     slow_module: threading.Barrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(listener: Silent) -> contextlib.AbstractContextManager[None]:
+    def fails(display: Silent) -> contextlib.AbstractContextManager[None]:
         slow_module.wait(PATIENCE_S)
         raise ValueError("Ray did not start")
 
@@ -95,7 +95,7 @@ def test_a_ray_that_does_not_start_is_told_once_the_imports_have_ended(
 def test_a_package_that_cannot_be_imported_is_left_to_whoever_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[object] = []
 
-    def ray(listener: Silent) -> contextlib.AbstractContextManager[None]:
+    def ray(display: Silent) -> contextlib.AbstractContextManager[None]:
         happened.append("started")
         return contextlib.nullcontext()
 

@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from sweep.reports import report
 
 from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
-from rsrl_ray.listener import Silent
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
@@ -151,8 +151,8 @@ class Recorded:
             trial: Any = SimpleNamespace(config={"trial": {**key._asdict(), "id": key.method}}, max_failures=-1)
             for number in (1, 2, 3):
                 reported = result(archive, 6, number, key.method)
-                for listener in (attempts, self.log, self.weights):
-                    listener.on_trial_result(0, [], trial, reported)
+                for display in (attempts, self.log, self.weights):
+                    display.on_trial_result(0, [], trial, reported)
             attempts.on_trial_complete(0, [], trial)
 
     def close(self, status: str) -> None:

@@ -10,7 +10,7 @@ from ray._private import services
 from rich.console import Console
 
 from rsrl_ray import api
-from rsrl_ray.listener import Silent
+from rsrl_ray.display import Silent
 from rsrl_ray.sweep.nodes import address
 from rsrl_ray.sweep.nodes.address import address_to_join
 from rsrl_ray.sweep.ray_insides import Tokens

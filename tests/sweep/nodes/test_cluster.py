@@ -13,9 +13,9 @@ from rich.console import Console
 from sweep.ray_nodes import node, nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Left, Write, start_driver, swept
 
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
-from rsrl_ray.listener import Silent
 from rsrl_ray.photos.decoding import Decoder, decode_photos, read_digests
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.sweep.driver.launch import run_sweep

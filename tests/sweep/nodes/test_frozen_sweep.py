@@ -14,9 +14,9 @@ from sweep.ray_nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Tables, assert_same_bits, bits, start_driver, swept, tables, wait_for
 from sweep.test_laws import alone
 
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import DECODED, OWN, inventory
-from rsrl_ray.listener import Silent
 from rsrl_ray.maps.highlights import highlight
 from rsrl_ray.maps.subject import Question
 from rsrl_ray.models import load as models

@@ -8,8 +8,8 @@ from sweep.sweeping import assert_same_bits, swept, tables
 from sweep.test_laws import alone
 from vision.test_trainer import NO_GPU
 
+from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.listener import Silent
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 

@@ -27,7 +27,7 @@ class Row:
     left: str = ""
 
 
-class Listener(Protocol):
+class Display(Protocol):
     """Shows what a long call does."""
 
     def started(self, what: str) -> AbstractContextManager[object]:
@@ -47,11 +47,11 @@ class Silent:
     """Shows nothing."""
 
     def started(self, what: str) -> AbstractContextManager[object]:
-        """See `Listener`."""
+        """See `Display`."""
         return nullcontext()
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
-        """See `Listener`."""
+        """See `Display`."""
 
     def said(self, line: str, kind: Kind = "plain") -> None:
-        """See `Listener`."""
+        """See `Display`."""

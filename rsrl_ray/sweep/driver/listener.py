@@ -8,7 +8,7 @@ from ray.tune.experiment import Trial
 from rsrl_ray.sweep.report import Failure, Report
 
 
-class TrialCallback(Callback):
+class Listener(Callback):
     """Hears of rounds and failures. Ray pickles its callbacks; threads, clients and the terminal stay here."""
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,20 +10,20 @@ from rich.console import Console
 
 from rsrl_ray import api, notebook
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.listener import Listener, Row
+from rsrl_ray.display import Display, Row
 from rsrl_ray.terminal import Terminal
 
 ROWS = [Row(TrialKey(0, "firm"), "running", "2/3", "0.500"), Row(TrialKey(1, "firm"), "waiting", "0/3")]
 
 
-def tell(listener: Listener) -> None:
-    with listener.started("looking at the photos"):
-        listener.progress("decoding", 3, 9)
-    with listener.started("training"):
-        listener.said("fold 0, firm: round 2 of 3", "detail")
-        listener.progress("rounds", 2, 6, ROWS)
-        listener.said("s3://key:secret@bucket is slow", "note")
-    listener.said("it <b>is</b> over", "failure")
+def tell(display: Display) -> None:
+    with display.started("looking at the photos"):
+        display.progress("decoding", 3, 9)
+    with display.started("training"):
+        display.said("fold 0, firm: round 2 of 3", "detail")
+        display.progress("rounds", 2, 6, ROWS)
+        display.said("s3://key:secret@bucket is slow", "note")
+    display.said("it <b>is</b> over", "failure")
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
@@ -48,9 +48,9 @@ def test_a_notebook_has_a_bar_that_changes_and_lines(monkeypatch: pytest.MonkeyP
     shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
     monkeypatch.setitem(sys.modules, "IPython", shell)
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
-    listener = api.here()
-    assert isinstance(listener, notebook.Notebook)
-    tell(listener)
+    display = api.here()
+    assert isinstance(display, notebook.Notebook)
+    tell(display)
     assert [[repr(shown) for shown in output] for output in outputs] == [
         ["looking at the photos", "decoding 3/9", ""],
         ["training", "rounds 2/6 fold 0, firm 2/3 0.500"],
