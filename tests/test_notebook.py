@@ -25,7 +25,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     trained, summary, compared, figure, wrong, _, mine, scores = cells
-    assert any("rounds 12/12" in text for text in shown(trained, "text/plain"))
+    assert any("rounds 8/8" in text for text in shown(trained, "text/plain"))
     assert not any("round 1 of" in text for text in shown(trained, "text/plain"))  # a line a round would be too many
     assert "less" in shown(summary, "text/html")[0] and "less" in shown(compared, "text/html")[0]
     assert len(shown(figure, "image/png")) == 1
