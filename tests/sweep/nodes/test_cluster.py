@@ -108,7 +108,7 @@ def read_bytes(source, inner=read_bytes):
     return inner(source)
 
 
-_CHUNK = 4
+_PHOTOS_A_TASK = 4
 """,
 }
 
