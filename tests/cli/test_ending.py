@@ -17,9 +17,10 @@ def test_a_signal_ends_a_command_with_a_line_and_its_status(number: str, status:
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", WAITS]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        process.send_signal(signal.Signals[number])
-        assert process.communicate()[1] == "stopped; what is done is kept, the same command goes on\n"
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.Signals[number])  # its input stays open: the end of that would end it too
+        assert process.stderr.read() == "stopped; what is done is kept, the same command goes on\n"
     assert process.returncode == status
 
 
