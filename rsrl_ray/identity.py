@@ -4,7 +4,8 @@ A *round* (`start_key`, `round_key`) is called by all that its bits depend on:
 
 - **What it is given**: the decoded photos, the fold's labels and indices, the starting weights, the seed and the fold's
   number; by the chain of keys its parent and the kept photos. Wrong labels on purpose are in the labels.
-- **The recipe**: network, training and warm start, a method's loss and sampling. What the method's rule says is in the
+- **The recipe**: network, training and warm start, a method's loss and sampling; of a loss of one's own its import
+  path, its knobs and a digest of its module, of that alone (`rsrl_ray.core.own`). What the method's rule says is in the
   kept photos, and its prediction trains nothing.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
 - **The device**: its name, with what the environment changes of the arithmetic and no switch sets back
