@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
-
 
 class ByRound(Protocol):
     """[R, N], indexed as an array is, by rounds and then by photos; an array is one."""
@@ -82,20 +80,6 @@ class Confusions:
         """[C, C] of the round at this place."""
         row = self._cells[[range(self._cells.shape[0])[place]]]
         return np.asarray(row.toarray().reshape(self._classes, self._classes), dtype=np.int64)
-
-
-class Room:
-    """How many bytes may be held yet."""
-
-    def __init__(self, size: int = HELD) -> None:
-        self._left = size
-
-    def takes(self, size: int) -> bool:
-        """Whether so many more may be held; they are counted then."""
-        fits = size <= self._left
-        if fits:
-            self._left -= size
-        return fits
 
 
 def _parted(place: Any) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rsrl_ray.analysis.sweep.rows import Bits, ByRound, Confusions, OnDemand, Room
+from rsrl_ray.analysis.sweep.rows import Bits, ByRound, Confusions, OnDemand
 
 VALUES = np.random.default_rng(0).random((3, 21)) < 0.5
 FEW = np.array([20, 0, 7])
@@ -44,8 +44,3 @@ def test_confusion_matrices_come_back_whole() -> None:
     for place in (0, 3, -1):
         np.testing.assert_array_equal(kept[place], matrices[place])
         assert kept[place].dtype == np.int64
-
-
-def test_what_fits_is_held() -> None:
-    room = Room(10)
-    assert [room.takes(size) for size in (6, 6, 4, 1)] == [True, False, True, False]
