@@ -1,7 +1,7 @@
 """The analysis as data frames, one for each CSV file."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from rsrl_ray.analysis.numbers.classes import class_rows
 from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
-    Confusion,
     Row,
     choose,
     confusion,
@@ -21,8 +20,9 @@ from rsrl_ray.analysis.numbers.measures import (
     spread,
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.selection import Criterion
+from rsrl_ray.core.trial import TrialKey
 
 LARGEST_CLASS = "always the largest class"
 
@@ -109,44 +109,38 @@ def _rounds(sweep: Sweep) -> pd.DataFrame:
     return pd.concat(parts, names=["fold", "method", "round"]).reset_index()
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A trial's test photos as a network has them, and what a row of the frame ``folds`` says of it."""
-
-    trial: Trial
-    confusion: Confusion
-    row: Row
-
-
 def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
     """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
     rows: list[Row] = []
     pooled: dict[tuple[str, str], Row] = {}
     everywhere = majority(sweep)
-    for head, folds in _tested(sweep):
-        for each in folds:
-            values = measure(sweep, each.confusion, majority(sweep, each.trial))
-            rows.append({"method": head[0], "criterion": head[1], "fold": each.trial.fold, **each.row, **values})
-        pooled[head] = measure(sweep, np.sum([each.confusion for each in folds], axis=0), everywhere)
+    for head, chosen in _tested(sweep).items():
+        matrices = []
+        for key, number in chosen.items():
+            trial = sweep.trials[key]
+            row: Row = {"method": head[0], "criterion": head[1], "fold": key.fold}
+            if number is None:
+                matrices.append(largest_class_confusion(sweep, trial))
+                row |= {"status": "", "rounds": None, "round": None, "train_size": math.nan}
+            else:
+                matrices.append(confusion(sweep, trial, number))
+                size = int(trial.kept[number - 1].sum())
+                row |= {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
+            rows.append(row | measure(sweep, matrices[-1], majority(sweep, trial)))
+        pooled[head] = measure(sweep, np.sum(matrices, axis=0), everywhere)
     return pd.DataFrame(rows).astype({"rounds": "Int64", "round": "Int64"}), pooled
 
 
-def _tested(sweep: Sweep) -> Iterable[tuple[tuple[str, str], list[_Tested]]]:
-    """By method and criterion, the chosen network of every fold; first the largest class."""
-    first = {trial.fold: trial for trial in reversed(sweep.trials.values())}
-    trials = [first[fold] for fold in sweep.folds if fold in first]
-    blank = {"status": "", "rounds": None, "round": None, "train_size": math.nan}
-    yield (LARGEST_CLASS, ""), [_Tested(trial, largest_class_confusion(sweep, trial), blank) for trial in trials]
+def _tested(sweep: Sweep) -> dict[tuple[str, str], Mapping[TrialKey, int | None]]:
+    """By method and criterion, the chosen network of every fold; first the largest class, of which there is none."""
+    first = {key.fold: key for key in reversed(sweep.trials)}
+    found: dict[tuple[str, str], Mapping[TrialKey, int | None]] = {
+        (LARGEST_CLASS, ""): {first[fold]: None for fold in sweep.folds if fold in first}
+    }
     for method in sweep.begun:
         for criterion in sweep.criteria:
-            chosen = choose(sweep.trials_of(method), criterion)
-            yield (method, criterion), [_chosen(sweep, sweep.trials[key], number) for key, number in chosen.items()]
-
-
-def _chosen(sweep: Sweep, trial: Trial, number: int) -> _Tested:
-    size = int(trial.kept[number - 1].sum())
-    row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
-    return _Tested(trial, confusion(sweep, trial, number), row)
+            found[method, criterion] = choose(sweep.trials_of(method), criterion)
+    return found
 
 
 def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.DataFrame:
