@@ -10,7 +10,7 @@ from PIL import Image
 from rsrl_ray.analysis.figures.small_photos import SmallPhotos
 from rsrl_ray.analysis.figures.style import shortened
 from rsrl_ray.analysis.numbers.histories import Course, History, course, fold_words, history
-from rsrl_ray.analysis.page.pictures import jpeg_uri
+from rsrl_ray.analysis.page.pictures import Embedded, embedded
 from rsrl_ray.analysis.page.sparkline import Sparkline, sparkline
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.photos.picture import quiet_pillow
@@ -33,27 +33,18 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """A photo as it travels in the page. data : URI, "" where it cannot be read, and ``reason`` says why."""
-
-    data: str = ""
-    width: int = 1
-    height: int = 1
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Shown:
     """A photo of the page.
 
     number : of its anchors, and its place in the histories of `Album`. image : as the table names it. name : of its
-    file. score : it is trained on as. true_score : where that is another one. folds : in words.
+    file. thumbnail : or why it cannot be read. score : it is trained on as. true_score : where that is another one.
+    folds : in words.
     """
 
     number: int
     image: str
     name: str
-    thumbnail: Thumbnail
+    thumbnail: Embedded | str
     score: int
     true_score: int | None
     folds: str
@@ -134,7 +125,5 @@ def _lists(found: History, so_far: str) -> list[Listed]:
     return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
 
 
-def _thumbnail(photo: Image.Image | str) -> Thumbnail:
-    if isinstance(photo, str):
-        return Thumbnail(reason=photo)
-    return Thumbnail(jpeg_uri(photo, QUALITY), *photo.size)
+def _thumbnail(photo: Image.Image | str) -> Embedded | str:
+    return photo if isinstance(photo, str) else embedded(photo, quality=QUALITY)

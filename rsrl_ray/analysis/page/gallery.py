@@ -11,6 +11,7 @@ from PIL import Image
 
 from rsrl_ray.analysis.numbers.measures import choose
 from rsrl_ray.analysis.numbers.words import number
+from rsrl_ray.analysis.page.pictures import Embedded, embedded
 from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
 
 EACH = 2  # photos of each score
@@ -33,15 +34,15 @@ class Card:
     """A photo of the gallery.
 
     text : what is known of its map, or why there is none. differs : whether the map does from control and edges both.
-    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights, by caption; those
-        that there are.
+    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights; those that there
+        are.
     """
 
     photo: str
     score: int
     text: str
     differs: bool
-    pictures: dict[str, Image.Image]
+    pictures: list[Embedded]
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,12 @@ def _surest(sweep: Sweep, trial: Trial, number: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _pictures(row: Mapping[Any, Any], folder: Path) -> dict[str, Image.Image]:
-    """The overlays that there are, by caption."""
-    pictures = {}
+def _pictures(row: Mapping[Any, Any], folder: Path) -> list[Embedded]:
+    """The overlays that there are."""
+    pictures = []
     for column, caption in CAPTIONS.items():
         if row[column]:
             with Image.open(folder / f"{row[column]}.png") as overlay:
                 overlay.thumbnail((SIDE, SIDE))
-                pictures[caption] = overlay.convert("RGB")
+                pictures.append(embedded(overlay, caption))
     return pictures
