@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean
 from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, VALIDATION, Sweep, Trial
 
 _PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
@@ -105,18 +106,18 @@ def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> H
 
 def course(sweep: Sweep, method: str, photos: Sequence[int]) -> Course:
     """The photos of the sweep at these places under a method with a logged round."""
-    trials, picked = sweep.trials_of(method), np.array(photos, dtype=np.int64)
-    shape = len(picked), max(len(trial.kept) for trial in trials)
-    sums, folds = {part: np.zeros(shape) for part in (TRAIN, TEST)}, {part: np.zeros(shape) for part in (TRAIN, TEST)}
+    picked = np.array(photos, dtype=np.int64)
+
+    def confidence(trial: Trial) -> ByFold:
+        """Of training and of test photos, [R, n, 2]."""
+        is_part = trial.split[picked, None] == np.array([TRAIN, TEST])
+        return np.where(is_part, trial.self_confidence[:, picked][..., None], np.nan)
+
+    trained, tested = fold_mean(by_fold(sweep, method, confidence)).mean.T
     votes = np.zeros((len(picked), len(sweep.classes)), np.int64)
-    for trial in trials:
-        confidence, split = trial.self_confidence[:, picked].T, trial.split[picked, None]
-        for part, total in sums.items():
-            folds[part][:, : confidence.shape[1]] += split == part
-            total[:, : confidence.shape[1]] += np.where(split == part, confidence, 0)
-        votes += _votes(sweep, trial.predicted[-1, picked], split[:, 0] == TEST)
-    with np.errstate(invalid="ignore"):
-        return Course(sums[TRAIN] / folds[TRAIN], sums[TEST] / folds[TEST], votes.sum(axis=1), _most(sweep, votes))
+    for trial in sweep.trials_of(method):
+        votes += _votes(sweep, trial.predicted[-1, picked], trial.split[picked] == TEST)
+    return Course(trained, tested, votes.sum(axis=1), _most(sweep, votes))
 
 
 def fold_words(sweep: Sweep, photo: int) -> str:
