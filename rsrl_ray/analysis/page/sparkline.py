@@ -31,7 +31,7 @@ def sparkline(
 
     confidence, tested : [R], 0 to 1. dropped : [R], share of folds. NaN where there is none.
     """
-    places = _places(len(confidence))
+    places = [round((number + 0.5) * WIDTH / len(confidence)) for number in range(len(confidence))]  # in the middle
     shares = np.rint(np.nan_to_num(dropped) * MARK).astype(int)
     shares[np.nan_to_num(dropped) > 0] = shares[np.nan_to_num(dropped) > 0].clip(1)
     marks = "".join(f"M{x} {HEIGHT}v-{share}" for x, share in zip(places, shares, strict=True) if share)
@@ -40,11 +40,6 @@ def sparkline(
     words = f"self-confidence by round: {values}" + (f"; dropped in round {gone}" if gone else "")
     step = round(WIDTH / len(confidence) * 0.7, 1)
     return Sparkline(_path(places, confidence), "" if tested is None else _path(places, tested), marks, step, words)
-
-
-def _places(rounds: int) -> list[int]:
-    """The middle of each round's column."""
-    return [round((number + 0.5) * WIDTH / rounds) for number in range(rounds)]
 
 
 def _path(places: list[int], values: NDArray[np.float64]) -> str:
