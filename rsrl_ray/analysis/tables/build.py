@@ -1,7 +1,7 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,18 @@ from rsrl_ray.store.file_names import file_names
 
 CSV = ("rounds", "summary", "folds", "classes", "comparisons", "noise")
 PRF = {"precision": "P", "recall": "R", "f1": "F"}
-ORDINAL = {
-    "quadratic_kappa": "quadratic kappa",
-    "mae": "MAE",
-    "macro_mae": "macro MAE",
-    "spearman": "Spearman's rho",
+MEANS = {  # tables of means over the folds: the heading of each measure, and what their caption begins with
+    "groups": (
+        {f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()},
+        "Precision P, recall R and F-measure F on the test photos, averaged over the minority and over the majority "
+        "classes (those that are revised),",
+    ),
+    "ordinal": (
+        {"quadratic_kappa": "quadratic kappa", "mae": "MAE", "macro_mae": "macro MAE", "spearman": "Spearman's rho"},
+        "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
+        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
+        "units of the score and best low, Spearman's rank correlation;",
+    ),
 }
 NUMBERS = "%.6g"
 SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
@@ -65,7 +72,7 @@ def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
     how = "in each fold as the best on its validation photos"
     if frames.criterion == "oracle":
         how = "as the best on the test photos themselves (oracle), which is optimistic"
-    shown = [_methods(frames, how), _groups(frames, how), _ordinal(frames, how), _criteria(sweep, frames)]
+    shown = [_methods(frames, how), *(_means(name, frames, how) for name in MEANS), _criteria(sweep, frames)]
     shown.append(_folds(sweep, frames) if len(sweep.folds) <= SIDE_BY_SIDE else _quartiles(sweep, frames))
     if len(frames.comparisons):
         shown.append(comparisons_table(frames.comparisons, frames.rope))
@@ -114,31 +121,12 @@ def _rounds(listed: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _groups(frames: Frames, how: str) -> TextTable:
-    columns = {
-        f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()
-    }
-    caption = (
-        "Precision P, recall R and F-measure F on the test photos, averaged over the minority and over the majority "
-        f"classes (those that are revised), mean ± standard deviation over the folds. The round is chosen {how}."
-    )
-    return _means("groups", caption, columns, frames)
-
-
-def _ordinal(frames: Frames, how: str) -> TextTable:
-    caption = (
-        "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
-        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
-        "units of the score and best low, Spearman's rank correlation; mean ± standard deviation over the folds. The "
-        f"round is chosen {how}."
-    )
-    return _means("ordinal", caption, ORDINAL, frames)
-
-
-def _means(name: str, caption: str, columns: Mapping[str, str], frames: Frames) -> TextTable:
-    """Means over the folds, a row a method; columns : heading by measure."""
+def _means(name: str, frames: Frames, how: str) -> TextTable:
+    """One of `MEANS`, a row a method."""
+    columns, caption = MEANS[name]
     rows = [(row["method"], *(_mean(row, measure) for measure in columns)) for row in frames.shown()]
-    return TextTable(name, caption, ("method", *columns.values()), tuple(rows), lines=(1,))
+    said = f"{caption} mean ± standard deviation over the folds. The round is chosen {how}."
+    return TextTable(name, said, ("method", *columns.values()), tuple(rows), lines=(1,))
 
 
 def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
