@@ -10,7 +10,7 @@ from typing import Any
 from rsrl_ray.display import Kind, Row
 from rsrl_ray.store.location import redacted
 
-COLOURS = {"warning": "#b26b00", "failure": "#c00000"}
+LINE_COLOURS = {"warning": "#b26b00", "failure": "#c00000"}
 
 
 def in_notebook() -> bool:
@@ -48,7 +48,7 @@ class Notebook:
         """See `rsrl_ray.display.Display`; a detail is in the bar."""
         if kind != "detail":
             text = redacted(f"note: {line}" if kind == "note" else line)
-            colour = COLOURS.get(kind)
+            colour = LINE_COLOURS.get(kind)
             style = f' style="color: {colour}"' if colour else ""
             _display(_both(text, f"<div{style}>{escape(text)}</div>"))
 

@@ -370,7 +370,7 @@ def test_a_full_gpu_leaves_the_maps_to_the_cpu(
 def test_a_batch_takes_what_memory_there_is(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(highlights, "_MEMORY", 1)
+    monkeypatch.setattr(highlights, "_BATCH_BYTES", 1)
     seen = []
     run(experiment, tmp_path, ["rgb.png", "grey.jpg"], progress=lambda *said: seen.append(said))
     assert seen == [("mapping", 1, 2), ("mapping", 2, 2)]

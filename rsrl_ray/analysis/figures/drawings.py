@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
-PART = 64  # bytes that the figures of one method take for each photo and round
+PHOTO_BYTES = 64  # bytes that the figures of one method take for each photo and round
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
     folder.mkdir(parents=True, exist_ok=True)
     common = chain(_frame_drawings(frames), _common_drawings(sweep))
     if not _are_together(sweep):
-        size = PART * len(sweep.images) * sweep.rounds
+        size = PHOTO_BYTES * len(sweep.images) * sweep.rounds
         return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder), size)
-    photos = SmallPhotos(table, sheets.PIXELS)
+    photos = SmallPhotos(table, sheets.PHOTO_PIXELS)
     return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
 
 
@@ -76,7 +76,7 @@ def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: s
     """
     macro_f = Drawing(FigureFile("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
     common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
-    alone, photos = _of(sweep, method), SmallPhotos(table, sheets.PIXELS)
+    alone, photos = _of(sweep, method), SmallPhotos(table, sheets.PHOTO_PIXELS)
     names = []
     for drawing in chain(common, [_class_measures(alone, "")], _method_drawings(alone, method, photos)):
         if drawing.picture.name == name:
@@ -123,7 +123,7 @@ def _are_together(sweep: Sweep) -> bool:
 
 
 def _write_part(folder: Path, table: str | Path, part: _Part) -> list[FigureFile]:
-    return _write(_part_drawings(part, SmallPhotos(table, sheets.PIXELS)), folder)
+    return _write(_part_drawings(part, SmallPhotos(table, sheets.PHOTO_PIXELS)), folder)
 
 
 def _write(drawings: Iterable[Drawing], folder: Path) -> list[FigureFile]:

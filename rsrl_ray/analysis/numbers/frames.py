@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.numbers.classes import class_rows
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
+from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
-    Row,
+    FrameRow,
     choose,
     confusion,
     largest_class_confusion,
@@ -62,7 +62,7 @@ class Frames:
     notes: tuple[str, ...]
     incomplete: tuple[str, ...] = ()
 
-    def shown(self) -> list[Row]:
+    def shown(self) -> list[FrameRow]:
         """The summary's rows of the criterion that tables show, after the largest class's."""
         return records(self.summary[self.summary["criterion"].isin(["", self.criterion])])
 
@@ -71,7 +71,7 @@ class Frames:
         return list(self.classes["method"].unique())
 
 
-def records(frame: pd.DataFrame) -> list[Row]:
+def records(frame: pd.DataFrame) -> list[FrameRow]:
     """The frame's rows."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
@@ -109,16 +109,16 @@ def _rounds(sweep: Sweep) -> pd.DataFrame:
     return pd.concat(parts, names=["fold", "method", "round"]).reset_index()
 
 
-def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
+def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], FrameRow]]:
     """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
-    rows: list[Row] = []
-    pooled: dict[tuple[str, str], Row] = {}
+    rows: list[FrameRow] = []
+    pooled: dict[tuple[str, str], FrameRow] = {}
     everywhere = majority(sweep)
     for head, chosen in _tested(sweep).items():
         matrices = []
         for key, number in chosen.items():
             trial = sweep.trials[key]
-            row: Row = {"method": head[0], "criterion": head[1], "fold": key.fold}
+            row: FrameRow = {"method": head[0], "criterion": head[1], "fold": key.fold}
             if number is None:
                 matrices.append(largest_class_confusion(sweep, trial))
                 row |= {"status": "", "rounds": None, "round": None, "train_size": math.nan}
@@ -143,10 +143,10 @@ def _tested(sweep: Sweep) -> dict[tuple[str, str], Mapping[TrialKey, int | None]
     return found
 
 
-def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.DataFrame:
+def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], FrameRow]) -> pd.DataFrame:
     rows = []
     for (method, criterion), part in folds.groupby(["method", "criterion"], sort=False):
-        row: Row = {"method": method, "criterion": criterion, "folds": len(part)}
+        row: FrameRow = {"method": method, "criterion": criterion, "folds": len(part)}
         row["rounds"] = ", ".join(str(number) for number in part["round"].dropna())
         for name in ("round", "train_size", *SCORES):
             row |= spread(name, part[name])
@@ -180,5 +180,5 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
     if note := detectable_note(comparisons):
         notes.append(note)
     if len(comparisons) and not is_unequal(sweep, baseline):
-        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {PHOTOS}.")
+        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {AT_PHOTOS}.")
     return tuple(notes)

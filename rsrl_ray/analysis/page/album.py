@@ -16,9 +16,9 @@ from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.photos.picture import quiet_pillow
 from rsrl_ray.tracking.histories import THREADS
 
-SIDE = 224  # pixels, the longer side of a photo in the page
+THUMBNAIL_SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78
-EACH = 8  # photos of a list, and
+PHOTOS_OF_A_LIST = 8  # photos of a list, and
 LISTS = 200  # photos of all lists together, but for
 FEWEST = 2  # photos of a list
 
@@ -79,7 +79,7 @@ def make_album(sweep: Sweep, table: str | Path, others: Sequence[str] = ()) -> A
     places = {image: row for row, image in enumerate(sweep.images)}
     listed = [row for each in chosen.values() for one in each for row in one.rows]
     rows = list(dict.fromkeys([*listed, *(places[image] for image in others)]))
-    photos = SmallPhotos(table, SIDE)
+    photos = SmallPhotos(table, THUMBNAIL_SIDE)
     with quiet_pillow(), ThreadPoolExecutor(THREADS) as threads:
         thumbnails = list(threads.map(lambda row: _thumbnail(photos.get(sweep.images[row])), rows))
     trained = sweep.trained_scores()
@@ -111,7 +111,7 @@ def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
 
 def longest(methods: int) -> int:
     """How many photos a list holds at most: so many that the lists of all these methods fit one page."""
-    return max(FEWEST, min(EACH, LISTS // (3 * max(1, methods))))
+    return max(FEWEST, min(PHOTOS_OF_A_LIST, LISTS // (3 * max(1, methods))))
 
 
 def _lists(found: History, so_far: str) -> list[Listed]:
@@ -122,7 +122,7 @@ def _lists(found: History, so_far: str) -> list[Listed]:
         f"Dropped most often, but kept at times{so_far}": most[~found.is_never_kept[most]],
         f"Dropped, and back in the last round{so_far}": found.came_back(),
     }
-    return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
+    return [Listed(heading, len(rows), tuple(rows[:PHOTOS_OF_A_LIST].tolist())) for heading, rows in kinds.items()]
 
 
 def _thumbnail(photo: Image.Image | str) -> Embedded | str:

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import TOGETHER
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, in_macro_f
+from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_macro_f
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
-from rsrl_ray.analysis.numbers.measures import Row
+from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
 
-SURE = 0.05  # p after Holm, below which a difference is said to be one
+SIGNIFICANT = 0.05  # p after Holm, below which a difference is said to be one
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
 
 
@@ -51,7 +51,7 @@ class Forest:
     """
 
     against: str
-    rows: list[Row]
+    rows: list[FrameRow]
     scale: Scale
     rope: float
 
@@ -78,7 +78,7 @@ def forest(frames: Frames) -> Forest | None:
     tests = _tests(frames)
     if tests.empty:
         return None
-    photos = in_macro_f(frames.comparisons, PHOTOS)
+    photos = in_macro_f(frames.comparisons, AT_PHOTOS)
     photos = photos[photos["low"].notna()]
     others = {row["method"]: row for row in records(photos)}
     shown = records(tests.sort_values("difference", ascending=False, kind="stable"))
@@ -93,9 +93,9 @@ def _tests(frames: Frames) -> pd.DataFrame:
     return rows[rows["p"].notna()]
 
 
-def _sign(test: "pd.Series[Any] | Row") -> int:
+def _sign(test: "pd.Series[Any] | FrameRow") -> int:
     """1 better, -1 worse, 0 not shown to differ."""
-    if test["p_holm"] >= SURE:
+    if test["p_holm"] >= SIGNIFICANT:
         return 0
     return 1 if test["difference"] > 0 else -1
 
@@ -103,7 +103,7 @@ def _sign(test: "pd.Series[Any] | Row") -> int:
 def _differing(tests: pd.DataFrame) -> str:
     """Which methods are better and worse, by how much; of those that are not shown to differ, how many."""
     against, many = f"the control {tests['against'].iloc[0]}", len(tests)
-    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SURE}"
+    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
     tests = tests.sort_values("difference", ascending=False, kind="stable")
     signs = tests.apply(_sign, axis=1)
     if many == 1:

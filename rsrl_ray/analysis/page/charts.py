@@ -20,8 +20,8 @@ from rsrl_ray.analysis.numbers.curves import ByFold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.wrong_labels import RATES
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
-SCORE = "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart; of these another one
-FORMATS = {"train_size": ",f", "majority_share": "%"}
+DECIMALS = "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart; of these another one
+OTHER_FORMATS = {"train_size": ",f", "majority_share": "%"}
 VEGA_LITE = "6.4"  # of those that vl-convert brings; page.js is written for it
 _TITLES = {
     "test_macro_f1": "Macro F on the test photos",
@@ -113,7 +113,7 @@ def _chart(sweep: Sweep, name: str, title: str, curves: Mapping[str, ByFold]) ->
         Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
         for method, mean in found.items()
     )
-    return Chart(name, title, FORMATS.get(name, SCORE), _domain(lines), lines)
+    return Chart(name, title, OTHER_FORMATS.get(name, DECIMALS), _domain(lines), lines)
 
 
 def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:

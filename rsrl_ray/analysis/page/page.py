@@ -30,7 +30,7 @@ from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
 LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
-STYLES = ("page.css", "photos.css")
+STYLE_SHEETS = ("page.css", "photos.css")
 CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, where scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
 TABLES = {  # by their headings, the tables that stand together
@@ -80,7 +80,7 @@ def write_page(content: Content) -> None:
         sweep=content.sweep,
         facts=_facts(content.sweep, content.experiment),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLES)),
+        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
         sections=sections(content, environment),
         data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
         scripts=[Markup(script) for script in scripts],

@@ -12,11 +12,11 @@ from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, 
 from rsrl_ray.core.trial import TrialKey, is_complete
 from rsrl_ray.rounds.table import SPLITS
 
-TRAIN, VALIDATION, TEST = range(len(SPLITS))  # of a photo
+TRAINING_PHOTO, VALIDATION_PHOTO, TEST_PHOTO = range(len(SPLITS))  # of a photo
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRounds:
     """The R rounds of one fold and method that are wholly logged, R >= 1, over the N photos of the sweep.
 
     status : FINISHED, RUNNING, INTERRUPTED, FAILED or KILLED; reason : why it failed, or "".
@@ -56,7 +56,7 @@ class Trial:
 
     def dropped(self) -> NDArray[np.bool_]:
         """The training photos that a round left out, [R, N]."""
-        return np.asarray(~self.kept[:] & (self.split == TRAIN))
+        return np.asarray(~self.kept[:] & (self.split == TRAINING_PHOTO))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sweep:
     rounds: int
     methods: tuple[str, ...]
     folds: tuple[int, ...]
-    trials: dict[TrialKey, Trial]
+    trials: dict[TrialKey, TrialRounds]
     majority: int
     missing: tuple[str, ...] = ()
     is_noisy: bool = False
@@ -105,7 +105,7 @@ class Sweep:
         rounds = {key: len(trial.metrics) for key, trial in self.trials.items()}
         return tuple(name for name in self.methods if not is_complete(name, self.folds, rounds, self.rounds))
 
-    def trials_of(self, method: str) -> list[Trial]:
+    def trials_of(self, method: str) -> list[TrialRounds]:
         """The method's trials with a logged round, by fold."""
         keys = [TrialKey(fold, method) for fold in self.folds]
         return [self.trials[key] for key in keys if key in self.trials]
@@ -114,7 +114,7 @@ class Sweep:
         """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
         scores = self.scores.copy()
         for trial in self.trials.values():
-            trained = trial.split == TRAIN
+            trained = trial.split == TRAINING_PHOTO
             scores[trained] = trial.scores[trained]
         return scores
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.analysis.sweep.round_files import (
+    CONFIDENCE,
     PREDICTED,
-    SURE,
     ReadPhotos,
     ReadRound,
     TrialFold,
@@ -62,7 +62,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
         rows = np.cumsum([run.rounds for run in begun]) * len(photos.scores)
         are_held = rows * (photos.score_type.itemsize + np.dtype(np.float32).itemsize) <= HELD
         shared = _Shared(tracker, photos, folds, threads)
-        read = {run.key: _Reading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
+        read = {run.key: _TrialReading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
         metrics = {name: values.result() for name, values in histories.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
@@ -98,7 +98,7 @@ class _Shared:
     threads: ThreadPoolExecutor
 
 
-class _Reading:
+class _TrialReading:
     """A trial whose rounds are being read by threads. is_held : whether its predictions stay in memory."""
 
     def __init__(self, shared: _Shared, run: TrackedRun, is_held: bool) -> None:
@@ -110,7 +110,7 @@ class _Reading:
         # The folds' threads have begun before, so none waits for one that waits for it.
         return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
-    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> Trial:
+    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> TrialRounds:
         """The trial, once everything is read; metrics : by name, run and round."""
         rounds = [each.result() for each in self._rounds]
         self._rounds.clear()
@@ -120,7 +120,7 @@ class _Reading:
             {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
         )
         kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
-        return Trial(
+        return TrialRounds(
             fold=run.fold,
             method=run.method,
             status=run.status,
@@ -132,7 +132,7 @@ class _Reading:
             photos_seen=_photos_seen(frame, kept, epochs),
             predicted=self._values(PREDICTED, self._photos.score_type, [each.predicted for each in rounds]),
             kept=kept,
-            self_confidence=self._values(SURE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
+            self_confidence=self._values(CONFIDENCE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
             confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
         )
 

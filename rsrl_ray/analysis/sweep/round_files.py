@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from rsrl_ray.analysis.sweep.arrays import TEST
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO
 from rsrl_ray.analysis.sweep.rows import Confusions
 from rsrl_ray.core.metrics import confusion_matrix
 from rsrl_ray.photos.table import public_name
@@ -22,7 +22,7 @@ from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Artifacts
 
 TRUE_SCORE = "true_score"
-PREDICTED, SURE = "predicted", "self_confidence"
+PREDICTED, CONFIDENCE = "predicted", "self_confidence"
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ def read_round(artifacts: Artifacts, number: int, fold: TrialFold, photos: ReadP
     """Read a round of a trial. is_held : whether predictions and self-confidences are held too."""
 
     def read(file: Path) -> ReadRound:
-        table = _columns(file, [PREDICTED, "kept", SURE] if is_held else [PREDICTED, "kept"])
+        table = _columns(file, [PREDICTED, "kept", CONFIDENCE] if is_held else [PREDICTED, "kept"])
         kept = pc.fill_null(table["kept"], False).to_numpy().astype(np.bool_)
-        predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST
+        predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST_PHOTO
         labels, assigned = (np.searchsorted(photos.classes, scores[tests]) for scores in (photos.scores, predicted))
         return ReadRound(
             np.packbits(kept),
             Confusions.row(confusion_matrix(labels, assigned, len(photos.classes))),
             predicted.astype(photos.score_type) if is_held else None,
-            table[SURE].to_numpy().astype(np.float32) if is_held else None,
+            table[CONFIDENCE].to_numpy().astype(np.float32) if is_held else None,
         )
 
     return artifacts.read(predictions_path(number), read)

@@ -9,10 +9,10 @@ import pandas as pd
 
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.histories import ledger_parts
-from rsrl_ray.analysis.numbers.measures import Row
+from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import NOTHING, number, signed, spread
 from rsrl_ray.analysis.sweep.arrays import Sweep
-from rsrl_ray.analysis.tables.comparison_tables import LARGE, comparisons_table, noise_table
+from rsrl_ray.analysis.tables.comparison_tables import LARGE_NOTE, comparisons_table, noise_table
 from rsrl_ray.analysis.tables.markup import TextTable, latex
 from rsrl_ray.store.file_names import file_names
 
@@ -85,7 +85,7 @@ def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
 def _methods(frames: Frames, how: str) -> TextTable:
     shown = frames.shown()
     has_large = any(not math.isnan(row["macro_f1_50_mean"]) for row in shown)
-    columns: list[tuple[str, Callable[[Row], str]]] = [
+    columns: list[tuple[str, Callable[[FrameRow], str]]] = [
         ("method", lambda row: str(row["method"])),
         ("folds", lambda row: str(row["folds"])),
         ("round", lambda row: _rounds(row["rounds"])),
@@ -106,7 +106,7 @@ def _methods(frames: Frames, how: str) -> TextTable:
         "those that the chosen networks were trained on; pooled: F from confusion matrices summed over the folds."
     )
     if has_large:
-        caption += f" {LARGE}"
+        caption += f" {LARGE_NOTE}"
     if lacking := [method for method in frames.begun() if method in frames.incomplete]:
         caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
     return TextTable("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
@@ -194,6 +194,6 @@ def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
     return TextTable(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), method=method)
 
 
-def _mean(row: Row, name: str, digits: int = 3) -> str:
+def _mean(row: FrameRow, name: str, digits: int = 3) -> str:
     """``0.250 ± 0.071``; the mean alone where there is one fold."""
     return spread(row[f"{name}_mean"], row[f"{name}_sd"], digits)
