@@ -27,7 +27,7 @@ ChosenRounds = Mapping[TrialKey, int]  # of every trial that has one
 def confusion(sweep: Sweep, trial: TrialRounds, number: int) -> Confusion:
     """That of the test photos after round ``number`` (from 1)."""
     if trial.confusions is not None:
-        return trial.confusions[number - 1]
+        return np.asarray(trial.confusions[number - 1], np.int64)  # products of its sums are larger than 32 bits
     return _confusion(sweep, trial, trial.predicted[number - 1])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.rows import ByRound, Confusions
+from rsrl_ray.analysis.sweep.rows import ByRound
 from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, usable_criteria
 from rsrl_ray.core.trial import TrialKey, is_complete
 from rsrl_ray.rounds.table import SPLITS
@@ -26,7 +26,7 @@ class TrialRounds:
     photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
     predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
     self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
-    confusions : of the test photos, by round, as they were counted on reading; None where they were not.
+    confusions : of the test photos, [R, C, C], as they were counted on reading; None where they were not.
     """
 
     fold: int
@@ -41,7 +41,7 @@ class TrialRounds:
     predicted: ByRound
     kept: ByRound
     self_confidence: ByRound
-    confusions: Confusions | None = None
+    confusions: NDArray[np.int32] | None = None
 
     @property
     def key(self) -> TrialKey:

@@ -22,7 +22,7 @@ from rsrl_ray.analysis.sweep.round_files import (
     read_photos,
     read_round,
 )
-from rsrl_ray.analysis.sweep.rows import Bits, ByRound, Confusions, OnDemand
+from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
@@ -133,7 +133,7 @@ class _TrialReading:
             predicted=self._values(PREDICTED, self._photos.score_type, [each.predicted for each in rounds]),
             kept=kept,
             self_confidence=self._values(CONFIDENCE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
-            confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
+            confusions=np.stack([each.confusion for each in rounds]),
         )
 
     def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> ByRound:

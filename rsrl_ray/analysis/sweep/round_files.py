@@ -11,10 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO
-from rsrl_ray.analysis.sweep.rows import Confusions
 from rsrl_ray.core.metrics import confusion_matrix
 from rsrl_ray.photos.table import public_name
 from rsrl_ray.rounds.table import SPLITS
@@ -57,12 +55,12 @@ class TrialFold:
 class ReadRound:
     """What is held of a round.
 
-    kept : [N / 8], bits. confusion : of the test photos, see `Confusions.row`.
+    kept : [N / 8], bits. confusion : of the test photos, [C, C].
     predicted, self_confidence : [N], None where they are not held.
     """
 
     kept: NDArray[np.uint8]
-    confusion: "csr_array"
+    confusion: NDArray[np.int32]
     predicted: NDArray[Any] | None
     self_confidence: NDArray[np.float32] | None
 
@@ -97,7 +95,7 @@ def read_round(artifacts: Artifacts, number: int, fold: TrialFold, photos: ReadP
         labels, assigned = (np.searchsorted(photos.classes, scores[tests]) for scores in (photos.scores, predicted))
         return ReadRound(
             np.packbits(kept),
-            Confusions.row(confusion_matrix(labels, assigned, len(photos.classes))),
+            confusion_matrix(labels, assigned, len(photos.classes)).astype(np.int32),
             predicted.astype(photos.score_type) if is_held else None,
             table[CONFIDENCE].to_numpy().astype(np.float32) if is_held else None,
         )
