@@ -145,15 +145,15 @@ def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> TextTable:
-    found = {(row["method"], row["criterion"], row["fold"]): row for row in records(frames.folds)}
+    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for method, criterion in [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in frames.begun())]:
-        cells = []
-        for fold in sweep.folds:
-            row = found.get((method, criterion, fold))
-            chosen = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
-            cells.append(NOTHING if row is None else number(row["macro_f1"]) + chosen)
-        rows.append((method, *cells))
+    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+        cells: dict[int, str] = {}
+        for row in records(part):
+            cells[row["fold"]] = number(row["macro_f1"])
+            if pd.notna(row["round"]):
+                cells[row["fold"]] += f" ({row['round']})"
+        rows.append((str(method), *(cells.get(fold, NOTHING) for fold in sweep.folds)))
     caption = (
         "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
         f"{frames.criterion}."
