@@ -1,7 +1,7 @@
 """Repetitive self-revised learning as an estimator of scikit-learn, on features that somebody has already."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from rsrl_ray.method import loss_of, rule_of
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.vision.linear import BIAS, WEIGHT, LinearLearner, all_of
 from rsrl_ray.vision.losses import Loss
+
+T = TypeVar("T")
 
 
 class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,9 +99,11 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}; give samples of two classes or more")
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float32)
-        seed, settings, rule = self._seed(), self._settings(), self._rule()
+        seed, settings, majority = self._seed(), self._settings(), min(self.majority_classes, len(self.classes_))
+        rule = _made(self.rule, "rule", lambda knobs: rule_of(knobs, majority))
+        loss = _made(self.loss, "loss", loss_of)
         learner = LinearLearner(
-            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=self._loss(), weights=weights
+            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=loss, weights=weights
         )
         if coef_init is not None and intercept_init is not None:
             first = (np.array(given, dtype=np.float32) for given in (coef_init, intercept_init))
@@ -148,20 +152,6 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         membership: Any = self.membership
         return Revision(membership=membership, majority_classes=majority, min_kept=self.min_kept)
 
-    def _rule(self) -> Rule:
-        rule: Any = {} if self.rule is None else self.rule
-        if not isinstance(rule, Mapping):
-            return rule  # type: ignore[no-any-return]
-        _check_words(rule, "rule")
-        return rule_of(rule, min(self.majority_classes, len(self.classes_)))
-
-    def _loss(self) -> Loss:
-        loss: Any = {} if self.loss is None else self.loss
-        if not isinstance(loss, Mapping):
-            return loss  # type: ignore[no-any-return]
-        _check_words(loss, "loss")
-        return loss_of(loss)
-
     def _seed(self) -> int:
         given = self.random_state
         return int(given) if isinstance(given, int | np.integer) else int(check_random_state(given).randint(2**31 - 1))
@@ -179,6 +169,11 @@ def _row(result: RoundResult, labels: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def _check_words(knobs: Mapping[str, Any], what: str) -> None:
+def _made(given: T | Mapping[str, Any] | None, what: str, make: Callable[[Mapping[str, Any]], T]) -> T:
+    """The object itself, or what is made of its words in an experiment file; None is no word."""
+    knobs = {} if given is None else given
+    if not isinstance(knobs, Mapping):
+        return knobs
     if is_own(knobs):
         raise ValueError(f"{what}: {', '.join(knobs)}; give the object itself, such as Mine(0.2)")
+    return make(knobs)

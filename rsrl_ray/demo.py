@@ -1,8 +1,6 @@
 """The demo: graded photos without a download, and one page on what came of the sweep over them."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.store.files import write_whole
+from rsrl_ray.terminal import cell, make_table
 
 SIZES = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}  # photos a score, of the paper's 3,100
 DEMO_PHOTOS = 2500  # of the demo, about: SIZES scaled down, but 2 photos of a score at least
@@ -117,92 +115,46 @@ def _quickstart() -> str:
     return (Path(__file__).parents[1] / "experiments" / QUICKSTART).read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class ClosingLine:
-    """A method in the closing table.
+def outcome(frames: Frames) -> pd.DataFrame:
+    """Of each method, which the rows are named after, what came out in the demo's sweep.
 
     first, chosen : macro F on the test photos of network 1, and of the chosen one; means over the folds.
-    dropped : photos dropped, each counted in every round and fold that did without it.
-    wrong : share of wrong labels among these; nan where nothing was dropped.
+    dropped : photos dropped, each counted in every round and fold that did without it. wrong : how many of these have
+    a wrong label.
     """
-
-    method: str
-    first: float
-    chosen: float
-    dropped: int
-    wrong: float
-
-
-@dataclass(frozen=True)
-class Closing:
-    """What came out of the demo.
-
-    lines : one for each method.
-    folds : how many. dropped : photos dropped by all methods together, each counted in every round and trial.
-    wrong_dropped, wrong_majority : share of wrong labels among these, and among the training photos of the three
-    largest classes, the only ones that can be dropped; nan where there are none.
-    """
-
-    lines: tuple[ClosingLine, ...]
-    folds: int
-    dropped: int
-    wrong_dropped: float
-    wrong_majority: float
+    rounds, noise = frames.rounds, frames.noise
+    chosen = frames.summary[frames.summary["criterion"] == frames.criterion].set_index("method")
+    columns = {
+        "first": rounds[rounds["round"] == 1].groupby("method")["test_macro_f1"].mean(),
+        "chosen": chosen["macro_f1_mean"],
+        "dropped": rounds.groupby("method")["dropped"].sum(),
+        "wrong": (noise["precision"] * noise["dropped"]).groupby(noise["method"]).sum(),
+    }
+    return pd.DataFrame(columns).reindex(frames.begun())
 
 
 def summary(frames: Frames) -> Group:
     """The closing page: macro F of each method, and whether the labels dropped were the wrong ones."""
-    return render(outcome(frames))
+    found, title = outcome(frames), f"What came out (mean of {frames.rounds['fold'].nunique()} folds)"
+    columns = ("method", "F, first network", "F, chosen network", "photos dropped", "wrong labels")
+    table = make_table(columns, left=["method"], title=title)
+    for method, row in found.iterrows():
+        drops = (f"{row['dropped']:,.0f}", f"{row['wrong'] / row['dropped']:.1%}") if row["dropped"] else ("0", "")
+        table.add_row(cell(method), f"{row['first']:.3f}", f"{row['chosen']:.3f}", *drops)
+    return Group(table, *map(Text, (*_findings(found, frames.noise), "", *WORDS)))
 
 
-def outcome(frames: Frames) -> Closing:
-    """The outcome, from the frames of the demo's sweep."""
-    chosen = frames.summary[frames.summary["criterion"] == frames.criterion].set_index("method")["macro_f1_mean"]
-    noise = frames.noise.assign(found=frames.noise["precision"] * frames.noise["dropped"])
-    lines = []
-    for method in frames.begun():
-        rounds = frames.rounds[frames.rounds["method"] == method]
-        dropped = int(rounds["dropped"].sum())
-        wrong = float(noise.loc[noise["method"] == method, "found"].sum())
-        first = rounds.loc[rounds["round"] == 1, "test_macro_f1"].mean()
-        lines.append(ClosingLine(method, float(first), float(chosen[method]), dropped, _share(wrong, dropped)))
-    dropped = sum(line.dropped for line in lines)
-    folds = noise.drop_duplicates("fold")
-    return Closing(
-        lines=tuple(lines),
-        folds=frames.rounds["fold"].nunique(),
-        dropped=dropped,
-        wrong_dropped=_share(float(noise["found"].sum()), dropped),
-        wrong_majority=_share(float(folds["flipped"].sum()), int(folds["candidates"].sum())),
-    )
-
-
-def _share(part: float, whole: int) -> float:
-    return part / whole if whole else math.nan
-
-
-def render(outcome: Closing) -> Group:
-    """The outcome for the terminal: a table and what to read from it."""
-    title = f"What came out (mean of {outcome.folds} folds)"
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    table.add_column("method", no_wrap=True)
-    for column in ("F, first network", "F, chosen network", "photos dropped", "wrong labels"):
-        table.add_column(column, justify="right")
-    for line in outcome.lines:
-        drops = (f"{line.dropped:,}", f"{line.wrong:.1%}") if line.dropped else ("0", "")
-        table.add_row(Text(line.method), f"{line.first:.3f}", f"{line.chosen:.3f}", *drops)
-    return Group(table, *map(Text, (*_findings(outcome), "", *WORDS)))
-
-
-def _findings(outcome: Closing) -> list[str]:
-    if not outcome.dropped:
+def _findings(found: pd.DataFrame, noise: pd.DataFrame) -> list[str]:
+    """What the outcome says of dropping."""
+    dropped, folds = found["dropped"].sum(), noise.drop_duplicates("fold")
+    if not dropped:
         return ["No photo was dropped."]
+    at_random = folds["flipped"].sum() / folds["candidates"].sum()  # only the three largest classes can be dropped
     return [
-        f"{outcome.wrong_dropped:.1%} of the dropped photos have a wrong label. Dropped at random it would be "
-        f"{outcome.wrong_majority:.1%}: so many labels of the common scores were made wrong on purpose.",
+        f"{found['wrong'].sum() / dropped:.1%} of the dropped photos have a wrong label. Dropped at random it would be "
+        f"{at_random:.1%}: so many labels of the common scores were made wrong on purpose.",
         *(
-            f"{line.method} drops nothing: a method that does no better than it has gained nothing by dropping."
-            for line in outcome.lines
-            if not line.dropped
+            f"{method} drops nothing: a method that does no better than it has gained nothing by dropping."
+            for method in found.index[found["dropped"] == 0]
         ),
     ]

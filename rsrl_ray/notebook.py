@@ -10,7 +10,7 @@ from typing import Any
 from rsrl_ray.display import Kind, Row
 from rsrl_ray.store.location import redacted
 
-COLOURS = {"warning": "#b26b00", "failure": "#c00000"}
+LINE_COLOURS = {"warning": "#b26b00", "failure": "#c00000"}
 
 
 def in_notebook() -> bool:
@@ -34,7 +34,7 @@ class Notebook:
             yield
         finally:
             if not self._stays:
-                self._line.update(_Shown("", ""))
+                self._line.update(_both("", ""), raw=True)
             self._line, self._stays = outer, False
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
@@ -42,36 +42,28 @@ class Notebook:
         if self._line is not None:
             self._stays = bool(rows)
             running = ", ".join(f"{row.key} {row.round} {row.score}".strip() for row in rows if row.state == "running")
-            self._line.update(_bar(what, done, total, running))
+            self._line.update(_bar(what, done, total, running), raw=True)
 
     def said(self, line: str, kind: Kind = "plain") -> None:
         """See `rsrl_ray.display.Display`; a detail is in the bar."""
         if kind != "detail":
             text = redacted(f"note: {line}" if kind == "note" else line)
-            colour = COLOURS.get(kind)
+            colour = LINE_COLOURS.get(kind)
             style = f' style="color: {colour}"' if colour else ""
-            _display(_Shown(text, f"<div{style}>{escape(text)}</div>"))
+            _display(_both(text, f"<div{style}>{escape(text)}</div>"))
 
 
-class _Shown:
-    """Text, and the same as HTML."""
-
-    def __init__(self, text: str, html: str) -> None:
-        self._text, self._html = text, html
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_html_(self) -> str:
-        return self._html
-
-
-def _bar(what: str, done: int = 0, total: int = 0, more: str = "") -> _Shown:
+def _bar(what: str, done: int = 0, total: int = 0, more: str = "") -> dict[str, str]:
     value = f' value="{done}" max="{total}"' if total else ""
     count = f"{done:,}/{total:,} " if total else ""
     words = f"{what} {count}{more}".strip()
-    return _Shown(words, f"<div><progress{value}></progress> {escape(words)}</div>")
+    return _both(words, f"<div><progress{value}></progress> {escape(words)}</div>")
 
 
-def _display(shown: _Shown) -> Any:
-    return import_module("IPython.display").display(shown, display_id=True)
+def _both(text: str, html: str) -> dict[str, str]:
+    """Text, and the same as HTML, by kind."""
+    return {"text/plain": text, "text/html": html}
+
+
+def _display(shown: dict[str, str]) -> Any:
+    return import_module("IPython.display").display(shown, raw=True, display_id=True)

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,11 +137,19 @@ BAR = (
 )
 
 
+def make_table(columns: Sequence[str], left: Collection[str], title: str | Text | None = None) -> Table:
+    """A table without lines: words on the ``left`` of their columns, which may be broken, numbers on the right."""
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for column in columns:
+        is_left = column in left
+        table.add_column(column, justify="left" if is_left else "right", no_wrap=not is_left, overflow="fold")
+    return table
+
+
 def trial_table(rows: Sequence[Row], height: int) -> Table:
     """The trials of a sweep while it runs; of more than fit, those that run come first, the others are counted."""
-    table = Table(title_justify="left", box=None, pad_edge=False)
-    for column in ("fold", "method", "state", "round", "macro F", "kept photos", "time left"):
-        table.add_column(column, justify="left" if column in ("method", "state") else "right")
+    columns = ("fold", "method", "state", "round", "macro F", "kept photos", "time left")
+    table = make_table(columns, left=["method", "state"])
     room = max(height - 6, 5)
     if len(rows) > room:
         rows = sorted(rows, key=lambda row: list(TRIAL_STYLES).index(row.state))
@@ -156,9 +164,7 @@ def trial_table(rows: Sequence[Row], height: int) -> Table:
 def examination(found: Examination, source: str | Path) -> Group:
     """The report of `rsrl check`: histogram of the good photos, notes, every problem."""
     scores, counts = np.unique(found.scores, return_counts=True)
-    table = Table(box=None, pad_edge=False)
-    for column in ("score", "photos", "share", ""):
-        table.add_column(column, justify="left" if column == "" else "right")
+    table = make_table(("score", "photos", "share", ""), left=[""])
     for score, count in zip(scores, counts, strict=True):
         bar = "█" * max(1, round(40 * count / counts.max()))
         table.add_row(str(score), f"{count:,}", f"{count / counts.sum():.1%}", cell(bar, "cyan"))
@@ -175,10 +181,8 @@ def examination(found: Examination, source: str | Path) -> Group:
 
 def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", chosen: "Chosen") -> Table:
     """The table of `rsrl show`: every trial of the file, at its last round, and at the chosen one."""
-    table = Table(box=None, pad_edge=False, title=cell(experiment.name), title_justify="left")
-    for column in ("fold", "method", "state", "round", "macro F (test)", "kept", "best macro F (test)"):
-        left = column in ("method", "state")
-        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    columns = ("fold", "method", "state", "round", "macro F (test)", "kept", "best macro F (test)")
+    table = make_table(columns, left=["method", "state"], title=cell(experiment.name))
     expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
     for key in expected:
         state = states.get(key)
@@ -192,9 +196,8 @@ def methods(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", cho
 
     One that lacks rounds or folds is marked: its mean cannot be compared with others.
     """
-    table = Table(box=None, pad_edge=False, title="Mean over the folds, each at its best round", title_justify="left")
-    for column in ("method", "folds", "finished", "macro F (test)", "sd"):
-        table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
+    columns = ("method", "folds", "finished", "macro F (test)", "sd")
+    table = make_table(columns, left=["method"], title="Mean over the folds, each at its best round")
     folds = experiment.fold_numbers()
     rounds = {key: state.run.rounds for key, state in states.items()}
     for name in experiment.method_names():
@@ -225,10 +228,8 @@ def _cells(state: "TrialState", rounds: int, chosen: "Chosen") -> list[str]:
 
 def highlights(rows: pd.DataFrame) -> Table:
     """The maps of `rsrl highlight`; correlations are so near 1 that their distance from it is shown."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("photo", "fold", "method", "rounds", "J", "1 - correlation", "agreement", "edges", "remark"):
-        numeric = column in ("fold", "J", "1 - correlation", "agreement", "edges")
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    columns = ("photo", "fold", "method", "rounds", "J", "1 - correlation", "agreement", "edges", "remark")
+    table = make_table(columns, left=["photo", "method", "rounds", "remark"])
     for row in rows.to_dict("records"):
         numbers = (f"{row['J']:.0f}", f"{1 - row['correlation']:.2e}") if pd.notna(row["correlation"]) else ("", "")
         ranks = (f"{row[name]:.2f}" if pd.notna(row[name]) else "" for name in ("agreement", "edges"))
@@ -239,9 +240,7 @@ def highlights(rows: pd.DataFrame) -> Table:
 
 def scores(table: pd.DataFrame) -> Group:
     """The table of `rsrl score`: the first `SHOWN` photos, then those with an error among the others."""
-    shown = Table(box=None, pad_edge=False)
-    for column in ("photo", "score", "probability", "error"):
-        shown.add_column(column, justify="right" if column in ("score", "probability") else "left", overflow="fold")
+    shown = make_table(("photo", "score", "probability", "error"), left=["photo", "error"])
     first, others = table.head(SHOWN), table.iloc[SHOWN:]
     bad = others[others["error"].notna()]
     for row in pd.concat([first, bad.head(SHOWN)]).to_dict("records"):

@@ -3,7 +3,6 @@
 import io
 import sys
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -39,11 +38,13 @@ def test_the_terminal_keeps_the_last_table_and_lines(is_terminal: bool) -> None:
 
 
 def test_a_notebook_has_a_bar_that_changes_and_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs: list[list[Any]] = []
+    outputs: list[list[dict[str, str]]] = []
 
-    def display(shown: Any, display_id: bool) -> SimpleNamespace:
-        outputs.append([shown])
-        return SimpleNamespace(update=outputs[-1].append)
+    def display(shown: dict[str, str], raw: bool, display_id: bool) -> SimpleNamespace:
+        assert raw and display_id
+        shows = [shown]
+        outputs.append(shows)
+        return SimpleNamespace(update=lambda shown, raw: shows.append(shown))
 
     shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
     monkeypatch.setitem(sys.modules, "IPython", shell)
@@ -51,13 +52,13 @@ def test_a_notebook_has_a_bar_that_changes_and_lines(monkeypatch: pytest.MonkeyP
     display = api.here()
     assert isinstance(display, notebook.Notebook)
     tell(display)
-    assert [[repr(shown) for shown in output] for output in outputs] == [
+    assert [[shown["text/plain"] for shown in output] for output in outputs] == [
         ["looking at the photos", "decoding 3/9", ""],
         ["training", "rounds 2/6 fold 0, firm 2/3 0.500"],
         ["note: s3://***@bucket is slow"],
         ["it <b>is</b> over"],
     ]
-    assert outputs[1][-1]._repr_html_().startswith('<div><progress value="2" max="6"></progress> rounds 2/6')
-    assert "&lt;b&gt;" in outputs[3][0]._repr_html_()
+    assert outputs[1][-1]["text/html"].startswith('<div><progress value="2" max="6"></progress> rounds 2/6')
+    assert "&lt;b&gt;" in outputs[3][0]["text/html"]
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     assert isinstance(api.here(), Terminal)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "rsrl_ray"
-NOT_YET = ("analysis", "maps", "sweep", "cli")  # rooms whose words are not one thing each yet
-EVERYWHERE = (*("T", "P"), "all__", "Experiment")  # type variables; a list of names; one, and one made in Python
+NOT_YET = ("sweep", "cli")  # rooms whose words are not one thing each yet
+EVERYWHERE = (*("T", "P"), "all__", "Experiment", "Results")  # type variables; a list of names; the door's own two
 
 
 def words(module: ast.Module) -> Iterator[str]:

@@ -24,10 +24,10 @@ from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Conv1
 
-Batches = Iterator[tuple[list[LoadedPhoto], dict[str, str]]]
+PhotoBatches = Iterator[tuple[list[LoadedPhoto], dict[str, str]]]
 
 _BATCH = 32  # photos; fewer where the maps of one batch would take more than
-_MEMORY = 2**28  # bytes
+_BATCH_BYTES = 2**28  # bytes
 
 
 def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
@@ -94,7 +94,7 @@ class Comparison:
         """How many photos to take at once."""
         filters, channels, height, width = self._conv1.weight.shape
         pixels = self.image_size**2 / (self._conv1.stride[0] * self._conv1.stride[1])
-        return int(np.clip(_MEMORY / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
+        return int(np.clip(_BATCH_BYTES / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
 
     def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """[B, P, 2, K, h, w]: of every photo, for the rounds, random weights and the control, I and I - k."""
@@ -114,7 +114,7 @@ class Comparison:
         ]
         return [PhotoMaps(*of_photo) for of_photo in found]
 
-    def share_map(self, batches: Batches) -> None:
+    def share_map(self, batches: PhotoBatches) -> None:
         """Take one J for all photos from here on, that of the lowest mean correlation over these."""
         values = [
             [correlations(*pair) for pair in photo]
@@ -137,7 +137,7 @@ def _batches(
     comparison: Comparison,
     what: str,
     progress: Progress | None,
-) -> Batches:
+) -> PhotoBatches:
     """Photos read and decoded, in batches, and beside them name -> cause of those that cannot be."""
     done, size = 0, comparison.image_size
     left = iter(sources.items())

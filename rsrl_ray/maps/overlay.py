@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-COLOURS = "RdBu_r"  # red: more than before, blue: less; told apart by the colour-blind too
+COLOUR_MAP = "RdBu_r"  # red: more than before, blue: less; told apart by the colour-blind too
 _LEVELS = 127  # steps on each side of zero
 
 
@@ -68,7 +68,7 @@ def _palette() -> list[int]:
     """The middle of the colour map, nearly white, is left out: there the photo itself shows."""
     half = np.linspace(0, 0.3, _LEVELS + 1)[1:]
     shares = np.concatenate([0.38 - half[::-1], [0.5], 0.62 + half])
-    colours = matplotlib.colormaps[COLOURS](shares, bytes=True)[:, :3]
+    colours = matplotlib.colormaps[COLOUR_MAP](shares, bytes=True)[:, :3]
     return [int(part) for part in colours.ravel()]
 
 

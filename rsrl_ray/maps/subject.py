@@ -95,9 +95,8 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)
     control = next((control for control in begun_controls if control is not None), None)
     reason = _no_control(controls, control, trial, number)
-    if control is None or reason:
-        return Subject(run, number, against, pair, None, reason)
-    return Subject(run, number, against, pair, _read_pair(tracker, control, number, against), "")
+    other = None if control is None or reason else _read_pair(tracker, control, number, against)
+    return Subject(run, number, against, pair, other, reason)
 
 
 def find_photos(tracker: Results, experiment: Experiment, subject: Subject, question: Question) -> dict[str, str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.core.trial import TrialKey
 
 SCORES = np.array([3, 3, 3, 3, 5, 5, 3, 3, 5, 5, 3, 7])  # the majority class is 3
@@ -13,7 +13,7 @@ VALIDATION = 2
 DROPPED = {0: {2: [3, 6], 3: [6]}, 1: {2: [0], 3: []}}  # by fold and round; 3 and 0 come back
 
 
-def _trial(fold: int, method: str, status: str, assigned: list[list[int]], validation: list[float]) -> Trial:
+def _trial(fold: int, method: str, status: str, assigned: list[list[int]], validation: list[float]) -> TrialRounds:
     """``assigned``: for every round the scores of the test photos; their macro F is made up by the caller's tests."""
     rounds = len(assigned)
     split = np.zeros(12, np.int8)
@@ -26,7 +26,7 @@ def _trial(fold: int, method: str, status: str, assigned: list[list[int]], valid
             kept[number - 1, photos] = False
     macro = {(3, 3, 3): 0.4, (3, 5, 5): 2 / 3, (3, 3, 3, 3): 1 / 3, (3, 3, 5, 3): 11 / 15}
     metrics = {"test_macro_f1": [macro[tuple(row)] for row in assigned], "validation_macro_f1": validation}
-    return Trial(
+    return TrialRounds(
         fold=fold,
         method=method,
         status=status,

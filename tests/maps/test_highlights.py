@@ -2,12 +2,15 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -20,6 +23,7 @@ from rsrl_ray.maps import highlights
 from rsrl_ray.maps.highlight_files import COLUMNS
 from rsrl_ray.maps.highlights import highlight
 from rsrl_ray.maps.subject import Pair, Question
+from rsrl_ray.photos.decoding import Progress
 from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -33,7 +37,7 @@ ROUNDS = {"paper": 3, "none": 3, "late": 3}
 F1 = {1: 0.9, 2: 0.3, 3: 0.5}  # on validation photos: round 1 is best, of those after it round 3
 
 
-def filters(method, number):
+def filters(method: str, number: int) -> Conv1:
     """Round 1 is shared; round 3 of `late` is round 2 again."""
     seed = (0, 1) if number == 1 else (sorted(ROUNDS).index(method), 2 if method == "late" else number)
     generator = np.random.default_rng(seed)
@@ -45,7 +49,7 @@ def filters(method, number):
     )
 
 
-def write_photos(folder):
+def write_photos(folder: Path) -> list[str]:
     """Photos of every kind; all but the last two can be read, and `flat.png` has one colour."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((72, 48), Image.Resampling.BICUBIC)
@@ -66,7 +70,7 @@ def write_photos(folder):
     return [*good, "broken.jpg", "gone.jpg"]
 
 
-def predictions(images):
+def predictions(images: Sequence[str]) -> pd.DataFrame:
     """The first five photos are test photos; the later the photo, the less sure the network."""
     count = len(images)
     return pd.DataFrame(
@@ -82,7 +86,7 @@ def predictions(images):
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     folder = tmp_path_factory.mktemp("sweep")
     images = write_photos(folder / "photos")
     rows = [f"{image},3" for image in images]
@@ -113,7 +117,7 @@ def experiment(tmp_path_factory):
         last = 1 if (fold, method) in {(2, "none"), (3, "paper")} else ROUNDS[method]
         for number in range(1, last + 1):
 
-            def write(path, method=method, number=number):
+            def write(path: Path, method: str = method, number: int = number) -> None:
                 conv1 = filters(method, number)
                 np.savez(path / "conv1.npz", **vars(conv1))
                 table.to_parquet(path / "predictions.parquet")
@@ -124,11 +128,17 @@ def experiment(tmp_path_factory):
     return made
 
 
-def run(experiment, out, photos=("rgb.png",), progress=None, **asked):
+def run(
+    experiment: Experiment,
+    out: Path,
+    photos: Sequence[str] = ("rgb.png",),
+    progress: Progress | None = None,
+    **asked: Any,
+) -> pd.DataFrame:
     return highlight(experiment, Question(tuple(photos), **asked), out, progress)
 
 
-def use_filters(monkeypatch, filters_of):
+def use_filters(monkeypatch: pytest.MonkeyPatch, filters_of: Callable[[int], Conv1]) -> None:
     """The first convolution of a round, by its number, in place of the logged one."""
     monkeypatch.setattr(
         "rsrl_ray.maps.subject._read_pair",
@@ -136,7 +146,7 @@ def use_filters(monkeypatch, filters_of):
     )
 
 
-def reference_maps(pixels, conv1):
+def reference_maps(pixels: NDArray[np.uint8], conv1: Conv1) -> NDArray[np.float64]:
     """The convolution, pixel by pixel."""
     inputs = np.pad((pixels / 255 - MEAN) / STD, [(PADDING[0],) * 2, (PADDING[1],) * 2, (0, 0)])
     height = (inputs.shape[0] - 3) // STRIDE[0] + 1
@@ -149,19 +159,23 @@ def reference_maps(pixels, conv1):
     return maps
 
 
-def both(experiment, photo, method, number, against, relu=False):
+def both(
+    experiment: Experiment, photo: str, method: str, number: int, against: int, relu: bool = False
+) -> list[NDArray[np.float64]]:
     pixels = decode_photo((Path(experiment.photos).parent / photo).read_bytes(), SIZE)
     maps = [reference_maps(pixels, filters(method, wanted)) for wanted in (number, against)]
     return [np.maximum(part, 0) for part in maps] if relu else maps
 
 
-def reference(maps, against):
+def reference(
+    maps: Sequence[NDArray[np.float64]], against: Sequence[NDArray[np.float64]]
+) -> tuple[int, float, NDArray[np.float64]]:
     values = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps, against, strict=True)]
     j = int(np.argmin(values))
     return j, values[j], maps[j] - against[j]
 
 
-def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
+def test_map_correlation_and_control_as_the_reference(experiment: Experiment, tmp_path: Path) -> None:
     found = run(experiment, tmp_path, fold=0, method="paper", number=3, against=1).iloc[0]
     assert found[["photo", "fold", "method", "round", "against", "reason"]].tolist() == [
         "rgb.png",
@@ -184,7 +198,7 @@ def test_map_correlation_and_control_as_the_reference(experiment, tmp_path):
     assert found["agreement"] == pytest.approx(spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
 
 
-def test_beside_the_map_the_edges_and_random_weights(experiment, tmp_path):
+def test_beside_the_map_the_edges_and_random_weights(experiment: Experiment, tmp_path: Path) -> None:
     found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"])
     rgb = found.iloc[0]
     pixels = decode_photo((Path(experiment.photos).parent / "rgb.png").read_bytes(), SIZE)
@@ -196,7 +210,7 @@ def test_beside_the_map_the_edges_and_random_weights(experiment, tmp_path):
     np.testing.assert_allclose(maps["edge_map"], edge_map(pixels, (3, 2), STRIDE, PADDING))
     assert {drawn.shape for drawn in maps.values()} == {(7, 17)}
 
-    def farther(first, second):
+    def farther(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         pairs = [(first, second), (np.abs(first), np.abs(second))]
         return max((spearmanr(one.ravel(), other.ravel()).statistic for one, other in pairs), key=abs)
 
@@ -210,8 +224,8 @@ def test_beside_the_map_the_edges_and_random_weights(experiment, tmp_path):
     assert found.iloc[1]["random_map"] == "" and found.iloc[1]["edge_map"]
 
 
-def test_random_weights_are_the_sweeps_and_follow_its_seed(experiment, tmp_path):
-    def drawn(name, experiment=experiment, **asked):
+def test_random_weights_are_the_sweeps_and_follow_its_seed(experiment: Experiment, tmp_path: Path) -> None:
+    def drawn(name: str, experiment: Experiment = experiment, **asked: Any) -> NDArray[np.float64]:
         return np.load(tmp_path / name / f"{run(experiment, tmp_path / name, **asked).iloc[0]['random_map']}.npy")
 
     first = drawn("first")
@@ -219,7 +233,7 @@ def test_random_weights_are_the_sweeps_and_follow_its_seed(experiment, tmp_path)
     assert (drawn("other", dataclasses.replace(experiment, seed=7)) != first).any()
 
 
-def test_the_table_is_what_the_file_holds(experiment, tmp_path):
+def test_the_table_is_what_the_file_holds(experiment: Experiment, tmp_path: Path) -> None:
     returned = run(experiment, tmp_path, ["rgb.png", "flat.png"], method="late", number=2)
     assert list(returned.columns) == list(COLUMNS)
     read = pd.read_csv(tmp_path / "highlights.csv", dtype=COLUMNS, keep_default_na=False, na_values={
@@ -239,7 +253,9 @@ def test_the_table_is_what_the_file_holds(experiment, tmp_path):
         ("alpha.png", (72, 48)),
     ],
 )
-def test_every_kind_of_picture_at_its_own_size_and_upright(experiment, tmp_path, photo, size):
+def test_every_kind_of_picture_at_its_own_size_and_upright(
+    experiment: Experiment, tmp_path: Path, photo: str, size: int
+) -> None:
     found = run(experiment, tmp_path, [photo]).iloc[0]
     assert found["reason"] == "" and -1 <= found["agreement"] <= 1
     assert found["map"].startswith("highlights/fold0-paper-03-02/") and found["null_map"] == f"{found['map']}.null"
@@ -248,7 +264,9 @@ def test_every_kind_of_picture_at_its_own_size_and_upright(experiment, tmp_path,
             assert (drawn.mode, drawn.size) == ("RGB", size)
 
 
-def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(tmp_path, experiment, monkeypatch):
+def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(
+    tmp_path: Path, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sensor = np.zeros((8, 80, 3), dtype=np.uint8)
     sensor[:, 40:] = (255, 255, 255)  # the sensor's right half is the upright photo's lower half
     turned = Image.Exif()
@@ -265,7 +283,7 @@ def test_what_is_red_on_the_photo_is_red_on_the_upright_overlay(tmp_path, experi
     assert (redness[45:] > 50).all() and (redness[:35] < -50).all()
 
 
-def test_what_cannot_be_drawn_is_said(experiment, tmp_path):
+def test_what_cannot_be_drawn_is_said(experiment: Experiment, tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     empty = str(tmp_path / "empty.png")
     found = run(experiment, tmp_path / "out", ["flat.png", "broken.jpg", "rgb.png", "gone.jpg", empty, "nowhere.jpg"])
@@ -283,7 +301,9 @@ def test_what_cannot_be_drawn_is_said(experiment, tmp_path):
     assert found["differs"].isna().tolist() == [True, True, False, True, True, True]
 
 
-def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
+def test_zero_variance_is_said_and_not_drawn(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     padded = filters("paper", 2)
     use_filters(monkeypatch, lambda number: Conv1(padded.weight + np.float32(number == 3), padded.bias, (2, 1), (0, 0)))
     found = run(experiment, tmp_path, ["flat.png"]).iloc[0]
@@ -292,7 +312,7 @@ def test_zero_variance_is_said_and_not_drawn(experiment, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("highlights/*/*"))
 
 
-def test_identical_filters_are_said_and_not_drawn(experiment, tmp_path):
+def test_identical_filters_are_said_and_not_drawn(experiment: Experiment, tmp_path: Path) -> None:
     found = run(experiment, tmp_path, ["rgb.png", "grey.jpg"], method="late", number=3, against=2)
     assert found["reason"].tolist() == [IDENTICAL] * 2
     assert found["J"].isna().all() and not list(tmp_path.glob("highlights/*/*"))
@@ -306,14 +326,16 @@ def test_identical_filters_are_said_and_not_drawn(experiment, tmp_path):
         ({"method": "none"}, "no control: the method is the control itself"),
     ],
 )
-def test_a_map_without_a_control(experiment, tmp_path, asked, reason):
+def test_a_map_without_a_control(experiment: Experiment, tmp_path: Path, asked: dict[str, Any], reason: str) -> None:
     found = run(experiment, tmp_path, **asked).iloc[0]
     assert found["reason"] == reason
     assert found["J"] >= 0 and found["null_map"] == "" and pd.isna(found["null_J"])
     assert (tmp_path / f"{found['map']}.npy").exists()
 
 
-def test_all_at_once_or_one_by_one_gives_the_same(experiment, tmp_path, monkeypatch):
+def test_all_at_once_or_one_by_one_gives_the_same(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png", "alpha.png", "broken.jpg"]
     together = run(experiment, tmp_path / "together", photos)
     monkeypatch.setattr(highlights, "_BATCH", 1)
@@ -326,8 +348,10 @@ def test_all_at_once_or_one_by_one_gives_the_same(experiment, tmp_path, monkeypa
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12, err_msg=str(file))
 
 
-def test_a_full_gpu_leaves_the_maps_to_the_cpu(experiment, tmp_path, monkeypatch, caplog):
-    def full(pixels, conv1, device):
+def test_a_full_gpu_leaves_the_maps_to_the_cpu(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device) -> NDArray[np.float64]:
         tried.append(device.type)
         if len(tried) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -343,14 +367,16 @@ def test_a_full_gpu_leaves_the_maps_to_the_cpu(experiment, tmp_path, monkeypatch
     assert caplog.messages == ["the GPU is full or busy (CUDA out of memory.): computing on the CPU, slower"]
 
 
-def test_a_batch_takes_what_memory_there_is(experiment, monkeypatch, tmp_path):
-    monkeypatch.setattr(highlights, "_MEMORY", 1)
+def test_a_batch_takes_what_memory_there_is(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(highlights, "_BATCH_BYTES", 1)
     seen = []
     run(experiment, tmp_path, ["rgb.png", "grey.jpg"], progress=lambda *said: seen.append(said))
     assert seen == [("mapping", 1, 2), ("mapping", 2, 2)]
 
 
-def test_after_relu(experiment, tmp_path):
+def test_after_relu(experiment: Experiment, tmp_path: Path) -> None:
     found = run(experiment, tmp_path, after_relu=True).iloc[0]
     expected = reference(*both(experiment, "rgb.png", "paper", 3, 2, relu=True))
     assert (found["J"], found["correlation"]) == (expected[0], pytest.approx(expected[1], abs=1e-12))
@@ -358,7 +384,7 @@ def test_after_relu(experiment, tmp_path):
     assert found["map"] == "highlights/fold0-paper-03-02-relu/rgb.png"
 
 
-def test_absolute(experiment, tmp_path):
+def test_absolute(experiment: Experiment, tmp_path: Path) -> None:
     signed, absolute = run(experiment, tmp_path).iloc[0], run(experiment, tmp_path, absolute=True).iloc[0]
     assert absolute["map"] == "highlights/fold0-paper-03-02-absolute/rgb.png" and signed["J"] == absolute["J"]
     first, second = (np.load(tmp_path / f"{found['map']}.npy") for found in (signed, absolute))
@@ -367,7 +393,7 @@ def test_absolute(experiment, tmp_path):
     assert absolute["agreement"] == pytest.approx(spearmanr(second.ravel(), null.ravel()).statistic)
 
 
-def test_one_map_for_the_data_set(experiment, tmp_path):
+def test_one_map_for_the_data_set(experiment: Experiment, tmp_path: Path) -> None:
     test = ["rgb.png", "deep/turned.jpg", "grey.jpg", "cmyk.jpg", "palette.png"]
     seen = []
     found = run(
@@ -395,11 +421,15 @@ def test_one_map_for_the_data_set(experiment, tmp_path):
         ({"top": 1}, ["rgb.png"]),
     ],
 )
-def test_test_photos_by_score_and_self_confidence(experiment, tmp_path, asked, photos):
+def test_test_photos_by_score_and_self_confidence(
+    experiment: Experiment, tmp_path: Path, asked: dict[str, Any], photos: Sequence[str]
+) -> None:
     assert run(experiment, tmp_path, [], **asked)["photo"].tolist() == photos
 
 
-def test_photos_by_name_by_path_and_from_elsewhere(experiment, tmp_path, monkeypatch):
+def test_photos_by_name_by_path_and_from_elsewhere(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(experiment.photos).parent
     elsewhere = tmp_path / "my photos" / "Grüße 1.png"
     elsewhere.parent.mkdir()
@@ -413,7 +443,7 @@ def test_photos_by_name_by_path_and_from_elsewhere(experiment, tmp_path, monkeyp
     assert all(name.isascii() for name in found["map"])
 
 
-def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
+def test_the_round_is_the_best_that_has_one_before_it(experiment: Experiment, tmp_path: Path) -> None:
     found = run(experiment, tmp_path).iloc[0]
     assert found[["fold", "method", "round", "against"]].tolist() == [0, "paper", 3, 2]
     assert run(experiment, tmp_path, number=2).iloc[0]["against"] == 1
@@ -437,18 +467,18 @@ def test_the_round_is_the_best_that_has_one_before_it(experiment, tmp_path):
         ({"top": 2}, "give photos, or the number and score"),
     ],
 )
-def test_mistakes(experiment, tmp_path, asked, message):
+def test_mistakes(experiment: Experiment, tmp_path: Path, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(experiment, tmp_path, **asked)
 
 
-def test_a_folder_that_cannot_be_written_is_said(experiment, tmp_path):
+def test_a_folder_that_cannot_be_written_is_said(experiment: Experiment, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file: cannot be written"):
         run(experiment, tmp_path / "file")
 
 
-def test_photos_are_found_where_they_lie_whatever_became_of_the_table(experiment, tmp_path):
+def test_photos_are_found_where_they_lie_whatever_became_of_the_table(experiment: Experiment, tmp_path: Path) -> None:
     shutil.copytree(Path(experiment.photos).parent, tmp_path / "photos")
     (tmp_path / "photos" / "photos.csv").unlink()
     moved = dataclasses.replace(experiment, photos=str(tmp_path / "photos" / "photos.csv"))
@@ -459,13 +489,13 @@ def test_photos_are_found_where_they_lie_whatever_became_of_the_table(experiment
     assert found["reason"].str.startswith("missing").tolist() == [False, False, True, False, False]
 
 
-def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment, tmp_path):
+def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment: Experiment, tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(experiment, photos=str(tmp_path / "photos.csv"))
     with pytest.raises(ValueError, match="none of the fold's test photos can be read"):
         run(elsewhere, tmp_path, shared_map=True)
 
 
-def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment, tmp_path):
+def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment: Experiment, tmp_path: Path) -> None:
     shorter = dataclasses.replace(experiment, rounds=2)
     assert run(shorter, tmp_path)["round"].tolist() == [2]
     with pytest.raises(ValueError, match="fold 0, paper: there is no round 3: the file asks for 2"):
@@ -474,7 +504,7 @@ def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment, tmp_pat
         run(dataclasses.replace(experiment, rounds=1), tmp_path)
 
 
-def test_methods_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path):
+def test_methods_and_photos_that_a_disk_may_not_tell_apart(experiment: Experiment, tmp_path: Path) -> None:
     """`PAPER` and `paper`, `RGB.png` and `rgb.png`: on some disks the same name."""
     both = dataclasses.replace(experiment, schedules={"PAPER": {1: 0.1}, **experiment.schedules})
     (tmp_path / "RGB.png").write_bytes((Path(experiment.photos).parent / "rgb.png").read_bytes())
@@ -484,13 +514,15 @@ def test_methods_and_photos_that_a_disk_may_not_tell_apart(experiment, tmp_path)
     assert found["map"].str.lower().nunique() == 2
 
 
-def test_photos_named_as_the_maps_of_another_one(experiment, tmp_path, monkeypatch):
+def test_photos_named_as_the_maps_of_another_one(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, photo in {"a": "rgb.png", "a.edges": "deep/turned.jpg"}.items():
         Path(name).write_bytes((Path(experiment.photos).parent / photo).read_bytes())
     columns = ["map", "null_map", "edge_map"]
 
-    def maps(*photos):
+    def maps(*photos: str) -> dict[str, list[NDArray[np.float64]]]:
         out = tmp_path / "out" / "-".join(photos)
         rows = run(experiment, out, photos)[columns].itertuples(index=False)
         return {photo: [np.load(out / f"{name}.npy") for name in row] for photo, row in zip(photos, rows, strict=True)}

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
-MOST = 4  # processes
+MOST_PROCESSES = 4  # processes
 EMPTY = 2**28  # bytes that a process takes before it has done anything
 ROOM = 5 * EMPTY  # bytes that all of them may take
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def write_apart(
 
 def processes(parts: int, size: int) -> int:
     """How many write so many parts at once, each of so many bytes."""
-    return max(1, min(MOST, os.cpu_count() or 1, parts, ROOM // (EMPTY + size)))
+    return max(1, min(MOST_PROCESSES, os.cpu_count() or 1, parts, ROOM // (EMPTY + size)))
 
 
 def _leave_interrupts() -> None:

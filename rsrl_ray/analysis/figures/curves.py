@@ -30,11 +30,11 @@ from rsrl_ray.analysis.figures.style import (
 )
 from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.measures import ChosenRounds, confusion
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.core import metrics
 
-_PARTS = ("precision", "recall", "F-measure")
-_FOUND = _PARTS[:2]  # of wrong labels, by what is dropped
+_COLUMN_TITLES = ("precision", "recall", "F-measure")
+_FOUND = _COLUMN_TITLES[:2]  # of wrong labels, by what is dropped
 
 
 @styled
@@ -99,7 +99,7 @@ def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
         row[0].set_ylabel(f"score {sweep.classes[place]}", fontsize=7)
         for measure, axes in enumerate(row):
             _draw(axes, sweep, {name: v[:, :, place, measure] for name, v in values.items()}, shown, ticks=3)
-    for axes, title in zip(grid[0], _PARTS, strict=True):
+    for axes, title in zip(grid[0], _COLUMN_TITLES, strict=True):
         axes.set_title(title)
     grid[0, 0].set_ylim(0, min(1.02, grid[0, 0].get_ylim()[1]))  # of all of them
     grid[0, 0].yaxis.set_major_locator(MaxNLocator(nbins=3))
@@ -185,9 +185,9 @@ def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:
     legend(figure, shown, [Line2D([], [], **look(sweep.methods.index(method))) for method in shown])
 
 
-def _test_measures(sweep: Sweep, trial: Trial) -> ByFold:
+def _test_measures(sweep: Sweep, trial: TrialRounds) -> ByFold:
     """Precision, recall and F of every class on the test photos, [R, C, 3]; NaN for classes without test photos."""
-    measured = np.empty((len(trial.predicted), len(sweep.classes), len(_PARTS)))
+    measured = np.empty((len(trial.predicted), len(sweep.classes), len(_COLUMN_TITLES)))
     for number, row in enumerate(measured, start=1):
         scores = metrics.class_scores(confusion(sweep, trial, number))
         row[:] = np.stack([scores.precision, scores.recall, scores.f1], axis=1)

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from rsrl_ray.analysis.figures import sheets
 from rsrl_ray.analysis.figures.apart import write_apart
@@ -30,7 +28,7 @@ OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
-PART = 64  # bytes that the figures of one method take for each photo and round
+PHOTO_BYTES = 64  # bytes that the figures of one method take for each photo and round
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,9 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
     folder.mkdir(parents=True, exist_ok=True)
     common = chain(_frame_drawings(frames), _common_drawings(sweep))
     if not _are_together(sweep):
-        size = PART * len(sweep.images) * sweep.rounds
+        size = PHOTO_BYTES * len(sweep.images) * sweep.rounds
         return write_apart(partial(_write_part, folder, table), _parts(sweep), lambda: _write(common, folder), size)
-    photos = _small(table)
+    photos = SmallPhotos(table, sheets.PHOTO_PIXELS)
     return _write(chain(common, *(_part_drawings(part, photos) for part in _parts(sweep))), folder)
 
 
@@ -78,9 +76,9 @@ def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: s
     """
     macro_f = Drawing(FigureFile("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
     common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
-    alone = _of(sweep, method)
+    alone, photos = _of(sweep, method), SmallPhotos(table, sheets.PHOTO_PIXELS)
     names = []
-    for drawing in chain(common, [_class_measures(alone, "")], _method_drawings(alone, method, _small(table))):
+    for drawing in chain(common, [_class_measures(alone, "")], _method_drawings(alone, method, photos)):
         if drawing.picture.name == name:
             return drawing.draw()
         names.append(drawing.picture.name)
@@ -119,17 +117,13 @@ def _of(sweep: Sweep, method: str) -> Sweep:
     return replace(sweep, trials={key: trial for key, trial in sweep.trials.items() if key.method == method})
 
 
-def _small(table: str | Path) -> SmallPhotos:
-    return SmallPhotos(table, sheets.PIXELS)
-
-
 def _are_together(sweep: Sweep) -> bool:
     """Whether all methods share their axes."""
     return len(groups(sweep.begun)) == 1
 
 
 def _write_part(folder: Path, table: str | Path, part: _Part) -> list[FigureFile]:
-    return _write(_part_drawings(part, _small(table)), folder)
+    return _write(_part_drawings(part, SmallPhotos(table, sheets.PHOTO_PIXELS)), folder)
 
 
 def _write(drawings: Iterable[Drawing], folder: Path) -> list[FigureFile]:
@@ -204,7 +198,11 @@ def _method_drawings(sweep: Sweep, method: str, photos: SmallPhotos) -> Iterator
     chosen = chosen_rounds(sweep)
     text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
     yield Drawing(FigureFile("confusion", text), partial(confusion_matrices, sweep, method, chosen))
-    yield _assigned(sweep, sheets.assigned_scores(sweep, method, chosen), photos)
+    assigned = sheets.assigned_scores(sweep, method, chosen)
+    scores = sheets.low_and_high(assigned)
+    text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
+    sheet = partial(sheets.assigned_examples, sweep, assigned, scores, photos)
+    yield Drawing(FigureFile("assigned", text), sheet)
     found = history(sweep, method)
     by = "assigned score and self-confidence are those of the last networks"
     if found.times.any():
@@ -218,9 +216,3 @@ def _method_drawings(sweep: Sweep, method: str, photos: SmallPhotos) -> Iterator
         heading = "dropped, and back in the last round"
         sheet = partial(sheets.history_sheet, sweep, found, found.came_back(), heading, photos)
         yield Drawing(FigureFile("returned", text), sheet)
-
-
-def _assigned(sweep: Sweep, assigned: NDArray[np.int64], photos: SmallPhotos) -> Drawing:
-    scores = sheets.low_and_high(assigned)
-    text = f"test photos that the chosen networks assign to score {' and '.join(map(str, scores))} (Fig. 9)."
-    return Drawing(FigureFile("assigned", text), partial(sheets.assigned_examples, sweep, assigned, scores, photos))

@@ -11,7 +11,7 @@ from rsrl_ray.analysis.numbers.histories import History
 from rsrl_ray.analysis.numbers.measures import majority
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
-ACROSS = 3  # classes side by side
+CLASSES_ACROSS = 3  # classes side by side
 
 
 @styled
@@ -25,7 +25,7 @@ def ledger(sweep: Sweep, method: str, found: History) -> Figure:
     """
     dropped, folds = found.dropped, len(sweep.trials_of(method))
     classes, trained = _revised(sweep, method), sweep.trained_scores()
-    across = min(ACROSS, len(classes))
+    across = min(CLASSES_ACROSS, len(classes))
     down = -(-len(classes) // across)
     figure = Figure(figsize=(WIDTH, 0.6 + 3.6 * down), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False, sharex=True).ravel()

@@ -16,13 +16,13 @@ from rsrl_ray.analysis.figures.small_photos import SmallPhotos
 from rsrl_ray.analysis.figures.style import DPI, WIDTH, shortened, styled
 from rsrl_ray.analysis.numbers.histories import History
 from rsrl_ray.analysis.numbers.measures import ChosenRounds
-from rsrl_ray.analysis.sweep.arrays import TEST, Sweep
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, Sweep
 
 ACROSS = 4  # photos side by side
 MOST = 20  # photos on a sheet
-EXAMPLES = 8  # photos of each of two scores
-CELL, BOX, LINE, HEAD = WIDTH / ACROSS, 0.78, 0.105, 0.22  # inches: a photo's place, its box, a line, a heading
-PIXELS = round(BOX * DPI)  # of a photo, the longer side
+EXAMPLES_OF_A_SCORE = 8  # photos of each of two scores
+PLACE, BOX, LINE, HEADING = WIDTH / ACROSS, 0.78, 0.105, 0.22  # inches: a photo's place, its box, a line, a heading
+PHOTO_PIXELS = round(BOX * DPI)  # of a photo, the longer side
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def assigned_examples(sweep: Sweep, assigned: NDArray[np.int64], scores: Sequenc
     blocks = []
     for score in scores:
         rows = np.flatnonzero(assigned == score)
-        count = min(len(rows), EXAMPLES)
+        count = min(len(rows), EXAMPLES_OF_A_SCORE)
         if count > ACROSS:
             count -= count % ACROSS  # whole rows
         taken = rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
@@ -67,7 +67,7 @@ def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[
     assigned = np.full(len(sweep.images), -1, np.int64)
     for trial in sweep.trials_of(method):
         if trial.key in chosen:
-            test = trial.split == TEST
+            test = trial.split == TEST_PHOTO
             assigned[test] = trial.predicted[chosen[trial.key] - 1, test]
     return assigned
 
@@ -83,17 +83,17 @@ def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
 def contact_sheet(blocks: Sequence[tuple[str, Sequence[SheetPhoto]]], photos: SmallPhotos) -> Figure:
     """Photos under headings, four in a row, each with its lines of text; a photo that cannot be read is said to be."""
     cell = BOX + LINE * (1 + max((len(entry.lines) for _, entries in blocks for entry in entries), default=0)) + 0.1
-    height = sum(HEAD + cell * ceil(len(entries) / ACROSS) for _, entries in blocks)
+    height = sum(HEADING + cell * ceil(len(entries) / ACROSS) for _, entries in blocks)
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     top = 0.0
     for heading, entries in blocks:
         axes.text(0.03, top + 0.14, heading, fontsize=8)
-        top += HEAD
+        top += HEADING
         for place, entry in enumerate(entries):
             row, column = divmod(place, ACROSS)
-            _draw(axes, entry, photos.get(entry.image), (column + 0.5) * CELL, top + row * cell)
+            _draw(axes, entry, photos.get(entry.image), (column + 0.5) * PLACE, top + row * cell)
         top += cell * ceil(len(entries) / ACROSS)
     axes.set(xlim=(0, WIDTH), ylim=(height, 0), aspect="auto")
     return figure

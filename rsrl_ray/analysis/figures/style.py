@@ -62,11 +62,8 @@ def legend(figure: Figure, names: Sequence[str], handles: Sequence[Artist]) -> N
     """Names above the axes, in as many columns as their lengths allow."""
     names = [shortened(name) for name in names]
     columns = next((n for n in (4, 3, 2) if n * (max(map(len, names)) + 7) <= 64), 1)
-    look = {"ncols": min(columns, len(names)), "columnspacing": 1.2}
-    if figure.get_layout_engine() is None:
-        figure.legend(handles, names, loc="upper center", **look)
-    else:
-        figure.legend(handles, names, loc="outside upper center", **look)
+    place: Any = "upper center" if figure.get_layout_engine() is None else "outside upper center"
+    figure.legend(handles, names, loc=place, ncols=min(columns, len(names)), columnspacing=1.2)
 
 
 def over_rounds(axes: Axes, rounds: int, ticks: int = 6) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rsrl_ray.analysis.numbers.measures import Row, choose, large, measure_round
-from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
+from rsrl_ray.analysis.numbers.measures import FrameRow, choose, large, measure_round
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, Sweep, TrialRounds
 from rsrl_ray.core import statistics
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
@@ -16,8 +16,8 @@ from rsrl_ray.core.trial import TrialKey
 COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
 ROPE = 0.01
 SLACK = 0.02  # photos seen that differ by less are as many: with `training.steps: all` the last batches differ
-ROUNDS, PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
-_COLUMNS = (
+AT_ROUNDS, AT_PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
+_COMPARISON_COLUMNS = (
     *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
     *("p_holm", "low", "high", "worse", "equivalent", "better", "detectable", "detectable_difference"),
 )
@@ -41,10 +41,10 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _PairedTrials:
     """A method's trial and the baseline's in one fold, and how many rounds of each are compared."""
 
-    trials: tuple[Trial, Trial]
+    trials: tuple[TrialRounds, TrialRounds]
     rounds: tuple[int, int]
 
 
@@ -61,7 +61,7 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
     lacking = sweep.incomplete
     unsure = others if asked.baseline in lacking else lacking
     measures = [name for name in COMPARED if name != "macro_f1_50" or large(sweep).any()]
-    rows: list[Row] = []
+    rows: list[FrameRow] = []
     for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
         values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
@@ -69,17 +69,17 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
         for name in measures:
             tested = _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
             rows += [row | {"at": at, "measure": name} for row in tested]
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+    return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
 
 
-def in_macro_f(comparisons: pd.DataFrame, at: str = ROUNDS) -> pd.DataFrame:
+def in_macro_f(comparisons: pd.DataFrame, at: str = AT_ROUNDS) -> pd.DataFrame:
     """The rows that compare macro F: after as many rounds, or after as many photos."""
     return comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == at)]
 
 
 def is_unequal(sweep: Sweep, baseline: str) -> bool:
     """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
-    pairs = [pair for method in sweep.begun for pair in _pairs(sweep, method, baseline, PHOTOS)]
+    pairs = [pair for method in sweep.begun for pair in _pairs(sweep, method, baseline, AT_PHOTOS)]
     return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
 
 
@@ -98,7 +98,7 @@ def detectable_note(comparisons: pd.DataFrame) -> str:
     )
 
 
-def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Pair]:
+def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_PairedTrials]:
     """The pairs of the folds in which both methods have a round."""
     for fold in sweep.folds:
         trials = [sweep.trials.get(TrialKey(fold, name)) for name in (method, baseline)]
@@ -107,12 +107,12 @@ def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Pair]
             continue
         both = min(len(first.metrics), len(second.metrics))
         seen = [trial.photos_seen[:both] for trial in (first, second)]
-        limit = math.inf if at == ROUNDS else min(photos[-1] for photos in seen) * (1 + SLACK)
+        limit = math.inf if at == AT_ROUNDS else min(photos[-1] for photos in seen) * (1 + SLACK)
         ends = [max(1, int((photos <= limit).sum())) for photos in seen]
-        yield _Pair((first, second), (ends[0], ends[1]))
+        yield _PairedTrials((first, second), (ends[0], ends[1]))
 
 
-def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.DataFrame:
+def _differences(sweep: Sweep, pairs: list[_PairedTrials], criterion: Criterion) -> pd.DataFrame:
     """A row for every fold, a column for every measure: the method's value less the baseline's."""
     measured = []
     for side in (0, 1):
@@ -125,14 +125,14 @@ def _differences(sweep: Sweep, pairs: list[_Pair], criterion: Criterion) -> pd.D
 
 def _tests(
     values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Terms, unsure: Collection[str]
-) -> list[Row]:
+) -> list[FrameRow]:
     """The columns of one measure, a row for every method; values : the differences of its folds.
 
     unsure : the methods of which nothing is concluded.
     """
-    rows: list[Row] = []
+    rows: list[FrameRow] = []
     for method, column in values.items():
-        row: Row = {"method": method, "against": asked.baseline, "criterion": asked.criterion}
+        row: FrameRow = {"method": method, "against": asked.baseline, "criterion": asked.criterion}
         row |= statistics.concluded(np.array(column.dropna(), dtype=np.float64), ratios[method], asked.rope)
         rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
     for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
@@ -140,7 +140,7 @@ def _tests(
     return rows
 
 
-def _ratio(pair: _Pair) -> float:
+def _ratio(pair: _PairedTrials) -> float:
     """Photos tested over photos trained on."""
     split = pair.trials[0].split
-    return float((split == TEST).sum() / (split == TRAIN).sum())
+    return float((split == TEST_PHOTO).sum() / (split == TRAINING_PHOTO).sum())

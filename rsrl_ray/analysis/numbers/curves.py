@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 
 ByFold = NDArray[np.float64]  # [F, R, ...]; of one trial [R, ...]
 
@@ -31,7 +31,7 @@ def fold_mean(values: ByFold) -> FoldMean:
     return FoldMean(mean, np.where(folds > 1, np.sqrt(squares / np.maximum(folds - 1, 1)), np.nan), folds)
 
 
-def by_fold(sweep: Sweep, method: str, values: Callable[[Trial], ByFold]) -> ByFold:
+def by_fold(sweep: Sweep, method: str, values: Callable[[TrialRounds], ByFold]) -> ByFold:
     """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
     parts = [values(trial) for trial in sweep.trials_of(method)]
     stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)

@@ -1,18 +1,17 @@
 """The analysis as data frames, one for each CSV file."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.numbers.classes import class_rows
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
+from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
-    Confusion,
-    Row,
+    FrameRow,
     choose,
     confusion,
     largest_class_confusion,
@@ -21,8 +20,9 @@ from rsrl_ray.analysis.numbers.measures import (
     spread,
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.selection import Criterion
+from rsrl_ray.core.trial import TrialKey
 
 LARGEST_CLASS = "always the largest class"
 
@@ -62,7 +62,7 @@ class Frames:
     notes: tuple[str, ...]
     incomplete: tuple[str, ...] = ()
 
-    def shown(self) -> list[Row]:
+    def shown(self) -> list[FrameRow]:
         """The summary's rows of the criterion that tables show, after the largest class's."""
         return records(self.summary[self.summary["criterion"].isin(["", self.criterion])])
 
@@ -71,7 +71,7 @@ class Frames:
         return list(self.classes["method"].unique())
 
 
-def records(frame: pd.DataFrame) -> list[Row]:
+def records(frame: pd.DataFrame) -> list[FrameRow]:
     """The frame's rows."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
@@ -109,50 +109,44 @@ def _rounds(sweep: Sweep) -> pd.DataFrame:
     return pd.concat(parts, names=["fold", "method", "round"]).reset_index()
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A trial's test photos as a network has them, and what a row of the frame ``folds`` says of it."""
-
-    trial: Trial
-    confusion: Confusion
-    row: Row
-
-
-def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], Row]]:
+def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], FrameRow]]:
     """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
-    rows: list[Row] = []
-    pooled: dict[tuple[str, str], Row] = {}
+    rows: list[FrameRow] = []
+    pooled: dict[tuple[str, str], FrameRow] = {}
     everywhere = majority(sweep)
-    for head, folds in _tested(sweep):
-        for each in folds:
-            values = measure(sweep, each.confusion, majority(sweep, each.trial))
-            rows.append({"method": head[0], "criterion": head[1], "fold": each.trial.fold, **each.row, **values})
-        pooled[head] = measure(sweep, np.sum([each.confusion for each in folds], axis=0), everywhere)
+    for head, chosen in _tested(sweep).items():
+        matrices = []
+        for key, number in chosen.items():
+            trial = sweep.trials[key]
+            row: FrameRow = {"method": head[0], "criterion": head[1], "fold": key.fold}
+            if number is None:
+                matrices.append(largest_class_confusion(sweep, trial))
+                row |= {"status": "", "rounds": None, "round": None, "train_size": math.nan}
+            else:
+                matrices.append(confusion(sweep, trial, number))
+                size = int(trial.kept[number - 1].sum())
+                row |= {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
+            rows.append(row | measure(sweep, matrices[-1], majority(sweep, trial)))
+        pooled[head] = measure(sweep, np.sum(matrices, axis=0), everywhere)
     return pd.DataFrame(rows).astype({"rounds": "Int64", "round": "Int64"}), pooled
 
 
-def _tested(sweep: Sweep) -> Iterable[tuple[tuple[str, str], list[_Tested]]]:
-    """By method and criterion, the chosen network of every fold; first the largest class."""
-    first = {trial.fold: trial for trial in reversed(sweep.trials.values())}
-    trials = [first[fold] for fold in sweep.folds if fold in first]
-    blank = {"status": "", "rounds": None, "round": None, "train_size": math.nan}
-    yield (LARGEST_CLASS, ""), [_Tested(trial, largest_class_confusion(sweep, trial), blank) for trial in trials]
+def _tested(sweep: Sweep) -> dict[tuple[str, str], Mapping[TrialKey, int | None]]:
+    """By method and criterion, the chosen network of every fold; first the largest class, of which there is none."""
+    first = {key.fold: key for key in reversed(sweep.trials)}
+    found: dict[tuple[str, str], Mapping[TrialKey, int | None]] = {
+        (LARGEST_CLASS, ""): {first[fold]: None for fold in sweep.folds if fold in first}
+    }
     for method in sweep.begun:
         for criterion in sweep.criteria:
-            chosen = choose(sweep.trials_of(method), criterion)
-            yield (method, criterion), [_chosen(sweep, sweep.trials[key], number) for key, number in chosen.items()]
+            found[method, criterion] = choose(sweep.trials_of(method), criterion)
+    return found
 
 
-def _chosen(sweep: Sweep, trial: Trial, number: int) -> _Tested:
-    size = int(trial.kept[number - 1].sum())
-    row = {"status": trial.status, "rounds": len(trial.metrics), "round": number, "train_size": size}
-    return _Tested(trial, confusion(sweep, trial, number), row)
-
-
-def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], Row]) -> pd.DataFrame:
+def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], FrameRow]) -> pd.DataFrame:
     rows = []
     for (method, criterion), part in folds.groupby(["method", "criterion"], sort=False):
-        row: Row = {"method": method, "criterion": criterion, "folds": len(part)}
+        row: FrameRow = {"method": method, "criterion": criterion, "folds": len(part)}
         row["rounds"] = ", ".join(str(number) for number in part["round"].dropna())
         for name in ("round", "train_size", *SCORES):
             row |= spread(name, part[name])
@@ -186,5 +180,5 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
     if note := detectable_note(comparisons):
         notes.append(note)
     if len(comparisons) and not is_unequal(sweep, baseline):
-        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {PHOTOS}.")
+        notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {AT_PHOTOS}.")
     return tuple(notes)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, VALIDATION, Sweep, Trial
+from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, VALIDATION_PHOTO, Sweep, TrialRounds
 
 _PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
 
@@ -77,7 +78,7 @@ def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> H
     dropping, returned, away, due = np.zeros((4, len(picked)), np.int64)
     confidence, votes = np.zeros(len(picked)), np.zeros((len(picked), len(sweep.classes)), np.int64)
     for trial in trials:
-        train, all_gone = trial.split[picked] == TRAIN, trial.dropped()
+        train, all_gone = trial.split[picked] == TRAINING_PHOTO, trial.dropped()
         gone = all_gone[:, picked].T
         dropped[:, : gone.shape[1]] += gone
         judged[:, : gone.shape[1]] += train[:, None]
@@ -105,25 +106,29 @@ def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> H
 
 def course(sweep: Sweep, method: str, photos: Sequence[int]) -> Course:
     """The photos of the sweep at these places under a method with a logged round."""
-    trials, picked = sweep.trials_of(method), np.array(photos, dtype=np.int64)
-    shape = len(picked), max(len(trial.kept) for trial in trials)
-    sums, folds = {part: np.zeros(shape) for part in (TRAIN, TEST)}, {part: np.zeros(shape) for part in (TRAIN, TEST)}
+    picked = np.array(photos, dtype=np.int64)
+
+    def confidence(trial: TrialRounds) -> ByFold:
+        """Of training and of test photos, [R, n, 2]."""
+        is_part = trial.split[picked, None] == np.array([TRAINING_PHOTO, TEST_PHOTO])
+        return np.where(is_part, trial.self_confidence[:, picked][..., None], np.nan)
+
+    trained, tested = fold_mean(by_fold(sweep, method, confidence)).mean.T
     votes = np.zeros((len(picked), len(sweep.classes)), np.int64)
-    for trial in trials:
-        confidence, split = trial.self_confidence[:, picked].T, trial.split[picked, None]
-        for part, total in sums.items():
-            folds[part][:, : confidence.shape[1]] += split == part
-            total[:, : confidence.shape[1]] += np.where(split == part, confidence, 0)
-        votes += _votes(sweep, trial.predicted[-1, picked], split[:, 0] == TEST)
-    with np.errstate(invalid="ignore"):
-        return Course(sums[TRAIN] / folds[TRAIN], sums[TEST] / folds[TEST], votes.sum(axis=1), _most(sweep, votes))
+    for trial in sweep.trials_of(method):
+        votes += _votes(sweep, trial.predicted[-1, picked], trial.split[picked] == TEST_PHOTO)
+    return Course(trained, tested, votes.sum(axis=1), _most(sweep, votes))
 
 
 def fold_words(sweep: Sweep, photo: int) -> str:
     """Which folds train, choose the round and test on a photo."""
     parts = {trial.fold: int(trial.split[photo]) for trial in sweep.trials.values()}
     said = []
-    for part, words in ((TEST, "test photo"), (VALIDATION, "validation photo"), (TRAIN, "training photo")):
+    for part, words in (
+        (TEST_PHOTO, "test photo"),
+        (VALIDATION_PHOTO, "validation photo"),
+        (TRAINING_PHOTO, "training photo"),
+    ):
         folds = sorted(fold for fold, own in parts.items() if own == part)
         if folds:
             said.append(f"{words} of fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}")
@@ -141,7 +146,7 @@ def ledger_parts(sweep: Sweep) -> Iterator[pd.DataFrame]:
     images = np.array(sweep.images, dtype=object)
     for method in sweep.begun:
         trials = sweep.trials_of(method)
-        train_folds = np.sum([trial.split == TRAIN for trial in trials], axis=0)
+        train_folds = np.sum([trial.split == TRAINING_PHOTO for trial in trials], axis=0)
         for trial in trials:
             part = _ledger(trial, images)
             part["train_folds"] = train_folds[part.index]
@@ -150,7 +155,7 @@ def ledger_parts(sweep: Sweep) -> Iterator[pd.DataFrame]:
             yield part
 
 
-def _ledger(trial: Trial, images: NDArray[np.object_]) -> pd.DataFrame:
+def _ledger(trial: TrialRounds, images: NDArray[np.object_]) -> pd.DataFrame:
     """Indexed by the photos' places."""
     every = trial.dropped()
     photos = np.flatnonzero(every.any(axis=0))

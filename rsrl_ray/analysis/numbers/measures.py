@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, Sweep, TrialRounds
 from rsrl_ray.core import metrics, selection, statistics
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.core.selection import Criterion
@@ -19,30 +19,30 @@ SCORES = (
     *("minority_precision", "minority_recall", "minority_f1", "majority_precision", "majority_recall", "majority_f1"),
     *("quadratic_kappa", "mae", "macro_mae", "spearman"),
 )
-Row = dict[str, Any]  # of a data frame
+FrameRow = dict[str, Any]  # of a data frame
 Confusion = NDArray[np.int64]  # matrix [C, C]: row = label, column = prediction
 ChosenRounds = Mapping[TrialKey, int]  # of every trial that has one
 
 
-def confusion(sweep: Sweep, trial: Trial, number: int) -> Confusion:
+def confusion(sweep: Sweep, trial: TrialRounds, number: int) -> Confusion:
     """That of the test photos after round ``number`` (from 1)."""
     if trial.confusions is not None:
-        return trial.confusions[number - 1]
+        return np.asarray(trial.confusions[number - 1], np.int64)  # products of its sums are larger than 32 bits
     return _confusion(sweep, trial, trial.predicted[number - 1])
 
 
-def largest_class_confusion(sweep: Sweep, trial: Trial) -> Confusion:
+def largest_class_confusion(sweep: Sweep, trial: TrialRounds) -> Confusion:
     """That of a network that assigns every test photo to the largest class of the training set."""
     largest = sweep.classes[majority(sweep, trial)[0]]
     return _confusion(sweep, trial, np.full(len(sweep.scores), largest))
 
 
-def majority(sweep: Sweep, trial: Trial | None = None) -> NDArray[np.int64]:
+def majority(sweep: Sweep, trial: TrialRounds | None = None) -> NDArray[np.int64]:
     """Majority classes, indices into ``sweep.classes``, largest first: those that the trial's fold revises.
 
     Without a trial, those of all photos, which stand for all folds together.
     """
-    scores = sweep.trained_scores() if trial is None else trial.scores[trial.split == TRAIN]
+    scores = sweep.trained_scores() if trial is None else trial.scores[trial.split == TRAINING_PHOTO]
     return majority_classes(sweep.places(scores), sweep.majority)
 
 
@@ -73,13 +73,13 @@ def measure(sweep: Sweep, confusion: Confusion, majority: NDArray[np.int64]) -> 
     return values | vars(metrics.ordinal_scores(confusion, sweep.classes))
 
 
-def measure_round(sweep: Sweep, trial: Trial, number: int) -> dict[str, float]:
+def measure_round(sweep: Sweep, trial: TrialRounds, number: int) -> dict[str, float]:
     """The `SCORES` of a trial's test photos after round ``number``."""
     return measure(sweep, confusion(sweep, trial, number), majority(sweep, trial))
 
 
 def choose(
-    trials: Iterable[Trial], criterion: Criterion, ends: ChosenRounds | None = None, first: int = 1
+    trials: Iterable[TrialRounds], criterion: Criterion, ends: ChosenRounds | None = None, first: int = 1
 ) -> dict[TrialKey, int]:
     """The rounds that `rsrl_ray.core.selection.choose` chooses by macro F in these trials, among those logged so far.
 
@@ -110,7 +110,7 @@ def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
     return {f"{name}_mean": statistics.mean(numbers), f"{name}_sd": statistics.sd(numbers)}
 
 
-def _confusion(sweep: Sweep, trial: Trial, predicted: NDArray[np.int64]) -> Confusion:
-    test = trial.split == TEST
+def _confusion(sweep: Sweep, trial: TrialRounds, predicted: NDArray[np.int64]) -> Confusion:
+    test = trial.split == TEST_PHOTO
     labels, assigned = sweep.places(sweep.scores[test]), sweep.places(predicted[test])
     return metrics.confusion_matrix(labels, assigned, len(sweep.classes))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.numbers.measures import Row, majority
-from rsrl_ray.analysis.sweep.arrays import TRAIN, Sweep, Trial
+from rsrl_ray.analysis.numbers.measures import FrameRow, majority
+from rsrl_ray.analysis.sweep.arrays import TRAINING_PHOTO, Sweep, TrialRounds
 
 NOISE_COLUMNS = (
     *("method", "fold", "round", "candidates", "flipped", "base_rate", "dropped"),
@@ -51,9 +51,9 @@ def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
     return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
 
 
-def _rows(sweep: Sweep, trial: Trial) -> Iterator[Row]:
+def _rows(sweep: Sweep, trial: TrialRounds) -> Iterator[FrameRow]:
     largest = sweep.classes[majority(sweep, trial)]
-    candidates = np.flatnonzero((trial.split == TRAIN) & np.isin(trial.scores, largest))
+    candidates = np.flatnonzero((trial.split == TRAINING_PHOTO) & np.isin(trial.scores, largest))
     wrong = (trial.scores != sweep.scores)[candidates]
     rate = float(wrong.mean()) if len(wrong) else math.nan
     for place, kept in enumerate(trial.kept):

@@ -10,15 +10,15 @@ from PIL import Image
 from rsrl_ray.analysis.figures.small_photos import SmallPhotos
 from rsrl_ray.analysis.figures.style import shortened
 from rsrl_ray.analysis.numbers.histories import Course, History, course, fold_words, history
-from rsrl_ray.analysis.page.pictures import jpeg_uri
+from rsrl_ray.analysis.page.pictures import Embedded, embedded
 from rsrl_ray.analysis.page.sparkline import Sparkline, sparkline
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.photos.picture import quiet_pillow
 from rsrl_ray.tracking.histories import THREADS
 
-SIDE = 224  # pixels, the longer side of a photo in the page
+THUMBNAIL_SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78
-EACH = 8  # photos of a list, and
+PHOTOS_OF_A_LIST = 8  # photos of a list, and
 LISTS = 200  # photos of all lists together, but for
 FEWEST = 2  # photos of a list
 
@@ -33,27 +33,18 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """A photo as it travels in the page. data : URI, "" where it cannot be read, and ``reason`` says why."""
-
-    data: str = ""
-    width: int = 1
-    height: int = 1
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Shown:
     """A photo of the page.
 
     number : of its anchors, and its place in the histories of `Album`. image : as the table names it. name : of its
-    file. score : it is trained on as. true_score : where that is another one. folds : in words.
+    file. thumbnail : or why it cannot be read. score : it is trained on as. true_score : where that is another one.
+    folds : in words.
     """
 
     number: int
     image: str
     name: str
-    thumbnail: Thumbnail
+    thumbnail: Embedded | str
     score: int
     true_score: int | None
     folds: str
@@ -88,7 +79,7 @@ def make_album(sweep: Sweep, table: str | Path, others: Sequence[str] = ()) -> A
     places = {image: row for row, image in enumerate(sweep.images)}
     listed = [row for each in chosen.values() for one in each for row in one.rows]
     rows = list(dict.fromkeys([*listed, *(places[image] for image in others)]))
-    photos = SmallPhotos(table, SIDE)
+    photos = SmallPhotos(table, THUMBNAIL_SIDE)
     with quiet_pillow(), ThreadPoolExecutor(THREADS) as threads:
         thumbnails = list(threads.map(lambda row: _thumbnail(photos.get(sweep.images[row])), rows))
     trained = sweep.trained_scores()
@@ -120,7 +111,7 @@ def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
 
 def longest(methods: int) -> int:
     """How many photos a list holds at most: so many that the lists of all these methods fit one page."""
-    return max(FEWEST, min(EACH, LISTS // (3 * max(1, methods))))
+    return max(FEWEST, min(PHOTOS_OF_A_LIST, LISTS // (3 * max(1, methods))))
 
 
 def _lists(found: History, so_far: str) -> list[Listed]:
@@ -131,10 +122,8 @@ def _lists(found: History, so_far: str) -> list[Listed]:
         f"Dropped most often, but kept at times{so_far}": most[~found.is_never_kept[most]],
         f"Dropped, and back in the last round{so_far}": found.came_back(),
     }
-    return [Listed(heading, len(rows), tuple(rows[:EACH].tolist())) for heading, rows in kinds.items()]
+    return [Listed(heading, len(rows), tuple(rows[:PHOTOS_OF_A_LIST].tolist())) for heading, rows in kinds.items()]
 
 
-def _thumbnail(photo: Image.Image | str) -> Thumbnail:
-    if isinstance(photo, str):
-        return Thumbnail(reason=photo)
-    return Thumbnail(jpeg_uri(photo, QUALITY), *photo.size)
+def _thumbnail(photo: Image.Image | str) -> Embedded | str:
+    return photo if isinstance(photo, str) else embedded(photo, quality=QUALITY)

@@ -8,48 +8,51 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import TOGETHER
-from rsrl_ray.analysis.numbers.comparisons import PHOTOS, in_macro_f
-from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames
-from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
+from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_macro_f
+from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
+from rsrl_ray.analysis.numbers.measures import FrameRow
+from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
 
-SURE = 0.05  # p after Holm, below which a difference is said to be one
+SIGNIFICANT = 0.05  # p after Holm, below which a difference is said to be one
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A difference and its interval, each in percent of the scale's width."""
+class Scale:
+    """Values from ``low`` to ``high`` on a line from 0 to 100 percent; ticks : round ones among them, in words."""
 
-    at: float
     low: float
     high: float
+    ticks: dict[float, str]
 
+    @classmethod
+    def over(cls, values: Iterable[float]) -> "Scale":
+        """One that holds these values and 0."""
+        values = [*values, 0.0]
+        low, high = min(values), max(values)
+        room = 0.08 * (high - low) or 0.01
+        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        step = ticks[1] - ticks[0]
+        digits = next(digits for digits in range(1, 9) if round(step, digits) >= step * 0.999)
+        inside = [float(tick) for tick in ticks if low - room / 2 <= tick <= high + room / 2]
+        return cls(low - room, high + room, {tick: number(tick, digits) for tick in inside})
 
-@dataclass(frozen=True)
-class Interval:
-    """A method's row: its difference in words, and as marks.
-
-    verdict : one of `VERDICTS`. rounds, photos : after as many rounds, and after as many photos where that is another.
-    """
-
-    method: str
-    verdict: str
-    difference: str
-    interval: str
-    p: str
-    rounds: Mark
-    photos: Mark | None
+    def place(self, value: float) -> float:
+        """Where a value lies, in percent."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Differences in macro F to ``against``. ticks : by their place in percent, in words. band : of the rope."""
+    """Differences in macro F to ``against``, those of the highest first.
+
+    rows : of the frame ``comparisons`` after as many rounds; also ``verdict``, one of `VERDICTS`, and ``photos``, the
+    row after as many photos, or None.
+    """
 
     against: str
-    rows: tuple[Interval, ...]
-    ticks: dict[float, str]
-    zero: float
-    band: Mark
+    rows: list[FrameRow]
+    scale: Scale
     rope: float
 
 
@@ -75,57 +78,13 @@ def forest(frames: Frames) -> Forest | None:
     tests = _tests(frames)
     if tests.empty:
         return None
-    photos = in_macro_f(frames.comparisons, PHOTOS)
+    photos = in_macro_f(frames.comparisons, AT_PHOTOS)
     photos = photos[photos["low"].notna()]
-    scale = _Scale.over([*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.rope, -frames.rope])
-    others = {str(row["method"]): scale.mark(row) for _, row in photos.iterrows()}
-    rows = tuple(
-        Interval(
-            method=str(row["method"]),
-            verdict=VERDICTS[_sign(row)],
-            difference=signed(row["difference"]),
-            interval=interval(row["low"], row["high"]),
-            p=p_value(row["p_holm"]).replace("<", "< "),
-            rounds=scale.mark(row),
-            photos=others.get(str(row["method"])),
-        )
-        for _, row in tests.sort_values("difference", ascending=False, kind="stable").iterrows()
-    )
-    return Forest(
-        against=str(tests["against"].iloc[0]),
-        rows=rows,
-        ticks={scale.place(value): number(value, scale.digits) for value in scale.ticks},
-        zero=scale.place(0),
-        band=Mark(scale.place(0), scale.place(-frames.rope), scale.place(frames.rope)),
-        rope=frames.rope,
-    )
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Values from ``low`` to ``high`` on a line from 0 to 100 percent; ticks : round ones among them."""
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    digits: int
-
-    @classmethod
-    def over(cls, values: Iterable[float]) -> "_Scale":
-        values = [*values, 0.0]
-        low, high = min(values), max(values)
-        room = 0.08 * (high - low) or 0.01
-        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
-        inside = tuple(float(tick) for tick in ticks if low - room / 2 <= tick <= high + room / 2)
-        step = ticks[1] - ticks[0]
-        digits = next(digits for digits in range(1, 9) if round(step, digits) >= step * 0.999)
-        return cls(low - room, high + room, inside, digits)
-
-    def place(self, value: float) -> float:
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
-
-    def mark(self, row: "pd.Series[Any]") -> Mark:
-        return Mark(*(self.place(row[name]) for name in ("difference", "low", "high")))
+    others = {row["method"]: row for row in records(photos)}
+    shown = records(tests.sort_values("difference", ascending=False, kind="stable"))
+    rows = [row | {"verdict": VERDICTS[_sign(row)], "photos": others.get(row["method"])} for row in shown]
+    scale = Scale.over([*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.rope, -frames.rope])
+    return Forest(rows[0]["against"], rows, scale, frames.rope)
 
 
 def _tests(frames: Frames) -> pd.DataFrame:
@@ -134,9 +93,9 @@ def _tests(frames: Frames) -> pd.DataFrame:
     return rows[rows["p"].notna()]
 
 
-def _sign(test: "pd.Series[Any]") -> int:
+def _sign(test: "pd.Series[Any] | FrameRow") -> int:
     """1 better, -1 worse, 0 not shown to differ."""
-    if test["p_holm"] >= SURE:
+    if test["p_holm"] >= SIGNIFICANT:
         return 0
     return 1 if test["difference"] > 0 else -1
 
@@ -144,7 +103,7 @@ def _sign(test: "pd.Series[Any]") -> int:
 def _differing(tests: pd.DataFrame) -> str:
     """Which methods are better and worse, by how much; of those that are not shown to differ, how many."""
     against, many = f"the control {tests['against'].iloc[0]}", len(tests)
-    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SURE}"
+    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
     tests = tests.sort_values("difference", ascending=False, kind="stable")
     signs = tests.apply(_sign, axis=1)
     if many == 1:

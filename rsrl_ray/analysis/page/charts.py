@@ -4,10 +4,9 @@ Vega-Lite, because it draws SVG: the charts print as sharp as text, take their c
 also in a dark one, and a browser test can read what is drawn. vl-convert brings its code (0.9 MB) as a Python package.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -21,14 +20,15 @@ from rsrl_ray.analysis.numbers.curves import ByFold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.wrong_labels import RATES
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
-PHOTOS, SHARE, SCORE = ",f", "%", "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart
+DECIMALS = "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart; of these another one
+OTHER_FORMATS = {"train_size": ",f", "majority_share": "%"}
 VEGA_LITE = "6.4"  # of those that vl-convert brings; page.js is written for it
 _TITLES = {
-    "test_macro_f1": ("Macro F on the test photos", SCORE),
-    "validation_macro_f1": ("Macro F on the validation photos", SCORE),
-    "test_total_f1": ("Total F on the test photos (Fig. 8)", SCORE),
-    "train_size": ("Training photos kept (Fig. 4)", PHOTOS),
-    "majority_share": ("Share of the {majority} largest classes", SHARE),
+    "test_macro_f1": "Macro F on the test photos",
+    "validation_macro_f1": "Macro F on the validation photos",
+    "test_total_f1": "Total F on the test photos (Fig. 8)",
+    "train_size": "Training photos kept (Fig. 4)",
+    "majority_share": "Share of the {majority} largest classes",
 }
 _NOISE_TITLES = {
     "precision": "Precision of what is dropped",
@@ -63,37 +63,33 @@ class Chart:
 
 def charts(sweep: Sweep) -> list[Chart]:
     """What MLflow has of every round, fold means by round; a measure that no trial has is left out."""
-    found = {name: _lines(sweep, metric_by_fold(sweep, name)) for name in _TITLES}
-    return [
-        Chart(name, title.format(majority=sweep.majority), form, _domain(found[name]), found[name])
-        for name, (title, form) in _TITLES.items()
-        if found[name]
+    drawn = [
+        _chart(sweep, name, title.format(majority=sweep.majority), metric_by_fold(sweep, name))
+        for name, title in _TITLES.items()
     ]
+    return [chart for chart in drawn if chart.lines]
 
 
 def score_charts(sweep: Sweep) -> list[Chart]:
     """F-measure of every score on the test photos (Fig. 7), on one scale."""
-    found = {score: _lines(sweep, metric_by_fold(sweep, f"f1_{score}")) for score in sweep.classes}
-    domain = _domain(tuple(chain(*found.values())))
-    return [
-        Chart(f"f1_{score}", f"F of score {score}", SCORE, domain, lines) for score, lines in found.items() if lines
-    ]
+    names = {f"f1_{score}": f"F of score {score}" for score in sweep.classes}
+    drawn = [_chart(sweep, name, title, metric_by_fold(sweep, name)) for name, title in names.items()]
+    domain = _domain([line for chart in drawn for line in chart.lines])
+    return [replace(chart, domain=domain) for chart in drawn if chart.lines]
 
 
 def noise_charts(sweep: Sweep, noise: pd.DataFrame) -> list[Chart]:
     """What was dropped against labels known to be wrong; noise : the frame of `Frames`."""
     revised = noise.copy()
     revised.loc[revised["round"] == 1, list(RATES)] = np.nan  # nothing is dropped yet
-    methods = {str(method): part for method, part in revised.groupby("method", sort=False)}
-    drawn = []
-    for name, title in _NOISE_TITLES.items():
-        lines = _lines(sweep, {
-            method: part.pivot(index="fold", columns="round", values=name).to_numpy(dtype=np.float64)
-            for method, part in methods.items()
-        })  # fmt: skip
-        if lines:
-            drawn.append(Chart(name, title, SCORE, _domain(lines), lines))
-    return drawn
+    methods = {
+        str(method): part.pivot(index="fold", columns="round") for method, part in revised.groupby("method", sort=False)
+    }
+    drawn = [
+        _chart(sweep, name, title, {method: table[name].to_numpy(np.float64) for method, table in methods.items()})
+        for name, title in _NOISE_TITLES.items()
+    ]
+    return [chart for chart in drawn if chart.lines]
 
 
 def looks(methods: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -110,20 +106,21 @@ def library() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE)
 
 
-def _lines(sweep: Sweep, curves: Mapping[str, ByFold]) -> tuple[Line, ...]:
+def _chart(sweep: Sweep, name: str, title: str, curves: Mapping[str, ByFold]) -> Chart:
     """A line for every method that has a value; curves : [F, R], by method."""
     found = {method: fold_mean(values) for method, values in curves.items() if np.isfinite(values).any()}
-    return tuple(
+    lines = tuple(
         Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
         for method, mean in found.items()
     )
+    return Chart(name, title, OTHER_FORMATS.get(name, DECIMALS), _domain(lines), lines)
 
 
 def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(float(f"{value:.6g}") if isfinite(value) else None for value in values)
 
 
-def _domain(lines: tuple[Line, ...]) -> tuple[float, float]:
+def _domain(lines: Sequence[Line]) -> tuple[float, float]:
     """From the least to the largest value, a little wider; with their bands where all of these are drawn."""
     band = 1 if len(lines) <= TOGETHER else 0
     pairs = [pair for line in lines for pair in zip(line.mean, line.sd, strict=True)]

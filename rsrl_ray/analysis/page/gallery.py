@@ -11,10 +11,11 @@ from PIL import Image
 
 from rsrl_ray.analysis.numbers.measures import choose
 from rsrl_ray.analysis.numbers.words import number
-from rsrl_ray.analysis.sweep.arrays import TEST, TRAIN, Sweep, Trial
+from rsrl_ray.analysis.page.pictures import Embedded, embedded
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, Sweep, TrialRounds
 
-EACH = 2  # photos of each score
-SIDE = 256  # pixels, the longer side of a map in the page
+PHOTOS_OF_A_SCORE = 2  # photos of each score
+MAP_SIDE = 256  # pixels, the longer side of a map in the page
 CAPTIONS = {"map": "highlight map", "null_map": "control", "edge_map": "edges", "random_map": "random weights"}
 
 
@@ -33,15 +34,15 @@ class Card:
     """A photo of the gallery.
 
     text : what is known of its map, or why there is none. differs : whether the map does from control and edges both.
-    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights, by caption; those
-        that there are.
+    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights; those that there
+        are.
     """
 
     photo: str
     score: int
     text: str
     differs: bool
-    pictures: dict[str, Image.Image]
+    pictures: list[Embedded]
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,15 @@ class Gallery:
 
 
 def find_examples(sweep: Sweep) -> Examples:
-    """`EACH` test photos of every score.
+    """`PHOTOS_OF_A_SCORE` test photos of every score.
 
     Of the first method that drops photos (of the first of all, where none does), in its first fold with two rounds:
     the chosen one among its rounds from 2 on. Raises ValueError where no trial has two rounds.
     """
     order = {method: place for place, method in enumerate(sweep.begun)}
 
-    def rank(trial: Trial) -> tuple[bool, int, int]:
-        return bool(trial.kept[:, trial.split == TRAIN].all()), order[trial.method], trial.fold
+    def rank(trial: TrialRounds) -> tuple[bool, int, int]:
+        return bool(trial.kept[:, trial.split == TRAINING_PHOTO].all()), order[trial.method], trial.fold
 
     ready = [trial for trial in sweep.trials.values() if len(trial.kept) > 1]
     if not ready:
@@ -100,22 +101,24 @@ def remark(row: Mapping[Any, Any]) -> str:
     return "; ".join(said)
 
 
-def _surest(sweep: Sweep, trial: Trial, number: int) -> tuple[str, ...]:
+def _surest(sweep: Sweep, trial: TrialRounds, number: int) -> tuple[str, ...]:
     """By score, names of the test photos of the highest self-confidence in the round."""
-    confidence, is_test = trial.self_confidence[number - 1], trial.split == TEST
+    confidence, is_test = trial.self_confidence[number - 1], trial.split == TEST_PHOTO
     names: list[str] = []
     for score in sweep.classes:
         photos = np.flatnonzero((sweep.scores == score) & is_test)
-        names += [sweep.images[photo] for photo in photos[np.argsort(-confidence[photos], kind="stable")][:EACH]]
+        names += [
+            sweep.images[photo] for photo in photos[np.argsort(-confidence[photos], kind="stable")][:PHOTOS_OF_A_SCORE]
+        ]
     return tuple(names)
 
 
-def _pictures(row: Mapping[Any, Any], folder: Path) -> dict[str, Image.Image]:
-    """The overlays that there are, by caption."""
-    pictures = {}
+def _pictures(row: Mapping[Any, Any], folder: Path) -> list[Embedded]:
+    """The overlays that there are."""
+    pictures = []
     for column, caption in CAPTIONS.items():
         if row[column]:
             with Image.open(folder / f"{row[column]}.png") as overlay:
-                overlay.thumbnail((SIDE, SIDE))
-                pictures[caption] = overlay.convert("RGB")
+                overlay.thumbnail((MAP_SIDE, MAP_SIDE))
+                pictures.append(embedded(overlay, caption))
     return pictures

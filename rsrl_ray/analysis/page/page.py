@@ -15,13 +15,13 @@ from PIL import Image
 
 from rsrl_ray.analysis.figures.drawings import FigureFile, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
+from rsrl_ray.analysis.numbers.words import interval, p_value, signed
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.answer import findings, forest
 from rsrl_ray.analysis.page.charts import Chart, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
-from rsrl_ray.analysis.page.photo_section import map_section, photo_section
-from rsrl_ray.analysis.page.pictures import data_uri, jpeg_uri
-from rsrl_ray.analysis.page.section import Section
+from rsrl_ray.analysis.page.photo_section import Section, map_section, photo_section
+from rsrl_ray.analysis.page.pictures import Embedded, data_uri, jpeg_uri
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
 from rsrl_ray.config import Experiment
@@ -30,7 +30,7 @@ from rsrl_ray.method import method_of
 
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
 LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
-STYLES = ("page.css", "photos.css")
+STYLE_SHEETS = ("page.css", "photos.css")
 CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, where scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
 TABLES = {  # by their headings, the tables that stand together
@@ -39,16 +39,6 @@ TABLES = {  # by their headings, the tables that stand together
     "Comparisons": ("comparisons",),
     "Known noise": ("noise",),
 }
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A picture that travels in the page. data : URI. width, height : of its place, CSS pixels."""
-
-    data: str
-    caption: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def write_page(content: Content) -> None:
     """Write ``index.html`` into the page's folder."""
     loader = PackageLoader("rsrl_ray.analysis.page", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.globals |= {"markdown": markdown, "latex": latex}
+    environment.globals |= {written.__name__: written for written in (markdown, latex, signed, interval, p_value)}
     drawn = [asdict(chart) for group in content.charts.values() for chart in group]
     by_hand = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     scripts = [library(), by_hand] if drawn else [by_hand]
@@ -90,7 +80,7 @@ def write_page(content: Content) -> None:
         sweep=content.sweep,
         facts=_facts(content.sweep, content.experiment),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLES)),
+        style=Markup("".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
         sections=sections(content, environment),
         data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
         scripts=[Markup(script) for script in scripts],
@@ -137,15 +127,15 @@ def _methods(content: Content, write: Any) -> Section:
     alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(LISTED)})
     methods = [
         {
-            "name": name,
-            "anchor": f"method-{place}",
-            "words": str(method_of(content.experiment, name)),
-            "table": next(table for table in content.tables if table.method == name),
-            "figures": content.figures(alone, name),
+            "name": table.method,
+            "words": str(method_of(content.experiment, table.method)),
+            "table": table,
+            "figures": content.figures(alone, table.method),
         }
-        for place, name in enumerate(content.sweep.begun, 1)
+        for table in content.tables
+        if table.method
     ]
-    parts = tuple((str(method["anchor"]), str(method["name"])) for method in methods)
+    parts = tuple((f"method-{place}", name) for place, name in enumerate(content.sweep.begun, 1))
     return Section("methods", "Method by method", write.methods(methods, content.figures(["class_measures"])), parts)
 
 

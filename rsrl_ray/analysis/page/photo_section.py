@@ -1,13 +1,27 @@
-"""The page's sections of pictures: photos by method, and highlight maps beside what they have to differ from."""
+"""The page's sections, and those of pictures: photos by method, and maps beside what they have to differ from."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup
 
 from rsrl_ray.analysis.page.album import Album, longest
 from rsrl_ray.analysis.page.gallery import Gallery
-from rsrl_ray.analysis.page.pictures import jpeg_uri
-from rsrl_ray.analysis.page.section import Section
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    id : its anchor. heading : its title (h2), also in the table of contents. html : what stands under it, as markup.
+    parts : by anchor, those of its headings (h3) that the table of contents names too.
+    """
+
+    id: str
+    heading: str
+    html: Markup
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 def photo_section(album: Album, environment: Environment, rounds: int) -> Section:
@@ -23,13 +37,4 @@ def photo_section(album: Album, environment: Environment, rounds: int) -> Sectio
 def map_section(gallery: Gallery, album: Album, environment: Environment) -> Section:
     """The cards of the gallery, and how many of their maps say anything. album : holds their photos."""
     write: Any = environment.get_template("photos.html").module
-    drawn = {
-        card.photo: [(caption, jpeg_uri(picture), *picture.size) for caption, picture in card.pictures.items()]
-        for card in gallery.cards
-    }
-    words = {"verdict": _sentence(gallery.verdict), "random": _sentence(gallery.random)}
-    return Section("maps", "Highlight maps", write.maps(gallery, album, words, drawn))
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}." if words else ""
+    return Section("maps", "Highlight maps", write.maps(gallery, album))

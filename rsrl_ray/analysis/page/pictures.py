@@ -1,9 +1,25 @@
 """Pictures that travel in the page."""
 
 import base64
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture that travels in the page. data : URI. width, height : of its place, CSS pixels."""
+
+    data: str
+    caption: str
+    width: int
+    height: int
+
+
+def embedded(image: Image.Image, caption: str = "", quality: int = 85) -> Embedded:
+    """The picture, each of its pixels one of the page."""
+    return Embedded(jpeg_uri(image, quality), caption, *image.size)
 
 
 def jpeg_uri(image: Image.Image, quality: int = 85) -> str:

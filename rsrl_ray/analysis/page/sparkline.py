@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 100, 32  # of the drawing
+SPARK_WIDTH, SPARK_HEIGHT = 100, 32  # of the drawing
 TOP, BOTTOM = 2, 22  # where a self-confidence of 1 and of 0 lies
 MARK = 8  # how tall a mark is where all folds dropped the photo
 
@@ -31,20 +31,16 @@ def sparkline(
 
     confidence, tested : [R], 0 to 1. dropped : [R], share of folds. NaN where there is none.
     """
-    places = _places(len(confidence))
+    middles = np.arange(len(confidence)) + 0.5  # of each round's column
+    places = [round(middle * SPARK_WIDTH / len(confidence)) for middle in middles]
     shares = np.rint(np.nan_to_num(dropped) * MARK).astype(int)
     shares[np.nan_to_num(dropped) > 0] = shares[np.nan_to_num(dropped) > 0].clip(1)
-    marks = "".join(f"M{x} {HEIGHT}v-{share}" for x, share in zip(places, shares, strict=True) if share)
+    marks = "".join(f"M{x} {SPARK_HEIGHT}v-{share}" for x, share in zip(places, shares, strict=True) if share)
     values = ", ".join("none" if np.isnan(value) else f"{value:.2f}" for value in confidence)
     gone = ", ".join(str(number) for number, share in enumerate(shares, 1) if share)
     words = f"self-confidence by round: {values}" + (f"; dropped in round {gone}" if gone else "")
-    step = round(WIDTH / len(confidence) * 0.7, 1)
+    step = round(SPARK_WIDTH / len(confidence) * 0.7, 1)
     return Sparkline(_path(places, confidence), "" if tested is None else _path(places, tested), marks, step, words)
-
-
-def _places(rounds: int) -> list[int]:
-    """The middle of each round's column."""
-    return [round((number + 0.5) * WIDTH / rounds) for number in range(rounds)]
 
 
 def _path(places: list[int], values: NDArray[np.float64]) -> str:

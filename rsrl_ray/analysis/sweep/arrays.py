@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.rows import ByRound, Confusions
+from rsrl_ray.analysis.sweep.rows import ByRound
 from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, usable_criteria
 from rsrl_ray.core.trial import TrialKey, is_complete
 from rsrl_ray.rounds.table import SPLITS
 
-TRAIN, VALIDATION, TEST = range(len(SPLITS))  # of a photo
+TRAINING_PHOTO, VALIDATION_PHOTO, TEST_PHOTO = range(len(SPLITS))  # of a photo
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRounds:
     """The R rounds of one fold and method that are wholly logged, R >= 1, over the N photos of the sweep.
 
     status : FINISHED, RUNNING, INTERRUPTED, FAILED or KILLED; reason : why it failed, or "".
@@ -26,7 +26,7 @@ class Trial:
     photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
     predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
     self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
-    confusions : of the test photos, by round, as they were counted on reading; None where they were not.
+    confusions : of the test photos, [R, C, C], as they were counted on reading; None where they were not.
     """
 
     fold: int
@@ -41,7 +41,7 @@ class Trial:
     predicted: ByRound
     kept: ByRound
     self_confidence: ByRound
-    confusions: Confusions | None = None
+    confusions: NDArray[np.int32] | None = None
 
     @property
     def key(self) -> TrialKey:
@@ -56,7 +56,7 @@ class Trial:
 
     def dropped(self) -> NDArray[np.bool_]:
         """The training photos that a round left out, [R, N]."""
-        return np.asarray(~self.kept[:] & (self.split == TRAIN))
+        return np.asarray(~self.kept[:] & (self.split == TRAINING_PHOTO))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sweep:
     rounds: int
     methods: tuple[str, ...]
     folds: tuple[int, ...]
-    trials: dict[TrialKey, Trial]
+    trials: dict[TrialKey, TrialRounds]
     majority: int
     missing: tuple[str, ...] = ()
     is_noisy: bool = False
@@ -105,7 +105,7 @@ class Sweep:
         rounds = {key: len(trial.metrics) for key, trial in self.trials.items()}
         return tuple(name for name in self.methods if not is_complete(name, self.folds, rounds, self.rounds))
 
-    def trials_of(self, method: str) -> list[Trial]:
+    def trials_of(self, method: str) -> list[TrialRounds]:
         """The method's trials with a logged round, by fold."""
         keys = [TrialKey(fold, method) for fold in self.folds]
         return [self.trials[key] for key in keys if key in self.trials]
@@ -114,7 +114,7 @@ class Sweep:
         """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
         scores = self.scores.copy()
         for trial in self.trials.values():
-            trained = trial.split == TRAIN
+            trained = trial.split == TRAINING_PHOTO
             scores[trained] = trial.scores[trained]
         return scores
 

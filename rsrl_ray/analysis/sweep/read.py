@@ -1,26 +1,28 @@
 """A sweep is read from MLflow: metrics, and every round's table of photos."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.analysis.sweep.round_files import (
+    CONFIDENCE,
     PREDICTED,
-    SURE,
     ReadPhotos,
     ReadRound,
-    SharedFolds,
-    on_demand,
+    TrialFold,
+    read_column,
+    read_fold,
     read_photos,
     read_round,
 )
-from rsrl_ray.analysis.sweep.rows import HELD, Bits, ByRound, Confusions, Room
+from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
 from rsrl_ray.core.trial import STATES, TrialKey
@@ -30,6 +32,7 @@ from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
+HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
 
 
 def read_sweep(experiment: Experiment) -> Sweep:
@@ -54,8 +57,12 @@ def read_sweep(experiment: Experiment) -> Sweep:
             name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
             for name in names
         }
-        shared = _Shared(photos, SharedFolds(), Room(HELD))
-        read = {run.key: _Reading(tracker, run, shared, threads) for run in begun}
+        firsts = {run.fold: run for run in reversed(begun)}
+        folds = {fold: threads.submit(read_fold, tracker.artifacts(run)) for fold, run in firsts.items()}
+        rows = np.cumsum([run.rounds for run in begun]) * len(photos.scores)
+        are_held = rows * (photos.score_type.itemsize + np.dtype(np.float32).itemsize) <= HELD
+        shared = _Shared(tracker, photos, folds, threads)
+        read = {run.key: _TrialReading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
         metrics = {name: values.result() for name, values in histories.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
@@ -85,26 +92,25 @@ def read_sweep(experiment: Experiment) -> Sweep:
 class _Shared:
     """What the trials of a sweep share while they are read."""
 
+    tracker: Results
     photos: ReadPhotos
-    folds: SharedFolds
-    room: Room
+    folds: Mapping[int, "Future[TrialFold]"]
+    threads: ThreadPoolExecutor
 
 
-class _Reading:
-    """A trial whose rounds are being read by threads."""
+class _TrialReading:
+    """A trial whose rounds are being read by threads. is_held : whether its predictions stay in memory."""
 
-    def __init__(self, tracker: Results, run: TrackedRun, shared: _Shared, threads: ThreadPoolExecutor) -> None:
-        self._run, self._photos, self._artifacts = run, shared.photos, tracker.artifacts(run)
-        sizes = self._photos.score_type.itemsize + np.dtype(np.float32).itemsize
-        self._is_held = shared.room.takes(run.rounds * len(self._photos.scores) * sizes)
-        self._fold = threads.submit(shared.folds.read, run.fold, self._artifacts)
-        self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
+    def __init__(self, shared: _Shared, run: TrackedRun, is_held: bool) -> None:
+        self._run, self._photos, self._artifacts = run, shared.photos, shared.tracker.artifacts(run)
+        self._is_held, self._fold = is_held, shared.folds[run.fold]
+        self._rounds = [shared.threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
 
     def _read(self, number: int) -> ReadRound:
-        # The fold's thread has begun before, so none waits for one that waits for it.
+        # The folds' threads have begun before, so none waits for one that waits for it.
         return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
-    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> Trial:
+    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> TrialRounds:
         """The trial, once everything is read; metrics : by name, run and round."""
         rounds = [each.result() for each in self._rounds]
         self._rounds.clear()
@@ -114,7 +120,7 @@ class _Reading:
             {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
         )
         kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
-        return Trial(
+        return TrialRounds(
             fold=run.fold,
             method=run.method,
             status=run.status,
@@ -123,24 +129,24 @@ class _Reading:
             metrics=frame,
             split=fold.split,
             scores=fold.scores,
-            photos_seen=_photos_seen(frame, np.array([each.size for each in rounds]), epochs),
+            photos_seen=_photos_seen(frame, kept, epochs),
             predicted=self._values(PREDICTED, self._photos.score_type, [each.predicted for each in rounds]),
             kept=kept,
-            self_confidence=self._values(SURE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
-            confusions=Confusions([each.confusion for each in rounds], len(self._photos.classes)),
+            self_confidence=self._values(CONFIDENCE, np.dtype(np.float32), [each.self_confidence for each in rounds]),
+            confusions=np.stack([each.confusion for each in rounds]),
         )
 
     def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> ByRound:
         if not self._is_held:
-            return on_demand(self._artifacts, self._run.rounds, column, kind)
+            return OnDemand(self._run.rounds, partial(read_column, self._artifacts, column, kind))
         return np.stack([values for values in read if values is not None])
 
 
-def _photos_seen(metrics: pd.DataFrame, sizes: NDArray[np.int64], epochs: int) -> NDArray[np.float64]:
-    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept: ``sizes``."""
+def _photos_seen(metrics: pd.DataFrame, kept: ByRound, epochs: int) -> NDArray[np.float64]:
+    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept."""
     if PHOTOS_SEEN in metrics and metrics[PHOTOS_SEEN].notna().all():
         return metrics[PHOTOS_SEEN].to_numpy(dtype=np.float64)
-    return np.cumsum(sizes * epochs, dtype=np.float64)
+    return np.cumsum([mask.sum() * epochs for mask in kept], dtype=np.float64)
 
 
 def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[str]:

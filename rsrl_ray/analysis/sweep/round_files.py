@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from rsrl_ray.analysis.sweep.arrays import TEST
-from rsrl_ray.analysis.sweep.rows import Confusions, OnDemand
+from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO
 from rsrl_ray.core.metrics import confusion_matrix
 from rsrl_ray.photos.table import public_name
 from rsrl_ray.rounds.table import SPLITS
@@ -23,7 +20,7 @@ from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Artifacts
 
 TRUE_SCORE = "true_score"
-PREDICTED, SURE = "predicted", "self_confidence"
+PREDICTED, CONFIDENCE = "predicted", "self_confidence"
 
 
 @dataclass(frozen=True)
@@ -43,50 +40,40 @@ class ReadPhotos:
     def score_type(self) -> "np.dtype[Any]":
         """The smallest that holds all scores."""
         low, high = int(self.classes[0]), int(self.classes[-1])
-        sizes = (size for size in (1, 2, 4) if -(2 ** (8 * size - 1)) <= low and high < 2 ** (8 * size - 1))
-        return np.dtype(f"i{next(sizes, 8)}")
+        return np.min_scalar_type(min(low, -1 - high))  # of a number below 0: a type with signs holds -1 - n if n
 
 
 @dataclass(frozen=True)
 class TrialFold:
-    """Splits and scores of the photos, [N] each, as a trial's fold has them."""
+    """Splits and scores of the photos, [N] each, as the trials of a fold have them."""
 
     split: NDArray[np.int8]
     scores: NDArray[np.int64]
-
-    def equals(self, other: "TrialFold") -> bool:
-        """Whether all is the same."""
-        return np.array_equal(self.split, other.split) and np.array_equal(self.scores, other.scores)
 
 
 @dataclass(frozen=True)
 class ReadRound:
     """What is held of a round.
 
-    kept : [N / 8], bits; size : how many are kept. confusion : of the test photos, see `Confusions.row`.
+    kept : [N / 8], bits. confusion : of the test photos, [C, C].
     predicted, self_confidence : [N], None where they are not held.
     """
 
     kept: NDArray[np.uint8]
-    size: int
-    confusion: "csr_array"
+    confusion: NDArray[np.int32]
     predicted: NDArray[Any] | None
     self_confidence: NDArray[np.float32] | None
 
 
-class SharedFolds:
-    """Trials of one fold share its arrays."""
+def read_fold(artifacts: Artifacts) -> TrialFold:
+    """The fold of a trial, which all trials of the fold share."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, TrialFold] = {}
-        self._lock = Lock()
+    def read(file: Path) -> TrialFold:
+        table = _columns(file, ["split", "score"])
+        split = np.asarray(pc.index_in(table["split"].cast(pa.string()), pa.array(SPLITS)), dtype=np.int8)
+        return TrialFold(split, table["score"].to_numpy().astype(np.int64))
 
-    def read(self, number: int, artifacts: Artifacts) -> TrialFold:
-        """The fold as a trial has it."""
-        found = artifacts.read(predictions_path(1), _fold)
-        with self._lock:
-            known = self._known.setdefault(number, found)
-        return known if known.equals(found) else found
+    return artifacts.read(predictions_path(1), read)
 
 
 def read_photos(file: Path) -> ReadPhotos:
@@ -102,35 +89,24 @@ def read_round(artifacts: Artifacts, number: int, fold: TrialFold, photos: ReadP
     """Read a round of a trial. is_held : whether predictions and self-confidences are held too."""
 
     def read(file: Path) -> ReadRound:
-        table = _columns(file, [PREDICTED, "kept", SURE] if is_held else [PREDICTED, "kept"])
+        table = _columns(file, [PREDICTED, "kept", CONFIDENCE] if is_held else [PREDICTED, "kept"])
         kept = pc.fill_null(table["kept"], False).to_numpy().astype(np.bool_)
-        predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST
+        predicted, tests = table[PREDICTED].to_numpy(), fold.split == TEST_PHOTO
         labels, assigned = (np.searchsorted(photos.classes, scores[tests]) for scores in (photos.scores, predicted))
         return ReadRound(
             np.packbits(kept),
-            int(kept.sum()),
-            Confusions.row(confusion_matrix(labels, assigned, len(photos.classes))),
+            confusion_matrix(labels, assigned, len(photos.classes)).astype(np.int32),
             predicted.astype(photos.score_type) if is_held else None,
-            table[SURE].to_numpy().astype(np.float32) if is_held else None,
+            table[CONFIDENCE].to_numpy().astype(np.float32) if is_held else None,
         )
 
     return artifacts.read(predictions_path(number), read)
 
 
-def on_demand(artifacts: Artifacts, rounds: int, column: str, kind: "np.dtype[Any]") -> OnDemand:
-    """A column of a trial's rounds, [R, N]."""
-    return OnDemand(rounds, partial(_read_column, artifacts, column, kind))
-
-
-def _read_column(artifacts: Artifacts, column: str, kind: "np.dtype[Any]", number: int) -> NDArray[Any]:
+def read_column(artifacts: Artifacts, column: str, kind: "np.dtype[Any]", number: int) -> NDArray[Any]:
+    """A column of a round, [N]."""
     values = artifacts.read(predictions_path(number), lambda file: _columns(file, [column])[column].to_numpy())
     return np.asarray(values, dtype=kind)
-
-
-def _fold(file: Path) -> TrialFold:
-    table = _columns(file, ["split", "score"])
-    split = np.asarray(pc.index_in(table["split"].cast(pa.string()), pa.array(SPLITS)), dtype=np.int8)
-    return TrialFold(split, table["score"].to_numpy().astype(np.int64))
 
 
 def _columns(file: Path, names: Sequence[str]) -> pa.Table:

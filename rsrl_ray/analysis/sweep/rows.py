@@ -1,14 +1,11 @@
-"""What takes less memory than arrays of a trial's rounds [R, N]: bits, counts, and what is read when asked for."""
+"""What takes less memory than arrays of a trial's rounds [R, N]: bits, and what is read when asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
-
-HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
 
 
 class ByRound(Protocol):
@@ -64,38 +61,6 @@ class OnDemand:
         if isinstance(numbers, int):
             return self.read(numbers)[photos]
         return np.stack([self.read(number)[photos] for number in numbers])
-
-
-class Confusions:
-    """Confusion matrices [R, C, C]; of many classes most cells are 0, and take no memory."""
-
-    def __init__(self, rounds: Sequence["csr_array"], classes: int) -> None:
-        """``rounds`` : of each a row, see `row`."""
-        self._cells, self._classes = vstack(rounds, format="csr"), classes
-
-    @staticmethod
-    def row(matrix: NDArray[np.int64]) -> "csr_array":
-        """One matrix [C, C]."""
-        return csr_array(matrix.reshape(1, -1).astype(np.int32))
-
-    def __getitem__(self, place: int) -> NDArray[np.int64]:
-        """[C, C] of the round at this place."""
-        row = self._cells[[range(self._cells.shape[0])[place]]]
-        return np.asarray(row.toarray().reshape(self._classes, self._classes), dtype=np.int64)
-
-
-class Room:
-    """How many bytes may be held yet."""
-
-    def __init__(self, size: int = HELD) -> None:
-        self._left = size
-
-    def takes(self, size: int) -> bool:
-        """Whether so many more may be held; they are counted then."""
-        fits = size <= self._left
-        if fits:
-            self._left -= size
-        return fits
 
 
 def _parted(place: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,27 @@ import pandas as pd
 
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.histories import ledger_parts
-from rsrl_ray.analysis.numbers.measures import Row
+from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import NOTHING, number, signed, spread
 from rsrl_ray.analysis.sweep.arrays import Sweep
-from rsrl_ray.analysis.tables.comparison_tables import LARGE, comparisons_table, noise_table
+from rsrl_ray.analysis.tables.comparison_tables import LARGE_NOTE, comparisons_table, noise_table
 from rsrl_ray.analysis.tables.markup import TextTable, latex
 from rsrl_ray.store.file_names import file_names
 
 CSV = ("rounds", "summary", "folds", "classes", "comparisons", "noise")
 PRF = {"precision": "P", "recall": "R", "f1": "F"}
-ORDINAL = {
-    "quadratic_kappa": "quadratic kappa",
-    "mae": "MAE",
-    "macro_mae": "macro MAE",
-    "spearman": "Spearman's rho",
+MEANS = {  # tables of means over the folds: the heading of each measure, and what their caption begins with
+    "groups": (
+        {f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()},
+        "Precision P, recall R and F-measure F on the test photos, averaged over the minority and over the majority "
+        "classes (those that are revised),",
+    ),
+    "ordinal": (
+        {"quadratic_kappa": "quadratic kappa", "mae": "MAE", "macro_mae": "macro MAE", "spearman": "Spearman's rho"},
+        "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
+        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
+        "units of the score and best low, Spearman's rank correlation;",
+    ),
 }
 NUMBERS = "%.6g"
 SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
@@ -65,7 +72,7 @@ def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
     how = "in each fold as the best on its validation photos"
     if frames.criterion == "oracle":
         how = "as the best on the test photos themselves (oracle), which is optimistic"
-    shown = [_methods(frames, how), _groups(frames, how), _ordinal(frames, how), _criteria(sweep, frames)]
+    shown = [_methods(frames, how), *(_means(name, frames, how) for name in MEANS), _criteria(sweep, frames)]
     shown.append(_folds(sweep, frames) if len(sweep.folds) <= SIDE_BY_SIDE else _quartiles(sweep, frames))
     if len(frames.comparisons):
         shown.append(comparisons_table(frames.comparisons, frames.rope))
@@ -78,7 +85,7 @@ def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
 def _methods(frames: Frames, how: str) -> TextTable:
     shown = frames.shown()
     has_large = any(not math.isnan(row["macro_f1_50_mean"]) for row in shown)
-    columns: list[tuple[str, Callable[[Row], str]]] = [
+    columns: list[tuple[str, Callable[[FrameRow], str]]] = [
         ("method", lambda row: str(row["method"])),
         ("folds", lambda row: str(row["folds"])),
         ("round", lambda row: _rounds(row["rounds"])),
@@ -99,7 +106,7 @@ def _methods(frames: Frames, how: str) -> TextTable:
         "those that the chosen networks were trained on; pooled: F from confusion matrices summed over the folds."
     )
     if has_large:
-        caption += f" {LARGE}"
+        caption += f" {LARGE_NOTE}"
     if lacking := [method for method in frames.begun() if method in frames.incomplete]:
         caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
     return TextTable("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
@@ -114,31 +121,12 @@ def _rounds(listed: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _groups(frames: Frames, how: str) -> TextTable:
-    columns = {
-        f"{group}_{name}": f"{group} {short}" for group in ("minority", "majority") for name, short in PRF.items()
-    }
-    caption = (
-        "Precision P, recall R and F-measure F on the test photos, averaged over the minority and over the majority "
-        f"classes (those that are revised), mean ± standard deviation over the folds. The round is chosen {how}."
-    )
-    return _means("groups", caption, columns, frames)
-
-
-def _ordinal(frames: Frames, how: str) -> TextTable:
-    caption = (
-        "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
-        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
-        "units of the score and best low, Spearman's rank correlation; mean ± standard deviation over the folds. The "
-        f"round is chosen {how}."
-    )
-    return _means("ordinal", caption, ORDINAL, frames)
-
-
-def _means(name: str, caption: str, columns: Mapping[str, str], frames: Frames) -> TextTable:
-    """Means over the folds, a row a method; columns : heading by measure."""
+def _means(name: str, frames: Frames, how: str) -> TextTable:
+    """One of `MEANS`, a row a method."""
+    columns, caption = MEANS[name]
     rows = [(row["method"], *(_mean(row, measure) for measure in columns)) for row in frames.shown()]
-    return TextTable(name, caption, ("method", *columns.values()), tuple(rows), lines=(1,))
+    said = f"{caption} mean ± standard deviation over the folds. The round is chosen {how}."
+    return TextTable(name, said, ("method", *columns.values()), tuple(rows), lines=(1,))
 
 
 def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
@@ -157,15 +145,15 @@ def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> TextTable:
-    found = {(row["method"], row["criterion"], row["fold"]): row for row in records(frames.folds)}
+    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for method, criterion in [(LARGEST_CLASS, ""), *((method, frames.criterion) for method in frames.begun())]:
-        cells = []
-        for fold in sweep.folds:
-            row = found.get((method, criterion, fold))
-            chosen = "" if row is None or pd.isna(row["round"]) else f" ({row['round']})"
-            cells.append(NOTHING if row is None else number(row["macro_f1"]) + chosen)
-        rows.append((method, *cells))
+    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+        cells: dict[int, str] = {}
+        for row in records(part):
+            cells[row["fold"]] = number(row["macro_f1"])
+            if pd.notna(row["round"]):
+                cells[row["fold"]] += f" ({row['round']})"
+        rows.append((str(method), *(cells.get(fold, NOTHING) for fold in sweep.folds)))
     caption = (
         "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
         f"{frames.criterion}."
@@ -206,6 +194,6 @@ def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
     return TextTable(name, caption, columns, tuple(rows), lines=(len(rows) - 2,), method=method)
 
 
-def _mean(row: Row, name: str, digits: int = 3) -> str:
+def _mean(row: FrameRow, name: str, digits: int = 3) -> str:
     """``0.250 ± 0.071``; the mean alone where there is one fold."""
     return spread(row[f"{name}_mean"], row[f"{name}_sd"], digits)

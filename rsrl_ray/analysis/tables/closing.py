@@ -1,12 +1,11 @@
 """What `rsrl analyze` ends with at the terminal: every method's macro F, and how far it is from the baseline's."""
 
-from rich import table as rich
 from rich.console import Group
 
 from rsrl_ray.analysis.numbers.comparisons import in_macro_f
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.numbers.words import interval, p_value, signed, spread
-from rsrl_ray.terminal import cell
+from rsrl_ray.terminal import cell, make_table
 
 
 def closing(frames: Frames) -> Group:
@@ -18,10 +17,7 @@ def closing(frames: Frames) -> Group:
     }
     against = compared["against"].iloc[0] if differences else ""
     heads = ("difference", "95 % interval", "p (Holm)") if differences else ()
-    shown = rich.Table(box=None, pad_edge=False, title="Macro F on the test photos", title_justify="left")
-    for column in ("method", "macro F", *heads):
-        left = column == "method"
-        shown.add_column(cell(column), justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    shown = make_table(("method", "macro F", *heads), left=["method"], title="Macro F on the test photos")
     for row in frames.shown():
         method, mean = row["method"], spread(row["macro_f1_mean"], row["macro_f1_sd"])
         so_far = " so far" if method in frames.incomplete else ""

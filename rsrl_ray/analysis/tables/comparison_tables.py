@@ -4,29 +4,29 @@ from typing import Any
 
 import pandas as pd
 
-from rsrl_ray.analysis.numbers.comparisons import ROUNDS
+from rsrl_ray.analysis.numbers.comparisons import AT_ROUNDS
 from rsrl_ray.analysis.numbers.frames import records
-from rsrl_ray.analysis.numbers.measures import Row
+from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.measures import spread as mean_and_sd
 from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import TextTable
 
-_NAMES = {
+_MEASURES_NAMED = {
     "macro_f1": "macro F",
     "macro_f1_50": "macro F 50+",
     "accuracy": "accuracy",
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
-LARGE = "macro F 50+: over the classes that have 50 photos or more."
+_SHOWN_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
+LARGE_NOTE = "macro F 50+: over the classes that have 50 photos or more."
 
 
 def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
     """Every method against the baseline; ``comparisons`` : the frame, with one row at least."""
-    at_rounds = comparisons["at"] == ROUNDS
-    shown = records(comparisons[at_rounds | comparisons["measure"].isin(_AT_PHOTOS)])
+    at_rounds = comparisons["at"] == AT_ROUNDS
+    shown = records(comparisons[at_rounds | comparisons["measure"].isin(_SHOWN_AT_PHOTOS)])
     rows = tuple(_comparison(row) for row in shown)
     said = ""
     if not at_rounds.all():
@@ -35,7 +35,7 @@ def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
             "the other of the two at its end."
         )
     if any(row["measure"] == "macro_f1_50" for row in shown):
-        said += f" {LARGE}"
+        said += f" {LARGE_NOTE}"
     caption = (
         f"Differences to the method {shown[0]['against']}, fold by fold (rounds chosen by the criterion "
         f"{shown[0]['criterion']}): mean, 95 % interval and two-sided p of the corrected resampled t-test (Nadeau "
@@ -69,11 +69,11 @@ def noise_table(noise: pd.DataFrame) -> TextTable:
     return TextTable("noise", caption, columns, tuple(rows))
 
 
-def _comparison(row: Row) -> tuple[str, ...]:
-    at = "" if row["at"] == ROUNDS else ", equal photos"
+def _comparison(row: FrameRow) -> tuple[str, ...]:
+    at = "" if row["at"] == AT_ROUNDS else ", equal photos"
     return (
         row["method"],
-        _NAMES[row["measure"]] + at,
+        _MEASURES_NAMED[row["measure"]] + at,
         signed(row["difference"]),
         interval(row["low"], row["high"]),
         p_value(row["p"]),

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rsrl_ray.analysis.sweep.arrays import Sweep, Trial
+from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.core.trial import TrialKey
 
 NAN = np.nan
@@ -17,7 +17,7 @@ SCORES = np.array([3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 2, 2])
 CHOSEN = {TrialKey(0, "paper"): 3, TrialKey(1, "paper"): 2}
 
 
-def _trial(fold: int, method: str, test: dict[int, list[int]], dropped: list[list[int]]) -> Trial:
+def _trial(fold: int, method: str, test: dict[int, list[int]], dropped: list[list[int]]) -> TrialRounds:
     """test : photo -> score assigned by round; dropped : photos by round. The photo beside the test ones validates."""
     rounds = len(dropped)
     split = np.zeros(12, np.int8)
@@ -31,7 +31,7 @@ def _trial(fold: int, method: str, test: dict[int, list[int]], dropped: list[lis
         row[photos] = False
     metrics = pd.DataFrame({"train_size": kept.sum(axis=1).astype(float)}, index=range(1, rounds + 1))
     confidence, seen = np.full((rounds, 12), 0.5, "f4"), kept.sum(axis=1).cumsum().astype(float)
-    return Trial(fold, method, "RUNNING", "", "", metrics, split, SCORES, seen, predicted, kept, confidence)
+    return TrialRounds(fold, method, "RUNNING", "", "", metrics, split, SCORES, seen, predicted, kept, confidence)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rsrl_ray.analysis.figures.apart import processes, write_apart
-from rsrl_ray.analysis.figures.drawings import PART
+from rsrl_ray.analysis.figures.drawings import PHOTO_BYTES
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_as_many_write_at_once_as_memory_has_room_for(
 ) -> None:
     """All of AVA takes 0.7 GiB in each process, beside 2.4 GiB that 1,000 trials take in the one that reads them."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert processes(methods, PART * photos * rounds) == together
+    assert processes(methods, PHOTO_BYTES * photos * rounds) == together
 
 
 def test_work_apart_comes_back_in_its_order() -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rsrl_ray.analysis.figures.sheets import (
-    PIXELS,
+    PHOTO_PIXELS,
     assigned_examples,
     assigned_scores,
     history_sheet,
@@ -28,7 +28,7 @@ from rsrl_ray.photos.table import read_table
 
 def _dropped(sweep: Sweep, table: Path) -> Figure:
     found = history(sweep, "paper")
-    return history_sheet(sweep, found, found.dropped_most(), "dropped most often", SmallPhotos(table, PIXELS))
+    return history_sheet(sweep, found, found.dropped_most(), "dropped most often", SmallPhotos(table, PHOTO_PIXELS))
 
 
 def _sheet(figure: Figure) -> list[list[str]]:
@@ -84,14 +84,14 @@ def test_a_table_that_is_gone_is_said_in_every_place(sweep: Sweep, tmp_path: Pat
 
 def test_the_sheet_of_the_photos_that_came_back(sweep: Sweep, table: Path) -> None:
     found = history(sweep, "paper")
-    figure = history_sheet(sweep, found, found.came_back(), "back", SmallPhotos(table, PIXELS))
+    figure = history_sheet(sweep, found, found.came_back(), "back", SmallPhotos(table, PHOTO_PIXELS))
     heading, *photos = _sheet(figure)
     assert heading == ["back"]
     assert [lines[0] for lines in photos] == ["7.png", "3.png"]  # back after 1 round of 2, and of 3
 
 
 def test_photos_assigned_to_a_low_and_a_high_score(sweep: Sweep, table: Path) -> None:
-    figure = assigned_examples(sweep, assigned_scores(sweep, "paper", CHOSEN), [2, 4], SmallPhotos(table, PIXELS))
+    figure = assigned_examples(sweep, assigned_scores(sweep, "paper", CHOSEN), [2, 4], SmallPhotos(table, PHOTO_PIXELS))
     assert texts_of(figure) == [
         "assigned to score 2 (2 test photos)",
         *("10.png", "score 2", "11.png", "score 2"),
@@ -107,7 +107,7 @@ def test_examples_are_taken_evenly_in_whole_rows(sweep: Sweep, table: Path) -> N
     trial.predicted[2] = 4
     trial.predicted[2, 5:] = 3  # five of the one, seven of the other
     assigned = assigned_scores(sweep, "paper", {TrialKey(0, "paper"): 3})
-    figure = assigned_examples(sweep, assigned, [4, 3], SmallPhotos(table, PIXELS))
+    figure = assigned_examples(sweep, assigned, [4, 3], SmallPhotos(table, PHOTO_PIXELS))
     assert [text for text in texts_of(figure) if "png" in text and "missing" not in text] == [
         *("0.png", "1.png", "3.png", "4.png"),
         *("5.png", "7.png", "9.png", "11.png"),

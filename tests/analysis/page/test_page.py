@@ -19,6 +19,7 @@ from rsrl_ray.analysis.figures.drawings import write_figures
 from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.page.gallery import Card, Examples, Gallery
 from rsrl_ray.analysis.page.page import Content, write_page
+from rsrl_ray.analysis.page.pictures import embedded
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.build import write_tables
 from rsrl_ray.core.trial import TrialKey
@@ -102,10 +103,10 @@ def _written(folder: Path, gallery: Gallery, has_figures: bool) -> Path:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page with everything on it."""
     picture = Image.new("RGB", (32, 24), "red")
-    drawn = {"highlight map": picture, "control": picture, "edges": picture}
+    drawn = [embedded(picture, caption) for caption in ("highlight map", "control", "edges")]
     cards = (
         Card("0.jpg", 3, "one J", False, drawn),
-        Card("7.jpg", 7, "missing (there is no 7.jpg)", False, {}),
+        Card("7.jpg", 7, "missing (there is no 7.jpg)", False, []),
     )
     return _written(tmp_path_factory.mktemp("whole"), Gallery(cards, Examples((), 0, "paper", 2)), has_figures=True)
 

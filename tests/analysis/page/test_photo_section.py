@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Page
 
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.gallery import Card, Examples, Gallery
-from rsrl_ray.analysis.page.page import STYLES
+from rsrl_ray.analysis.page.page import STYLE_SHEETS
 from rsrl_ray.analysis.page.photo_section import map_section, photo_section
+from rsrl_ray.analysis.page.pictures import embedded
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
 pytestmark = pytest.mark.slow
@@ -31,10 +32,10 @@ def path(by_hand: Sweep, tmp_path: Path) -> Path:
         Image.new("RGB", (300, 200), (20 * number,) * 3).save(tmp_path / f"{number}.jpg")
     (tmp_path / "3.jpg").write_bytes(b"no picture")
     drawn = Image.new("RGB", (32, 24), "red")
-    pictures = {"highlight map": drawn, "control": drawn, "edges": drawn}
+    pictures = [embedded(drawn, caption) for caption in ("highlight map", "control", "edges")]
     cards = (
         Card("6.jpg", 3, "one J", True, pictures),
-        Card("3.jpg", 3, "not a picture", False, {}),
+        Card("3.jpg", 3, "not a picture", False, []),
     )
     gallery = Gallery(
         cards, Examples((), 0, "paper", 2), verdict="1 of 1 maps differ", random="of 1 maps of random weights 0"
@@ -44,7 +45,7 @@ def path(by_hand: Sweep, tmp_path: Path) -> Path:
     album = make_album(by_hand, tmp_path / "photos.csv", [card.photo for card in cards])
     sections = photo_section(album, environment, by_hand.rounds), map_section(gallery, album, environment)
     assert sections[0].parts == (("photos-1", "paper"),)
-    style = "".join(loader.get_source(environment, name)[0] for name in STYLES)
+    style = "".join(loader.get_source(environment, name)[0] for name in STYLE_SHEETS)
     head = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>photos</title>"
         "<meta name='viewport' content='width=device-width'><meta http-equiv='Content-Security-Policy' "

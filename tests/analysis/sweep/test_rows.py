@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rsrl_ray.analysis.sweep.rows import Bits, ByRound, Confusions, OnDemand, Room
+from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 
 VALUES = np.random.default_rng(0).random((3, 21)) < 0.5
 FEW = np.array([20, 0, 7])
@@ -36,16 +36,3 @@ def test_one_round_is_read_for_one() -> None:
     on_demand = OnDemand(9, lambda number: (read.append(number), VALUES[0])[1])
     assert on_demand[-1, 4] == VALUES[0, 4]
     assert read == [9]
-
-
-def test_confusion_matrices_come_back_whole() -> None:
-    matrices = np.random.default_rng(0).integers(0, 3, (4, 5, 5))
-    kept = Confusions([Confusions.row(matrix) for matrix in matrices], 5)
-    for place in (0, 3, -1):
-        np.testing.assert_array_equal(kept[place], matrices[place])
-        assert kept[place].dtype == np.int64
-
-
-def test_what_fits_is_held() -> None:
-    room = Room(10)
-    assert [room.takes(size) for size in (6, 6, 4, 1)] == [True, False, True, False]
