@@ -150,31 +150,31 @@ class OneAtATime(Exception):
     """The store tells of one run at a time only."""
 
 
-def runs_at_once(client: MlflowClient) -> int:
-    """How many runs one question for a metric may name. Raises `OneAtATime`."""
-    store = client._tracking_client.store
-    if hasattr(store, "get_metric_history_bulk"):  # a database
-        return _RUNS
-    if isinstance(store, RestStore):
-        return _RUNS_OF_SERVER
-    raise OneAtATime
-
-
-def history_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
+def points_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
     """All values of a metric of these runs up to the step ``last``: `Metric`, each with its ``run_id``.
 
-    A server is asked what MLflow's UI asks it for its charts. Raises `OneAtATime` if it is a service that does not know
-    the question.
+    Raises `OneAtATime` if it is a folder, or a service that does not know the question.
     """
     store: Any = client._tracking_client.store
-    if not isinstance(store, RestStore):
-        yield from store.get_metric_history_bulk(list(run_ids), metric, _ALL_VALUES)
-        return
+    is_server = isinstance(store, RestStore)
+    if not is_server and not hasattr(store, "get_metric_history_bulk"):
+        raise OneAtATime
+    at_once = _RUNS_OF_SERVER if is_server else _RUNS
+    for first in range(0, len(run_ids), at_once):
+        runs = list(run_ids[first : first + at_once])
+        if is_server:
+            yield from _points_of_server(store, runs, metric, last)
+        else:
+            yield from store.get_metric_history_bulk(runs, metric, _ALL_VALUES)
+
+
+def _points_of_server(store: Any, run_ids: list[str], metric: str, last: int) -> Iterator[Any]:
+    """By what MLflow's UI asks for its charts."""
     for first in range(1, last + 1, _STEPS):
         steps = {"start_step": first, "end_step": first + _STEPS - 1}
-        question = json.dumps({"run_ids": list(run_ids), "metric_key": metric, **steps})
+        question = json.dumps({"run_ids": run_ids, "metric_key": metric, **steps})
         try:
-            answer: Any = store._call_endpoint(GetMetricHistoryBulkInterval, question)  # type: ignore[no-untyped-call]
+            answer = store._call_endpoint(GetMetricHistoryBulkInterval, question)
         except MlflowException as error:
             raise (OneAtATime if error.get_http_status_code() == 404 else error) from error  # type: ignore[no-untyped-call]
         yield from answer.metrics

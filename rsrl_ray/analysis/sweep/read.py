@@ -22,7 +22,7 @@ from rsrl_ray.analysis.sweep.round_files import (
 )
 from rsrl_ray.analysis.sweep.rows import HELD, Bits, ByRound, Confusions, Room
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.histories import THREADS
@@ -50,13 +50,10 @@ def read_sweep(experiment: Experiment) -> Sweep:
     threads = ThreadPoolExecutor(THREADS)
     try:
         names = sorted({name for run in begun for name in run.metrics})
-        histories = {
-            name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
-            for name in names
-        }
+        curves_of = {name: threads.submit(tracker.curves, begun, name) for name in names}
         shared = _Shared(photos, SharedFolds(), Room(HELD))
         read = {run.key: _Reading(tracker, run, shared, threads) for run in begun}
-        metrics = {name: values.result() for name, values in histories.items()}
+        metrics = {name: values.result() for name, values in curves_of.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
@@ -104,15 +101,13 @@ class _Reading:
         # The fold's thread has begun before, so none waits for one that waits for it.
         return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
-    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> Trial:
-        """The trial, once everything is read; metrics : by name, run and round."""
+    def trial(self, metrics: Mapping[str, Mapping[str, Curve]], epochs: int) -> Trial:
+        """The trial, once everything is read; metrics : by name and run."""
         rounds = [each.result() for each in self._rounds]
         self._rounds.clear()
         run, fold = self._run, self._fold.result()
         numbers = pd.RangeIndex(1, run.rounds + 1, name="round")
-        frame = pd.DataFrame(
-            {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
-        )
+        frame = pd.DataFrame({name: metrics[name][run.id] for name in sorted(run.metrics)}, index=numbers)
         kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
         return Trial(
             fold=run.fold,
