@@ -26,7 +26,7 @@ from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.holders import model_holder
 from rsrl_ray.tracking.find import Chosen, Found, find_results
-from rsrl_ray.tracking.names import KEY, predictions_path
+from rsrl_ray.tracking.names import KEY, key_tag, predictions_path
 from rsrl_ray.tracking.places import mend
 from rsrl_ray.tracking.read import TrackedRun, artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -103,7 +103,7 @@ def register(
     found = find_results(experiment)
     choice = choose(found, experiment, main_method(experiment) if method is None else method, fold)
     prediction = method_of(experiment, choice.run.method).prediction
-    keys = {number: found.results.archive_key(choice.run, number) for number in prediction.rounds(choice.number)}
+    keys = {number: choice.run.tags.get(key_tag(number)) for number in prediction.rounds(choice.number)}
     key = keys[choice.number]
     weights = [_weights(experiment, choice, number, held) for number, held in keys.items()]
     tables = [found.results.read_artifact(choice.run, predictions_path(number), pd.read_parquet) for number in keys]

@@ -14,7 +14,6 @@ from rsrl_ray.core.selection import (
     Curves,
     Split,
     choose,
-    curve_of,
     default_criterion,
     split_of_curves,
 )
@@ -54,13 +53,10 @@ class Found:
 
     def states(self) -> dict[TrialKey, TrialState]:
         """Every trial with its curves of macro F and of the kept photos."""
-        runs = self.trials.values()
-        found = {
-            name: self.results.histories([run for run in runs if name in run.metrics], name)
-            for name in (VALIDATION, TEST, "train_size")
-        }
+        runs = list(self.trials.values())
+        found = {name: self.results.curves(runs, name) for name in (VALIDATION, TEST, "train_size")}
         return {
-            key: TrialState(run, {name: curve_of(by_run.get(run.id, {}), run.rounds) for name, by_run in found.items()})
+            key: TrialState(run, {name: curves[run.id] for name, curves in found.items()})
             for key, run in self.trials.items()
         }
 

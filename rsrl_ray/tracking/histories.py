@@ -5,11 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mlflow import MlflowClient
 
-from rsrl_ray.tracking.mlflow_insides import OneAtATime, history_of_many, runs_at_once
+from rsrl_ray.tracking.mlflow_insides import OneAtATime, points_of_many
 
 THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
-Rounds = Mapping[str, int]  # by run id, how many
-Histories = dict[str, dict[int, float]]  # by run id and round
 
 
 def history(client: MlflowClient, run: str, metric: str, rounds: int) -> dict[int, float]:
@@ -17,24 +15,18 @@ def history(client: MlflowClient, run: str, metric: str, rounds: int) -> dict[in
     return {point.step: point.value for point in client.get_metric_history(run, metric) if point.step <= rounds}
 
 
-def histories(client: MlflowClient, rounds: Rounds, metric: str) -> Histories:
-    """`history` of several runs that have the metric.
+def histories(client: MlflowClient, rounds: Mapping[str, int], metric: str) -> dict[str, dict[int, float]]:
+    """`history` of several runs that have the metric, by run id. rounds : by run id, how many.
 
     A database is asked once for 500 of them, a tracking server once for 100. A folder, and a service that does not know
     the server's question, are asked for each run, several at a time.
     """
+    found: dict[str, dict[int, float]] = {run: {} for run in rounds}
     try:
-        return _together(client, rounds, metric)
+        for point in points_of_many(client, list(rounds), metric, max(rounds.values(), default=0)):
+            if point.step <= rounds[point.run_id]:
+                found[point.run_id][point.step] = point.value
     except OneAtATime:
         with ThreadPoolExecutor(THREADS) as threads:
             return dict(threads.map(lambda run: (run, history(client, run, metric, rounds[run])), rounds))
-
-
-def _together(client: MlflowClient, rounds: Rounds, metric: str) -> Histories:
-    found: Histories = {run: {} for run in rounds}
-    runs, last, at_once = list(rounds), max(rounds.values(), default=0), runs_at_once(client)
-    for first in range(0, len(runs), at_once):
-        for point in history_of_many(client, runs[first : first + at_once], metric, last):
-            if point.step <= rounds[point.run_id]:
-                found[point.run_id][point.step] = point.value
     return found

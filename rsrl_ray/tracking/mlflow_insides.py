@@ -8,9 +8,9 @@ things are not documented, each with a home and a test of its own: the format of
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -51,59 +51,48 @@ def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> No
     get_artifact_repository(place, tracking_uri=uri).log_artifacts(str(folder), path)  # type: ignore[no-untyped-call]
 
 
-class PlaceTable(NamedTuple):
-    """A table of MLflow's that holds places: its columns, and the folder of an id in the artifacts' root."""
-
-    name: str
-    place: str
-    id: str
-    folder: str
+def is_gone(place: str) -> bool:
+    """Whether it is a place on this machine at which nothing lies."""
+    return place.startswith(("file:", "/")) and not local_path(place).exists()
 
 
-RUNS = PlaceTable("runs", "artifact_uri", "run_uuid", "{}/artifacts")
-MODELS = PlaceTable("logged_models", "artifact_location", "model_id", "models/{}/artifacts")
+Here = Callable[[str, str], str]
+"""Of an id and the place that is recorded, the place where its artifacts lie now."""
 
 
-class PlacesInDatabase:
-    """Where MLflow's SQLite file says that an experiment's artifacts lie: MLflow has no call that changes it.
+def rewrite_places(file: Path, experiment_id: str, root: str, run_place: Here, model_place: Here) -> str | None:
+    """Write into MLflow's SQLite file where an experiment's artifacts lie: MLflow has no call that changes it.
 
     At an upgrade: do the tables still have these columns (tests/test_before.py, tests/test_paths.py)?
+
+    root : URI of the experiment's artifacts here. Returns what it was before; None if nothing has moved.
     """
+    own = {"root": root, "id": int(experiment_id)}
+    with contextlib.closing(sqlite3.connect(file, timeout=60)) as database, database:
+        database.create_function("run_place", 2, run_place)
+        database.create_function("model_place", 2, model_place)
+        experiment = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = :id", own)
+        before = str(experiment.fetchone()[0])
+        if before == root:
+            return None
+        moved = [database.execute(update, own).rowcount for update in (_MOVED_RUNS, _MOVED_MODELS)]
+        if not any(moved) and not is_gone(before):
+            return None
+        database.execute("UPDATE experiments SET artifact_location = :root WHERE experiment_id = :id", own)
+        database.execute(_MODEL_VERSIONS, own)
+    return before
 
-    def __init__(self, database: sqlite3.Connection, experiment_id: str) -> None:
-        self._database, self._key = database, int(experiment_id)
 
-    @classmethod
-    @contextlib.contextmanager
-    def opened(cls, file: Path, experiment_id: str) -> Iterator["PlacesInDatabase"]:
-        """Of this file, in one transaction."""
-        with contextlib.closing(sqlite3.connect(file, timeout=60)) as database, database:
-            yield cls(database, experiment_id)
-
-    @property
-    def root(self) -> str:
-        """URI of the experiment's artifacts."""
-        found = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
-        (root,) = self._database.execute(found, (self._key,)).fetchone()
-        return str(root)
-
-    def of(self, table: PlaceTable) -> dict[str, str]:
-        """By id, what the rows of a table say."""
-        found = f"SELECT {table.id}, {table.place} FROM {table.name} WHERE experiment_id = ?"
-        return dict(self._database.execute(found, (self._key,)))
-
-    def write(self, root: str, runs: dict[str, str], models: dict[str, str]) -> None:
-        """Other places: of the experiment, and by their ids of runs and logged models."""
-        self._database.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, self._key)
-        )
-        for table, places in ((RUNS, runs), (MODELS, models)):
-            rows = [(place, one) for one, place in places.items()]
-            self._database.executemany(f"UPDATE {table.name} SET {table.place} = ? WHERE {table.id} = ?", rows)
-        rows = [(place, one) for one, place in models.items()]
-        self._database.executemany(
-            "UPDATE model_versions SET storage_location = ? WHERE source = 'models:/' || ?", rows
-        )
+_MOVED_RUNS = """
+UPDATE runs SET artifact_uri = run_place(run_uuid, artifact_uri)
+WHERE experiment_id = :id AND artifact_uri != run_place(run_uuid, artifact_uri)"""
+_MOVED_MODELS = """
+UPDATE logged_models SET artifact_location = model_place(model_id, artifact_location)
+WHERE experiment_id = :id AND artifact_location != model_place(model_id, artifact_location)"""
+_MODEL_VERSIONS = """
+UPDATE model_versions
+SET storage_location = (SELECT artifact_location FROM logged_models WHERE source = 'models:/' || model_id)
+WHERE source IN (SELECT 'models:/' || model_id FROM logged_models WHERE experiment_id = :id)"""
 
 
 # Tables. At an upgrade: do these functions still tell how old a database is, without migrating it?
@@ -150,31 +139,31 @@ class OneAtATime(Exception):
     """The store tells of one run at a time only."""
 
 
-def runs_at_once(client: MlflowClient) -> int:
-    """How many runs one question for a metric may name. Raises `OneAtATime`."""
-    store = client._tracking_client.store
-    if hasattr(store, "get_metric_history_bulk"):  # a database
-        return _RUNS
-    if isinstance(store, RestStore):
-        return _RUNS_OF_SERVER
-    raise OneAtATime
-
-
-def history_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
+def points_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
     """All values of a metric of these runs up to the step ``last``: `Metric`, each with its ``run_id``.
 
-    A server is asked what MLflow's UI asks it for its charts. Raises `OneAtATime` if it is a service that does not know
-    the question.
+    Raises `OneAtATime` if it is a folder, or a service that does not know the question.
     """
     store: Any = client._tracking_client.store
-    if not isinstance(store, RestStore):
-        yield from store.get_metric_history_bulk(list(run_ids), metric, _ALL_VALUES)
-        return
+    is_server = isinstance(store, RestStore)
+    if not is_server and not hasattr(store, "get_metric_history_bulk"):
+        raise OneAtATime
+    at_once = _RUNS_OF_SERVER if is_server else _RUNS
+    for first in range(0, len(run_ids), at_once):
+        runs = list(run_ids[first : first + at_once])
+        if is_server:
+            yield from _points_of_server(store, runs, metric, last)
+        else:
+            yield from store.get_metric_history_bulk(runs, metric, _ALL_VALUES)
+
+
+def _points_of_server(store: Any, run_ids: list[str], metric: str, last: int) -> Iterator[Any]:
+    """By what MLflow's UI asks for its charts."""
     for first in range(1, last + 1, _STEPS):
         steps = {"start_step": first, "end_step": first + _STEPS - 1}
-        question = json.dumps({"run_ids": list(run_ids), "metric_key": metric, **steps})
+        question = json.dumps({"run_ids": run_ids, "metric_key": metric, **steps})
         try:
-            answer: Any = store._call_endpoint(GetMetricHistoryBulkInterval, question)  # type: ignore[no-untyped-call]
+            answer = store._call_endpoint(GetMetricHistoryBulkInterval, question)
         except MlflowException as error:
             raise (OneAtATime if error.get_http_status_code() == 404 else error) from error  # type: ignore[no-untyped-call]
         yield from answer.metrics

@@ -4,15 +4,16 @@ MLflow writes absolute places into its database. Those of an experiment lie unde
 in a folder named by its id, so they are found there, wherever that is now.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from mlflow.entities import Run
 
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import artifact_place
-from rsrl_ray.tracking.mlflow_insides import MODELS, RUNS, PlacesInDatabase, PlaceTable, local_path
+from rsrl_ray.tracking.mlflow_insides import is_gone, local_path, rewrite_places
 from rsrl_ray.tracking.stores import asked
+
+_RUN, _MODEL = "{}/artifacts", "models/{}/artifacts"  # the folder of an id below the experiment's artifacts
 
 
 def default_root(uri: str) -> str | None:
@@ -23,12 +24,12 @@ def default_root(uri: str) -> str | None:
 
 def run_place(run: Run, root: str | None) -> str:
     """The URI of a run's artifacts. root : URI of the experiment's artifacts here; None where a server knows."""
-    return _here(str(run.info.artifact_uri), RUNS.folder.format(run.info.run_id), root)
+    return _here(str(run.info.artifact_uri), _RUN.format(run.info.run_id), root)
 
 
 def model_place(model_id: str, recorded: str, root: str | None) -> str:
     """The URI of a logged model's files; root : as in `run_place`."""
-    return _here(recorded, MODELS.folder.format(model_id), root)
+    return _here(recorded, _MODEL.format(model_id), root)
 
 
 def _here(recorded: str, tail: str, root: str | None) -> str:
@@ -39,44 +40,24 @@ def _here(recorded: str, tail: str, root: str | None) -> str:
 
 
 def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str], None]) -> None:
-    """Tell MLflow's database on this machine where the artifacts lie, if they were moved; see `_mend_places`."""
-    file = Location(uri).database
-    if file is None or artifacts is None:
-        return
-    with asked(uri, "where artifacts lie"):
-        before = _mend_places(file, experiment_id, artifacts)
-    if before is not None:
-        say(f"the results were moved: MLflow's database now says that they lie in {artifacts}, no longer in {before}")
+    """Write into MLflow's database on this machine where the artifacts lie, if they were moved.
 
-
-def _mend_places(file: Path, experiment_id: str, root: str) -> str | None:
-    """Write into MLflow's database where an experiment's artifacts lie now; where they lay before, if that has changed.
-
-    Only where they have moved: what the database names is gone, or lies under ``root`` as well (a copy). MLflow has no
-    call for it, and its UI, `mlflow models serve` and new runs go where the database says.
-
-    file : the SQLite database. root : URI of the experiment's artifacts here.
+    Only where they have moved: what the database names is gone, or lies under ``artifacts`` as well (a copy). MLflow's
+    UI, `mlflow models serve` and new runs go where the database says.
     """
-    if not root.startswith("file:"):
-        return None
-    with PlacesInDatabase.opened(file, experiment_id) as known:
-        before = known.root
-        runs, models = (_moved_to(known.of(table), table, root) for table in (RUNS, MODELS))
-        if before == root or not (_gone(before) or runs or models):
-            return None
-        known.write(root, runs, models)
-    return str(Location(before))
+    file = Location(uri).database
+    if file is None or artifacts is None or not artifacts.startswith("file:"):
+        return
 
+    def place_of(folder: str) -> Callable[[str, str], str]:
+        return lambda one, recorded: _here(recorded, folder.format(one), artifacts)
 
-def _moved_to(recorded: Mapping[str, str], table: PlaceTable, root: str) -> dict[str, str]:
-    """By id, where the artifacts lie now, of those that were moved."""
-    here = {one: f"{root}/{table.folder.format(one)}" for one in recorded}
-    return {one: here[one] for one, before in recorded.items() if _moved(before, here[one])}
+    with asked(uri, "where artifacts lie"):
+        before = rewrite_places(file, experiment_id, artifacts, place_of(_RUN), place_of(_MODEL))
+    if before is not None:
+        said = f"MLflow's database now says that they lie in {artifacts}, no longer in {Location(before)}"
+        say(f"the results were moved: {said}")
 
 
 def _moved(recorded: str, here: str) -> bool:
-    return recorded != here and (_gone(recorded) or local_path(here).is_dir())
-
-
-def _gone(recorded: str) -> bool:
-    return recorded.startswith(("file:", "/")) and not local_path(recorded).exists()
+    return recorded != here and (is_gone(recorded) or local_path(here).is_dir())

@@ -1,13 +1,12 @@
 """What MLflow holds of an experiment's sweeps, read back; nothing is made or changed by reading."""
 
-import functools
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import mlflow.artifacts
@@ -22,15 +21,14 @@ from rsrl_ray.store.processes import is_alive
 from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
-from rsrl_ray.tracking.histories import histories, history
+from rsrl_ray.tracking.histories import histories
 from rsrl_ray.tracking.mlflow_insides import log_files
-from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP, key_tag, predictions_path
+from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP, predictions_path
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -98,19 +96,6 @@ def open_results(experiment: Experiment) -> "Results":
     return Results(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
 
 
-def _reading(method: Callable[P, T]) -> Callable[P, T]:
-    """Errors of MLflow, its database and its files become one sentence."""
-
-    @functools.wraps(method)
-    def ask(*arguments: P.args, **more: P.kwargs) -> T:
-        results: Any = arguments[0]
-        what = next((one.id for one in arguments if isinstance(one, TrackedRun)), "")
-        with asked(results.uri, f"run {what}" if what else ""):
-            return method(*arguments, **more)
-
-    return ask
-
-
 class Results:
     """The MLflow store of one experiment, to read from and to add an analysis to; may be used by several threads.
 
@@ -127,36 +112,25 @@ class Results:
             raise ValueError(missing)
         self.experiment_id = str(found.experiment_id)
 
-    @_reading
     def sweep_runs(self) -> list[TrackedRun]:
         """The parent runs of this experiment, the one that was taken up last first."""
-        runs = sorted(parents(self._client, self.experiment_id), key=opened, reverse=True)
-        return [self._tracked(run, False) for run in runs]
+        with asked(self.uri):
+            runs = parents(self._client, self.experiment_id)
+        return [self._tracked(run, False) for run in sorted(runs, key=opened, reverse=True)]
 
-    @_reading
     def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
         """The trials of a sweep as they were taken up, the last one last; of one with several chains the newest."""
         dead = not is_alive(parent.tags.get(DRIVER, ""))
-        runs = newest(trials(self._client, self.experiment_id, parent.tags[SWEEP]))
-        return [self._tracked(run, dead) for run in runs]
+        with asked(self.uri, f"run {parent.id}"):
+            runs = trials(self._client, self.experiment_id, parent.tags[SWEEP])
+        return [self._tracked(run, dead) for run in newest(runs)]
 
-    @_reading
-    def history(self, run: TrackedRun, metric: str) -> dict[int, float]:
-        """A metric by round, of the rounds that ``run`` is cut to."""
-        return history(self._client, run.id, metric, run.rounds)
-
-    @_reading
-    def histories(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, dict[int, float]]:
-        """`history` of several runs that have the metric, by run id, in few questions."""
-        return histories(self._client, {run.id: run.rounds for run in runs}, metric)
-
-    def curve(self, run: TrackedRun, metric: str) -> Curve:
-        """A metric of the rounds 1 to R, [R]; nan where a round has none."""
-        return curve_of(self.history(run, metric) if metric in run.metrics else {}, run.rounds)
-
-    def archive_key(self, run: TrackedRun, number: int) -> str | None:
-        """The archive's key of round ``number`` of a trial."""
-        return run.tags.get(key_tag(number))
+    def curves(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, Curve]:
+        """A metric of the rounds 1 to R that a run is cut to, [R], by run id; nan where a round has none."""
+        rounds = {run.id: run.rounds for run in runs if metric in run.metrics}
+        with asked(self.uri):
+            found = histories(self._client, rounds, metric)
+        return {run.id: curve_of(found.get(run.id, {}), run.rounds) for run in runs}
 
     def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
         """What ``read`` makes of the run's artifact at ``path``, which it must not change."""
@@ -181,15 +155,15 @@ class Results:
         numbers = range(1, run.rounds + 1)
         return [self.read_artifact(run, predictions_path(number), pd.read_parquet) for number in numbers]
 
-    @_reading
     def log_folder(self, run_id: str, folder: Path, path: str) -> None:
         """Log a folder's files as artifacts of a run, under ``path``."""
-        log_files(run_place(self._client.get_run(run_id), self._artifacts), folder, self.uri, path)
+        with asked(self.uri):
+            log_files(run_place(self._client.get_run(run_id), self._artifacts), folder, self.uri, path)
 
-    @_reading
     def pages(self, server: str, sweep: TrackedRun, runs: list[TrackedRun]) -> dict[str, str]:
         """Addresses in MLflow's UI at ``server``: the sweep's saved view, all runs, macro F by round of ``runs``."""
-        tags = self._client.get_experiment(self.experiment_id).tags
+        with asked(self.uri, f"run {sweep.id}"):
+            tags = self._client.get_experiment(self.experiment_id).tags
         plot = {
             "runs": [run.id for run in runs],
             "metric": VALIDATION,

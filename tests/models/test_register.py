@@ -35,6 +35,7 @@ from rsrl_ray.models.contract import requirements
 from rsrl_ray.rounds.table import logits
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.tracking.find import Found, find_results
+from rsrl_ray.tracking.names import key_tag
 from rsrl_ray.tracking.read import TrackedRun, cut
 from rsrl_ray.tracking.stores import mlflow_uri
 
@@ -419,8 +420,7 @@ def test_weights_that_are_gone_are_made_again_as_the_message_says(swept: Swept) 
     experiment, archive = swept.experiment, Archive(swept.experiment.storage)
     found = find_results(experiment)
     choice = registry.choose(found, experiment, "none", 0)
-    key = found.results.archive_key(choice.run, choice.number)
-    assert key is not None
+    key = choice.run.tags[key_tag(choice.number)]
     before = archive.read_weights(key)
     assert before is not None
     Path(archive.where(key), "weights.safetensors").unlink()

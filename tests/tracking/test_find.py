@@ -204,7 +204,6 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     cut = find_results(read_experiment(half, ["--rounds", "2"]))
     assert seen(cut) == ("one", {"firm": 2}, True, 0)
     assert cut.states()[TrialKey(0, "firm")].curves["test_macro_f1"].tolist() == [0.01, 0.02]
-    assert cut.results.history(cut.trials[TrialKey(0, "firm")], "test_macro_f1") == {1: 0.01, 2: 0.02}
     assert cli.main(["show", str(half), "--rounds", "2"]) == 0
     assert "2/2" in capsys.readouterr().out
     assert cli.main(["show", str(half), "--schedules", "{firm: {1: 0.7}}"]) == 0  # edited, not swept yet
@@ -347,14 +346,14 @@ def test_a_server_that_goes_away_while_it_is_read(file: Write, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise gone
 
-    for name in ("search_runs", "get_metric_history"):
-        monkeypatch.setattr(MlflowClient, name, refuse)
+    monkeypatch.setattr(MlflowClient, "search_runs", refuse)
+    monkeypatch.setattr(SqlAlchemyStore, "get_metric_history_bulk", refuse)
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", refuse)
     results = found.results
     for read in (
         lambda: results.sweep_runs(),
         lambda: results.trial_runs(found.sweep),
-        lambda: results.history(run, "test_macro_f1"),
+        lambda: found.states(),
         lambda: results.read_artifact(run, "folds.csv", Path.read_text),
         lambda: results.predictions(run),
     ):

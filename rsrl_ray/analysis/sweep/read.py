@@ -24,7 +24,7 @@ from rsrl_ray.analysis.sweep.round_files import (
 )
 from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, curve_of
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.histories import THREADS
@@ -53,17 +53,14 @@ def read_sweep(experiment: Experiment) -> Sweep:
     threads = ThreadPoolExecutor(THREADS)
     try:
         names = sorted({name for run in begun for name in run.metrics})
-        histories = {
-            name: threads.submit(tracker.histories, [run for run in begun if name in run.metrics], name)
-            for name in names
-        }
+        curves_of = {name: threads.submit(tracker.curves, begun, name) for name in names}
         firsts = {run.fold: run for run in reversed(begun)}
         folds = {fold: threads.submit(read_fold, tracker.artifacts(run)) for fold, run in firsts.items()}
         rows = np.cumsum([run.rounds for run in begun]) * len(photos.scores)
         are_held = rows * (photos.score_type.itemsize + np.dtype(np.float32).itemsize) <= HELD
         shared = _Shared(tracker, photos, folds, threads)
         read = {run.key: _TrialReading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
-        metrics = {name: values.result() for name, values in histories.items()}
+        metrics = {name: values.result() for name, values in curves_of.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
@@ -110,15 +107,13 @@ class _TrialReading:
         # The folds' threads have begun before, so none waits for one that waits for it.
         return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
 
-    def trial(self, metrics: Mapping[str, Mapping[str, Mapping[int, float]]], epochs: int) -> TrialRounds:
-        """The trial, once everything is read; metrics : by name, run and round."""
+    def trial(self, metrics: Mapping[str, Mapping[str, Curve]], epochs: int) -> TrialRounds:
+        """The trial, once everything is read; metrics : by name and run."""
         rounds = [each.result() for each in self._rounds]
         self._rounds.clear()
         run, fold = self._run, self._fold.result()
         numbers = pd.RangeIndex(1, run.rounds + 1, name="round")
-        frame = pd.DataFrame(
-            {name: curve_of(metrics[name][run.id], run.rounds) for name in sorted(run.metrics)}, index=numbers
-        )
+        frame = pd.DataFrame({name: metrics[name][run.id] for name in sorted(run.metrics)}, index=numbers)
         kept = Bits(np.stack([each.kept for each in rounds]), len(fold.split))
         return TrialRounds(
             fold=run.fold,
