@@ -64,18 +64,7 @@ def class_table(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for split in SPLITS[1:]:
         scores = metrics.class_scores(confusion(table, split))
-        parts.append(
-            pd.DataFrame(
-                {
-                    "split": split,
-                    "score": np.unique(table["score"]),
-                    "support": scores.support,
-                    "precision": scores.precision,
-                    "recall": scores.recall,
-                    "f1": scores.f1,
-                }
-            )
-        )
+        parts.append(pd.DataFrame({"split": split, "score": np.unique(table["score"]), **vars(scores)}))
     return pd.concat(parts, ignore_index=True)
 
 
