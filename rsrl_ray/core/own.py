@@ -92,11 +92,13 @@ def source_of(module: str, folder: Path | None) -> str | None:
     importlib.invalidate_caches()
     first, *rest = module.split(".")
     beside = None if folder is None else PathFinder.find_spec(first, [str(folder)])
-    spec = beside or importlib.util.find_spec(first)  # which imports nothing, and finds what is installed to be edited
-    for part in rest:
-        spec = None if spec is None else PathFinder.find_spec(part, spec.submodule_search_locations or [])
-    file = Path("" if spec is None else spec.origin or "")
-    return file.read_text("utf-8") if file.suffix == ".py" else None
+    for spec in (beside, importlib.util.find_spec(first)):  # this imports nothing, and finds editable installs too
+        for part in rest:
+            spec = None if spec is None else PathFinder.find_spec(part, spec.submodule_search_locations or [])
+        file = Path("" if spec is None else spec.origin or "")
+        if file.suffix == ".py":
+            return file.read_text("utf-8")
+    return None
 
 
 @functools.cache
