@@ -114,13 +114,7 @@ def _told(beside: Path, made: str) -> Pixels | None:
 
 def _places(there: Pixels, without: Sequence[int], wanted: Pixels) -> NDArray[np.int64]:
     """The row of each wanted digest among those that are ``there``, but for some, or -1, [N]."""
-    rows = np.setdiff1d(np.arange(len(there)), without)
-    known, first = np.unique(_keys(there[rows]), return_index=True)
-    if not len(known):
-        return np.full(len(wanted), -1)
-    found = np.searchsorted(known, _keys(wanted)).clip(max=len(known) - 1)
-    return np.where(known[found] == _keys(wanted), rows[first[found]], -1)
-
-
-def _keys(digests: Pixels) -> NDArray[np.void]:
-    return np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").ravel()
+    rows = {
+        there[row].tobytes(): row for row in np.setdiff1d(np.arange(len(there)), without)[::-1]
+    }  # the first of equal
+    return np.array([rows.get(digest.tobytes(), -1) for digest in wanted], dtype=np.int64)
