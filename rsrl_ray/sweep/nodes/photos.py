@@ -95,6 +95,6 @@ def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool)
         )
     for note in photos.notes:
         display.said(note, "note")
-    if photos.left_out:
-        display.said(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "warning")
+    if photos.problems:
+        display.said(f"{len(photos.problems)} photos left out; left_out.txt in MLflow lists them.", "warning")
     return photos
