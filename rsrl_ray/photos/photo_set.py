@@ -28,7 +28,7 @@ from rsrl_ray.photos.decoding import (
 )
 from rsrl_ray.photos.groups import groups_of, names_digest
 from rsrl_ray.photos.known import digests_of, look
-from rsrl_ray.photos.picture import examine_photo
+from rsrl_ray.photos.picture import oddity_of
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.row_file import RowRecord
@@ -181,7 +181,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     def examine(one: str) -> tuple[Pixels, str]:
         data = read_bytes(one)
         try:
-            return digest_row(data), examine_photo(data, _CHECK_SIZE, memory).oddity
+            return digest_row(data), oddity_of(data, _CHECK_SIZE, memory)
         except Unreadable as error:
             raise ValueError(str(error)) from error
 
