@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
@@ -16,8 +16,6 @@ from rsrl_ray.config import NAMED_WEIGHTS, check
 from rsrl_ray.core.errors import one_line
 from rsrl_ray.core.own import is_own, module_of, source_of
 from rsrl_ray.store.location import Location, sqlite_uri
-
-T = TypeVar("T")
 
 NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
 
@@ -142,7 +140,7 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment
     except (ArgumentError, TypeError) as error:  # a whole group given as something else, such as `training: 3`
         raise ValueError(f"a knob is not what it should be: {_short(error)}") from error
     values = {field.name: built[field.name] for field in dataclasses.fields(config.Experiment)}
-    experiment = _plain(config.Experiment(**values))
+    experiment: config.Experiment = _plain(config.Experiment(**values))
     check(experiment)
     methods_of(experiment)
     return experiment
@@ -210,22 +208,17 @@ def _place(value: str, path: Path, folder: Path) -> Path:
     return place
 
 
-def _plain(value: T) -> T:
+def _plain(value: Any) -> Any:
     """The restricted numbers and strings of jsonargparse as plain ones, which any process can unpickle."""
-    plain: Any = value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        plain = dataclasses.replace(value, **parts)
-    elif isinstance(value, dict):
-        plain = {_plain(key): _plain(item) for key, item in value.items()}
-    elif isinstance(value, list):
-        plain = [_plain(item) for item in value]
-    else:
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                plain = kind(value)
-                break
-    return plain  # type: ignore[no-any-return]
+        return dataclasses.replace(value, **parts)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
 
 
 def _short(error: Exception) -> str:

@@ -367,7 +367,7 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
 def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tmp_path: Path) -> None:
     scores = np.repeat([2, 3, 4], 20)
     names = tuple(f"{number}.png" for number in range(60))
-    photos = PhotoSet(names, scores, "8f", names, tmp_path, (), (), 8)
+    photos = PhotoSet(names, scores, (), (), fingerprint="8f", sources=names, pixels_path=tmp_path, image_size=8)
     fold = Fold(0, np.arange(0, 60, 3), np.arange(1, 60, 3), np.arange(2, 60, 3))
     for share in (0.0, 0.25):
         experiment = dataclasses.replace(task().experiment, noise=config.Noise(share))

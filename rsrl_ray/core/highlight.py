@@ -57,11 +57,6 @@ def least_correlated(values: NDArray[np.float64]) -> int | None:
     return None if np.isnan(values).all() else int(np.nanargmin(values))
 
 
-def highlight_map(maps: NDArray[Any], against: NDArray[Any], index: int) -> NDArray[np.float64]:
-    """conv1_I[J] - conv1_{I-k}[J] (eq. 5), signed, [h, w], from maps [K, h, w]."""
-    return np.asarray(maps[index].astype(np.float64) - against[index])
-
-
 def highlight(maps: NDArray[Any], against: NDArray[Any], index: int | None = None) -> Highlight:
     """The highlight map of one photo, from maps [K, h, w], or why there is none.
 
@@ -76,7 +71,7 @@ def highlight(maps: NDArray[Any], against: NDArray[Any], index: int | None = Non
     rounding = ROUNDING * max(np.abs(maps).max(), np.abs(against).max())
     if np.abs(maps - against).max() <= rounding:
         return Highlight(reason=IDENTICAL)
-    difference = highlight_map(maps, against, chosen)
+    difference = np.asarray(maps[chosen].astype(np.float64) - against[chosen])  # eq. 5
     if np.abs(difference).max() <= rounding:
         return Highlight(reason=f"conv1 map {chosen} is the same in the two rounds")
     return Highlight(chosen, float(values[chosen]), difference)

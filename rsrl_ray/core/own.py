@@ -5,18 +5,18 @@ before something is dropped or trained, so those who only read results need the 
 """
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rsrl_ray.core.digest import bytes_digest, short_digest
 from rsrl_ray.core.value import as_text
 
 WRITE = "write it to a file beside the experiment, such as my_rules.py (in a notebook: %%writefile my_rules.py)"
@@ -52,14 +52,13 @@ class Own:
             raise ValueError(f"{path}: there is no file of a module {name} beside the experiment, nor is it installed")
         if not isinstance(knobs or {}, Mapping):
             raise ValueError(f"{path}: {knobs!r}; give its knobs, such as {{share: 0.2}}")
-        source = modules[name]
-        code = hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
-        return cls(path, json.dumps(knobs or {}, sort_keys=True), code, source)
+        code = bytes_digest(modules[name].encode())
+        return cls(path, json.dumps(knobs or {}, sort_keys=True), code, modules[name])
 
     def __str__(self) -> str:
         """For people: other code is another rule."""
         knobs = json.loads(self.knobs).items()
-        words = [f"{name} {value if isinstance(value, str | bool) else _text(value)}" for name, value in knobs]
+        words = [f"{name} {_text(value)}" for name, value in knobs]
         return f"{', '.join((self.path, *words))} (code {self.code[:8]})"
 
     def make(self) -> Any:
@@ -91,33 +90,22 @@ def module_of(path: str) -> str:
 def source_of(module: str, folder: Path | None) -> str | None:
     """The text of a module in ``folder``, or else as it is installed; None where there is none. Nothing is imported."""
     importlib.invalidate_caches()
-    beside = None if folder is None else _file(module.split("."), [str(folder)])
-    file = _file(module.split("."), None) if beside is None else beside
-    return None if file is None else file.read_text("utf-8")
-
-
-def _file(parts: Sequence[str], places: Sequence[str] | None) -> Path | None:
-    """A module's file, by its parts in these folders; None: those of Python's path."""
-    spec = None
-    for number in range(1, len(parts) + 1):
-        name = ".".join(parts[:number])
-        try:  # of the first part alone this imports nothing, and finds what was installed to be edited too
-            spec = importlib.util.find_spec(name) if places is None else PathFinder.find_spec(name, places)
-        except ValueError:  # a module without a spec, as a test makes one
-            return None
-        if spec is None:
-            return None
-        places = spec.submodule_search_locations or []
-    file = None if spec is None or not spec.has_location or spec.origin is None else Path(spec.origin)
-    return file if file is not None and file.suffix == ".py" else None
+    first, *rest = module.split(".")
+    beside = None if folder is None else PathFinder.find_spec(first, [str(folder)])
+    for spec in (beside, importlib.util.find_spec(first)):  # this imports nothing, and finds editable installs too
+        for part in rest:
+            spec = None if spec is None else PathFinder.find_spec(part, spec.submodule_search_locations or [])
+        file = Path("" if spec is None else spec.origin or "")
+        if file.suffix == ".py":
+            return file.read_text("utf-8")
+    return None
 
 
 @functools.cache
 def _made(own: Own) -> Any:
     name, kind = module_of(own.path), own.path.rpartition(".")[2]
     try:
-        made: Callable[..., Any] = getattr(_module(name, own.source), kind)
-        return made(**json.loads(own.knobs))
+        return getattr(_module(name, own.source), kind)(**json.loads(own.knobs))
     except Exception as error:  # whatever code of others does
         raise ValueError(f"{own.path}: {type(error).__name__}: {error}") from error
 
@@ -127,11 +115,13 @@ def _module(name: str, source: str) -> ModuleType:
     """Imported where this process finds the same text, which may import its neighbours; else made of the text."""
     if source_of(name, None) == source:
         return importlib.import_module(name)
-    alias = f"{name}@{hashlib.blake2b(source.encode(), digest_size=4).hexdigest()}"
+    alias = f"{name}@{short_digest(source)}"
     module = sys.modules[alias] = ModuleType(alias)  # there, since dataclasses look their module up
     exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return module
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str | bool):
+        return str(value)
     return as_text(value) if isinstance(value, int | float) else json.dumps(value)

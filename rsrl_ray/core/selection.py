@@ -76,15 +76,13 @@ def curve_of(values: Mapping[int, float], rounds: int) -> Curve:
 def best_round(curve: Curve) -> int:
     """Number, from 1, of the round with the highest value; of equal ones the earlier.
 
-    curve : [R], the value of the rounds 1 to R.
+    curve : [R], the value of the rounds 1 to R, one at least.
 
     Raises
     ------
     ValueError
-        Where there is no round, or a round has no value (nan): what is best is then not known.
+        Where a round has no value (nan): what is best is then not known.
     """
-    if len(curve) == 0:
-        raise ValueError("no round to choose from")
     unknown = np.flatnonzero(np.isnan(curve)) + 1
     if len(unknown):
         raise ValueError(f"no value to choose by in round {', '.join(map(str, unknown))}")

@@ -23,7 +23,8 @@ def make(knobs: Mapping[str, Any], table: Mapping[str, Callable[..., T]], what: 
     _check_knobs(knobs, what)
     named = [name for name in knobs if name in table]
     if len(named) != 1:
-        wrong = f"{' and '.join(named)} are each a {what}, give one" if named else f"no {what} in {_words(knobs)}"
+        given = ", ".join(map(str, knobs)) or "{}"
+        wrong = f"{' and '.join(named)} are each a {what}, give one" if named else f"no {what} in {given}"
         raise ValueError(f"{wrong}; there are {', '.join(table)}")
     return build(table[named[0]], knobs, named[0])
 
@@ -43,10 +44,6 @@ def build(made: Callable[..., T], knobs: Mapping[str, Any], what: str) -> T:
 def _check_knobs(knobs: object, what: str) -> None:
     if not isinstance(knobs, Mapping):
         raise ValueError(f"{what}: {knobs!r}; give knobs, such as {{name: value}}")
-
-
-def _words(knobs: Mapping[str, Any]) -> str:
-    return ", ".join(map(str, knobs)) or "{}"
 
 
 def as_text(value: float) -> str:

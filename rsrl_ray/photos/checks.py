@@ -1,7 +1,7 @@
 """Which photos of a table are good, and everything that is wrong with the others."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,6 @@ from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.table import Table
 
 _FEWEST_CLASSES = 2  # or there is nothing to tell apart
-
-_Find = Callable[[int, str], None]  # takes a row and what is wrong with it
 
 
 class PhotoProblems(ValueError):
@@ -60,7 +58,7 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     for messages in (table.faults, causes):
         for row, message in messages.items():
             found[row].append(message)
-    _same_path(table, lambda row, message: found[row].append(message))
+    _same_path(table, found)
     notes = _same_bytes(table, digests, found)
     classes = _lonely(table, found)
     problems = [table.problem(row, message) for row in sorted(found) for message in found[row]]
@@ -72,16 +70,16 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _FEWEST_CLASSES)
 
 
-def _same_path(table: Table, find: _Find) -> None:
+def _same_path(table: Table, found: dict[int, list[str]]) -> None:
     for rows in _repeated((row, source) for row, source in enumerate(table.sources) if source):
         scored = [row for row in rows if row not in table.faults]
         clashing = _clashing(table, scored)
         for row, other in clashing.items():
-            find(row, f"the same path as {table.where(other)}{_both_scores(table, row, other)}")
+            found[row].append(f"the same path as {table.where(other)}{_both_scores(table, row, other)}")
         kept = (scored or rows)[0]
         for row in rows:
             if row != kept and row not in clashing:
-                find(row, f"the same path as {table.where(kept)}")
+                found[row].append(f"the same path as {table.where(kept)}")
 
 
 def _same_bytes(table: Table, digests: NDArray[np.uint8], found: dict[int, list[str]]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -24,26 +24,18 @@ RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
 """Rows -> what is made of each photo, such as its pixels [S, S, 3], or why its picture is no good."""
 
 
-class Run(Protocol):
-    """Calls a function, here or on another machine; to be called from so many ``threads`` (None: as Python likes)."""
+class Run:
+    """Calls a function, here, or in a class made of it on another machine; to be called from so many ``threads``."""
 
-    @property
-    def threads(self) -> int | None: ...  # noqa: D102
-
-    def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]: ...  # noqa: D102
-
-
-class Here:
-    """Runs in this process."""
-
-    threads = None
+    threads: int | None = None
+    """None: as Python likes."""
 
     def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
         """Call it."""
         return function(*arguments)
 
 
-HERE = Here()
+HERE = Run()
 _PHOTOS_A_TASK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
 
 

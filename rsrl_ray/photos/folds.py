@@ -7,12 +7,10 @@ import numpy as np
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
-from rsrl_ray.photos.photo_set import Examination, PhotoSet
-
-Dealt = PhotoSet | Examination  # photos, pixels or none
+from rsrl_ray.photos.photo_set import Examination
 
 
-def folds_of(experiment: Experiment, photos: Dealt) -> list[Fold]:
+def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
     """All folds of an experiment, used or not.
 
     Raises ValueError where there are fewer scores than classes to revise, or a part of a fold would be empty.
@@ -26,7 +24,7 @@ def folds_of(experiment: Experiment, photos: Dealt) -> list[Fold]:
     return make_folds(labels, experiment.draw(), photos.groups, bool(photos.group_names))
 
 
-def describe_folds(photos: Dealt, draw: Draw, folds: Sequence[Fold]) -> list[str]:
+def describe_folds(photos: Examination, draw: Draw, folds: Sequence[Fold]) -> list[str]:
     """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
     grouped = []
     if photos.groups is not None:

@@ -5,16 +5,16 @@ with ``skip_bad``, leaves those photos out and records which.
 """
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.core.arrays import Pixels
-from rsrl_ray.photos.checks import PhotoProblems, judge
+from rsrl_ray.photos.checks import PhotoProblems, Verdict, judge
 from rsrl_ray.photos.decoding import (
     Decoder,
     Progress,
@@ -28,7 +28,7 @@ from rsrl_ray.photos.decoding import (
 )
 from rsrl_ray.photos.groups import groups_of, names_digest
 from rsrl_ray.photos.known import digests_of, look
-from rsrl_ray.photos.picture import examine_photo
+from rsrl_ray.photos.picture import oddity_of
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.row_file import RowRecord
@@ -40,10 +40,12 @@ _CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are compu
 
 @dataclass(frozen=True)
 class Examination:
-    """What is in a table of photos.
+    """What is in a table of N good photos.
 
-    images, scores : [N], the photos without a problem. problems : sorted by line.
-    notes : what is odd, but allowed. groups, group_names : see `PhotoSet`.
+    images : their public names in the table. scores : [N]. problems : of all others, sorted by line.
+    notes : what is odd, but allowed.
+    groups : [N], of photos that belong together and so are not divided by folds; None where no two do.
+    group_names : what tells the table's own groups from others, "" where it has none.
     """
 
     images: tuple[str, ...]
@@ -53,30 +55,36 @@ class Examination:
     groups: NDArray[np.int64] | None = None
     group_names: str = ""
 
+    @classmethod
+    def of(cls, table: Table, digests: Pixels, verdict: Verdict, **more: Any) -> Self:
+        """What the verdict leaves of a table; digests : [N, 16], of all its photos."""
+        images = tuple(table.images[row] for row in verdict.rows)
+        return cls(
+            images,
+            table.scores[verdict.rows],
+            verdict.problems,
+            verdict.notes,
+            groups_of(table, digests, verdict.rows),
+            names_digest(table, set(images)),
+            **more,
+        )
 
-@dataclass(frozen=True)
-class PhotoSet:
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoSet(Examination):
     """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
 
-    images : their public names in the table. scores : [N].
+    The photos with ``problems`` are left out (``skip_bad``).
+
     fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
     sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
-    left_out : what ``skip_bad`` left out, and why. notes : what is odd, but allowed.
-    groups : [N], of photos that belong together and so are not divided by folds; None where no two do.
-    group_names : what tells the table's own groups from others, "" where it has none.
     memory : GiB that decoding one may take. session : of one load; what a node has verified in it is not read again.
     """
 
-    images: tuple[str, ...]
-    scores: NDArray[np.int64]
     fingerprint: str
     sources: tuple[str, ...]
     pixels_path: Path
-    left_out: tuple[Problem, ...]
-    notes: tuple[str, ...]
     image_size: int
-    groups: NDArray[np.int64] | None = None
-    group_names: str = ""
     memory: float = PHOTO_MEMORY
     session: str = ""
 
@@ -125,62 +133,39 @@ def load_photos(
     table, seen = look(read_table(source))
     digests, causes = digests_of(table.sources, seen, cache, decoder.run, progress)
     readable = np.array([row for row in range(len(table.images)) if row not in causes], dtype=np.int64)
-    decoding = _Decoding(decoder, session, progress)
+
+    def decoded(file: PixelFile, rows: NDArray[np.int64]) -> RowRecord:
+        own = digests[rows]
+        rows_of = file.rows_of(own, decoder, [table.sources[row] for row in rows])
+        made = file.write(rows_of, progress, threads=decoder.run.threads)
+        file.trust(session)
+        file.tell(own, memory)
+        return made
+
     everything = PixelFile.of(digests[readable], image_size, cache, memory)
-    record = everything.record() or decoding.write(everything, _of(table, readable), digests[readable])
+    record = everything.record() or decoded(everything, readable)
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
     verdict = judge(table, digests, causes)
     if verdict.problems and not (skip_bad and verdict.enough):
         raise PhotoProblems(str(source), verdict.problems, verdict.enough and not skip_bad)
     file = PixelFile.of(digests[verdict.rows], image_size, cache, memory)
     places = np.searchsorted(readable, verdict.rows).tolist()
-    sources, own = _of(table, verdict.rows), digests[verdict.rows]
-    record = decoding.held(file) or file.take_from(everything, places) or decoding.write(file, sources, own)
+    held = None if file.verified_once(session) is None else file.record()
+    record = held or file.take_from(everything, places) or decoded(file, verdict.rows)
     if record.causes:
         raise ValueError("some photos were changed while they were read; try again")
-    file.tell(own, memory)
-    PixelFile.remove_older(own, image_size, cache)
-    images = tuple(table.images[row] for row in verdict.rows)
-    return PhotoSet(
-        images=images,
-        scores=table.scores[verdict.rows],
+    file.tell(digests[verdict.rows], memory)
+    return PhotoSet.of(
+        table,
+        digests,
+        verdict,
         fingerprint=record.fingerprint,
-        sources=sources,
+        sources=tuple(table.sources[row] for row in verdict.rows),
         pixels_path=file.path,
-        left_out=verdict.problems,
-        notes=verdict.notes,
         image_size=image_size,
-        groups=groups_of(table, digests, verdict.rows),
-        group_names=names_digest(table, set(images)),
         memory=memory,
         session=session,
     )
-
-
-@dataclass(frozen=True)
-class _Decoding:
-    """How the photos of one load are decoded."""
-
-    decoder: Decoder
-    session: str
-    progress: Progress | None
-
-    def held(self, file: PixelFile) -> RowRecord | None:
-        """How a file was made that is there; every byte of it has been read."""
-        return None if file.verified_once(self.session) is None else file.record()
-
-    def write(self, file: PixelFile, sources: Sequence[str], digests: Pixels) -> RowRecord:
-        """Decode these photos, of whose bytes these are the digests, but for those that an older file has."""
-        older = file.older(digests, self.decoder.memory)
-        rows_of = self.decoder.rows_of(sources) if older is None else older.rows_of(self.decoder, sources)
-        record = file.write(rows_of, self.progress, threads=self.decoder.run.threads)
-        file.trust(self.session)
-        file.tell(digests, self.decoder.memory)
-        return record
-
-
-def _of(table: Table, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(table.sources[row] for row in rows)
 
 
 def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: Progress | None = None) -> Examination:
@@ -196,7 +181,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     def examine(one: str) -> tuple[Pixels, str]:
         data = read_bytes(one)
         try:
-            return digest_row(data), examine_photo(data, _CHECK_SIZE, memory).oddity
+            return digest_row(data), oddity_of(data, _CHECK_SIZE, memory)
         except Unreadable as error:
             raise ValueError(str(error)) from error
 
@@ -210,7 +195,5 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
         rows, lambda part: each(examine, table.sources[part.start : part.stop]), take, Threads("decoding", progress)
     )
     verdict = judge(table, digests, causes)
-    images, groups = tuple(table.images[row] for row in verdict.rows), groups_of(table, digests, verdict.rows)
-    notes = [*verdict.notes, *(str(table.problem(row, odd[row])) for row in verdict.rows if row in odd)]
-    named = names_digest(table, set(images))
-    return Examination(images, table.scores[verdict.rows], verdict.problems, tuple(notes), groups, named)
+    odd_ones = [str(table.problem(row, odd[row])) for row in verdict.rows if row in odd]
+    return Examination.of(table, digests, replace(verdict, notes=(*verdict.notes, *odd_ones)))

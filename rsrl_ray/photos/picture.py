@@ -4,7 +4,6 @@ import errno
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -28,14 +27,6 @@ _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
 _LOW = 15  # of 255: the brightest of a picture of 16 bits that uses the lower 12
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that was decoded: [H, W, 3], and what is odd about it ("" where nothing is)."""
-
-    pixels: NDArray[np.uint8]
-    oddity: str
-
-
 def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
     """Decode a picture to 8-bit RGB, upright as its EXIF orientation says; transparency over white.
 
@@ -53,7 +44,10 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
         Where the machine lacks memory or open files just now.
     """
     with _opened(data, size, memory) as picture:
-        return np.array(_warped(_rgb(picture), size), dtype=np.uint8)
+        rgb = _rgb(picture)
+        if size is not None and rgb.size != (size, size):
+            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+        return np.array(rgb, dtype=np.uint8)
 
 
 def small_photo(data: bytes, side: int, memory: float = PHOTO_MEMORY) -> Image.Image:
@@ -64,12 +58,16 @@ def small_photo(data: bytes, side: int, memory: float = PHOTO_MEMORY) -> Image.I
         return small
 
 
-def examine_photo(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> Picture:
-    """As `decode_photo`, and what is odd about the picture, whole as it is opened."""
+def oddity_of(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> str:
+    """What is odd about the picture, whole as it is opened; "" if nothing is. Raises as `decode_photo` does."""
     with _opened(data, size, memory) as picture:
         deep = data[24:25] == b"\x10" if picture.format == "PNG" else bits(picture) == 16
-        rgb = _rgb(picture)
-        return Picture(np.array(_warped(rgb, size), dtype=np.uint8), _oddity(picture, rgb, deep))
+        extrema: Any = _rgb(picture).getextrema()
+        if all(low == high for low, high in extrema):
+            return f"all of one colour, {tuple(low for low, _ in extrema)}"
+        if deep and max(high for _, high in extrema) <= _LOW:
+            return "16 bits, of which it uses only the lower 12: it comes out nearly black"
+        return ""
 
 
 @contextmanager
@@ -147,12 +145,6 @@ def _turn_upright(picture: Image.Image) -> None:
         return
 
 
-def _warped(rgb: Image.Image, size: int | None) -> Image.Image:
-    if size is None or rgb.size == (size, size):
-        return rgb
-    return rgb.resize((size, size), Image.Resampling.BILINEAR)
-
-
 def _rgb(picture: Image.Image) -> Image.Image:
     """The picture as 8-bit RGB, a strip at a time: conversions hold several copies of what they convert."""
     grey = levels(picture)
@@ -174,15 +166,6 @@ def _strip_rgb(strip: Image.Image) -> Image.Image:
         strip = strip.convert("RGBA")
         strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
     return strip.convert("RGB")
-
-
-def _oddity(picture: Image.Image, rgb: Image.Image, deep: bool) -> str:
-    extrema: Any = rgb.getextrema()
-    if all(low == high for low, high in extrema):
-        return f"all of one colour, {tuple(low for low, _ in extrema)}"
-    if deep and max(high for _, high in extrema) <= _LOW:
-        return "16 bits, of which it uses only the lower 12: it comes out nearly black"
-    return ""
 
 
 def _refuse_short_webp(data: bytes) -> None:

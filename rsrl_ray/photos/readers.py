@@ -45,10 +45,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class TableRows:
-    """N rows as they stand: texts; lines : N numbers, or None for a folder; groups : N texts, where they are told."""
+    """N rows as they stand.
+
+    images : N names. texts : N scores. lines : N numbers, or None for a folder.
+    problems : what could not be read as a row at all. notes : what is odd, but allowed.
+    groups : N names of what photos belong to ("": alone), or None where the table has no such column.
+    """
 
     images: Sequence[str]
-    scores: Sequence[str]
+    texts: Sequence[str]
     lines: Sequence[int] | None
     unit: Unit = "line"
     problems: Sequence[Problem] = ()

@@ -2,6 +2,7 @@
 
 import errno
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +24,7 @@ def read_bytes(source: str) -> bytes:
     if not source:
         raise ValueError("no image is named")
     try:
-        data = _read_uri(source) if URI.match(source) else _read_file(source)
+        data = _read_uri(source) if URI.match(source) else Path(source).read_bytes()
     except FileNotFoundError as error:
         where = "" if URI.match(source) else f" (there is no {source})"
         raise ValueError(f"missing{where}") from error
@@ -35,11 +36,6 @@ def read_bytes(source: str) -> bytes:
     if not data:
         raise ValueError("zero bytes")
     return data
-
-
-def _read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def _read_uri(uri: str) -> bytes:

@@ -13,36 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.errors import system_words
-from rsrl_ray.photos.readers import INTEGER, Problem, TableRows, Unit, read_rows
+from rsrl_ray.photos.readers import INTEGER, Problem, TableRows, read_rows
 from rsrl_ray.store.location import URI, redacted
 
 
-@dataclass(frozen=True)
-class Table:
-    """N photos as they stand in the table, whether or not they are any good.
+@dataclass(frozen=True, kw_only=True)
+class Table(TableRows):
+    """N photos as they stand in the table, whether or not they are any good; their names are public, see `public_name`.
 
-    images : N names, see `public_name`; sources : N absolute paths or URIs, "" where no image is named. Whether a file
-    is there nobody has looked yet, see `alike`.
+    sources : N absolute paths or URIs, "" where no image is named. Whether a file is there nobody has looked yet, see
+    `alike`.
     scores : [N], 0 where ``faults`` (row -> what is wrong with its score) has the row.
-    lines : [N], or None for a folder. problems : what could not be read as a row at all.
-    groups : N names of what photos belong to ("": alone), or None where the table has no such column.
     root : what paths in it are relative to.
     """
 
-    images: tuple[str, ...]
     sources: tuple[str, ...]
     scores: NDArray[np.int64]
     faults: Mapping[int, str]
-    lines: NDArray[np.int64] | None = None
-    unit: Unit = "line"
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-    groups: tuple[str, ...] | None = None
-    root: str = ""
+    root: str
 
     def problem(self, row: int, message: str) -> Problem:
         """A problem of one row."""
-        line = None if self.lines is None else int(self.lines[row])
+        line = None if self.lines is None else self.lines[row]
         return Problem(line, self.images[row] or None, message, self.unit)
 
     def alike(self, row: int) -> str | None:
@@ -122,26 +114,17 @@ def _root(table: Path) -> str:
 
 def _table(path: Path, rows: TableRows) -> Table:
     """A table from its texts: scores made numbers, images made paths."""
-    numbers = np.zeros(len(rows.scores), dtype=np.int64)
+    numbers = np.zeros(len(rows.texts), dtype=np.int64)
     faults = {}
-    for row, text in enumerate(rows.scores):
+    for row, text in enumerate(rows.texts):
         if INTEGER.fullmatch(text):
             numbers[row] = int(text.split(".")[0])
         else:
             faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
     root = _root(path)
-    return Table(
-        tuple(map(public_name, rows.images)),
-        tuple(_source(root, image) for image in rows.images),
-        numbers,
-        faults,
-        None if rows.lines is None else np.array(rows.lines, dtype=np.int64),
-        rows.unit,
-        tuple(rows.problems),
-        tuple(rows.notes),
-        None if rows.groups is None else tuple(rows.groups),
-        root,
-    )
+    sources = tuple(_source(root, image) for image in rows.images)
+    told = vars(rows) | {"images": tuple(map(public_name, rows.images))}
+    return Table(**told, sources=sources, scores=numbers, faults=faults, root=root)
 
 
 def _source(root: str, image: str) -> str:

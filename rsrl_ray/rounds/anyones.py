@@ -1,6 +1,7 @@
 """A rule on anybody's logits."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsrl_ray.config import Revision
 from rsrl_ray.core.arrays import Mask
-from rsrl_ray.core.likelihood import likelihood, self_confidence
-from rsrl_ray.core.revision import majority_classes, revise
-from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.revision import revise
+from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.method import rule_of
+from rsrl_ray.rounds.loop import seen_after
 
 
 def kept_by(
@@ -35,18 +36,9 @@ def kept_by(
     if not 1 <= settings.majority_classes <= many:
         raise ValueError(f"majority_classes: {settings.majority_classes} of {many} classes; give 1 to {many}")
     found = classes.astype(np.int64)
-    before = [self_confidence(likelihood(each, settings.membership), found) for each in rounds[:-1]]
-    seen = Seen(
-        revision=len(rounds),
-        logits=list(rounds[-rule.looks_back :]),
-        kept=np.ones(count, dtype=bool),
-        labels=found,
-        majority=majority_classes(found, settings.majority_classes),
-        membership=settings.membership,
-        min_kept=settings.min_kept,
-        stream=(seed, 0),
-        before=tuple(before),
-    )
+    seen = seen_after(len(rounds), list(rounds[-rule.looks_back :]), np.ones(count, dtype=bool), found, settings)
+    before = tuple(seen.confidence_in(each) for each in rounds[:-1])
+    seen = replace(seen, stream=(seed, 0), before=before)
     return revise(rule, seen).kept
 
 

@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray import config
 from rsrl_ray.core import metrics
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.prediction import Decision, HeldOut, Prediction, averaged
-from rsrl_ray.core.revision import Revised, majority_classes, revise
+from rsrl_ray.core.revision import Revised, majority_classes
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.rounds.loop import RoundResult, seen_after
+from rsrl_ray.rounds.loop import RoundResult
 
 SPLITS = ("train", "validation", "test")
 
@@ -66,18 +64,7 @@ def class_table(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for split in SPLITS[1:]:
         scores = metrics.class_scores(confusion(table, split))
-        parts.append(
-            pd.DataFrame(
-                {
-                    "split": split,
-                    "score": np.unique(table["score"]),
-                    "support": scores.support,
-                    "precision": scores.precision,
-                    "recall": scores.recall,
-                    "f1": scores.f1,
-                }
-            )
-        )
+        parts.append(pd.DataFrame({"split": split, "score": np.unique(table["score"]), **vars(scores)}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -124,23 +111,6 @@ def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
     true = table["true_score"].to_numpy() if "true_score" in table else scores
     classes = np.unique(scores)
     return metrics.macro_f1_of(test, metrics.large_classes(np.searchsorted(classes, true), len(classes)))
-
-
-def next_kept(
-    tables: Sequence[pd.DataFrame], rule: Rule, settings: config.Revision, seed: int, fold: int
-) -> NDArray[np.bool_]:
-    """The next round's kept mask, [N] bool, from the tables of a trial's rounds 1, 2, ... alone."""
-    table = tables[-1]
-    _, labels = np.unique(table["score"], return_inverse=True)
-    train = (table["split"] == "train").to_numpy()
-    before = table["kept"].to_numpy(dtype=bool, na_value=False)
-    found = [logits(each)[train] for each in tables[-rule.looks_back :]]
-    seen = replace(seen_after(len(tables), found, before[train], labels[train], settings), stream=(seed, fold))
-    if rule.recalls:
-        seen = replace(seen, before=[seen.confidence_in(logits(each)[train]) for each in tables[:-1]])
-    kept = np.zeros(len(table), dtype=bool)
-    kept[train] = revise(rule, seen).kept
-    return kept
 
 
 def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decision:

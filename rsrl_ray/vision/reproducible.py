@@ -59,14 +59,12 @@ def reproducible(threads: int) -> Iterator[None]:
     They are switches of the whole process. cuDNN's search for the fastest algorithm is off, and float32 numbers are
     multiplied as such, never as TF32 or bfloat16, whatever the environment or code before has asked for.
     """
-    guard: Any = deterministic
-    before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), guard.fill_uninitialized_memory
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     switches = _switches()
     known = [_value(owner, name) for owner, name, _ in switches]
     precision = _matmul_precision()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    guard.fill_uninitialized_memory = False  # would write every new tensor once more, an eighth of the time
     torch.set_float32_matmul_precision("highest")
     for owner, name, value in switches:
         setattr(owner, name, value)
@@ -75,7 +73,6 @@ def reproducible(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.set_deterministic_debug_mode(before[1])
-        guard.fill_uninitialized_memory = before[2]
         torch.set_float32_matmul_precision(precision)  # sets some of the switches too, hence before them
         for (owner, name, _), value in zip(switches, known, strict=True):
             setattr(owner, name, value)
@@ -161,6 +158,7 @@ def _switches() -> list[tuple[Any, str, Any]]:
     mkldnn: Any = torch.backends.mkldnn
     matmul: Any = torch.backends.cuda.matmul
     switches = [
+        (deterministic, "fill_uninitialized_memory", False),  # would write every new tensor once more
         (cudnn, "enabled", True),
         (cudnn, "benchmark", False),
         (cudnn, "deterministic", True),

@@ -13,7 +13,6 @@ from rsrl_ray.core.highlight import (
     correlations,
     differs,
     highlight,
-    highlight_map,
     least_correlated,
     likeness,
 )
@@ -115,12 +114,10 @@ def test_least_correlated() -> None:
     assert least_correlated(np.array([np.nan, np.nan])) is None
 
 
-def test_highlight_map_is_a_new_array_in_double_precision() -> None:
-    maps = np.array([RISING], dtype=np.float32)
-    difference = highlight_map(maps, maps, 0)
-    assert difference.dtype == np.float64
-    difference += 1
-    assert maps.tolist() == [RISING]
+def test_the_map_of_single_precision_is_in_double_precision() -> None:
+    maps, others = np.array([RISING], dtype=np.float32), np.array([RISING], dtype=np.float32)[:, ::-1]
+    found = highlight(maps, others, 0).map
+    assert found is not None and found.dtype == np.float64 and found.tolist() == (maps[0] - others[0]).tolist()
 
 
 def test_agreement_is_the_rank_correlation() -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def table_of(rows: Any, *, lines: bool = True) -> Any:
     faults = {row: "the score is empty" for row, (_, score) in enumerate(rows) if score is None}
     scores = np.array([score or 0 for _, score in rows], dtype=np.int64)
     where = np.arange(2, 2 + len(rows)) if lines else None
-    return Table(names, tuple(f"/{name}" if name else "" for name in names), scores, faults, where)
+    texts, sources = [str(score) for _, score in rows], tuple(f"/{name}" if name else "" for name in names)
+    return Table(images=names, texts=texts, lines=where, sources=sources, scores=scores, faults=faults, root="/")
 
 
 def judged(rows: Any, content: Any = (), causes: Any = (), **options: Any) -> Any:
@@ -135,7 +137,7 @@ def test_two_classes_are_enough_and_one_is_not() -> None:
 def test_rows_that_could_not_be_read_take_their_place() -> None:
     good = table_of([*GOOD, ("x", None)])
     broken = Problem(5, None, "not an index")
-    table = Table(good.images, good.sources, good.scores, good.faults, good.lines, "line", (broken,))
+    table = replace(good, problems=(broken,))
     digests = np.arange(7, dtype=np.uint8).repeat(16).reshape(7, 16)
     assert [problem.line for problem in judge(table, digests, {}).problems] == [5, 8]
 

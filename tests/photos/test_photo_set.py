@@ -76,7 +76,7 @@ def test_load(tmp_path: Path, rows: Any) -> None:
     assert found.classes.tolist() == [2, 3, 9]
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2] and found.labels.dtype == np.int64
     assert found.sources == tuple(str(tmp_path / image) for image, _ in rows)
-    assert (found.left_out, found.notes, found.image_size) == ((), (), SIZE)
+    assert (found.problems, found.notes, found.image_size) == ((), (), SIZE)
     assert found.pixels().shape == (6, SIZE, SIZE, 3) and not found.pixels().flags.writeable
     assert levels(found) == [10, 20, 30, 40, 50, 60]
     assert told == [("reading", 6, 6), ("decoding", 6, 6)]
@@ -271,7 +271,7 @@ def test_skip_bad_leaves_them_out_and_decodes_once(tmp_path: Path, bad: Any, dec
     readable = len(BAD) - 4
     assert len(decoded) == readable
     assert found.images == tuple(image for image, _, messages in BAD if not messages)
-    assert [str(problem) for problem in found.left_out] == expected(tmp_path)
+    assert [str(problem) for problem in found.problems] == expected(tmp_path)
     assert found.notes == (NOTE,) and found.classes.tolist() == [2, 3, 9]
     assert levels(found) == [20, 30, 50, 60, 70, 80, 60]
     assert [path.suffix for path in (tmp_path / "cache").iterdir()].count(".npy") == 1

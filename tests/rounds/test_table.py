@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from rounds.replayed import next_kept
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
@@ -14,9 +15,8 @@ from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.revision import Revised
-from rsrl_ray.core.rules.quantile import Quantile
-from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
+from rsrl_ray.core.rules.table import Quantile, RandomShare
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table
@@ -159,7 +159,7 @@ def test_a_score_without_training_photos_is_no_obstacle() -> None:
     settings = config.Revision(majority_classes=3)
     found = rounds_table.round_metrics(table, settings.majority_classes)
     assert (found["majority_share"], found["train_accuracy"]) == (1.0, 1.0)
-    assert rounds_table.next_kept([table], HALF, settings, 0, 0).tolist() == kept.tolist()
+    assert next_kept([table], HALF, settings, 0, 0).tolist() == kept.tolist()
 
 
 # From the file alone
@@ -233,7 +233,7 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
         np.testing.assert_array_equal(confidence, read["self_confidence"])
         tables.append(read)
         if following is not None:
-            kept = rounds_table.next_kept(tables, _schedule(settings), settings, 0, fold.number)
+            kept = next_kept(tables, _schedule(settings), settings, 0, fold.number)
             np.testing.assert_array_equal(kept, following.kept)
     # The test would prove nothing if nothing had been dropped or nothing had come back.
     assert all(0 < np.count_nonzero(result.kept) < len(fold.train) for result in results[1:])
@@ -247,7 +247,7 @@ def test_so_are_rules_that_look_back_or_draw(rule: Rule, tmp_path: Path) -> None
     results = _rounds(settings, fold, rule, seed=7)
     read = [_read_back(result, fold, "sigmoid", tmp_path / "predictions.parquet")[1] for result in results]
     for number in range(1, ROUNDS):
-        kept = rounds_table.next_kept(read[:number], rule, settings, 7, fold.number)
+        kept = next_kept(read[:number], rule, settings, 7, fold.number)
         np.testing.assert_array_equal(kept, results[number].kept)
     assert len({result.kept.tobytes() for result in results}) == ROUNDS
 

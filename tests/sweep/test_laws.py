@@ -16,6 +16,7 @@ import pytest
 from conftest import write_experiment
 from numpy.typing import NDArray
 from rich.console import Console
+from rounds.replayed import next_kept
 from sweep.sweeping import (
     Gate,
     Tables,
@@ -44,7 +45,7 @@ from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
-from rsrl_ray.rounds.table import next_kept, round_metrics
+from rsrl_ray.rounds.table import round_metrics
 from rsrl_ray.sweep.driver.launch import run_sweep
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.task import Task, Trainer

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import write_experiment
 from mlflow import MlflowClient
+from rounds.replayed import next_kept
 from sweep.sweeping import (
     Gate,
     Tables,
@@ -28,7 +29,6 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
-from rsrl_ray.rounds.table import next_kept
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results

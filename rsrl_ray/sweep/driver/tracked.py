@@ -90,8 +90,8 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
         "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
         FOLDS_FILE: folds_csv(photos, task.folds),
     }
-    if photos.left_out:
-        files[LEFT_OUT_FILE] = redacted("\n".join(map(str, photos.left_out)) + "\n")
+    if photos.problems:
+        files[LEFT_OUT_FILE] = redacted("\n".join(map(str, photos.problems)) + "\n")
     note = (
         f"RSRL sweep of {len(photos.images):,} photos; one child run for each fold and method. Under chosen/METHOD/: "
         "mean, sd, low and high over the folds, each at its chosen round."

@@ -15,14 +15,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.display import Display
-from rsrl_ray.photos.decoding import HERE, Decoder
+from rsrl_ray.photos.decoding import HERE, Decoder, Run
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.sweep.nodes.room import living
 from rsrl_ray.sweep.task import RowSource
 
 
-class Spread:
+class Spread(Run):
     """Runs functions on all nodes of the Ray, on each as many at a time as it has cores; here, as in `HERE`, 4 more."""
 
     def __init__(self) -> None:
@@ -95,6 +95,6 @@ def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool)
         )
     for note in photos.notes:
         display.said(note, "note")
-    if photos.left_out:
-        display.said(f"{len(photos.left_out)} photos left out; left_out.txt in MLflow lists them.", "warning")
+    if photos.problems:
+        display.said(f"{len(photos.problems)} photos left out; left_out.txt in MLflow lists them.", "warning")
     return photos

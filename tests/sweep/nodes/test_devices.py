@@ -37,7 +37,16 @@ def task(tmp_path: Path) -> Task:
     experiment = Experiment(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path / "results"), revision=Revision(majority_classes=1)
     )
-    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
+    photos = PhotoSet(
+        tuple("abcdef"),
+        np.array([2, 3, 2, 3, 2, 3]),
+        (),
+        (),
+        fingerprint="8f",
+        sources=tuple("abcdef"),
+        pixels_path=tmp_path,
+        image_size=8,
+    )
     return Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", NetworkTrainers)
 
 

@@ -143,7 +143,16 @@ def test_a_trial_reports_what_its_node_was_busy_with_unless_that_is_turned_off(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path), rounds=1, system_metrics=asked
     )
     experiment = replace(experiment, revision=Revision(majority_classes=1))
-    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
+    photos = PhotoSet(
+        tuple("abcdef"),
+        np.array([2, 3, 2, 3, 2, 3]),
+        (),
+        (),
+        fingerprint="8f",
+        sources=tuple("abcdef"),
+        pixels_path=tmp_path,
+        image_size=8,
+    )
     trials: list[RSRLTrial] = []
     task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Toy(trials))
     trial = trial_of(task)

@@ -84,7 +84,16 @@ def task_of(folder: Path, trainer: Trainer, gpus: float = 0.0, batch_size: int =
         resources=config.Resources(gpus=gpus),
         system_metrics=False,
     )
-    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), folder, (), (), 8)
+    photos = PhotoSet(
+        tuple("abcdef"),
+        np.array([2, 3, 2, 3, 2, 3]),
+        (),
+        (),
+        fingerprint="8f",
+        sources=tuple("abcdef"),
+        pixels_path=folder,
+        image_size=8,
+    )
     return Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: trainer)
 
 
@@ -141,7 +150,16 @@ def test_a_node_that_cannot_train_says_why(tmp_path: Path) -> None:
     experiment = config.Experiment(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path), revision=config.Revision(majority_classes=1)
     )
-    photos = PhotoSet(tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3]), "8f", tuple("abcdef"), tmp_path, (), (), 8)
+    photos = PhotoSet(
+        tuple("abcdef"),
+        np.array([2, 3, 2, 3, 2, 3]),
+        (),
+        (),
+        fingerprint="8f",
+        sources=tuple("abcdef"),
+        pixels_path=tmp_path,
+        image_size=8,
+    )
     trial = trial_of(Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", trainers))
     for number, words in enumerate(said):
         with pytest.raises(SetUpFailed) as failed:

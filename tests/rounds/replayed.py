@@ -1,0 +1,31 @@
+"""What the method makes of the tables of a trial's rounds, and of nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rsrl_ray import config
+from rsrl_ray.core.revision import revise
+from rsrl_ray.core.rules.rule import Rule
+from rsrl_ray.rounds.loop import seen_after
+from rsrl_ray.rounds.table import logits
+
+
+def next_kept(
+    tables: Sequence[pd.DataFrame], rule: Rule, settings: config.Revision, seed: int, fold: int
+) -> NDArray[np.bool_]:
+    """The next round's kept mask, [N] bool, from the tables of a trial's rounds 1, 2, ... alone."""
+    table = tables[-1]
+    _, labels = np.unique(table["score"], return_inverse=True)
+    train = (table["split"] == "train").to_numpy()
+    before = table["kept"].to_numpy(dtype=bool, na_value=False)
+    found = [logits(each)[train] for each in tables[-rule.looks_back :]]
+    seen = replace(seen_after(len(tables), found, before[train], labels[train], settings), stream=(seed, fold))
+    if rule.recalls:
+        seen = replace(seen, before=[seen.confidence_in(logits(each)[train]) for each in tables[:-1]])
+    kept = np.zeros(len(table), dtype=bool)
+    kept[train] = revise(rule, seen).kept
+    return kept
