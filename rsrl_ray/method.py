@@ -7,9 +7,10 @@ from typing import Any, get_args
 from rsrl_ray.config import Experiment, Sampling, WarmStart
 from rsrl_ray.core.own import WRITE, Own, is_own
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
+from rsrl_ray.core.rules.others import Keep
 from rsrl_ray.core.rules.own import OwnRule
 from rsrl_ray.core.rules.rule import KEEPS, Rule
-from rsrl_ray.core.rules.table import RULES, Keep
+from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import build, check_choice, make

@@ -8,7 +8,7 @@ import pytest
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
-from rsrl_ray.core.rules.table import Disagreement, Imposters, Keep, LowestLoss, Margin, Quantile, RandomShare
+from rsrl_ray.core.rules.others import Disagreement, Imposters, Keep, LowestLoss, Margin, Quantile, RandomShare
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.experiment_file import read_experiment

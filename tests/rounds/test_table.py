@@ -15,8 +15,8 @@ from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.revision import Revised
+from rsrl_ray.core.rules.others import Quantile, RandomShare
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.core.rules.table import Quantile, RandomShare
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table

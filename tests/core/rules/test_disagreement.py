@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
+from rsrl_ray.core.rules.others import Disagreement
 from rsrl_ray.core.rules.rule import KEEPS
-from rsrl_ray.core.rules.table import Disagreement
 
 LABELS = [0, 0, 0, 1, 2]
 MAJORITY = np.array([0, 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
+from rsrl_ray.core.rules.others import Imposters
 from rsrl_ray.core.rules.rule import KEEPS, Seen
-from rsrl_ray.core.rules.table import Imposters
 
 # 30 photos of the majority class 0, ten of class 1, nine of class 2, none of class 3.
 LABELS = np.array([0] * 30 + [1] * 10 + [2] * 9)

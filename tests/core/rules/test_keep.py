@@ -2,8 +2,8 @@
 
 from core.rules.judged import confident, dropped
 
+from rsrl_ray.core.rules.others import Keep
 from rsrl_ray.core.rules.rule import KEEPS
-from rsrl_ray.core.rules.table import Keep
 
 
 def test_all_photos_stay() -> None:

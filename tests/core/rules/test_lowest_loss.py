@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
+from rsrl_ray.core.rules.others import LowestLoss
 from rsrl_ray.core.rules.rule import KEEPS
-from rsrl_ray.core.rules.table import LowestLoss
 
 # The softmax at the own label of ten photos of three classes: the losses are in the reverse order.
 OWN = np.array([0.9, 0.2, 0.8, 0.5, 0.4, 0.95, 0.1, 0.7, 0.3, 0.6])

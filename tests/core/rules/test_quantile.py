@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from core.rules.judged import confident, dropped, judged
 
+from rsrl_ray.core.rules.others import Quantile
 from rsrl_ray.core.rules.rule import KEEPS
-from rsrl_ray.core.rules.table import Quantile
 
 # Five photos of class 0, four of class 1, two of the minority class 2.
 LABELS = [0] * 5 + [1] * 4 + [2] * 2

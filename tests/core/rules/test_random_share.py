@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from core.rules.judged import confident, dropped, times
 
+from rsrl_ray.core.rules.others import RandomShare
 from rsrl_ray.core.rules.rule import KEEPS
-from rsrl_ray.core.rules.table import RandomShare
 
 # Ten photos of class 0, seven of class 1, three of the minority class 2.
 SEEN = confident([0] * 10 + [1] * 7 + [2] * 3, [0.5] * 20, majority=np.array([0, 1]))
