@@ -7,7 +7,7 @@ from typing import Any, get_args
 from rsrl_ray.config import Experiment, Sampling, WarmStart
 from rsrl_ray.core.own import WRITE, Own, is_own
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
-from rsrl_ray.core.rules.others import Keep
+from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.own import OwnRule
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES

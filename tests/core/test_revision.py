@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.revision import Revised, majority_classes, revise
-from rsrl_ray.core.rules.others import LowestLoss
+from rsrl_ray.core.rules.lowest_loss import LowestLoss
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule

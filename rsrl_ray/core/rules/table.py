@@ -2,7 +2,13 @@
 
 from collections.abc import Callable
 
-from rsrl_ray.core.rules.others import Disagreement, Imposters, Keep, LowestLoss, Margin, Quantile, RandomShare
+from rsrl_ray.core.rules.disagreement import Disagreement
+from rsrl_ray.core.rules.imposters import Imposters
+from rsrl_ray.core.rules.keep import Keep
+from rsrl_ray.core.rules.lowest_loss import LowestLoss
+from rsrl_ray.core.rules.margin import Margin
+from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
-from rsrl_ray.core.rules.others import Disagreement
+from rsrl_ray.core.rules.disagreement import Disagreement
 from rsrl_ray.core.rules.rule import KEEPS
 
 LABELS = [0, 0, 0, 1, 2]

@@ -10,7 +10,7 @@ import pytest
 from core.rules.judged import judged
 
 from rsrl_ray.core.revision import revise
-from rsrl_ray.core.rules.others import Keep
+from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.schedule import make_schedule

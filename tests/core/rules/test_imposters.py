@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
-from rsrl_ray.core.rules.others import Imposters
+from rsrl_ray.core.rules.imposters import Imposters
 from rsrl_ray.core.rules.rule import KEEPS, Seen
 
 # 30 photos of the majority class 0, ten of class 1, nine of class 2, none of class 3.

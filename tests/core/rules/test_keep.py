@@ -2,7 +2,7 @@
 
 from core.rules.judged import confident, dropped
 
-from rsrl_ray.core.rules.others import Keep
+from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.rule import KEEPS
 
 

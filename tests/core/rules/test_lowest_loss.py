@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
-from rsrl_ray.core.rules.others import LowestLoss
+from rsrl_ray.core.rules.lowest_loss import LowestLoss
 from rsrl_ray.core.rules.rule import KEEPS
 
 # The softmax at the own label of ten photos of three classes: the losses are in the reverse order.

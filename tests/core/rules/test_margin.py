@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from core.rules.judged import dropped, judged
 
-from rsrl_ray.core.rules.others import Margin, margins
+from rsrl_ray.core.rules.margin import Margin, margins
 
 LABELS = [0, 0, 0, 0, 1, 2]
 LOGITS = [

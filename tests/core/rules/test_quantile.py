@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from core.rules.judged import confident, dropped, judged
 
-from rsrl_ray.core.rules.others import Quantile
+from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.rule import KEEPS
 
 # Five photos of class 0, four of class 1, two of the minority class 2.

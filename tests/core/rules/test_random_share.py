@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from core.rules.judged import confident, dropped, times
 
-from rsrl_ray.core.rules.others import RandomShare
+from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import KEEPS
 
 # Ten photos of class 0, seven of class 1, three of the minority class 2.

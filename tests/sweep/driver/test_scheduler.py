@@ -11,7 +11,8 @@ from ray.tune.experiment import Trial
 from sweep.reports import ORIGIN, report
 
 from rsrl_ray.core.prediction import Prediction
-from rsrl_ray.core.rules.others import Keep, Quantile
+from rsrl_ray.core.rules.keep import Keep
+from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.method import Learning, Method

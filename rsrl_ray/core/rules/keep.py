@@ -1,0 +1,26 @@
+"""The rule that drops nothing: equal training, against which every other one is held."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen
+
+
+@dataclass(frozen=True)
+class Keep(Rule):
+    """All photos stay."""
+
+    def __str__(self) -> str:
+        """For people."""
+        return "keeps all"
+
+    def drops(self, seen: Seen) -> Mask:
+        """None, see `Rule`."""
+        return np.zeros(len(seen.labels), dtype=bool)
+
+    def at(self, revision: int) -> Hashable:
+        """See `Rule`."""
+        return KEEPS

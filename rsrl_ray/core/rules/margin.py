@@ -1,0 +1,40 @@
+"""By how much the label wins: free of the shift of a photo's logits, which training leaves open."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.value import as_text, check_number
+
+
+@dataclass(frozen=True)
+class Margin(Rule):
+    """Drops from the majority classes the photos whose own logit less the largest other one is below ``margin``.
+
+    0 drops those that the network assigns to another class.
+    """
+
+    margin: float
+
+    def __post_init__(self) -> None:
+        check_number("margin", self.margin, what="a difference of logits")
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"margin {as_text(self.margin)}"
+
+    def drops(self, seen: Seen) -> Mask:
+        """See `Rule`."""
+        return np.isin(seen.labels, seen.majority) & (margins(seen) < self.margin)
+
+
+def margins(seen: Seen) -> NDArray[np.float64]:
+    """Own logit less the largest other one in the last round, [n]; infinite where there is no other class."""
+    logits = seen.last.astype(np.float64)
+    rows = np.arange(len(logits))
+    own = logits[rows, seen.labels]
+    logits[rows, seen.labels] = -np.inf
+    return np.asarray(own - logits.max(axis=1))
