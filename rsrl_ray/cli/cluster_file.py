@@ -5,11 +5,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-_BUCKET = re.compile(r"\b(s3|gs)://([\w.-]+)")
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
+_BUCKET = re.compile(r"\b(?:s3|gs)://([\w.-]+)")
 Keys = tuple[str | int, ...]
 
 
@@ -27,15 +30,6 @@ class Mistake:
     def __str__(self) -> str:
         where = ", ".join(part for part in (f"line {self.line}", self.place) if part)
         return f"{where}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket that a line of the file names: ``scheme`` is ``s3`` or ``gs``."""
-
-    scheme: str
-    name: str
-    keys: Keys
 
 
 @dataclass(frozen=True)
@@ -71,9 +65,9 @@ class ClusterFile:
         """Every text in the file."""
         return _texts((), self.config)
 
-    def buckets(self) -> list[Bucket]:
-        """The buckets that the file names, in its order."""
-        return [Bucket(found[1], found[2], keys) for keys, text in self.texts() for found in _BUCKET.finditer(text)]
+    def buckets(self) -> set[str]:
+        """The names of the buckets in the file."""
+        return {name for _, text in self.texts() for name in _BUCKET.findall(text)}
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
@@ -98,6 +92,18 @@ def read_cluster_file(path: Path) -> ClusterFile:
             "told by `rsrl sweep`, before anything trains"
         )
     return ClusterFile(path, config, root)
+
+
+def against_schema(file: ClusterFile, keys: Keys, errors: "Iterable[ValidationError]", who: str) -> Iterator[Mistake]:
+    """What jsonschema finds wrong below ``keys``, by the schema of ``who``."""
+    for error in errors:
+        here: Keys = (*keys, *error.absolute_path)
+        if error.validator == "additionalProperties":
+            known = error.schema["properties"]
+            for name in error.instance.keys() - known.keys():
+                yield file.mistake((*here, name), f"{who} knows no such setting{meant(name, known)}")
+        else:
+            yield file.mistake(here, error.message)
 
 
 def meant(word: object, known: Iterable[str]) -> str:
