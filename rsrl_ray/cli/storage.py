@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import experiment_file
+from rsrl_ray.cli.arguments import asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def prune(words: list[str]) -> int:
     """List it; with ``--yes`` free what nobody needs."""
-    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
+    from rsrl_ray.experiment_file import experiment_parser
 
     parser = experiment_parser(
         prog="rsrl prune",
@@ -26,22 +26,18 @@ def prune(words: list[str]) -> int:
         "processes have left. What other experiments use stays, and so does what is not known.",
     )
     parser.add_argument("--yes", action="store_true", help="Free what nobody needs.")
-    file = experiment_file(words, parser.print_help)
-    if file is None:
-        return 0
-    knobs = parse(file, words[1:], parser)
-    experiment = as_experiment(knobs, parser)
+    given = asked(words, parser)
     from rsrl_ray import api
     from rsrl_ray.terminal import Terminal, pasted
 
     shown = Terminal()
-    items = api.prune(experiment, free=knobs.yes)
+    items = api.prune(given.experiment, free=given.knobs.yes)
     shown.show(_table(items))
     free = _size(sum(item.size for item in items if item.is_free))
-    if knobs.yes:
+    if given.knobs.yes:
         shown.said(f"freed: {free}")
     elif any(item.is_free for item in items):
-        shown.said(f"nobody needs {free}: rsrl prune {pasted(file)} --yes frees them")
+        shown.said(f"nobody needs {free}: rsrl prune {pasted(given.file)} --yes frees them")
     else:
         shown.said("all of it is needed, or it is not known who needs it")
     return 0
