@@ -216,9 +216,7 @@ def _server(words: list[str]) -> int:
 def _free_port(wanted: int) -> int:
     """The wanted port of this machine, or another one where it is taken."""
     for port in (wanted, 0):
-        with socket.socket() as place, contextlib.suppress(OSError):
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now does not count
-            place.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as place:
             return int(place.getsockname()[1])
     raise ValueError("no port is free on 127.0.0.1")
 

@@ -3,6 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from rsrl_ray.cli.arguments import asked
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def prune(words: list[str]) -> int:
     shown = Terminal()
     items = api.prune(given.experiment, free=given.knobs.yes)
     shown.show(_table(items))
-    free = _size(sum(item.size for item in items if item.is_free))
+    free = decimal(sum(item.size for item in items if item.is_free))
     if given.knobs.yes:
         shown.said(f"freed: {free}")
     elif any(item.is_free for item in items):
@@ -53,18 +55,8 @@ def _table(items: "Sequence[Item]") -> "Table":
         table.add_column(column, justify="right" if column in ("size", "age") else "left", overflow="fold")
     for item in items:
         style = "yellow" if item.is_free else ""
-        table.add_row(item.kind, cell(item.what), _size(item.size), _age(now - item.time), cell(item.who, style))
+        table.add_row(item.kind, cell(item.what), decimal(item.size), _age(now - item.time), cell(item.who, style))
     return table
-
-
-def _size(count: int) -> str:
-    size, units = float(count), iter(("bytes", "KB", "MB", "GB"))
-    unit = next(units)
-    for larger in units:
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def _age(seconds: float) -> str:
