@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rsrl_ray.core.errors import one_line
+
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
@@ -81,11 +83,8 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         text = path.read_text()
         config, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ValueError(f"{path}, line {line}: not YAML ({error.problem or error.context})") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read ({one_line(error)})") from error
     if not isinstance(config, dict) or root is None or not {"cluster_name", "provider"} & config.keys():
         raise ValueError(
             f"{path}: not a cluster file, which has a cluster_name and a provider; mistakes in an experiment file are "

@@ -92,7 +92,7 @@ def test_what_aws_would_refuse_is_told_on_its_line() -> None:
             "{Name: rsrl-worker}": "{Name: rsrl-head}",
         },
     )
-    disk = "Invalid type for parameter BlockDeviceMappings[1].Ebs.VolumeSize, value: many"
+    disk = "Invalid type for parameter BlockDeviceMappings[0].Ebs.VolumeSize, value: many"
     worker = "available_node_types.worker.node_config"
     for said, expected in zip(
         told,
@@ -189,7 +189,7 @@ def test_what_only_rays_own_code_refuses_is_told_too() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cluster_name: [rsrl\nprovider: {}\n", "bad.yaml, line 2: not YAML ("),
+        ("cluster_name: [rsrl\nprovider: {}\n", "bad.yaml: cannot be read (while parsing a flow sequence"),
         (
             "{name: paper, photos: photos.csv}",
             "bad.yaml: not a cluster file, which has a cluster_name and a provider; ",
