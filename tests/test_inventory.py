@@ -156,9 +156,9 @@ def test_weights_that_only_older_recipes_and_methods_held_are_freed(
     out = capsys.readouterr().out
     listed = [line.split() for line in out.splitlines() if line.startswith("weights")]
     assert [*("weights", "1", "round", f"{size}", "bytes", "1", "day", "experiment", "other")] in listed
-    assert f"nobody needs 1.9 KB: rsrl prune {storage.file} --yes frees them" in out
+    assert f"nobody needs 1.9 kB: rsrl prune {storage.file} --yes frees them" in out
     assert storage.prune("--yes") == 0
-    assert "freed: 1.9 KB" in capsys.readouterr().out
+    assert "freed: 1.9 kB" in capsys.readouterr().out
     assert storage.weights() == {"now-firm", "shared", "others", "waiting", "every", "ancient"}
     held = Path(storage.archive.where("shared"), "held")
     assert {path.name for path in held.iterdir()} == {now.id, other.id}

@@ -1,18 +1,36 @@
 """What several commands read from the command line in the same way."""
 
 import argparse
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+    from rsrl_ray.config import Experiment
 
 
-def experiment_file(words: list[str], print_help: Callable[[], None]) -> Path | None:
-    """The experiment file, the first word of a command; None where help was asked for and given."""
+@dataclass(frozen=True)
+class Asked:
+    """What a command was asked for: an experiment file, its first word, and knobs and switches over it."""
+
+    file: Path
+    knobs: "Namespace"
+    experiment: "Experiment"
+
+
+def asked(words: list[str], parser: "ArgumentParser") -> Asked:
+    """Read the words of a command; ``parser`` is one of `rsrl_ray.experiment_file.experiment_parser`."""
+    from rsrl_ray.experiment_file import as_experiment, parse
+
     if any(word in ("-h", "--help") for word in words):
-        print_help()
-        return None
+        parser.print_help()
+        raise SystemExit(0)
     if not words or words[0].startswith("-"):
         raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
-    return Path(words[0])
+    knobs = parse(words[0], words[1:], parser)
+    return Asked(Path(words[0]), knobs, as_experiment(knobs, parser))
 
 
 def add_ray(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import experiment_file
+from rsrl_ray.cli.arguments import asked
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
 from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
@@ -107,8 +107,8 @@ def _check(words: list[str]) -> int:
         metavar="GIB",
         help="that decoding one photo may take, as resources.photo_memory of the experiment (default: %(default)s)",
     )
-    asked = parser.parse_args(words)
-    source = asked.photos
+    given = parser.parse_args(words)
+    source = given.photos
     if source.endswith((".yaml", ".yml")):
         from rsrl_ray.experiment_file import names_photos, read_experiment
 
@@ -118,7 +118,7 @@ def _check(words: list[str]) -> int:
             return check_cluster(Path(source))
         experiment = read_experiment(Path(source))
         return _check_photos(experiment.photos, experiment.resources.photo_memory, experiment)
-    return _check_photos(source, asked.photo_memory)
+    return _check_photos(source, given.photo_memory)
 
 
 def _check_photos(source: str, memory: float, experiment: "Experiment | None" = None) -> int:
@@ -139,19 +139,20 @@ def _check_photos(source: str, memory: float, experiment: "Experiment | None" = 
     return 1 if found.problems else 0
 
 
+def _experiment_of(words: list[str], prog: str, description: str) -> "Experiment":
+    from rsrl_ray.experiment_file import experiment_parser
+
+    usage = "%(prog)s EXPERIMENT.yaml [--KNOB VALUE ...]"
+    return asked(words, experiment_parser(prog=prog, usage=usage, description=description)).experiment
+
+
 def _show(words: list[str]) -> int:
-    file = experiment_file(
-        words, lambda: print("usage: rsrl show EXPERIMENT.yaml [--KNOB VALUE ...]\n\nA table of its trials.")
-    )
-    if file is None:
-        return 0
     from rsrl_ray import api, terminal
     from rsrl_ray.core.trial import is_complete
-    from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import redacted
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment = read_experiment(file, words[1:])
+    experiment = _experiment_of(words, "rsrl show", "A table of its trials.")
     standing = api.standing(experiment)
     states, chosen = standing.states, standing.chosen
     shown = terminal.Terminal()
@@ -174,22 +175,13 @@ def _show(words: list[str]) -> int:
 
 
 def _ui(words: list[str]) -> int:
-    file = experiment_file(
-        words,
-        lambda: print(
-            "usage: rsrl ui EXPERIMENT.yaml [--KNOB VALUE ...]\n\nMLflow's UI, on port 5000 if that is free."
-        ),
-    )
-    if file is None:
-        return 0
     from rsrl_ray import api
-    from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import Location, redacted
     from rsrl_ray.tracking.places import mend
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment = read_experiment(file, words[1:])
+    experiment = _experiment_of(words, "rsrl ui", "MLflow's UI, on port 5000 if that is free.")
     uri = mlflow_uri(experiment)
     served, port = Location(uri).is_served, str(_free_port(5000))
     found = api.standing(experiment).found
@@ -214,19 +206,17 @@ def _server(words: list[str]) -> int:
     )
     parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
     parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
-    asked = parser.parse_args(words)
+    given = parser.parse_args(words)
     from rsrl_ray import api
 
-    api.serve(asked.storage, asked.port)
+    api.serve(given.storage, given.port)
     return 0
 
 
 def _free_port(wanted: int) -> int:
     """The wanted port of this machine, or another one where it is taken."""
     for port in (wanted, 0):
-        with socket.socket() as place, contextlib.suppress(OSError):
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now does not count
-            place.bind(("127.0.0.1", port))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as place:
             return int(place.getsockname()[1])
     raise ValueError("no port is free on 127.0.0.1")
 

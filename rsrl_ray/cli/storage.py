@@ -3,7 +3,9 @@
 import time
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import experiment_file
+from rich.filesize import decimal
+
+from rsrl_ray.cli.arguments import asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def prune(words: list[str]) -> int:
     """List it; with ``--yes`` free what nobody needs."""
-    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
+    from rsrl_ray.experiment_file import experiment_parser
 
     parser = experiment_parser(
         prog="rsrl prune",
@@ -26,22 +28,18 @@ def prune(words: list[str]) -> int:
         "processes have left. What other experiments use stays, and so does what is not known.",
     )
     parser.add_argument("--yes", action="store_true", help="Free what nobody needs.")
-    file = experiment_file(words, parser.print_help)
-    if file is None:
-        return 0
-    knobs = parse(file, words[1:], parser)
-    experiment = as_experiment(knobs, parser)
+    given = asked(words, parser)
     from rsrl_ray import api
     from rsrl_ray.terminal import Terminal, pasted
 
     shown = Terminal()
-    items = api.prune(experiment, free=knobs.yes)
+    items = api.prune(given.experiment, free=given.knobs.yes)
     shown.show(_table(items))
-    free = _size(sum(item.size for item in items if item.is_free))
-    if knobs.yes:
+    free = decimal(sum(item.size for item in items if item.is_free))
+    if given.knobs.yes:
         shown.said(f"freed: {free}")
     elif any(item.is_free for item in items):
-        shown.said(f"nobody needs {free}: rsrl prune {pasted(file)} --yes frees them")
+        shown.said(f"nobody needs {free}: rsrl prune {pasted(given.file)} --yes frees them")
     else:
         shown.said("all of it is needed, or it is not known who needs it")
     return 0
@@ -57,18 +55,8 @@ def _table(items: "Sequence[Item]") -> "Table":
         table.add_column(column, justify="right" if column in ("size", "age") else "left", overflow="fold")
     for item in items:
         style = "yellow" if item.is_free else ""
-        table.add_row(item.kind, cell(item.what), _size(item.size), _age(now - item.time), cell(item.who, style))
+        table.add_row(item.kind, cell(item.what), decimal(item.size), _age(now - item.time), cell(item.who, style))
     return table
-
-
-def _size(count: int) -> str:
-    size, units = float(count), iter(("bytes", "KB", "MB", "GB"))
-    unit = next(units)
-    for larger in units:
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 def _age(seconds: float) -> str:

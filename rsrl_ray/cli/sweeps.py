@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import add_ray, experiment_file
+from rsrl_ray.cli.arguments import add_ray, asked
 from rsrl_ray.cli.ending import STOPPED
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ def demo(words: list[str]) -> int:
     parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
     parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
     add_ray(parser)
-    asked = parser.parse_args(words)
+    given = parser.parse_args(words)
     from rsrl_ray import api
     from rsrl_ray.terminal import Terminal
 
     shown = Terminal()
     shown.said(
-        f"2,500 small photos in {asked.folder}, some with a wrong label on purpose: three methods train on them, for "
+        f"2,500 small photos in {given.folder}, some with a wrong label on purpose: three methods train on them, for "
         "minutes"
     )
-    file = api.make_demo(asked.folder)
-    results = api.run_sweep(api.read(file), ray=asked.ray, display=shown)
+    file = api.make_demo(given.folder)
+    results = api.run_sweep(api.read(file), ray=given.ray, display=shown)
     if results.outcome.failed or results.outcome.stopped:
         return _ended(file, results, shown)
     from rsrl_ray.demo import summary
@@ -41,7 +41,7 @@ def demo(words: list[str]) -> int:
 
 def sweep(words: list[str]) -> int:
     """`rsrl sweep`: run an experiment file."""
-    from rsrl_ray.experiment_file import as_experiment, experiment_parser, parse
+    from rsrl_ray.experiment_file import experiment_parser
 
     parser = experiment_parser(
         prog="rsrl sweep",
@@ -54,16 +54,13 @@ def sweep(words: list[str]) -> int:
         "--take_over", action="store_true", help="Sweep though another process holds the experiment: it has crashed."
     )
     add_ray(parser)
-    file = experiment_file(words, parser.print_help)
-    if file is None:
-        return 0
-    knobs = parse(file, words[1:], parser)
-    experiment = as_experiment(knobs, parser)
+    given = asked(words, parser)
     from rsrl_ray import api
     from rsrl_ray.terminal import Terminal
 
-    shown = Terminal()
-    return _ended(file, api.run_sweep(experiment, knobs.skip_bad, knobs.take_over, knobs.ray, shown), shown)
+    shown, knobs = Terminal(), given.knobs
+    results = api.run_sweep(given.experiment, knobs.skip_bad, knobs.take_over, knobs.ray, shown)
+    return _ended(given.file, results, shown)
 
 
 def _ended(file: Path, results: "Swept", shown: "Terminal", page: Path | None = None) -> int:

@@ -78,7 +78,8 @@ def _run(running: Running, task: Task, display: Display, joined: bool) -> Outcom
         for line in running.board.closing():
             display.said(line, "warning")
 
-    with _scratch() as scratch:
+    # For Ray's own state, which is not needed to resume: the archive is.
+    with tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True) as scratch:
 
         def leave(line: str) -> None:
             running.progress.close()
@@ -110,11 +111,6 @@ def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
         with contextlib.suppress(Exception):  # MLflow may be away, or the sweep not be open yet
             tracker.end_sweep("KILLED")
         raise
-
-
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """For Ray's own state, which is not needed to resume: the archive is."""
-    return tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True)
 
 
 @contextlib.contextmanager

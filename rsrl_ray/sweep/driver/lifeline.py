@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -13,9 +12,11 @@ from typing import Any, NoReturn
 import psutil
 import ray
 
+from rsrl_ray.sweep.nodes.address import reach
 from rsrl_ray.sweep.ray_insides import main_processes
 
 PROBE_S = 1.0  # between two looks at the head
+_PROBE_PATIENCE_S = 5.0  # with each
 SIGNALS_LOOK_S = 0.02  # and at the signals
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 LOST = 1  # exit status, which is also Ray's own
@@ -82,7 +83,8 @@ class _Watch(threading.Thread):
         self._looked = now
         if any(process.poll() is not None for process in self._own):
             return True
-        if _answers(self._address):
+        with contextlib.suppress(OSError):
+            reach(self._address, _PROBE_PATIENCE_S)
             self._seen = now
         return now - self._seen > (0 if getattr(self._signals, "asked", 0) else self._patience)
 
@@ -104,12 +106,3 @@ def _trials(own: list[subprocess.Popen[bytes]]) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             found += psutil.Process(process.pid).children(recursive=True)
     return found
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError:
-        return False
-    return True

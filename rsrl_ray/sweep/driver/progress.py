@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Display, Row
 from rsrl_ray.sweep.driver.crashes import crash_of
+from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.nodes.room import WAIT_S, WAITS
 from rsrl_ray.sweep.report import Failure, Report
@@ -29,7 +29,7 @@ class Standing:
     trained: list[float] = field(default_factory=list)  # seconds of the rounds that were made in this sweep
 
 
-class Progress(Callback):
+class Progress(Listener):
     """Trial, state, round of rounds, macro F, kept photos, time left."""
 
     def __init__(self, display: Display, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
@@ -40,10 +40,6 @@ class Progress(Callback):
         self._shows = contextlib.ExitStack()
         self._is_begun = False
         self._shown = 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its callbacks; the terminal stays here."""
-        return {}
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Begin to show."""
@@ -62,17 +58,15 @@ class Progress(Callback):
         """It has an actor."""
         self._standings[trial_key(trial)].state = "running"
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """A round is done, or the trial has given up."""
+    def on_failure(self, trial: Trial, failure: Failure) -> None:
+        """The trial has given up."""
+        self._standings[trial_key(trial)].state = "failed"
+        self._display.said(f"{trial_key(trial)} failed: {failure.reason}", "failure")
+
+    def on_round(self, trial: Trial, report: Report) -> None:
+        """A round is done."""
         key = trial_key(trial)
-        row, failure = self._standings[key], Failure.from_result(result)
-        if failure is not None:
-            row.state = "failed"
-            self._display.said(f"{key} failed: {failure.reason}", "failure")
-            return
-        report = Report.from_result(result)
+        row = self._standings[key]
         row.round, row.report = report.number, report
         if report.made:
             row.trained.append(report.seconds)

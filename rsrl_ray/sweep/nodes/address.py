@@ -26,7 +26,7 @@ def address_to_join(display: Display) -> str | None:
     is_own_choice = found == wanted
     name = f"Ray at {found}, {'as asked for' if is_own_choice else 'the one that `ray start` began here'},"
     try:
-        _reach(found)
+        reach(found, _HEAD_PATIENCE_S)
     except (OSError, ValueError) as error:
         if is_own_choice:
             raise ValueError(f"{name} cannot be joined: {error}; {ELSE}") from error
@@ -36,9 +36,10 @@ def address_to_join(display: Display) -> str | None:
     return found
 
 
-def _reach(address: str) -> None:
+def reach(address: str, patience: float) -> None:
+    """Connect to a head, for so many seconds at most. Raises OSError where none answers, ValueError of no address."""
     host, _, port = address.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_PATIENCE_S).close()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=patience).close()
 
 
 def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rsrl_ray.core.digest import digest
@@ -93,18 +92,12 @@ def _probe(task: Task, probing: str) -> str:
     """What this device makes of the probe, also as an earlier process has found it since the machine was started."""
     experiment, here = task.experiment, machine(task.device)
     known = cache_folder(Location(experiment.storage)) / "probes" / f"{probing}-on-{here}" if here else None
-    found = "" if known is None else _read(known)
-    if re.fullmatch("[0-9a-f]{32}", found):
-        return found
+    if known is not None:
+        with contextlib.suppress(OSError, ValueError):  # of an earlier process; there may be none, or half of it
+            if re.fullmatch("[0-9a-f]{32}", found := known.read_text("utf-8")):
+                return found
     found = probe(experiment.network, probed(experiment.training), len(task.photos.classes), task.start, task.device)
     if known is not None:
         with contextlib.suppress(OSError):
             write_whole(known, found)
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError):
-        return ""

@@ -1,9 +1,10 @@
 """A learner that trains only what the archive does not hold."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.vision.network import Weights
+
+T = TypeVar("T")
 
 POLL_S = 0.25  # between two looks whether another trial has made a round
 
@@ -158,11 +161,7 @@ class CachedLearner:
 
     def _read(self, key: str) -> Record | None:
         """The round in the archive, if it is whole and follows from the last round."""
-        try:
-            record = self._archive.read(key)
-        except Damaged as damage:
-            self._note(f"damaged in the archive, trained again: {damage}")
-            return None
+        record = self._whole(self._archive.read, key)
         if record is not None and record.parent is not None and record.parent != self._parent.result():
             self._note(f"round {record.number} in the archive was trained from other weights; trained again")
             return None
@@ -184,7 +183,7 @@ class CachedLearner:
         done = len(self._kept)
         weights, number = self._start.weights, 0
         for candidate in range(done, 0, -1):
-            found = self._read_weights(self._keys[candidate])
+            found = self._whole(self._archive.read_weights, self._keys[candidate])
             if found is not None:
                 weights, number = found, candidate
                 break
@@ -196,20 +195,17 @@ class CachedLearner:
             self._verify(missing, weights)
         return weights
 
-    def _read_weights(self, key: str) -> Weights | None:
+    def _whole(self, read: Callable[[str], T | None], key: str) -> T | None:
+        """What the archive has under this key; None, with a note, if it is damaged."""
         try:
-            return self._archive.read_weights(key)
+            return read(key)
         except Damaged as damage:
-            self._note(f"damaged in the archive: {damage}")
+            self._note(f"damaged in the archive, trained again: {damage}")
             return None
 
     def _verify(self, number: int, weights: Weights) -> None:
         """Raises ValueError where a round that was made again is not the one in the archive, bit by bit."""
-        try:
-            record = self._archive.read(self._keys[number])
-        except Damaged as damage:
-            self._note(f"damaged in the archive: {damage}")
-            return
+        record = self._whole(self._archive.read, self._keys[number])
         if record is None:
             return
         same = np.array_equal(record.logits, self._trainer.logits(weights))
