@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import Any
 
 from ray import NodeID, _raylet
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private import serialization, services, state, utils, worker
 from ray._private.authentication import authentication_token_setup
 from ray.exceptions import AuthenticationError, OutOfMemoryError, RayActorError, RpcError
@@ -52,7 +53,18 @@ def main_processes() -> "list[subprocess.Popen[bytes]]":
     return [one.process for kind in ("raylet", "gcs_server") for one in begun.get(kind, [])]
 
 
-# Ray's start. At an upgrade: sweep/driver/test_lifeline.py ends sweeps by signals.
+# Ray's start. At an upgrade: sweep/driver/test_lifeline.py ends sweeps by signals, test_ray_folder.py has long folders.
+
+
+def has_room_for_sockets() -> bool:
+    """Whether the longest path of a socket in the folder that a new Ray would take is within the system's limit."""
+    folder: str = get_default_ray_temp_dir()  # type: ignore[no-untyped-call]
+    session = f"session_0000-00-00_00-00-00_000000_{os.getpid()}"
+    try:
+        utils.validate_socket_filepath(os.path.join(folder, session, "sockets", "plasma_store"))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

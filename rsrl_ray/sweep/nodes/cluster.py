@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 
 import ray
@@ -12,9 +11,7 @@ from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskE
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
-from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, signals_left_alone
-
-_LONG_FOLDER = 30  # characters: Ray adds 70 for a socket, whose path may have 107
+from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
@@ -33,8 +30,13 @@ def joined_cluster(display: Display) -> Iterator[bool]:
     if address is None:
         yield False
         return
-    with _connected(address, "joining Ray", display):
+    with display.started("joining Ray"):
+        _connect(address)
+    try:
+        display.said(_described())
         yield True
+    finally:
+        ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -48,28 +50,23 @@ def quiet_ray(display: Display) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    is_there = ray.is_initialized()
+    began = not ray.is_initialized()
+    if began:
+        with display.started("starting Ray"):
+            _connect(NEW)
     try:
-        with contextlib.nullcontext() if is_there else _connected(NEW, "starting Ray", display):
-            yield
+        if began:
+            display.said(_described())
+        yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         raise ValueError(
             f"Ray has no room for what every trial starts with: its object store is full, and so is the disk under "
             f"{folder_of_ray()}; free some space there, or start Ray with a larger store: "
             "`ray start --head --object-store-memory=BYTES`"
         ) from error
-
-
-@contextlib.contextmanager
-def _connected(address: str, doing: str, display: Display) -> Iterator[None]:
-    """To the Ray at this address, or a `NEW` one, while the body runs."""
-    with display.started(doing):
-        _connect(address)
-    try:
-        display.said(_described())
-        yield
     finally:
-        ray.shutdown()
+        if began:
+            ray.shutdown()
 
 
 def _described() -> str:
@@ -109,9 +106,27 @@ def _connect(address: str) -> None:
 def _short_folder() -> str | None:
     """Where a new Ray puts its files; None where Ray's own choice will do.
 
-    A socket's path has a limit of about 100 bytes, which a TMPDIR as clusters have it exceeds. Ray says so itself of a
-    RAY_TMPDIR.
+    A socket's path has a limit of about 100 bytes, which a TMPDIR as clusters have it exceeds.
+
+    Raises
+    ------
+    ValueError
+        Where RAY_TMPDIR is too long, or no other folder can be written to.
     """
-    if "RAY_TMPDIR" in os.environ or len(os.environ.get("TMPDIR", "")) <= _LONG_FOLDER:
+    if has_room_for_sockets():
         return None
-    return tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    if "RAY_TMPDIR" in os.environ:
+        raise ValueError(
+            f"RAY_TMPDIR={os.environ['RAY_TMPDIR']} is too long for the sockets of Ray, whose paths have a limit; give "
+            "a shorter folder, such as /tmp"
+        )
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        folder = os.path.join(place, f"ray-{os.getuid()}")
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK) and os.stat(folder).st_uid == os.getuid():
+                return folder
+    raise ValueError(
+        f"TMPDIR={os.environ.get('TMPDIR')} is too long for the sockets of Ray, and /tmp cannot be written to; give a "
+        "shorter folder in the environment variable RAY_TMPDIR"
+    )
