@@ -92,7 +92,7 @@ def setup(file: ClusterFile, photos: Sequence[str]) -> Setup:
     mistakes = [mistake for mistake in cluster_mistakes(file) if not mistake.place.startswith("file_mounts")]
     if mistakes:
         raise ValueError(f"{file.path}, {mistakes[0]}")
-    buckets = file.buckets()
+    buckets = list(dict.fromkeys(bucket.name for bucket in file.buckets()))
     if len(buckets) != 1:
         raise ValueError(f"{file.path}: it names {len(buckets)} buckets; give one: rsrl server s3://BUCKET/...")
     profiles = {name: instance_profile(node_type["node_config"]) for name, node_type in file.node_types.items()}
@@ -106,7 +106,7 @@ def setup(file: ClusterFile, photos: Sequence[str]) -> Setup:
         session.get_partition_for_region(region),
         region,
         file.config["cluster_name"],
-        buckets.pop(),
+        buckets[0],
         tuple(photos),
         str(profiles[str(file.head_type)]),
         str(workers.pop()),

@@ -5,16 +5,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from rsrl_ray.core.errors import one_line
-
-if TYPE_CHECKING:
-    from jsonschema import ValidationError
-
-_BUCKET = re.compile(r"\b(?:s3|gs)://([\w.-]+)")
+_BUCKET = re.compile(r"\b(s3|gs)://([\w.-]+)")
 Keys = tuple[str | int, ...]
 
 
@@ -32,6 +27,15 @@ class Mistake:
     def __str__(self) -> str:
         where = ", ".join(part for part in (f"line {self.line}", self.place) if part)
         return f"{where}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket that a line of the file names: ``scheme`` is ``s3`` or ``gs``."""
+
+    scheme: str
+    name: str
+    keys: Keys
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,9 @@ class ClusterFile:
         """Every text in the file."""
         return _texts((), self.config)
 
-    def buckets(self) -> set[str]:
-        """The names of the buckets in the file."""
-        return {name for _, text in self.texts() for name in _BUCKET.findall(text)}
+    def buckets(self) -> list[Bucket]:
+        """The buckets that the file names, in its order."""
+        return [Bucket(found[1], found[2], keys) for keys, text in self.texts() for found in _BUCKET.finditer(text)]
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
@@ -83,26 +87,17 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         text = path.read_text()
         config, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read ({one_line(error)})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}, line {line}: not YAML ({error.problem or error.context})") from error
     if not isinstance(config, dict) or root is None or not {"cluster_name", "provider"} & config.keys():
         raise ValueError(
             f"{path}: not a cluster file, which has a cluster_name and a provider; mistakes in an experiment file are "
             "told by `rsrl sweep`, before anything trains"
         )
     return ClusterFile(path, config, root)
-
-
-def against_schema(file: ClusterFile, keys: Keys, errors: "Iterable[ValidationError]", who: str) -> Iterator[Mistake]:
-    """What jsonschema finds wrong below ``keys``, by the schema of ``who``."""
-    for error in errors:
-        here: Keys = (*keys, *error.absolute_path)
-        if error.validator == "additionalProperties":
-            known = error.schema["properties"]
-            for name in error.instance.keys() - known.keys():
-                yield file.mistake((*here, name), f"{who} knows no such setting{meant(name, known)}")
-        else:
-            yield file.mistake(here, error.message)
 
 
 def meant(word: object, known: Iterable[str]) -> str:
