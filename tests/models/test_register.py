@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from rsrl_ray.cli import main as cli
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.likelihood import likelihood
-from rsrl_ray.core.selection import TEST, VALIDATION
+from rsrl_ray.core.selection import TEST, VALIDATION, Curve, curve_of
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.models import load as registered
@@ -134,9 +134,9 @@ class Logged:
             for fold, (validation, test) in self._curves.items()
         }
 
-    def histories(self, runs: list[TrackedRun], metric: str) -> dict[str, dict[int, float]]:
-        curves = {run.id: self._curves[run.fold][metric == TEST] or [] for run in runs}
-        return {run.id: dict(enumerate(curves[run.id][: run.rounds], start=1)) for run in runs}
+    def curves(self, runs: list[TrackedRun], metric: str) -> dict[str, Curve]:
+        known = {run.id: self._curves[run.fold][metric == TEST] or [] for run in runs}
+        return {run.id: curve_of(dict(enumerate(known[run.id], start=1)), run.rounds) for run in runs}
 
 
 @pytest.mark.parametrize(
