@@ -91,11 +91,14 @@ def results(experiment: config.Experiment, baseline: str = "none", rope: float =
     return Results(experiment, baseline, rope)
 
 
-def standing(experiment: config.Experiment) -> "Standing":
-    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`."""
+def standing(experiment: config.Experiment, display: Display | None = None) -> "Standing":
+    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`.
+
+    display : is told what is not as the experiment has it; by default a UserWarning says it, as `results` does.
+    """
     from rsrl_ray.tracking.standing import Standing
 
-    return Standing(experiment)
+    return Standing(experiment, display)
 
 
 def highlight(
@@ -112,6 +115,7 @@ def highlight(
 
     told = display or here()
     folder = default_folder(experiment) if out is None else Path(out)
+    _ = standing(experiment, told).found  # says what is not as the experiment has it
     with told.started("making highlight maps"):
         return highlights.highlight(experiment, Question(photos=photos, **question), folder, told.progress)
 

@@ -1,16 +1,19 @@
 """What ``import rsrl_ray`` promises."""
 
 import dataclasses
+import io
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 import rsrl_ray as rsrl
 from rsrl_ray.core import statistics
@@ -18,6 +21,8 @@ from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe, trial_ids
 from rsrl_ray.method import check_own, methods_of
+from rsrl_ray.terminal import Terminal
+from rsrl_ray.tracking import standing
 
 PROMISED = [
     *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
@@ -195,6 +200,25 @@ def test_a_comparison_of_any_table() -> None:
     assert rsrl.compare({"none": [1, 2], "mine": [2, 3]}, ratio=0.25).loc[0, "difference"] == 1
     with pytest.raises(ValueError, match="baseline 'nobody': there are none, mine, other"):
         rsrl.compare(scores, "nobody", ratio=0.5)
+
+
+def test_what_is_not_as_the_file_has_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal is told; in Python a warning says it."""
+    found = SimpleNamespace(differs=("These are the older results.",), trials={})
+    monkeypatch.setattr(standing, "find_results", lambda experiment: found)
+    experiment = rsrl.Experiment("p.csv", methods={"none": {}})
+    for read in (rsrl.results(experiment), rsrl.standing(experiment)):
+        with pytest.warns(UserWarning, match="These are the older results") as said:
+            assert read.found is read.found
+        assert len(said) == 1
+    shown = Terminal(Console(file=io.StringIO()))
+    assert rsrl.standing(experiment, shown).found
+    assert shown.console.file.getvalue() == "note: These are the older results.\n"  # type: ignore[attr-defined]
+    with (
+        pytest.warns(UserWarning, match="older"),
+        pytest.raises(ValueError, match="method 'none' in fold 0 is logged; nor is a round"),
+    ):
+        rsrl.results(experiment).predictions("none")
 
 
 def test_seen_is_at_the_door() -> None:

@@ -152,13 +152,13 @@ def _show(words: list[str]) -> int:
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = read_experiment(file, words[1:])
-    standing = api.standing(experiment)
-    states, chosen = standing.states, standing.chosen
     shown = terminal.Terminal()
+    standing = api.standing(experiment, shown)
+    states, chosen = standing.states, standing.chosen
     shown.show(terminal.trials(experiment, states, chosen))
     if len(experiment.fold_numbers()) > 1:
         shown.show(terminal.methods(experiment, states, chosen))
-    notes = [f"note: {sentence}" for sentence in standing.found.differs]
+    notes = []
     rounds = {key: state.run.rounds for key, state in states.items()}
     if chosen.split == "validation":
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
@@ -185,6 +185,7 @@ def _ui(words: list[str]) -> int:
     from rsrl_ray import api
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.store.location import Location, redacted
+    from rsrl_ray.terminal import Terminal
     from rsrl_ray.tracking.places import mend
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
@@ -192,9 +193,7 @@ def _ui(words: list[str]) -> int:
     experiment = read_experiment(file, words[1:])
     uri = mlflow_uri(experiment)
     served, port = Location(uri).is_served, str(_free_port(5000))
-    found = api.standing(experiment).found
-    for sentence in found.differs:
-        print(f"note: {sentence}")
+    found = api.standing(experiment, Terminal()).found
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
     server = redacted(uri) if served else f"http://127.0.0.1:{port}"
     for name, page in found.results.pages(server, found.sweep, list(found.trials.values())).items():

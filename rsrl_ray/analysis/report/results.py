@@ -74,8 +74,11 @@ class Results(Standing):
         key = TrialKey(fold, method)
         run = self.found.trials.get(key)
         if run is None or not run.rounds:
-            there = "; ".join(str(key) for key, run in self.found.trials.items() if run.rounds)
-            raise ValueError(f"no round of {key} is logged; there are {there or 'none'}")
+            there = "; ".join(
+                f"{key.method!r} in fold {key.fold}" for key, run in self.found.trials.items() if run.rounds
+            )
+            logged = f"rounds are logged of {there}" if there else "nor is a round of any other method"
+            raise ValueError(f"no round of method {method!r} in fold {fold} is logged; {logged}")
         number = self.chosen.rounds[key] if round is None else round
         if not 1 <= number <= run.rounds:
             raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged")
@@ -99,6 +102,8 @@ class Results(Standing):
     def write(self, out: str | Path | None = None, display: Display | None = None) -> Written:
         """Likewise; all that was written."""
         folder = None if out is None else Path(out)
+        if display is None:  # else whoever has it shows the notes
+            _ = self.found
         return analyze(self.experiment, folder, self._baseline, self._rope, display or Silent())
 
     @cached_property
@@ -109,7 +114,7 @@ class Results(Standing):
     @cached_property
     def sweep(self) -> Sweep:
         """The rounds as arrays."""
-        return read_sweep(self.experiment)
+        return read_sweep(self.experiment, self.found)
 
 
 class Swept(Results):
