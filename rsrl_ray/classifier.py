@@ -14,9 +14,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from rsrl_ray.config import Revision, Training
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
-from rsrl_ray.core.own import is_own
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.method import loss_of, rule_of
+from rsrl_ray.method import as_loss, as_rule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.vision.linear import BIAS, WEIGHT, LinearLearner, all_of
 from rsrl_ray.vision.losses import Loss
@@ -149,18 +148,10 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Revision(membership=membership, majority_classes=majority, min_kept=self.min_kept)
 
     def _rule(self) -> Rule:
-        rule: Any = {} if self.rule is None else self.rule
-        if not isinstance(rule, Mapping):
-            return rule  # type: ignore[no-any-return]
-        _check_words(rule, "rule")
-        return rule_of(rule, min(self.majority_classes, len(self.classes_)))
+        return as_rule({} if self.rule is None else self.rule, min(self.majority_classes, len(self.classes_)))
 
     def _loss(self) -> Loss:
-        loss: Any = {} if self.loss is None else self.loss
-        if not isinstance(loss, Mapping):
-            return loss  # type: ignore[no-any-return]
-        _check_words(loss, "loss")
-        return loss_of(loss)
+        return as_loss({} if self.loss is None else self.loss)
 
     def _seed(self) -> int:
         given = self.random_state
@@ -177,8 +168,3 @@ def _row(result: RoundResult, labels: NDArray[np.int64]) -> dict[str, Any]:
         "accuracy": float(np.trace(counts) / counts.sum()),
         "macro_f1": macro_f1(counts),
     }
-
-
-def _check_words(knobs: Mapping[str, Any], what: str) -> None:
-    if is_own(knobs):
-        raise ValueError(f"{what}: {', '.join(knobs)}; give the object itself, such as Mine(0.2)")

@@ -221,5 +221,73 @@ def test_what_is_not_as_the_file_has_it_is_said_once(monkeypatch: pytest.MonkeyP
         rsrl.results(experiment).predictions("none")
 
 
+@pytest.mark.parametrize(
+    "call", [rsrl.results, rsrl.standing, rsrl.run_sweep, rsrl.register, rsrl.highlight, rsrl.prune, rsrl.check]
+)
+def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("photos: p.csv\n")
+    with pytest.raises(ValueError, match=r"a.yaml: a file is no experiment; give rsrl.read\('.*a.yaml'\)$"):
+        call(str(file))
+    with pytest.raises(ValueError, match=r"a.yaml: a file is no experiment"):
+        rsrl.score(["a.jpg"], experiment=str(file))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "said"),
+    [
+        ({"quantile": 0.2}, {"membership": "softmx"}, "membership: .*'sigmoid', 'centred', 'softmax'.*softmx"),
+        ({"quantile": 0.2}, {"min_kept": 2}, "min_kept"),
+        ({"quantile": 0.2}, {"min_keep": 0.2}, "min_keep"),
+        ("quantile", {}, "rule: 'quantile'; give knobs, such as"),
+        (None, {}, "rule: None; give knobs"),
+        (rsrl.rules.Quantile, {}, "rule: <class .*Quantile'>; give knobs"),
+        ({"nowhere_rules.Mine": {}}, {}, r"rule: nowhere_rules.Mine; give the object itself, such as Mine\(0.2\)"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_in_python_is_one_line(rule: Any, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        rsrl.revise(rule, np.zeros((20, 3)), np.zeros(20, dtype=int), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_an_own_rule_is_found_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here_rules.py").write_text(
+        "class Mine:\n    def __init__(self, first): self.first = first\n"
+        "    def drops(self, seen): return [n < self.first for n in range(len(seen.labels))]\n"
+    )
+    kept = rsrl.revise({"here_rules.Mine": {"first": 2}}, np.zeros((20, 3)), np.zeros(20, dtype=int))
+    assert np.flatnonzero(~kept).tolist() == [0, 1]
+    for path, knobs, said in (("Mine", {"fist": 2}, "fist"), ("Mien", {}, "no attribute 'Mien'")):
+        wrong = rsrl.Experiment("p.csv", methods={"mine": {"revise": {f"here_rules.{path}": knobs}}})
+        for call in (rsrl.check, rsrl.run_sweep):  # before a photo is read or Ray starts
+            with pytest.raises(ValueError, match=f"^methods.mine: here_rules.{path}: .*{said}"):
+                call(wrong)
+
+
+class Halves(rsrl.rules.Rule):
+    def drops(self, seen: Seen) -> Any:
+        return [0.5] * len(seen.labels)
+
+
+def test_an_object_whose_mask_is_none_is_told() -> None:
+    with pytest.raises(ValueError, match=r"^Halves: drops gave float64 \[20\], not bool \[20\]"):
+        rsrl.revise(Halves(), np.zeros((20, 3)), np.zeros(20, dtype=int))
+
+
+def test_what_is_no_experiment_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").write_text("image,score\n" * 9)
+    (tmp_path / "a.yaml").write_text("{name: a, photos: p.csv, methods: {none: {}}}")
+    for said, read in (
+        ("photos.csv: a table of photos; give an experiment file", lambda: rsrl.read(tmp_path / "photos.csv")),
+        ("^folds: 2; give its knobs, such as {'count': 5}$", lambda: rsrl.read(tmp_path / "a.yaml", folds=2)),
+        ("^training: 'x'; give its knobs", lambda: rsrl.Experiment("p.csv", training="x")),
+    ):
+        with pytest.raises(ValueError, match=said) as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
 def test_seen_is_at_the_door() -> None:
     assert rsrl.rules.Seen is Seen

@@ -7,6 +7,7 @@ from functools import cached_property
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Display
+from rsrl_ray.experiment_file import given
 from rsrl_ray.tracking.find import Chosen, Found, TrialState, find_results
 
 
@@ -15,7 +16,7 @@ class Standing:
 
     def __init__(self, experiment: Experiment, display: Display | None = None) -> None:
         """Nothing is read yet. display : is told what is not as the experiment has it; None: a UserWarning says it."""
-        self.experiment = experiment
+        self.experiment = given(experiment)
         self._display = display
 
     @cached_property
