@@ -208,26 +208,13 @@ def compare(
 ) -> "pd.DataFrame":
     """Every method against the baseline, a row each: corrected t, p adjusted by Holm, ROPE, what could be shown.
 
-    scores : a column a method, a row a fold, the same folds for all. ratio : photos tested over photos trained on in a
-    fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
+    scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos trained
+    on in a fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
     `rsrl_ray.analysis.numbers.frames.Frames`.
     """
-    import pandas as pd
+    from rsrl_ray.analysis.numbers.anyones import compared
 
-    from rsrl_ray.core import statistics
-
-    table = pd.DataFrame(scores).astype(float)
-    if baseline not in table.columns:
-        raise ValueError(f"baseline {baseline!r}: there are {', '.join(map(str, table.columns))}")
-    if not (ratio >= 0 and rope >= 0):
-        raise ValueError(f"ratio {ratio:g}, rope {rope:g}: give 0 or more")
-    differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
-    found = [statistics.concluded(column.dropna().to_numpy(), ratio, rope) for _, column in differences.items()]
-    rows = pd.DataFrame(found)
-    rows.insert(0, "method", differences.columns)
-    rows.insert(1, "against", baseline)
-    rows.insert(list(rows).index("p") + 1, "p_holm", statistics.holm([row["p"] for row in found]))
-    return rows
+    return compared(scores, baseline, ratio, rope)
 
 
 def here() -> Display:

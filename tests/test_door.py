@@ -190,11 +190,11 @@ def test_a_loss_for_anybodys_training_loop() -> None:
 
 
 def test_a_comparison_of_any_table() -> None:
-    scores = pd.DataFrame({"none": [0.5, 0.4, 0.45], "mine": [0.6, 0.45, 0.5], "other": [0.5, 0.41, np.nan]})
+    scores = pd.DataFrame({"none": [0.5, 0.4, 0.45], "mine": [0.6, 0.45, 0.5], "other": [0.5, 0.41, 0.45]})
     found = rsrl.compare(scores, ratio=0.5, rope=0.02).set_index("method")
     test = statistics.corrected_resampled_t(np.array([0.6 - 0.5, 0.45 - 0.4, 0.5 - 0.45]), 0.5)
     assert found.loc["mine", ["t", "p", "low", "high"]].tolist() == [test.t, test.p, test.low, test.high]
-    assert found["folds"].tolist() == [3, 2]
+    assert found["folds"].tolist() == [3, 3]
     assert found.loc["mine", "p_holm"] == min(1, 2 * found["p"].min())
     assert found.loc["mine", ["worse", "equivalent", "better"]].sum() == pytest.approx(1)
     assert rsrl.compare({"none": [1, 2], "mine": [2, 3]}, ratio=0.25).loc[0, "difference"] == 1
@@ -219,6 +219,28 @@ def test_what_is_not_as_the_file_has_it_is_said_once(monkeypatch: pytest.MonkeyP
         pytest.raises(ValueError, match="method 'none' in fold 0 is logged; nor is a round"),
     ):
         rsrl.results(experiment).predictions("none")
+
+
+@pytest.mark.parametrize(
+    ("scores", "ratio", "said"),
+    [
+        ({"none": [1, 2], "mine": [1, np.nan]}, 0.25, "scores: mine, fold 1: no number; give the same folds for all"),
+        ({"none": [1, 2], "mine": [2, 3]}, 4, r"ratio: 4; give photos tested over .*, 1 / \(k - 1\) for k folds"),
+        ({"none": [1, 2], "mine": [2, 3]}, np.nan, "ratio: nan; give"),
+        ({"none": [1], "mine": [2]}, 0.25, "scores: 1 fold; give two or more"),
+        ({"none": [1, 2]}, 0.25, "no method besides the baseline 'none'"),
+        (np.ones((2, 2)), 0.25, "scores: ndarray, whose columns have no names; give a table with a column a method"),
+        ({"none": [1, 2], "mine": ["a", "b"]}, 0.25, "scores: could not convert"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(scores: Any, ratio: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rsrl.compare(scores, ratio=ratio)
+
+
+def test_equal_columns_prove_nothing() -> None:
+    (row,) = rsrl.compare({"none": [1, 2], "mine": [1, 2]}, ratio=1).to_dict("records")
+    assert (row["difference"], row["p"]) == (0, 1) and np.isnan(row["detectable_difference"])
 
 
 @pytest.mark.parametrize(
