@@ -1,7 +1,8 @@
 """Repetitive self-revised learning as an estimator of scikit-learn, on features that somebody has already."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from numbers import Integral, Real
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -9,16 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from rsrl_ray.config import Revision, Training
+from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.method import as_loss, as_rule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.vision.linear import BIAS, WEIGHT, LinearLearner, all_of
 from rsrl_ray.vision.losses import Loss
+from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,6 +52,18 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     expected_failed_checks: ClassVar[Mapping[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": "a row that stands twice falls into two minibatches, one of "
         "weight 2 into one"
+    }
+
+    _parameter_constraints: ClassVar[Mapping[str, list[Any]]] = {
+        **{
+            name: [Interval(Integral, 1, None, closed="left")]
+            for name in ("rounds", "epochs", "batch_size", "majority_classes")
+        },
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "min_kept": [Interval(Real, 0, 1, closed="both")],
+        "membership": [StrOptions(set(get_args(Membership)))],
+        "random_state": ["random_state"],
     }
 
     def __init__(  # noqa: PLR0913 as scikit-learn has it
@@ -89,7 +105,13 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         sample_weight : [n], by which the loss of a row is multiplied. coef_init [C, d], intercept_init [C] : the first
         weights, by default drawn.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, X and y do not fit, or the training diverges.
         """
+        self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float32)  # noqa: N806
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -104,9 +126,15 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             first = (np.array(given, dtype=np.float32) for given in (coef_init, intercept_init))
             learner.start(*first)
         kept, rows = [], []
-        for result in run_rounds(learner, labels, all_of(len(labels)), rule, Plan(self.rounds, settings, seed)):
-            kept.append(result.kept)
-            rows.append(_row(result, labels))
+        try:
+            for result in run_rounds(learner, labels, all_of(len(labels)), rule, Plan(self.rounds, settings, seed)):
+                kept.append(result.kept)
+                rows.append(_row(result, labels))
+        except NotFinite as error:
+            raise ValueError(
+                f"{error.what} is not finite (learning_rate {self.learning_rate:g}): scale the features, or give a "
+                "smaller learning_rate"
+            ) from error
         self.kept_ = np.stack(kept)
         self.history_ = pd.DataFrame(rows)
         self.coef_, self.intercept_ = learner.weights[WEIGHT], learner.weights[BIAS]
