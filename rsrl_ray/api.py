@@ -208,8 +208,8 @@ def compare(
 ) -> "pd.DataFrame":
     """Every method against the baseline, a row each: corrected t, p adjusted by Holm, ROPE, what could be shown.
 
-    scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos trained
-    on in a fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
+    scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos
+    trained on in a fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
     `rsrl_ray.analysis.numbers.frames.Frames`.
     """
     from rsrl_ray.analysis.numbers.anyones import compared

@@ -311,5 +311,32 @@ def test_what_is_no_experiment_file_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+def test_results_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {0: SimpleNamespace(status="FINISHED", rounds=30), 1: SimpleNamespace(status="RUNNING", rounds=3)}
+    found = SimpleNamespace(differs=(), trials=runs)
+    monkeypatch.setattr(standing, "find_results", lambda experiment: found)
+    experiment = rsrl.Experiment("p.csv", name="a", folds={"use": [0]}, methods={"none": {}, "less": {}})
+    assert repr(rsrl.results(experiment)) == "Results of a: 1 of 2 trials done; methods none, less"
+
+    def nothing(experiment: Any) -> Any:
+        raise ValueError("no sweep of a")
+
+    monkeypatch.setattr(standing, "find_results", nothing)
+    assert repr(rsrl.standing(experiment)) == "Standing of a: no sweep of a"
+    assert rsrl.results(experiment)._repr_html_() == "<p>Results of a: no sweep of a</p><p></p>"
+
+
+def test_a_demo_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file; give `rsrl demo` a folder"):
+        rsrl.make_demo(tmp_path / "file")
+
+
+@pytest.mark.parametrize("module", [rsrl.rules, rsrl.losses])
+def test_its_modules_show_what_they_promise(module: Any) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert {"Any", "annotations", "dataclass", "math", "OwnLoss"}.isdisjoint(dir(module))
+
+
 def test_seen_is_at_the_door() -> None:
     assert rsrl.rules.Seen is Seen

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.errors import one_line
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Display
 from rsrl_ray.experiment_file import given
@@ -29,6 +30,17 @@ class Standing:
             else:
                 self._display.said(sentence, "note")
         return found
+
+    def __repr__(self) -> str:
+        """Name, how many trials are done, and methods; or why nothing is known of them."""
+        asked, name = self.experiment, f"{type(self).__name__} of {self.experiment.name}"
+        try:
+            runs = self.found.trials.values()
+        except ValueError as error:
+            return f"{name}: {one_line(error)}"
+        done = sum(run.status == "FINISHED" and run.rounds >= asked.rounds for run in runs)
+        trials = len(asked.method_names()) * len(asked.fold_numbers())
+        return f"{name}: {done} of {trials} trials done; methods {', '.join(asked.method_names())}"
 
     @cached_property
     def states(self) -> Mapping[TrialKey, TrialState]:

@@ -101,6 +101,7 @@ def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             ask()
+    assert "<table" in results._repr_html_() and "trials done" in repr(results)
     assert results.figure("macro_f")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     for name in ("differences", "confusion", "class_measures", "ledger"):
         assert results.figure(name, "firm").axes

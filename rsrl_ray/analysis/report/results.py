@@ -1,6 +1,7 @@
 """A sweep's results in Python: the frames of the CSV files, predictions, figures and the page, read when asked for."""
 
 from functools import cached_property
+from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rsrl_ray.analysis.numbers.histories import ledger_parts
 from rsrl_ray.analysis.report.folder import Written, analyze
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.analysis.tables.closing import explained, methods_table
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Outcome, TrialKey
 from rsrl_ray.display import Display, Silent
@@ -35,6 +37,14 @@ class Results(Standing):
         """
         super().__init__(experiment)
         self._baseline, self._rope = baseline, rope
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the methods as `rsrl analyze` ends with them."""
+        try:
+            table, said = methods_table(self.frames).to_html(index=False, na_rep=""), explained(self.frames)
+        except ValueError:  # nothing is logged yet
+            table = said = ""
+        return f"<p>{escape(repr(self))}</p>{table}<p>{escape(said)}</p>"
 
     @property
     def rounds(self) -> pd.DataFrame:
