@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsrl_ray import config
 from rsrl_ray.display import Display
-from rsrl_ray.experiment_file import Experiment
+from rsrl_ray.experiment_file import Experiment, given, names_photos, revision_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,11 +46,15 @@ def check(
 
     memory : GiB that decoding one photo may take; an experiment says so itself.
     """
+    from rsrl_ray.method import check_own
     from rsrl_ray.photos.photo_set import check_photos
 
     source, told = str(photos), display or here()
     if isinstance(photos, config.Experiment):
+        check_own(photos)
         source, memory = photos.photos, photos.resources.photo_memory
+    elif names_photos(Path(photos)):
+        given(photos)
     with told.started("looking at the photos"):
         return check_photos(source, memory=memory, progress=told.progress)
 
@@ -68,7 +72,7 @@ def run_sweep(
     has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start` has
     begun, else a new one.
     """
-    told = display or here()
+    told, experiment = display or here(), given(experiment)
     with _on_ray(ray):
         from rsrl_ray.sweep.driver.ahead import sound, started_ahead
 
@@ -91,11 +95,14 @@ def results(experiment: config.Experiment, baseline: str = "none", rope: float =
     return Results(experiment, baseline, rope)
 
 
-def standing(experiment: config.Experiment) -> "Standing":
-    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`."""
+def standing(experiment: config.Experiment, display: Display | None = None) -> "Standing":
+    """How far each trial of an experiment's sweep is (``states``), and its chosen rounds; reads less than `results`.
+
+    display : is told what is not as the experiment has it; by default a UserWarning says it, as `results` does.
+    """
     from rsrl_ray.tracking.standing import Standing
 
-    return Standing(experiment)
+    return Standing(experiment, display)
 
 
 def highlight(
@@ -110,8 +117,9 @@ def highlight(
     from rsrl_ray.maps import highlights
     from rsrl_ray.maps.subject import Question
 
-    told = display or here()
+    told, experiment = display or here(), given(experiment)
     folder = default_folder(experiment) if out is None else Path(out)
+    _ = standing(experiment, told).found  # says what is not as the experiment has it
     with told.started("making highlight maps"):
         return highlights.highlight(experiment, Question(photos=photos, **question), folder, told.progress)
 
@@ -129,7 +137,7 @@ def register(
     """
     from rsrl_ray.models import register as registry
 
-    made = registry.register(experiment, method, fold, name)
+    made = registry.register(given(experiment), method, fold, name)
     return registry.promote(experiment, made) if champion else made
 
 
@@ -151,6 +159,7 @@ def score(
 
     store, root = os.environ.get("MLFLOW_TRACKING_URI") or None, None
     if experiment is not None:
+        experiment = given(experiment)
         store, root, model = mlflow_uri(experiment), artifacts_root(experiment), model or experiment.name
     told, asked = display or here(), load.find_photos([str(place) for place in photos])
     loaded = load.load_model(model, store, root)
@@ -164,7 +173,7 @@ def prune(experiment: config.Experiment, free: bool = False) -> "list[Item]":
     """What the experiment's storage holds, by who needs it; with ``free`` an end to what nobody does."""
     from rsrl_ray.inventory import inventory, undisturbed
 
-    with undisturbed(experiment):
+    with undisturbed(given(experiment)):
         items = inventory(experiment)
         for item in items:
             if free and item.release is not None:
@@ -184,13 +193,14 @@ def revise(
 ) -> "NDArray[np.bool_]":
     """Which photos a rule keeps for the next network: a mask [n].
 
-    rule : of `rsrl_ray.rules`, or as in an experiment file, ``{"quantile": 0.2}``. logits : of these photos, [n, C], or
+    rule : of `rsrl_ray.rules`, or as in an experiment file, ``{"quantile": 0.2}``, also one of your own by its import
+    path, whose module is in the working folder or can be imported. logits : of these photos, [n, C], or
     of the networks so far, [R, n, C]. labels : [n], 0 to C - 1. seed : of a rule that draws at random.
     settings : ``majority_classes``, ``membership`` and ``min_kept``, see `rsrl_ray.config.Revision`.
     """
     from rsrl_ray.rounds.anyones import kept_by
 
-    return kept_by(rule, logits, labels, seed, config.Revision(**settings))
+    return kept_by(rule, logits, labels, seed, revision_of(settings))
 
 
 def compare(
@@ -198,26 +208,13 @@ def compare(
 ) -> "pd.DataFrame":
     """Every method against the baseline, a row each: corrected t, p adjusted by Holm, ROPE, what could be shown.
 
-    scores : a column a method, a row a fold, the same folds for all. ratio : photos tested over photos trained on in a
-    fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
+    scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos
+    trained on in a fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
     `rsrl_ray.analysis.numbers.frames.Frames`.
     """
-    import pandas as pd
+    from rsrl_ray.analysis.numbers.anyones import compared
 
-    from rsrl_ray.core import statistics
-
-    table = pd.DataFrame(scores).astype(float)
-    if baseline not in table.columns:
-        raise ValueError(f"baseline {baseline!r}: there are {', '.join(map(str, table.columns))}")
-    if not (ratio >= 0 and rope >= 0):
-        raise ValueError(f"ratio {ratio:g}, rope {rope:g}: give 0 or more")
-    differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
-    found = [statistics.concluded(column.dropna().to_numpy(), ratio, rope) for _, column in differences.items()]
-    rows = pd.DataFrame(found)
-    rows.insert(0, "method", differences.columns)
-    rows.insert(1, "against", baseline)
-    rows.insert(list(rows).index("p") + 1, "p_holm", statistics.holm([row["p"] for row in found]))
-    return rows
+    return compared(scores, baseline, ratio, rope)
 
 
 def here() -> Display:

@@ -1,7 +1,8 @@
 """Repetitive self-revised learning as an estimator of scikit-learn, on features that somebody has already."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -9,19 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from rsrl_ray.config import Revision, Training
+from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
-from rsrl_ray.core.own import is_own
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.method import loss_of, rule_of
+from rsrl_ray.method import as_loss, as_rule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.vision.linear import BIAS, WEIGHT, LinearLearner, all_of
 from rsrl_ray.vision.losses import Loss
-
-T = TypeVar("T")
+from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -51,6 +52,18 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     expected_failed_checks: ClassVar[Mapping[str, str]] = {
         "check_sample_weight_equivalence_on_dense_data": "a row that stands twice falls into two minibatches, one of "
         "weight 2 into one"
+    }
+
+    _parameter_constraints: ClassVar[Mapping[str, list[Any]]] = {
+        **{
+            name: [Interval(Integral, 1, None, closed="left")]
+            for name in ("rounds", "epochs", "batch_size", "majority_classes")
+        },
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "min_kept": [Interval(Real, 0, 1, closed="both")],
+        "membership": [StrOptions(set(get_args(Membership)))],
+        "random_state": ["random_state"],
     }
 
     def __init__(  # noqa: PLR0913 as scikit-learn has it
@@ -92,26 +105,36 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         sample_weight : [n], by which the loss of a row is multiplied. coef_init [C, d], intercept_init [C] : the first
         weights, by default drawn.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, X and y do not fit, or the training diverges.
         """
+        self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float32)  # noqa: N806
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}; give samples of two classes or more")
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float32)
-        seed, settings, majority = self._seed(), self._settings(), min(self.majority_classes, len(self.classes_))
-        rule = _made(self.rule, "rule", lambda knobs: rule_of(knobs, majority))
-        loss = _made(self.loss, "loss", loss_of)
+        seed, settings, rule = self._seed(), self._settings(), self._rule()
         learner = LinearLearner(
-            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=loss, weights=weights
+            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=self._loss(), weights=weights
         )
         if coef_init is not None and intercept_init is not None:
             first = (np.array(given, dtype=np.float32) for given in (coef_init, intercept_init))
             learner.start(*first)
         kept, rows = [], []
-        for result in run_rounds(learner, labels, all_of(len(labels)), rule, Plan(self.rounds, settings, seed)):
-            kept.append(result.kept)
-            rows.append(_row(result, labels))
+        try:
+            for result in run_rounds(learner, labels, all_of(len(labels)), rule, Plan(self.rounds, settings, seed)):
+                kept.append(result.kept)
+                rows.append(_row(result, labels))
+        except NotFinite as error:
+            raise ValueError(
+                f"{error.what} is not finite (learning_rate {self.learning_rate:g}): scale the features, or give a "
+                "smaller learning_rate"
+            ) from error
         self.kept_ = np.stack(kept)
         self.history_ = pd.DataFrame(rows)
         self.coef_, self.intercept_ = learner.weights[WEIGHT], learner.weights[BIAS]
@@ -152,6 +175,12 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         membership: Any = self.membership
         return Revision(membership=membership, majority_classes=majority, min_kept=self.min_kept)
 
+    def _rule(self) -> Rule:
+        return as_rule({} if self.rule is None else self.rule, min(self.majority_classes, len(self.classes_)))
+
+    def _loss(self) -> Loss:
+        return as_loss({} if self.loss is None else self.loss)
+
     def _seed(self) -> int:
         given = self.random_state
         return int(given) if isinstance(given, int | np.integer) else int(check_random_state(given).randint(2**31 - 1))
@@ -167,13 +196,3 @@ def _row(result: RoundResult, labels: NDArray[np.int64]) -> dict[str, Any]:
         "accuracy": float(np.trace(counts) / counts.sum()),
         "macro_f1": macro_f1(counts),
     }
-
-
-def _made(given: T | Mapping[str, Any] | None, what: str, make: Callable[[Mapping[str, Any]], T]) -> T:
-    """The object itself, or what is made of its words in an experiment file; None is no word."""
-    knobs = {} if given is None else given
-    if not isinstance(knobs, Mapping):
-        return knobs
-    if is_own(knobs):
-        raise ValueError(f"{what}: {', '.join(knobs)}; give the object itself, such as Mine(0.2)")
-    return make(knobs)

@@ -46,6 +46,8 @@ def prepare(folder: Path, seed: int = 0) -> Path:
     """
     photos, about, experiment = (folder / name for name in ("photos.csv", "about.txt", QUICKSTART))
     images = folder / "images"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give `rsrl demo` a folder")
     if (folder / "shifted.csv").exists():
         raise ValueError(f"{folder} holds the demo of an earlier version; give `rsrl demo` another folder")
     if not about.exists() and (photos.exists() or images.exists()):

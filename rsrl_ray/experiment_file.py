@@ -18,6 +18,7 @@ from rsrl_ray.core.own import is_own, module_of, source_of
 from rsrl_ray.store.location import Location, sqlite_uri
 
 NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
+TABLES = (".csv", ".parquet", ".txt")  # of photos; none is an experiment file
 
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:
@@ -79,6 +80,20 @@ class Experiment(config.Experiment):
         return cls(**{knob.name: getattr(found, knob.name) for knob in dataclasses.fields(found)})
 
 
+def given(experiment: object) -> config.Experiment:
+    """The experiment that somebody gave. Raises ValueError if it is something else, such as the name of its file."""
+    if isinstance(experiment, config.Experiment):
+        return experiment
+    if isinstance(experiment, str | os.PathLike):
+        raise ValueError(f"{os.fspath(experiment)}: a file is no experiment; give rsrl.read({os.fspath(experiment)!r})")
+    raise ValueError(f"{experiment!r:.80}: no experiment; give rsrl.read(FILE) or rsrl.Experiment(PHOTOS, ...)")
+
+
+def revision_of(knobs: Mapping[str, Any]) -> config.Revision:
+    """The group ``revision`` alone, checked as in a file. Raises ValueError."""
+    return read_knobs({"name": "any", "photos": ".", "methods": {"none": {}}, "revision": knobs}).revision
+
+
 def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> config.Experiment:
     """The checked experiment of knobs in Python; groups are dictionaries or dataclasses. base : of `parse`.
 
@@ -87,6 +102,11 @@ def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> confi
     ValueError
         As `read_experiment`.
     """
+    for field in dataclasses.fields(config.Experiment):
+        group, value = field.default_factory, knobs.get(field.name, {})
+        if dataclasses.is_dataclass(group) and not (isinstance(value, Mapping) or dataclasses.is_dataclass(value)):
+            first = dataclasses.fields(group)[0]
+            raise ValueError(f"{field.name}: {value!r}; give its knobs, such as {{{first.name!r}: {first.default!r}}}")
     parser = _parser()
     try:
         found = parser.parse_object(_nested(knobs), namespace=base, defaults=True)
@@ -118,6 +138,11 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"{file}: there is no such experiment file")
+    if path.suffix.lower() in TABLES:
+        raise ValueError(
+            f"{file}: a table of photos; give an experiment file, which `rsrl init {file}` writes, or in Python "
+            f"rsrl.Experiment({str(file)!r}, ...)"
+        )
     try:
         knobs = parser.parse_path(path, defaults=True)
     except (ArgumentError, TypeError, ValueError, OSError) as error:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args
 
 from rsrl_ray.config import Experiment, Sampling, WarmStart
-from rsrl_ray.core.own import WRITE, Own, is_own
+from rsrl_ray.core.own import WRITE, Own, is_own, module_of, source_of
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.own import OwnRule
@@ -134,6 +135,47 @@ def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[st
             raise ValueError(f"thresholds: {steps!r}; give steps, such as {{1: 0.9}}")
         knobs = {**knobs, "thresholds": make_schedule(steps, majority_classes)}
     return make(knobs, RULES, "rule")
+
+
+def as_rule(given: Any, majority_classes: int) -> Rule:
+    """The rule that somebody gave in Python: an object with ``drops``, or knobs as in a file. Raises ValueError."""
+    if isinstance(given, Mapping):
+        rule = rule_of(given, majority_classes, _sources(given, "rule"))
+        if isinstance(rule, OwnRule):
+            rule.check()
+        return rule
+    if isinstance(given, type) or not callable(getattr(given, "drops", None)):
+        raise ValueError(f'rule: {given!r}; give knobs, such as {{"quantile": 0.2}}, or an object: rules.Quantile(0.2)')
+    return given  # type: ignore[no-any-return]
+
+
+def as_loss(given: Any) -> Loss:
+    """Likewise the loss: an object that is called as `Loss` is, or knobs."""
+    if isinstance(given, Mapping):
+        loss = loss_of(given, _sources(given, "loss"))
+        if isinstance(loss, OwnLoss):
+            loss.check()
+        return loss
+    if isinstance(given, type) or not callable(given):
+        raise ValueError(
+            f'loss: {given!r}; give knobs, such as {{"balanced": 0.5}}, or an object: losses.Balanced(0.5)'
+        )
+    return given  # type: ignore[no-any-return]
+
+
+def _sources(knobs: Mapping[str, Any], what: str) -> dict[str, str]:
+    """Of the modules that knobs name by import paths, in the working folder or where Python finds them."""
+    found = {}
+    for path in knobs if is_own(knobs) else ():
+        name = module_of(path)
+        source = source_of(name, Path.cwd())
+        if source is None:
+            raise ValueError(
+                f"{what}: {path}; give the object itself, such as Mine(0.2): no module {name} is in the working folder "
+                "or installed"
+            )
+        found[name] = source
+    return found
 
 
 def methods_of(experiment: Experiment) -> dict[str, Method]:

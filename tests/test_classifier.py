@@ -121,6 +121,32 @@ def test_rules_and_losses_are_objects_too() -> None:
             rsrl.RSRLClassifier(**knobs).fit(features, names)
 
 
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"rounds": 0}, "'rounds' parameter of RSRLClassifier must be an int in the range .1, inf"),
+        ({"rounds": 2.5}, "'rounds' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        ({"learning_rate": 0}, "'learning_rate' parameter"),
+        ({"min_kept": 2}, "'min_kept' parameter"),
+        ({"membership": "softmx"}, "'membership' parameter .*'softmax'"),
+        ({"rule": "quantile"}, "rule: 'quantile'; give knobs, such as"),
+        ({"rule": rsrl.rules.Quantile}, "rule: <class"),
+        ({"loss": "focal"}, "loss: 'focal'; give knobs, such as"),
+        ({"loss": rsrl.losses.Focal}, "loss: <class"),
+    ],
+)
+def test_a_parameter_out_of_its_range_is_told_at_the_fit(knobs: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rsrl.RSRLClassifier(**knobs).fit(*rows())
+
+
+def test_a_diverging_fit_names_its_own_parameter() -> None:
+    with pytest.raises(ValueError, match=r"is not finite \(learning_rate 1e\+30\): scale the features") as error:
+        rsrl.RSRLClassifier(learning_rate=1e30, random_state=0).fit(*rows())
+    assert "training." not in str(error.value)
+
+
 def test_it_works_in_a_pipeline_a_search_and_a_cross_validation() -> None:
     features, names = rows()
     model = make_pipeline(StandardScaler(), rsrl.RSRLClassifier(rounds=2, random_state=0))

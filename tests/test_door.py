@@ -1,16 +1,19 @@
 """What ``import rsrl_ray`` promises."""
 
 import dataclasses
+import io
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 import rsrl_ray as rsrl
 from rsrl_ray.core import statistics
@@ -18,6 +21,8 @@ from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe, trial_ids
 from rsrl_ray.method import check_own, methods_of
+from rsrl_ray.terminal import Terminal
+from rsrl_ray.tracking import standing
 
 PROMISED = [
     *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
@@ -185,16 +190,152 @@ def test_a_loss_for_anybodys_training_loop() -> None:
 
 
 def test_a_comparison_of_any_table() -> None:
-    scores = pd.DataFrame({"none": [0.5, 0.4, 0.45], "mine": [0.6, 0.45, 0.5], "other": [0.5, 0.41, np.nan]})
+    scores = pd.DataFrame({"none": [0.5, 0.4, 0.45], "mine": [0.6, 0.45, 0.5], "other": [0.5, 0.41, 0.45]})
     found = rsrl.compare(scores, ratio=0.5, rope=0.02).set_index("method")
     test = statistics.corrected_resampled_t(np.array([0.6 - 0.5, 0.45 - 0.4, 0.5 - 0.45]), 0.5)
     assert found.loc["mine", ["t", "p", "low", "high"]].tolist() == [test.t, test.p, test.low, test.high]
-    assert found["folds"].tolist() == [3, 2]
+    assert found["folds"].tolist() == [3, 3]
     assert found.loc["mine", "p_holm"] == min(1, 2 * found["p"].min())
     assert found.loc["mine", ["worse", "equivalent", "better"]].sum() == pytest.approx(1)
     assert rsrl.compare({"none": [1, 2], "mine": [2, 3]}, ratio=0.25).loc[0, "difference"] == 1
     with pytest.raises(ValueError, match="baseline 'nobody': there are none, mine, other"):
         rsrl.compare(scores, "nobody", ratio=0.5)
+
+
+def test_what_is_not_as_the_file_has_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal is told; in Python a warning says it."""
+    found = SimpleNamespace(differs=("These are the older results.",), trials={})
+    monkeypatch.setattr(standing, "find_results", lambda experiment: found)
+    experiment = rsrl.Experiment("p.csv", methods={"none": {}})
+    for read in (rsrl.results(experiment), rsrl.standing(experiment)):
+        with pytest.warns(UserWarning, match="These are the older results") as said:
+            assert read.found is read.found
+        assert len(said) == 1
+    shown = Terminal(Console(file=io.StringIO()))
+    assert rsrl.standing(experiment, shown).found
+    assert shown.console.file.getvalue() == "note: These are the older results.\n"  # type: ignore[attr-defined]
+    with (
+        pytest.warns(UserWarning, match="older"),
+        pytest.raises(ValueError, match="method 'none' in fold 0 is logged; nor is a round"),
+    ):
+        rsrl.results(experiment).predictions("none")
+
+
+@pytest.mark.parametrize(
+    ("scores", "ratio", "said"),
+    [
+        ({"none": [1, 2], "mine": [1, np.nan]}, 0.25, "scores: mine, fold 1: no number; give the same folds for all"),
+        ({"none": [1, 2], "mine": [2, 3]}, 4, r"ratio: 4; give photos tested over .*, 1 / \(k - 1\) for k folds"),
+        ({"none": [1, 2], "mine": [2, 3]}, np.nan, "ratio: nan; give"),
+        ({"none": [1], "mine": [2]}, 0.25, "scores: 1 fold; give two or more"),
+        ({"none": [1, 2]}, 0.25, "no method besides the baseline 'none'"),
+        (np.ones((2, 2)), 0.25, "scores: ndarray, whose columns have no names; give a table with a column a method"),
+        ({"none": [1, 2], "mine": ["a", "b"]}, 0.25, "scores: could not convert"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(scores: Any, ratio: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rsrl.compare(scores, ratio=ratio)
+
+
+def test_equal_columns_prove_nothing() -> None:
+    (row,) = rsrl.compare({"none": [1, 2], "mine": [1, 2]}, ratio=1).to_dict("records")
+    assert (row["difference"], row["p"]) == (0, 1) and np.isnan(row["detectable_difference"])
+
+
+@pytest.mark.parametrize(
+    "call", [rsrl.results, rsrl.standing, rsrl.run_sweep, rsrl.register, rsrl.highlight, rsrl.prune, rsrl.check]
+)
+def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("photos: p.csv\n")
+    with pytest.raises(ValueError, match=r"a.yaml: a file is no experiment; give rsrl.read\('.*a.yaml'\)$"):
+        call(str(file))
+    with pytest.raises(ValueError, match=r"a.yaml: a file is no experiment"):
+        rsrl.score(["a.jpg"], experiment=str(file))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "said"),
+    [
+        ({"quantile": 0.2}, {"membership": "softmx"}, "membership: .*'sigmoid', 'centred', 'softmax'.*softmx"),
+        ({"quantile": 0.2}, {"min_kept": 2}, "min_kept"),
+        ({"quantile": 0.2}, {"min_keep": 0.2}, "min_keep"),
+        ("quantile", {}, "rule: 'quantile'; give knobs, such as"),
+        (None, {}, "rule: None; give knobs"),
+        (rsrl.rules.Quantile, {}, "rule: <class .*Quantile'>; give knobs"),
+        ({"nowhere_rules.Mine": {}}, {}, r"rule: nowhere_rules.Mine; give the object itself, such as Mine\(0.2\)"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_in_python_is_one_line(rule: Any, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        rsrl.revise(rule, np.zeros((20, 3)), np.zeros(20, dtype=int), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_an_own_rule_is_found_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here_rules.py").write_text(
+        "class Mine:\n    def __init__(self, first): self.first = first\n"
+        "    def drops(self, seen): return [n < self.first for n in range(len(seen.labels))]\n"
+    )
+    kept = rsrl.revise({"here_rules.Mine": {"first": 2}}, np.zeros((20, 3)), np.zeros(20, dtype=int))
+    assert np.flatnonzero(~kept).tolist() == [0, 1]
+    for path, knobs, said in (("Mine", {"fist": 2}, "fist"), ("Mien", {}, "no attribute 'Mien'")):
+        wrong = rsrl.Experiment("p.csv", methods={"mine": {"revise": {f"here_rules.{path}": knobs}}})
+        for call in (rsrl.check, rsrl.run_sweep):  # before a photo is read or Ray starts
+            with pytest.raises(ValueError, match=f"^methods.mine: here_rules.{path}: .*{said}"):
+                call(wrong)
+
+
+class Halves(rsrl.rules.Rule):
+    def drops(self, seen: Seen) -> Any:
+        return [0.5] * len(seen.labels)
+
+
+def test_an_object_whose_mask_is_none_is_told() -> None:
+    with pytest.raises(ValueError, match=r"^Halves: drops gave float64 \[20\], not bool \[20\]"):
+        rsrl.revise(Halves(), np.zeros((20, 3)), np.zeros(20, dtype=int))
+
+
+def test_what_is_no_experiment_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").write_text("image,score\n" * 9)
+    (tmp_path / "a.yaml").write_text("{name: a, photos: p.csv, methods: {none: {}}}")
+    for said, read in (
+        ("photos.csv: a table of photos; give an experiment file", lambda: rsrl.read(tmp_path / "photos.csv")),
+        ("^folds: 2; give its knobs, such as {'count': 5}$", lambda: rsrl.read(tmp_path / "a.yaml", folds=2)),
+        ("^training: 'x'; give its knobs", lambda: rsrl.Experiment("p.csv", training="x")),
+    ):
+        with pytest.raises(ValueError, match=said) as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
+def test_results_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {0: SimpleNamespace(status="FINISHED", rounds=30), 1: SimpleNamespace(status="RUNNING", rounds=3)}
+    found = SimpleNamespace(differs=(), trials=runs)
+    monkeypatch.setattr(standing, "find_results", lambda experiment: found)
+    experiment = rsrl.Experiment("p.csv", name="a", folds={"use": [0]}, methods={"none": {}, "less": {}})
+    assert repr(rsrl.results(experiment)) == "Results of a: 1 of 2 trials done; methods none, less"
+
+    def nothing(experiment: Any) -> Any:
+        raise ValueError("no sweep of a")
+
+    monkeypatch.setattr(standing, "find_results", nothing)
+    assert repr(rsrl.standing(experiment)) == "Standing of a: no sweep of a"
+    assert rsrl.results(experiment)._repr_html_() == "<p>Results of a: no sweep of a</p><p></p>"
+
+
+def test_a_demo_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file; give `rsrl demo` a folder"):
+        rsrl.make_demo(tmp_path / "file")
+
+
+@pytest.mark.parametrize("module", [rsrl.rules, rsrl.losses])
+def test_its_modules_show_what_they_promise(module: Any) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert {"Any", "annotations", "dataclass", "math", "OwnLoss"}.isdisjoint(dir(module))
 
 
 def test_seen_is_at_the_door() -> None:

@@ -153,13 +153,13 @@ def _show(words: list[str]) -> int:
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = _experiment_of(words, "rsrl show", "A table of its trials.")
-    standing = api.standing(experiment)
-    states, chosen = standing.states, standing.chosen
     shown = terminal.Terminal()
+    standing = api.standing(experiment, shown)
+    states, chosen = standing.states, standing.chosen
     shown.show(terminal.trials(experiment, states, chosen))
     if len(experiment.fold_numbers()) > 1:
         shown.show(terminal.methods(experiment, states, chosen))
-    notes = [f"note: {sentence}" for sentence in standing.found.differs]
+    notes = []
     rounds = {key: state.run.rounds for key, state in states.items()}
     if chosen.split == "validation":
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
@@ -177,6 +177,7 @@ def _show(words: list[str]) -> int:
 def _ui(words: list[str]) -> int:
     from rsrl_ray import api
     from rsrl_ray.store.location import Location, redacted
+    from rsrl_ray.terminal import Terminal
     from rsrl_ray.tracking.places import mend
     from rsrl_ray.tracking.read import artifacts_root
     from rsrl_ray.tracking.stores import mlflow_uri
@@ -184,9 +185,7 @@ def _ui(words: list[str]) -> int:
     experiment = _experiment_of(words, "rsrl ui", "MLflow's UI, on port 5000 if that is free.")
     uri = mlflow_uri(experiment)
     served, port = Location(uri).is_served, str(_free_port(5000))
-    found = api.standing(experiment).found
-    for sentence in found.differs:
-        print(f"note: {sentence}")
+    found = api.standing(experiment, Terminal()).found
     mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
     server = redacted(uri) if served else f"http://127.0.0.1:{port}"
     for name, page in found.results.pages(server, found.sweep, list(found.trials.values())).items():

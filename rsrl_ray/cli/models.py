@@ -34,8 +34,6 @@ def highlight(words: list[str]) -> int:
 
     experiment, shown = read_experiment(asked.experiment), terminal.Terminal()
     out = asked.out or default_folder(experiment)
-    for sentence in api.standing(experiment).found.differs:
-        shown.said(f"note: {sentence}")
     question = {name: getattr(asked, name) for name in QUESTION}
     rows = api.highlight(experiment, *asked.photos, out=out, display=shown, number=asked.round, **question)
     shown.show(terminal.highlights(rows))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.arrays import Mask
-from rsrl_ray.core.rules.rule import Rule, Seen, least_kept
+from rsrl_ray.core.rules.rule import Rule, Seen, as_mask, least_kept
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ def revise(rule: Rule, seen: Seen) -> Revised:
     up to that number (ties: the earlier photo), and the class is reported as guarded.
     """
     assert np.isfinite(seen.last).all()
-    drops = rule.drops(seen)
-    assert drops.dtype == bool
-    assert drops.shape == seen.labels.shape
+    drops = as_mask(rule.drops(seen), seen, type(rule).__name__)
     kept, guarded, counts = ~drops, [], []
     for label in range(seen.last.shape[1]):
         members = seen.members(label)

@@ -11,7 +11,7 @@ from rsrl_ray.config import Revision
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.revision import revise
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.method import rule_of
+from rsrl_ray.method import as_rule
 from rsrl_ray.rounds.loop import seen_after
 
 
@@ -26,7 +26,7 @@ def kept_by(
         Where the arrays do not fit each other, or too few rounds are given for the rule.
     """
     rounds, classes = _rounds(logits), np.asarray(labels)
-    rule = rule_of(rule, settings.majority_classes) if isinstance(rule, Mapping) else rule
+    rule = as_rule(rule, settings.majority_classes)
     count, many = rounds.shape[1:]
     if classes.shape != (count,) or classes.dtype.kind not in "iu" or not ((classes >= 0) & (classes < many)).all():
         raise ValueError(

@@ -13,7 +13,10 @@ from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.mlflow_insides import is_gone, local_path, rewrite_places
 from rsrl_ray.tracking.stores import asked
 
-_RUN, _MODEL = "{}/artifacts", "models/{}/artifacts"  # the folder of an id below the experiment's artifacts
+_RUN_FOLDER, _MODEL_FOLDER = (
+    "{}/artifacts",
+    "models/{}/artifacts",
+)  # the folder of an id below the experiment's artifacts
 
 
 def default_root(uri: str) -> str | None:
@@ -24,12 +27,12 @@ def default_root(uri: str) -> str | None:
 
 def run_place(run: Run, root: str | None) -> str:
     """The URI of a run's artifacts. root : URI of the experiment's artifacts here; None where a server knows."""
-    return _here(str(run.info.artifact_uri), _RUN.format(run.info.run_id), root)
+    return _here(str(run.info.artifact_uri), _RUN_FOLDER.format(run.info.run_id), root)
 
 
 def model_place(model_id: str, recorded: str, root: str | None) -> str:
     """The URI of a logged model's files; root : as in `run_place`."""
-    return _here(recorded, _MODEL.format(model_id), root)
+    return _here(recorded, _MODEL_FOLDER.format(model_id), root)
 
 
 def _here(recorded: str, tail: str, root: str | None) -> str:
@@ -53,7 +56,7 @@ def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str
         return lambda one, recorded: _here(recorded, folder.format(one), artifacts)
 
     with asked(uri, "where artifacts lie"):
-        before = rewrite_places(file, experiment_id, artifacts, place_of(_RUN), place_of(_MODEL))
+        before = rewrite_places(file, experiment_id, artifacts, place_of(_RUN_FOLDER), place_of(_MODEL_FOLDER))
     if before is not None:
         said = f"MLflow's database now says that they lie in {artifacts}, no longer in {Location(before)}"
         say(f"the results were moved: {said}")

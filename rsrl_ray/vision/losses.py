@@ -18,6 +18,8 @@ from rsrl_ray.core.value import as_text, check_count, check_number, check_share
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["CROSS_ENTROPY", "LOSSES", "Balanced", "CrossEntropy", "EffectiveNumber", "Focal", "Ldam", "Loss"]
+
 NEARLY_0 = 1e-9  # below gamma 1 the slope of x^gamma is infinite at 0, where a photo is learnt for good
 MASKED = -1e9  # a logit that adds nothing to a softmax, and is finite: infinity times 0 is not 0
 
@@ -233,3 +235,7 @@ def _check_beta(name: str, value: object) -> None:
     check_share(name, value)
     if value == 1:
         raise ValueError(f"{name}: 1; give a share below 1")
+
+
+def __dir__() -> list[str]:
+    return __all__

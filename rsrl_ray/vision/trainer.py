@@ -29,7 +29,14 @@ _SHUFFLE, _DROPOUT, _AUGMENTATION, _HEAD = 1, 2, 3, 4
 
 
 class NotFinite(RuntimeError):
-    """The training diverged: its loss, weights or logits are no finite numbers."""
+    """The training diverged: its loss, weights or logits are no finite numbers. what : which of them."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message, what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,8 @@ class NetworkTrainer:
         return NotFinite(
             f"{what} is not finite (learning rate {training.learning_rate:g}, head "
             f"{training.learning_rate * training.head_factor:g}): try training.learning_rate "
-            f"{training.learning_rate / 10:g}{hint}"
+            f"{training.learning_rate / 10:g}{hint}",
+            what,
         )
 
 

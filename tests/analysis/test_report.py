@@ -92,12 +92,16 @@ def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
     assert len(results.predictions("none")) == 58
     for said, ask in (
         ("round 3: of fold 0, firm the rounds 1 to 2 are logged", lambda: results.predictions("firm", round=3)),
-        ("no round of fold 7, firm is logged", lambda: results.predictions("firm", fold=7)),
+        (
+            "no round of method 'firm' in fold 7 is logged; rounds are logged of 'firm' in fold 0; ",
+            lambda: results.predictions("firm", fold=7),
+        ),
         ("figure 'no': there are macro_f, differences", lambda: results.figure("no")),
         ("method 'no': no round of it", lambda: results.figure("macro_f", "no")),
     ):
         with pytest.raises(ValueError, match=said):
             ask()
+    assert "<table" in results._repr_html_() and "trials done" in repr(results)
     assert results.figure("macro_f")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     for name in ("differences", "confusion", "class_measures", "ledger"):
         assert results.figure(name, "firm").axes

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from rounds.replayed import next_kept
-from rsrl_ray.core.rules.others import Quantile, RandomShare
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
@@ -16,6 +15,8 @@ from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 from rsrl_ray.core.revision import Revised
+from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule

@@ -1,6 +1,7 @@
 """A sweep's results in Python: the frames of the CSV files, predictions, figures and the page, read when asked for."""
 
 from functools import cached_property
+from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rsrl_ray.analysis.numbers.histories import ledger_parts
 from rsrl_ray.analysis.report.folder import Written, analyze
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
+from rsrl_ray.analysis.tables.closing import explained, methods_table
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Outcome, TrialKey
 from rsrl_ray.display import Display, Silent
@@ -35,6 +37,14 @@ class Results(Standing):
         """
         super().__init__(experiment)
         self._baseline, self._rope = baseline, rope
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the methods as `rsrl analyze` ends with them."""
+        try:
+            table, said = methods_table(self.frames).to_html(index=False, na_rep=""), explained(self.frames)
+        except ValueError:  # nothing is logged yet
+            table = said = ""
+        return f"<p>{escape(repr(self))}</p>{table}<p>{escape(said)}</p>"
 
     @property
     def rounds(self) -> pd.DataFrame:
@@ -74,8 +84,11 @@ class Results(Standing):
         key = TrialKey(fold, method)
         run = self.found.trials.get(key)
         if run is None or not run.rounds:
-            there = "; ".join(str(key) for key, run in self.found.trials.items() if run.rounds)
-            raise ValueError(f"no round of {key} is logged; there are {there or 'none'}")
+            there = "; ".join(
+                f"{key.method!r} in fold {key.fold}" for key, run in self.found.trials.items() if run.rounds
+            )
+            logged = f"rounds are logged of {there}" if there else "nor is a round of any other method"
+            raise ValueError(f"no round of method {method!r} in fold {fold} is logged; {logged}")
         number = self.chosen.rounds[key] if round is None else round
         if not 1 <= number <= run.rounds:
             raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged")
@@ -99,6 +112,8 @@ class Results(Standing):
     def write(self, out: str | Path | None = None, display: Display | None = None) -> Written:
         """Likewise; all that was written."""
         folder = None if out is None else Path(out)
+        if display is None:  # else whoever has it shows the notes
+            _ = self.found
         return analyze(self.experiment, folder, self._baseline, self._rope, display or Silent())
 
     @cached_property
@@ -109,7 +124,7 @@ class Results(Standing):
     @cached_property
     def sweep(self) -> Sweep:
         """The rounds as arrays."""
-        return read_sweep(self.experiment)
+        return read_sweep(self.experiment, self.found)
 
 
 class Swept(Results):

@@ -26,7 +26,7 @@ from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import TEST, VALIDATION, Curve
 from rsrl_ray.core.trial import STATES, TrialKey
-from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.histories import THREADS
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import Results, TrackedRun
@@ -35,8 +35,8 @@ PHOTOS_SEEN = "photos_seen"  # a metric
 HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
 
 
-def read_sweep(experiment: Experiment) -> Sweep:
-    """Read the experiment's sweep, see `rsrl_ray.tracking.find.find_results`.
+def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
+    """Read the experiment's sweep. found : of `rsrl_ray.tracking.find.find_results`, if it was called already.
 
     Trials that the experiment file does not name (any more), and rounds beyond those that it asks for, are left out.
 
@@ -45,7 +45,7 @@ def read_sweep(experiment: Experiment) -> Sweep:
     ValueError
         Where there is no sweep, no round of it is logged yet, or a logged round cannot be read.
     """
-    found = find_results(experiment)
+    found = found or find_results(experiment)
     tracker, begun = found.results, [run for run in found.trials.values() if run.rounds]
     if not begun:
         raise ValueError(f"no round of {experiment.name} is logged yet; `rsrl show` tells how far it is")

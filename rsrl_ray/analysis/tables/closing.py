@@ -1,5 +1,6 @@
 """What `rsrl analyze` ends with at the terminal: every method's macro F, and how far it is from the baseline's."""
 
+import pandas as pd
 from rich.console import Group
 
 from rsrl_ray.analysis.numbers.comparisons import in_macro_f
@@ -10,20 +11,34 @@ from rsrl_ray.terminal import cell, make_table
 
 def closing(frames: Frames) -> Group:
     """Rows of the summary's criterion, the largest class's first; differences only where there is a baseline."""
+    table = methods_table(frames)
+    shown = make_table([str(column) for column in table], left=["method"], title="Macro F on the test photos")
+    for method, *others in table.itertuples(index=False):
+        shown.add_row(cell(method), *others)
+    return Group(shown, cell(explained(frames)))
+
+
+def methods_table(frames: Frames) -> pd.DataFrame:
+    """The same as a frame of text."""
     compared = in_macro_f(frames.comparisons)
     differences = {
         row["method"]: (signed(row["difference"]), interval(row["low"], row["high"]), p_value(row["p_holm"]))
         for row in compared.to_dict("records")
     }
-    against = compared["against"].iloc[0] if differences else ""
     heads = ("difference", "95 % interval", "p (Holm)") if differences else ()
-    shown = make_table(("method", "macro F", *heads), left=["method"], title="Macro F on the test photos")
+    rows = []
     for row in frames.shown():
         method, mean = row["method"], spread(row["macro_f1_mean"], row["macro_f1_sd"])
         so_far = " so far" if method in frames.incomplete else ""
-        shown.add_row(cell(method), mean + so_far, *differences.get(method, ()))
+        rows.append((method, mean + so_far, *differences.get(method, [""] * len(heads))))
+    return pd.DataFrame(rows, columns=["method", "macro F", *heads])
+
+
+def explained(frames: Frames) -> str:
+    """What the columns are."""
     chosen = "test photos (oracle)" if frames.criterion == "oracle" else "validation photos"
     said = f"Mean ± standard deviation over the folds, each at its round chosen on {chosen}."
-    if differences:
-        said += f" difference: to {against}, mean over the folds; p (Holm): adjusted for so many methods."
-    return Group(shown, cell(said))
+    against = in_macro_f(frames.comparisons)["against"]
+    if len(against):
+        said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for so many methods."
+    return said

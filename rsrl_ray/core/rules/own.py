@@ -6,7 +6,7 @@ import numpy as np
 
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.own import Own
-from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.rule import Rule, Seen, as_mask
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,4 @@ class OwnRule(Rule):
             found = np.asarray(self.own.make().drops(seen))
         except Exception as error:  # whatever code of others does
             raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
-        if found.dtype != bool or found.shape != seen.labels.shape:
-            raise ValueError(
-                f"{self.own.path}: drops gave {found.dtype} {list(found.shape)}, not bool [{len(seen.labels)}]"
-            )
-        return found
+        return as_mask(found, seen, self.own.path)

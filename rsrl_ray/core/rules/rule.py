@@ -108,6 +108,14 @@ class Rule(ABC):
         return str(self)
 
 
+def as_mask(drops: object, seen: Seen, name: str) -> Mask:
+    """What the rule of this name gave, as [n] bool. Raises ValueError if it is something else."""
+    found = np.asarray(drops)
+    if found.dtype != bool or found.shape != seen.labels.shape:
+        raise ValueError(f"{name}: drops gave {found.dtype} {list(found.shape)}, not bool [{len(seen.labels)}]")
+    return found
+
+
 def least_kept(size: int, min_kept: float) -> int:
     """How many of ``size`` photos of a class always stay: the share ``min_kept``, and 5 where there are so many."""
     return min(size, max(FLOOR, math.ceil(min_kept * size - 1e-9)))

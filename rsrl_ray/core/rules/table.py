@@ -38,3 +38,7 @@ RULES: dict[str, Callable[..., Rule]] = {
     "lowest_loss": LowestLoss,
 }
 """A rule is made of its part of the file by `rsrl_ray.core.value.make`; one that keeps all is `Keep`."""
+
+
+def __dir__() -> list[str]:
+    return __all__

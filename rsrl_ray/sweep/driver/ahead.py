@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.display import Display
+from rsrl_ray.method import check_own
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.store.location import URI
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
@@ -20,9 +21,11 @@ LOOKED_AT = 100  # photos: more would keep the first round waiting where files l
 def sound(experiment: Experiment) -> bool:
     """Whether a first look finds the experiment's files; else Ray is better started after all checks.
 
-    Raises ValueError where the table of photos cannot be read, or a trial asks for what it cannot use.
+    Raises ValueError where the table of photos cannot be read, or a trial asks for what it cannot use,
+    or a rule or a loss of one's own cannot be made.
     """
     check_resources(experiment)
+    check_own(experiment)
     table = read_table(experiment.photos)
     weights = experiment.network.weights_file
     files = [source for source in table.sources[:LOOKED_AT] if not URI.match(source)]

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.sweep.arrays import Sweep
-from rsrl_ray.analysis.tables.closing import closing
+from rsrl_ray.analysis.tables.closing import closing, methods_table
 from rsrl_ray.terminal import make_console
 
 
@@ -32,6 +32,11 @@ def test_methods_and_their_distance_from_none_fit_a_terminal(by_hand: Sweep) -> 
         ["paper", "0.567 ± 0.236", "+0.200", "−3.345 to +3.745", "0.604"],  # as in test_tables.py
         ["none", "0.367 ± 0.047"],
         ["late", "0.333 so far", "0.000", "–", "–"],  # one round of one fold
+    ]
+    assert methods_table(summarise(by_hand))["macro F"].tolist()[1:] == [
+        "0.567 ± 0.236",
+        "0.367 ± 0.047",
+        "0.333 so far",
     ]
     said = " ".join(shown[6:])
     assert "each at its round chosen on validation photos." in said and "difference: to none," in said
