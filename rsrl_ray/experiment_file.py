@@ -18,7 +18,7 @@ from rsrl_ray.core.own import is_own, module_of, source_of
 from rsrl_ray.store.location import Location, sqlite_uri
 
 NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
-TABLES = (".csv", ".parquet", ".txt")  # of photos; none is an experiment file
+TABLE_ENDS = (".csv", ".parquet", ".txt")  # of photos; none is an experiment file
 
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:
@@ -138,7 +138,7 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"{file}: there is no such experiment file")
-    if path.suffix.lower() in TABLES:
+    if path.suffix.lower() in TABLE_ENDS:
         raise ValueError(
             f"{file}: a table of photos; give an experiment file, which `rsrl init {file}` writes, or in Python "
             f"rsrl.Experiment({str(file)!r}, ...)"

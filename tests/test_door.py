@@ -238,11 +238,6 @@ def test_what_cannot_be_compared_is_told(scores: Any, ratio: float, said: str) -
         rsrl.compare(scores, ratio=ratio)
 
 
-def test_equal_columns_prove_nothing() -> None:
-    (row,) = rsrl.compare({"none": [1, 2], "mine": [1, 2]}, ratio=1).to_dict("records")
-    assert (row["difference"], row["p"]) == (0, 1) and np.isnan(row["detectable_difference"])
-
-
 @pytest.mark.parametrize(
     "call", [rsrl.results, rsrl.standing, rsrl.run_sweep, rsrl.register, rsrl.highlight, rsrl.prune, rsrl.check]
 )

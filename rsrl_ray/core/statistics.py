@@ -141,13 +141,13 @@ def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float
     """All that is said of the fold-wise differences [k] of two methods, by the names of ``comparisons.csv``.
 
     What `corrected_resampled_t`, `correlated_t` and `detectable` give, ``folds`` (k) and ``detectable_difference``:
-    what could be shown, in units of the measure; nan if all differences are the same, which proves nothing.
+    what could be shown, in units of the measure.
     """
     test, posterior = corrected_resampled_t(differences, ratio), correlated_t(differences, ratio, rope)
     shown = detectable(len(differences), ratio)
     row = {"folds": len(differences)} | vars(test) | {"ratio": ratio}
     row |= {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")}
-    return row | {"detectable": shown, "detectable_difference": shown * test.sd or math.nan}
+    return row | {"detectable": shown, "detectable_difference": shown * test.sd}
 
 
 def holm(p: Sequence[float]) -> Values:

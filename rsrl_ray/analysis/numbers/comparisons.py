@@ -86,7 +86,7 @@ def is_unequal(sweep: Sweep, baseline: str) -> bool:
 def detectable_note(comparisons: pd.DataFrame) -> str:
     """What difference in macro F so many folds could have shown; "" where nothing is known of it."""
     shown = in_macro_f(comparisons)
-    shown = shown[shown["detectable_difference"].notna()].sort_values("folds", ascending=False)
+    shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
     if shown.empty:
         return ""
     folds, sd = shown["folds"].iloc[0], shown["detectable"].iloc[0]
