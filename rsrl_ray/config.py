@@ -49,7 +49,7 @@ class Folds:
     validation: HalfShare = 0.1
     """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0 chooses on the test photos."""
     use: list[Natural] | None = None
-    """Numbers of the folds to run, from 0 to count x repeats less 1; all of them where null."""
+    """Numbers of the folds to run, from 0 to count x repeats less 1; all of them if null."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Network:
 
     @property
     def weights_file(self) -> Path | None:
-        """The file of weights, where one is named."""
+        """The file of weights, if one is named."""
         return None if self.weights in NAMED_WEIGHTS else Path(self.weights)
 
 

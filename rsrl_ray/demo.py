@@ -41,7 +41,7 @@ def prepare(folder: Path, seed: int = 0) -> Path:
     Raises
     ------
     ValueError
-        Where the folder holds ``images`` or ``photos.csv`` of somebody else, or a demo of version 0.1 or before, whose
+        If the folder holds ``images`` or ``photos.csv`` of somebody else, or a demo of version 0.1 or before, whose
         labels were wrong in ``photos.csv`` itself.
     """
     photos, about, experiment = (folder / name for name in ("photos.csv", "about.txt", QUICKSTART))

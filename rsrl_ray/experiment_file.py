@@ -38,7 +38,7 @@ def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> config.E
     Raises
     ------
     ValueError
-        Where the file cannot be read, or a knob is unknown, missing, out of its range or contradicts another.
+        If the file cannot be read, or a knob is unknown, missing, out of its range or contradicts another.
     """
     parser = _parser()
     return as_experiment(parse(file, overrides, parser), parser)

@@ -115,7 +115,7 @@ def recipe(experiment: Experiment) -> dict[str, Any]:
 
 
 def identifying(knobs: Any, prefix: str = "") -> dict[str, Any]:
-    """The knobs of a dataclass, nested, as they enter digests: a later knob only where it differs from its default.
+    """The knobs of a dataclass, nested, as they enter digests: a later knob only if it differs from its default.
 
     prefix : where the dataclass stands in the experiment file, such as ``training.``
     """
@@ -154,7 +154,7 @@ def _changed(value: Any) -> dict[str, Any]:
 def _default(knob: "dataclasses.Field[Any]") -> Any:
     if knob.default_factory is not dataclasses.MISSING:
         return knob.default_factory()
-    return knob.default  # MISSING, which nothing equals, where there is none
+    return knob.default  # MISSING, which nothing equals, if there is none
 
 
 # Rounds, and what they are trained on

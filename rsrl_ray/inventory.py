@@ -1,7 +1,7 @@
 """Who owns a byte in storage: data, features, weights and tables, by who needs them, and what nobody needs any more.
 
 Who uses data or weights leaves a note there (`rsrl_ray.store.holders`). Of the experiment that is asked for, notes are
-void where its file no longer names the sweep or the trial, and those of a registered model where no version of it is
+void where its file no longer names the sweep or the trial, and those of a registered model if no version of it is
 left. What another experiment has noted stays, and so does what nobody has noted.
 """
 
@@ -46,7 +46,7 @@ class Item:
 
     kind : decoded photos, features, weights, ... what : which. size : bytes. time : Unix time of its last change.
     who : needs it, in words. is_free : whether nobody does. release : takes the notes away that are void, and what
-    nobody needs; None where there is nothing to do.
+    nobody needs; None if there is nothing to do.
     """
 
     kind: str
@@ -76,7 +76,7 @@ def undisturbed(experiment: Experiment) -> Iterator[None]:
     Raises
     ------
     ValueError
-        Where one runs.
+        If one runs.
     """
     refuse_while_swept(experiment)
     storage = Location(experiment.storage)
@@ -96,7 +96,7 @@ def inventory(experiment: Experiment) -> list[Item]:
     Raises
     ------
     ValueError
-        Where the file was not swept as it stands, or storage or MLflow cannot be read.
+        If the file was not swept as it stands, or storage or MLflow cannot be read.
     """
     names = named(experiment)
     storage, cache = Storage(experiment.storage), cache_folder(Location(experiment.storage))

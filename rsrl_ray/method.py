@@ -232,6 +232,6 @@ def controls_of(experiment: Experiment, name: str) -> list[str]:
 
 
 def main_method(experiment: Experiment) -> str:
-    """The first method that drops photos; where none does, the first."""
+    """The first method that drops photos; if none does, the first."""
     names = experiment.method_names()
     return next((name for name in names if drops_photos(experiment, name)), names[0])

@@ -30,7 +30,7 @@ PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
 WEIGHTS_FILE, SETTINGS_FILE = "weights.safetensors", "settings.json"
 _URL_SAFE = str.maketrans("-_", "+/")
-DECISION, NETWORKS = "decision", "networks"  # of the settings, where a method does not take the largest logit
+DECISION, NETWORKS = "decision", "networks"  # of the settings, if a method does not take the largest logit
 
 
 class ScoringModel:
@@ -51,7 +51,7 @@ class ScoringModel:
         Raises
         ------
         ValueError
-            Where the table has neither column.
+            If the table has neither column.
         """
         if not {PATH, PHOTO} & set(table.columns):
             raise ValueError(
@@ -86,7 +86,7 @@ def _load_pyfunc(folder: str) -> ScoringModel:
 
 
 def load(folder: Path) -> ScoringModel:
-    """Read what `save` has written. Raises ValueError where it is damaged."""
+    """Read what `save` has written. Raises ValueError if it is damaged."""
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
         settings["scores"] = tuple(settings["scores"])
@@ -124,7 +124,7 @@ def _holds_together(settings: Settings) -> bool:
 
 
 def _bytes_of(row: Mapping[Any, Any]) -> bytes:
-    """The one photo of a row. Raises ValueError where there is not one, or it cannot be read."""
+    """The one photo of a row. Raises ValueError if there is not one, or it cannot be read."""
     path, photo = (None if _missing(row.get(name)) else row[name] for name in (PATH, PHOTO))
     if path is not None and photo is not None:
         raise ValueError(f"both a {PATH} and a {PHOTO} are given; one is needed")
@@ -155,7 +155,7 @@ def _missing(value: Any) -> bool:
 
 
 def _answer(judged: Judgement, settings: Settings, decision: Decision | None, index: "pd.Index[Any]") -> pd.DataFrame:
-    """The table of scores; where a photo has an error, its numbers are None: NaN is no JSON, and would be sent.
+    """The table of scores; if a photo has an error, its numbers are None: NaN is no JSON, and would be sent.
 
     Likelihoods are the last network's; probabilities are those that the decision is made by.
     """

@@ -71,7 +71,7 @@ TRIAL_STYLES = {
 class Terminal:
     """A `rsrl_ray.display.Display` at the terminal: a spinner, bars or a table of trials, and lines above them.
 
-    Where there is no terminal, only lines, those in detail too.
+    If there is no terminal, only lines, those in detail too.
     """
 
     def __init__(self, console: Console | None = None) -> None:

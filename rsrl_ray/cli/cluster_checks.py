@@ -21,7 +21,7 @@ _REMOTE = re.compile(r"~/[\w./-]*\w")
 
 
 def check_cluster(path: Path) -> int:
-    """Print what is wrong with a cluster file; 1 where anything is. Raises ValueError where it is no such file."""
+    """Print what is wrong with a cluster file; 1 if anything is. Raises ValueError if it is no such file."""
     from rsrl_ray.terminal import Terminal, cell
 
     mistakes = cluster_mistakes(read_cluster_file(path))

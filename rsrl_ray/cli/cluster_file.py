@@ -101,7 +101,7 @@ def read_cluster_file(path: Path) -> ClusterFile:
 
 
 def meant(word: object, known: Iterable[str]) -> str:
-    """The known word that may be meant, as the end of a sentence; empty where there is none like it."""
+    """The known word that may be meant, as the end of a sentence; empty if there is none like it."""
     near = difflib.get_close_matches(str(word), list(known), 1)
     return f"; do you mean {near[0]}?" if near else ""
 

@@ -40,7 +40,7 @@ class Stop:
 
     @property
     def asked(self) -> int:
-        """The exit status that SIGTERM or SIGHUP has asked for; 0 where none came. May be called by any thread."""
+        """The exit status that SIGTERM or SIGHUP has asked for; 0 if none came. May be called by any thread."""
         with contextlib.suppress(OSError):  # nothing was told
             told = [number for number in os.read(self._told, 100) if number in (signal.SIGTERM, signal.SIGHUP)]
             self._asked = self._asked or (128 + told[0] if told else 0)

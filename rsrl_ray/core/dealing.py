@@ -78,7 +78,7 @@ class _Parties:
         first, others = np.ones((1, kept.shape[1] + 1), dtype=bool), np.zeros((len(shares) - 1, kept.shape[1] + 1))
         others[:, -1] = True
         self._needs = np.hstack([enough, np.vstack([first, others]).astype(bool)])
-        # where no part is the one that keeps all, a class of two groups is in two parts: one can do without the other
+        # if no part is the one that keeps all, a class of two groups is in two parts: one can do without the other
         self._scattered = np.arange(self._needs.shape[1]) < (0 if kept.shape[1] else members.shape[1])
 
     def take(self, places: Labels) -> None:
@@ -131,7 +131,7 @@ class _Parties:
     def level(self, places: Labels, free: Mask) -> None:
         """Move free groups, in ``places`` [G], or exchange two, until every part's size is within a photo of its share.
 
-        No part loses what it needs by it. It ends earlier where no exchange makes the sizes more even.
+        No part loses what it needs by it. It ends earlier if no exchange makes the sizes more even.
         """
         while True:
             off = (self.held - self.targets).sum(axis=1)

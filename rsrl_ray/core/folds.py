@@ -44,7 +44,7 @@ def make_folds(
     Raises
     ------
     ValueError
-        Where a fold has no test photo, no training photo, or no validation photo though a share of them is asked for.
+        If a fold has no test photo, no training photo, or no validation photo though a share of them is asked for.
     """
     if groups is None:
         folds = _dealt_folds(labels, draw)
@@ -91,7 +91,7 @@ def _tested_in(labels: Labels, groups: Labels, draw: Draw, repeat: int, given: L
     Every fold has a photo. Where photos are dealt by class, every fold has one of each class that is in as many groups
     as there are folds.
 
-    labels, groups : [N]. given : see `Deal`. Raises ValueError where there are fewer groups than folds.
+    labels, groups : [N]. given : see `Deal`. Raises ValueError if there are fewer groups than folds.
     """
     there = len(np.unique(groups))
     if there < draw.count:
@@ -179,7 +179,7 @@ def _fold(labels: NDArray[np.int64], test: NDArray[np.bool_], number: int, draw:
     validation = draw.validation
     place = (_dealt(labels[rest], draw.kind, generator) + generator.integers(len(rest))) % len(rest)
     # Every (1/validation)-th place of the dealt order, turned by a random step so that no class is always met
-    # or missed: exact in number and, where stratified, in shares. 100 * 0.29 falls short of 29, hence the 1e-9.
+    # or missed: exact in number and, if stratified, in shares. 100 * 0.29 falls short of 29, hence the 1e-9.
     held = np.floor((place + 1) * validation + 1e-9) > np.floor(place * validation + 1e-9)
     for last in np.setdiff1d(labels[rest], labels[rest][~held]):
         held[np.flatnonzero(labels[rest] == last)[0]] = False

@@ -20,7 +20,7 @@ NO_VARIANCE = "every conv1 map has zero variance"
 
 @dataclass(frozen=True)
 class Highlight:
-    """The highlight map of one photo; where there is none, ``reason`` says why, and all else is None.
+    """The highlight map of one photo; if there is none, ``reason`` says why, and all else is None.
 
     J : index of the least correlated map. correlation : -1 to 1. map : [h, w], signed.
     """
@@ -32,7 +32,7 @@ class Highlight:
 
 
 def correlations(maps: NDArray[Any], against: NDArray[Any]) -> NDArray[np.float64]:
-    """Pearson correlation of map j of one round with map j of the other, flattened, [K]; NaN where one is flat.
+    """Pearson correlation of map j of one round with map j of the other, flattened, [K]; NaN if one is flat.
 
     A few epochs hardly move conv1, so correlations crowd at 1 (1 - 1e-8 is common): the maps have to come from a
     convolution in float64. A map is flat (of zero variance) where its standard deviation is at most
@@ -52,7 +52,7 @@ def correlations(maps: NDArray[Any], against: NDArray[Any]) -> NDArray[np.float6
 def least_correlated(values: NDArray[np.float64]) -> int | None:
     """J = argmin_j corr_j (eq. 4) over the maps that have a correlation; ties go to the lower index.
 
-    values : [K], NaN where there is none. None where no map has one.
+    values : [K], NaN if there is none. None if no map has one.
     """
     return None if np.isnan(values).all() else int(np.nanargmin(values))
 
@@ -78,7 +78,7 @@ def highlight(maps: NDArray[Any], against: NDArray[Any], index: int | None = Non
 
 
 def agreement(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Spearman's rank correlation of two maps [h, w] over their pixels, ties averaged; NaN where one is constant."""
+    """Spearman's rank correlation of two maps [h, w] over their pixels, ties averaged; NaN if one is constant."""
     assert first.shape == second.shape, (first.shape, second.shape)
     ranks = np.stack([rankdata(first), rankdata(second)])
     if (np.ptp(ranks, axis=1) == 0).any():

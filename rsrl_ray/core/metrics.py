@@ -12,7 +12,7 @@ NUMBERED = 20  # classes up to which a picture of a confusion matrix holds its c
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Per class, [C]: photos that have it, precision, recall and F-measure (0 where undefined)."""
+    """Per class, [C]: photos that have it, precision, recall and F-measure (0 if undefined)."""
 
     support: NDArray[np.int64]
     precision: NDArray[np.float64]
@@ -24,13 +24,13 @@ class ClassScores:
 class OrdinalScores:
     """How near predictions are to their labels, from a confusion matrix and the classes' scores.
 
-    quadratic_kappa : Cohen's kappa with weights (score - predicted)^2: 1 where all are right, 0 as by chance. By the
+    quadratic_kappa : Cohen's kappa with weights (score - predicted)^2: 1 if all are right, 0 as by chance. By the
     scores' values; scikit-learn's is by place, which is the same where neighbouring scores are equally far apart.
     mae : mean |score - predicted| over the photos, in units of the score.
     macro_mae : mean over the classes that have photos of the class's own mean, in units of the score.
     spearman : rank correlation of score and prediction, tied photos having their mean rank.
 
-    Kappa is 0 where all labels and predictions are of one class, and the correlation where all labels or all
+    Kappa is 0 if all labels and predictions are of one class, and the correlation if all labels or all
     predictions are (each 0 / 0), which a tracking server takes, unlike nan. In an empty split, all are nan.
 
     References
@@ -52,7 +52,7 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], cl
 
 
 def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
-    """Precision TP / predicted, recall TP / support and F = 2PR / (P + R) (eq. 6), each 0 where 0 / 0."""
+    """Precision TP / predicted, recall TP / support and F = 2PR / (P + R) (eq. 6), each 0 if 0 / 0."""
     hits = np.diag(confusion).astype(np.float64)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     precision, recall = _ratio(hits, predicted), _ratio(hits, support)
@@ -60,7 +60,7 @@ def class_scores(confusion: NDArray[np.int64]) -> ClassScores:
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F over the classes that have photos in this split; nan where the split is empty."""
+    """Mean F over the classes that have photos in this split; nan if the split is empty."""
     return macro_f1_of(confusion, np.ones(len(confusion), dtype=bool))
 
 
@@ -70,7 +70,7 @@ def large_classes(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
 
 
 def macro_f1_of(confusion: NDArray[np.int64], members: NDArray[np.bool_]) -> float:
-    """Mean F over the ``members``, [C] bool, that have photos in this split; nan where none has.
+    """Mean F over the ``members``, [C] bool, that have photos in this split; nan if none has.
 
     With `large_classes` it is ``macro_f1_50``, which a rare class's few photos cannot move. Precision counts the photos
     of all classes.
@@ -86,19 +86,19 @@ def total_f1(confusion: NDArray[np.int64]) -> float:
 
 
 def all_class_macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F over all C classes, those without photos in this split counted as 0; nan where it is empty."""
+    """Mean F over all C classes, those without photos in this split counted as 0; nan if it is empty."""
     return float(class_scores(confusion).f1.mean()) if confusion.any() else math.nan
 
 
 def weighted_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean F weighted by support; nan where the split is empty."""
+    """Mean F weighted by support; nan if the split is empty."""
     scores = class_scores(confusion)
     total = scores.support.sum()
     return float((scores.f1 * scores.support).sum() / total) if total else math.nan
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of photos assigned to their own class (eq. 7); nan where the split is empty."""
+    """Share of photos assigned to their own class (eq. 7); nan if the split is empty."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else math.nan
 
@@ -122,14 +122,14 @@ def sharing_rate(labels: NDArray[np.int64], majority: NDArray[np.int64]) -> floa
 
 
 def _kappa(confusion: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
-    """1 - observed / expected disagreement, the latter with labels and predictions independent; 0 where 0 / 0."""
+    """1 - observed / expected disagreement, the latter with labels and predictions independent; 0 if 0 / 0."""
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     observed, by_chance = float((weights * confusion).sum() * support.sum()), float(support @ weights @ predicted)
     return 1 - observed / by_chance if by_chance else 0.0
 
 
 def _spearman(confusion: NDArray[np.int64]) -> float:
-    """Pearson's correlation of the mean ranks of rows and columns; 0 where either has a single class."""
+    """Pearson's correlation of the mean ranks of rows and columns; 0 if either has a single class."""
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     row, column = _centred_ranks(support), _centred_ranks(predicted)
     spread = math.sqrt((support @ row**2) * (predicted @ column**2))  # so that rho of equal ranks is 1 exactly

@@ -67,7 +67,7 @@ class Own:
         Raises
         ------
         ValueError
-            Where the module cannot be imported, or does not make one of these knobs.
+            If the module cannot be imported, or does not make one of these knobs.
         """
         return _made(self)
 
@@ -88,7 +88,7 @@ def module_of(path: str) -> str:
 
 
 def source_of(module: str, folder: Path | None) -> str | None:
-    """The text of a module in ``folder``, or else as it is installed; None where there is none. Nothing is imported."""
+    """The text of a module in ``folder``, or else as it is installed; None if there is none. Nothing is imported."""
     importlib.invalidate_caches()
     first, *rest = module.split(".")
     beside = None if folder is None else PathFinder.find_spec(first, [str(folder)])

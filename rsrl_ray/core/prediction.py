@@ -73,7 +73,7 @@ class Decision:
 
     @classmethod
     def of_dict(cls, values: Mapping[str, Any], classes: int) -> "Decision":
-        """Back from `as_dict`. Raises ValueError where it is not one for so many classes."""
+        """Back from `as_dict`. Raises ValueError if it is not one for so many classes."""
         arrays = {name: np.array(values[name], dtype=np.float64) for name in ("shift", "weight", "offset")}
         temperature = float(values["temperature"])
         if any(array.shape != (classes,) for array in arrays.values()) or not temperature > 0:
@@ -135,7 +135,7 @@ class Prediction:
     def learn(self, averaged: Values, held: HeldOut) -> Decision:
         """The decision, from the averaged logits [N, C] of all photos; only validation photos are looked at.
 
-        Where there are none, tau is 0 if it was to be chosen, and the decision is the argmax.
+        If there are none, tau is 0 if it was to be chosen, and the decision is the argmax.
         """
         found, classes = averaged[held.places], len(held.counts)
         shift = self._tau(found, held) * log_prior(held.counts)

@@ -32,7 +32,7 @@ def majority_classes(labels: NDArray[np.int64], count: int = 3) -> NDArray[np.in
 def revise(rule: Rule, seen: Seen) -> Revised:
     """Drop what the rule drops, but never a whole class.
 
-    Always judges the ORIGINAL training set, so a photo that was dropped can come back. Where a class would be left
+    Always judges the ORIGINAL training set, so a photo that was dropped can come back. If a class would be left
     with less than the share ``min_kept`` of its photos, or fewer than 5, the most likely ones of the dropped stay too,
     up to that number (ties: the earlier photo), and the class is reported as guarded.
     """

@@ -40,7 +40,7 @@ def make_schedule(steps: Mapping[int, float | Sequence[float]], majority_classes
     Raises
     ------
     ValueError
-        Where there is no step, a revision is no whole number or below 1, a K is no number or lies outside 0 to 1, or
+        If there is no step, a revision is no whole number or below 1, a K is no number or lies outside 0 to 1, or
         their number is not M.
     """
     if not steps:

@@ -13,7 +13,7 @@ CRITERIA: tuple[Criterion, ...] = ("validation", "validation_mean", "last", "ora
 Split = Literal["validation", "test"]
 Curve = NDArray[np.float64]
 Curves = Mapping[str, Curve]
-"""Of one trial, by metric, [R] each; nan where a round has no value."""
+"""Of one trial, by metric, [R] each; nan if a round has no value."""
 VALIDATION, TEST = "validation_macro_f1", "test_macro_f1"  # names of the metrics, in MLflow too
 
 
@@ -37,7 +37,7 @@ def usable_criteria(split: Split) -> tuple[Criterion, ...]:
 
 
 def default_criterion(split: Split) -> Criterion:
-    """``validation``, or ``oracle`` where there are no validation photos; whoever shows it says which."""
+    """``validation``, or ``oracle`` if there are no validation photos; whoever shows it says which."""
     return "validation" if split == "validation" else "oracle"
 
 
@@ -59,7 +59,7 @@ def choose(
     Raises
     ------
     ValueError
-        Where the criterion needs a value that is nan.
+        If the criterion needs a value that is nan.
     """
     own = {trial: _curve(each, criterion, measure)[first - 1 :] for trial, each in curves.items()}
     own = {trial: curve for trial, curve in own.items() if len(curve)}
@@ -69,7 +69,7 @@ def choose(
 
 
 def curve_of(values: Mapping[int, float], rounds: int) -> Curve:
-    """A metric by round as a curve [rounds]: nan where a round has no value."""
+    """A metric by round as a curve [rounds]: nan if a round has no value."""
     return np.array([values.get(number, np.nan) for number in range(1, rounds + 1)])
 
 
@@ -81,7 +81,7 @@ def best_round(curve: Curve) -> int:
     Raises
     ------
     ValueError
-        Where a round has no value (nan): what is best is then not known.
+        If a round has no value (nan): what is best is then not known.
     """
     unknown = np.flatnonzero(np.isnan(curve)) + 1
     if len(unknown):

@@ -49,13 +49,13 @@ class Posterior:
 
 
 def mean(values: Values) -> float:
-    """Mean of the values that are there; nan where none is."""
+    """Mean of the values that are there; nan if none is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def sd(values: Values) -> float:
-    """Standard deviation (ddof 1) of the values that are there; nan where there are fewer than two."""
+    """Standard deviation (ddof 1) of the values that are there; nan if there are fewer than two."""
     known = values[~np.isnan(values)]
     if len(known) < 2:
         return math.nan
@@ -69,7 +69,7 @@ def corrected_resampled_t(differences: Values, ratio: float, confidence: float =
     mean(d) -+ t_{k-1} * sqrt((1/k + ratio) * var(d)). The plain paired t takes folds for independent (ratio 0),
     which they are not, since their training photos overlap, and so finds too much.
 
-    Where all differences are 0, t is 0 and p is 1; where they are all the same otherwise, t is infinite and p is 0.
+    If all differences are 0, t is 0 and p is 1; where they are all the same otherwise, t is infinite and p is 0.
 
     differences : [k]. ratio : n_test / n_train, 1/4 with 5 folds and no validation photos.
 
@@ -99,7 +99,7 @@ def correlated_t(differences: Values, ratio: float, rope: float = 0.01) -> Poste
     rho = n_test / (n_test + n_train), as Nadeau and Bengio take it, rho / (1 - rho) is ``ratio``: the scale is the
     standard error of `corrected_resampled_t`, and P(difference < 0) its one-sided p.
 
-    Where all differences are the same, all probability is in the region that has them.
+    If all differences are the same, all probability is in the region that has them.
 
     differences : [k], none missing. rope : half-width of the region of practical equivalence, in units of the
     measure, 0 or more; with 0 there is no such region.

@@ -34,7 +34,7 @@ def is_complete(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int
 
 
 class Link(NamedTuple):
-    """A round in a chain: its key in the archive, and the checksum of its weights where that is known."""
+    """A round in a chain: its key in the archive, and the checksum of its weights if that is known."""
 
     key: str
     weights: str = ""

@@ -55,7 +55,7 @@ def as_text(value: float) -> str:
 def check_number(
     name: str, value: object, low: float = -math.inf, high: float = math.inf, what: str = "a number"
 ) -> None:
-    """Raises ValueError where ``value`` is no finite number of ``low`` to ``high``."""
+    """Raises ValueError if ``value`` is no finite number of ``low`` to ``high``."""
     low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)  # a whole number may be larger still
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name}: {value!r}; give {what}{_range(low, high)}")
@@ -68,17 +68,17 @@ def _range(low: float, high: float) -> str:
 
 
 def check_share(name: str, value: object) -> None:
-    """Raises ValueError where ``value`` is no number of 0 to 1."""
+    """Raises ValueError if ``value`` is no number of 0 to 1."""
     check_number(name, value, 0, 1, "a share")
 
 
 def check_count(name: str, value: object, what: str = "a whole number") -> None:
-    """Raises ValueError where ``value`` is no whole number of 1 or more."""
+    """Raises ValueError if ``value`` is no whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: {value!r}; give {what}, 1 or more")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raises ValueError where ``value`` is none of the choices."""
+    """Raises ValueError if ``value`` is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: {value!r}; give one of {', '.join(choices)}")

@@ -20,7 +20,7 @@ from rsrl_ray.store.file_names import file_names
 
 @dataclass(frozen=True)
 class PhotoMaps:
-    """The maps of a photo: between the two rounds, of random weights, and of the control, None where there is none."""
+    """The maps of a photo: between the two rounds, of random weights, and of the control, None if there is none."""
 
     map: Highlight
     random: Highlight

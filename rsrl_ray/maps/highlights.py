@@ -42,14 +42,14 @@ def highlight(experiment: Experiment, question: Question, out: Path, progress: P
 
     Written to ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64 [h, w], conv1's size) and
     ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``, ``<edge_map>`` and, of the first
-    photo only, ``<random_map>``. These columns hold paths relative to ``out``, "" where there is no map.
+    photo only, ``<random_map>``. These columns hold paths relative to ``out``, "" if there is no map.
 
     Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
 
     Raises
     ------
     ValueError
-        Where the rounds or photos asked for are not there, or ``out`` cannot be written.
+        If the rounds or photos asked for are not there, or ``out`` cannot be written.
     """
     results = find_results(experiment)
     tracker = results.results

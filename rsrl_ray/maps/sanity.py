@@ -20,7 +20,7 @@ def verdict(rows: pd.DataFrame) -> str:
 
 
 def random_words(rows: pd.DataFrame) -> str:
-    """How like the maps of random weights are to the edges and to the maps; "" where there are none."""
+    """How like the maps of random weights are to the edges and to the maps; "" if there are none."""
     known = rows[rows["random"].notna()]
     if not len(known):
         return ""

@@ -53,7 +53,7 @@ class Pair:
 class Subject:
     """Rounds ``number`` (I) and ``against`` (I - k) of one trial, and of the control in the same fold.
 
-    control : the same two rounds of a method that trains alike and drops nothing; where there is none, ``no_control``
+    control : the same two rounds of a method that trains alike and drops nothing; if there is none, ``no_control``
     says why.
     """
 
@@ -69,7 +69,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     """The rounds to compare. What the question leaves open is filled in.
 
     The first fold; the first method that drops photos; of its rounds from 2 on the one that is chosen, see
-    `rsrl_ray.core.selection.choose`; and the round before it. Raises ValueError where the file does not ask for
+    `rsrl_ray.core.selection.choose`; and the round before it. Raises ValueError if the file does not ask for
     a round, or it is not logged (yet), or the first convolution is frozen.
     """
     trainable = experiment.training.trainable
@@ -102,7 +102,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
 def find_photos(tracker: Results, experiment: Experiment, subject: Subject, question: Question) -> dict[str, str]:
     """Name -> absolute path or URI of the photos to map.
 
-    Where the question names none: the fold's test photos of ``score`` (None: of any), all of them or the ``top`` of
+    If the question names none: the fold's test photos of ``score`` (None: of any), all of them or the ``top`` of
     the highest self-confidence in round I.
     """
     if question.photos and not (question.top is None and question.score is None):

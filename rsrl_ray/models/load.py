@@ -54,7 +54,7 @@ def open_store(uri: str) -> Iterator[MlflowClient]:
     Raises
     ------
     ValueError
-        Where MLflow refuses what is done in it.
+        If MLflow refuses what is done in it.
     """
     opened = open_to_read(uri, f"there is no MLflow store {Location(uri)}; `rsrl sweep` and `rsrl register` make one")
     process: Any = mlflow  # its annotations are not whole
@@ -75,7 +75,7 @@ def find_model(client: MlflowClient, model: str | None) -> str:
     Raises
     ------
     ValueError
-        Where there is no such model, or there are several to choose from.
+        If there is no such model, or there are several to choose from.
     """
     if model is not None and re.match(r"\w+:/", model):
         return model
@@ -104,7 +104,7 @@ def load_model(model: str | None, store: str | None, root: str | None = None) ->
     Raises
     ------
     ValueError
-        Where it is not available, or `rsrl register` has not made it.
+        If it is not available, or `rsrl register` has not made it.
     """
     if model is not None and Path(model, "MLmodel").is_file():
         return _load(model, model)
@@ -165,12 +165,12 @@ def _load(uri: str, folder: str) -> Loaded:
 def find_photos(asked: Sequence[str]) -> Asked:
     """The photos that are asked for, and for a folder every file below it whose name ends like a picture's, sorted.
 
-    A folder's photos have their names relative to it, or, where more than it is asked for, with its own before them.
+    A folder's photos have their names relative to it, or, if more than it is asked for, with its own before them.
 
     Raises
     ------
     ValueError
-        Where a folder cannot be read or holds no picture.
+        If a folder cannot be read or holds no picture.
     """
     names, sources, ignored = [], [], 0
     for place in asked:
@@ -203,7 +203,7 @@ def score(model: served.ScoringModel, asked: Asked, progress: Progress | None = 
 
 
 def check_writable(file: Path) -> None:
-    """Raises ValueError where a file cannot be written to, before its content is computed."""
+    """Raises ValueError if a file cannot be written to, before its content is computed."""
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise ValueError(f"{file}: cannot be written")
 

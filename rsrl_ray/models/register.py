@@ -40,7 +40,7 @@ CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
 class ChosenRound:
     """The round that was chosen of a method's trials.
 
-    validation, test : its macro F on them; validation is nan where no photos are held out to choose on.
+    validation, test : its macro F on them; validation is nan if no photos are held out to choose on.
     """
 
     run: TrackedRun
@@ -74,7 +74,7 @@ class _Served:
 class Registered:
     """A version of a registered model; ``new`` is False where the same network had been registered before.
 
-    champion : the version that `CHAMPION` names; None where people have taken the alias away.
+    champion : the version that `CHAMPION` names; None if people have taken the alias away.
     """
 
     name: str
@@ -90,12 +90,12 @@ def register(
     """Register the chosen network of a method; what is None is filled in. The first version becomes the champion.
 
     The first method that drops photos; the fold whose chosen round is the best on its validation photos (on
-    its test photos where there are none); the experiment's name. The same network under one name is registered once.
+    its test photos if there are none); the experiment's name. The same network under one name is registered once.
 
     Raises
     ------
     ValueError
-        Where the network, or its weights, are not available, or the registry does not take it.
+        If the network, or its weights, are not available, or the registry does not take it.
     """
     name = experiment.name if name is None else name
     if not MODEL_NAME.fullmatch(name):
@@ -140,12 +140,12 @@ def _champion(client: MlflowClient, name: str) -> int | None:
 def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> ChosenRound:
     """The round that analysis chooses in each fold of the method, and of these the best, or that of ``fold``.
 
-    Best by macro F on validation photos; where there are none, on test photos.
+    Best by macro F on validation photos; if there are none, on test photos.
 
     Raises
     ------
     ValueError
-        Where the experiment file does not name the method or has another recipe than its sweep, or where no round of
+        If the experiment file does not name the method or has another recipe than its sweep, or if no round of
         it is logged.
     """
     if method not in experiment.method_names():

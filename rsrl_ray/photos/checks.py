@@ -122,7 +122,7 @@ def _repeated(keys: Iterable[tuple[int, Hashable]]) -> list[list[int]]:
 
 
 def _clashing(table: Table, rows: list[int]) -> dict[int, int]:
-    """Each row, and another of these rows that has another score; empty where all have one score."""
+    """Each row, and another of these rows that has another score; empty if all have one score."""
     scores = table.scores
     other = next((row for row in rows if scores[row] != scores[rows[0]]), None)
     if other is None:

@@ -102,7 +102,7 @@ def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow
     """The pixels of each picture, [S, S, 3], or why it is no good.
 
     memory : GiB that decoding one may take. pillow : the version that all machines are to have.
-    Raises Unreadable, and ValueError where Pillow is another version here.
+    Raises Unreadable, and ValueError if Pillow is another version here.
     """
     if pillow != PIL.__version__:
         raise ValueError(f"Pillow is {pillow} on one machine and {PIL.__version__} on another; install the same")

@@ -13,7 +13,7 @@ from rsrl_ray.photos.photo_set import Examination
 def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
     """All folds of an experiment, used or not.
 
-    Raises ValueError where there are fewer scores than classes to revise, or a part of a fold would be empty.
+    Raises ValueError if there are fewer scores than classes to revise, or a part of a fold would be empty.
     """
     classes, labels = np.unique(photos.scores, return_inverse=True)
     if experiment.revision.majority_classes > len(classes):

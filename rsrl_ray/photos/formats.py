@@ -47,7 +47,7 @@ def stranger(data: bytes) -> str:
 
 
 def heic_hint(photos: Mapping[str, str]) -> str:
-    """One line on all photos that are HEIC where that is not read; "" where there are none.
+    """One line on all photos that are HEIC if that is not read; "" if there are none.
 
     photos : name -> what is wrong with it.
     """

@@ -25,7 +25,7 @@ class Levels:
     inverted: bool = False
 
     def to_8_bit(self, picture: Image.Image) -> Image.Image:
-        """The same grey (mode ``I;16``, ``I`` or ``F``) as mode ``L``. Raises Refused where a value is no number."""
+        """The same grey (mode ``I;16``, ``I`` or ``F``) as mode ``L``. Raises Refused if a value is no number."""
         values: Any = np.asarray(picture)
         if self.white == _SHIFTED and values.dtype.kind != "f":
             values = values.clip(0, _SHIFTED) >> 8
@@ -39,7 +39,7 @@ class Levels:
 
 
 def levels(picture: Image.Image) -> Levels | None:
-    """What is white in a loaded picture; None where it has 8 bits, whose white is 255.
+    """What is white in a loaded picture; None if it has 8 bits, whose white is 255.
 
     The file's own tag says it, where it has one (WhiteLevel, SMaxSampleValue or MaxSampleValue of a TIFF); else the
     kind of its numbers: the largest one of 16 bits, or of as many as the file tells; 1 of floats.
@@ -47,7 +47,7 @@ def levels(picture: Image.Image) -> Levels | None:
     Raises
     ------
     Refused
-        Where nothing says it: 32-bit integers without such a tag, floats that leave 0 to 1, signed 8 bits.
+        If nothing says it: 32-bit integers without such a tag, floats that leave 0 to 1, signed 8 bits.
     """
     tags: Any = getattr(picture, "tag_v2", {})
     inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
@@ -65,7 +65,7 @@ def levels(picture: Image.Image) -> Levels | None:
 
 
 def bits(picture: Image.Image) -> int:
-    """Of a sample, as the file has it; where it is no TIFF, as Pillow's mode has it."""
+    """Of a sample, as the file has it; if it is no TIFF, as Pillow's mode has it."""
     tags: Any = getattr(picture, "tag_v2", {})
     return int(tags.get(BITSPERSAMPLE, (16 if picture.mode.startswith("I") else 8,))[0])
 

@@ -14,7 +14,7 @@ from rsrl_ray.photos.table import Table
 
 
 def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """A group for each of these rows, [n], numbered from 0; None where every photo is alone.
+    """A group for each of these rows, [n], numbered from 0; None if every photo is alone.
 
     Together are photos of the same bytes and those that the table's column ``group`` names alike, and whoever shares
     a photo with them. digests : [N, 16] of all rows of the table.
@@ -34,7 +34,7 @@ def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray
 
 
 def names_digest(table: Table, images: Collection[str]) -> str:
-    """What tells the groups of two and more of these photos that a table names from others; "" where there are none."""
+    """What tells the groups of two and more of these photos that a table names from others; "" if there are none."""
     names = table.groups or ()
     named = [(image, name) for image, name in zip(table.images, names, strict=False) if name and image in images]
     sizes = Counter(name for _, name in named)

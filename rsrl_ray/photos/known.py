@@ -38,7 +38,7 @@ class _Known:
 class Look:
     """What one look at N photos tells, before ``began_ns``.
 
-    states : what changes when a photo does, [N], 0 where that is not known. changed : when it changed last, [N], in ns.
+    states : what changes when a photo does, [N], 0 if that is not known. changed : when it changed last, [N], in ns.
     """
 
     states: PhotoKeys

@@ -44,8 +44,8 @@ class Examination:
 
     images : their public names in the table. scores : [N]. problems : of all others, sorted by line.
     notes : what is odd, but allowed.
-    groups : [N], of photos that belong together and so are not divided by folds; None where no two do.
-    group_names : what tells the table's own groups from others, "" where it has none.
+    groups : [N], of photos that belong together and so are not divided by folds; None if no two do.
+    group_names : what tells the table's own groups from others, "" if it has none.
     """
 
     images: tuple[str, ...]
@@ -102,7 +102,7 @@ class PhotoSet(Examination):
         """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
 
         Where the file is not on this node, or is not what it was, it is made first, of ``pixels_of`` (default: the
-        photos are decoded again). Raises ValueError where that is not possible or gives other pixels.
+        photos are decoded again). Raises ValueError if that is not possible or gives other pixels.
         """
         file = PixelFile(self.pixels_path, len(self.images), self.image_size)
         record = file.record()
@@ -124,7 +124,7 @@ def load_photos(
     source : see `rsrl_ray.photos.table.read_table`. decoder : warps the photos to S x S.
     cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
 
-    Raises PhotoProblems with everything that is wrong with the photos, and ValueError where the table itself
+    Raises PhotoProblems with everything that is wrong with the photos, and ValueError if the table itself
     cannot be read or the pixels cannot be written.
     """
     image_size, memory = decoder.image_size, decoder.memory
@@ -172,7 +172,7 @@ def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: 
     """Find everything that is wrong with a table of photos, and what is odd; every picture is read whole, none is kept.
 
     source : see `rsrl_ray.photos.table.read_table`. memory : GiB that decoding one photo may take.
-    Raises ValueError where the table itself cannot be read.
+    Raises ValueError if the table itself cannot be read.
     """
     table, _ = look(read_table(source))
     digests = no_digests(len(table.images))

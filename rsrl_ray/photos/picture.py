@@ -39,9 +39,9 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
     Raises
     ------
     ValueError
-        With a short cause, where the bytes are no whole picture whose colours are defined.
+        With a short cause, if the bytes are no whole picture whose colours are defined.
     Unreadable
-        Where the machine lacks memory or open files just now.
+        If the machine lacks memory or open files just now.
     """
     with _opened(data, size, memory) as picture:
         rgb = _rgb(picture)

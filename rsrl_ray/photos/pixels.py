@@ -80,7 +80,7 @@ def _made(image_size: int, memory: float) -> str:
 
 
 def _told(beside: Path, made: str) -> Pixels | None:
-    """What `PixelFile.tell` has noted, [count, 16]; None where it was made otherwise, or cannot be read."""
+    """What `PixelFile.tell` has noted, [count, 16]; None if it was made otherwise, or cannot be read."""
     found = read_arrays(beside, "digests", "made")
     if found is None or str(found[1]) != made:
         return None

@@ -49,7 +49,7 @@ class TableRows:
 
     images : N names. texts : N scores. lines : N numbers, or None for a folder.
     problems : what could not be read as a row at all. notes : what is odd, but allowed.
-    groups : N names of what photos belong to ("": alone), or None where the table has no such column.
+    groups : N names of what photos belong to ("": alone), or None if the table has no such column.
     """
 
     images: Sequence[str]
@@ -62,7 +62,7 @@ class TableRows:
 
 
 def read_rows(path: Path) -> TableRows:
-    """Read a table or a folder. Raises ValueError, OSError and UnicodeDecodeError where it cannot be read."""
+    """Read a table or a folder. Raises ValueError, OSError and UnicodeDecodeError if it cannot be read."""
     if path.is_dir():
         return _read_folder(path)
     if path.name.lower() == "ava.txt":
@@ -119,7 +119,7 @@ def _read_parquet(path: Path) -> TableRows:
 
 
 def _columns(path: Path, found: Sequence[str]) -> dict[str, int]:
-    """Where image, score and, where there is one, group stand among the columns."""
+    """Where image, score and, if there is one, group stand among the columns."""
     names = ", ".join(repr(name) for name in found)
     if any(found.count(name) != 1 for name in _TABLE_COLUMNS):
         raise ValueError(f"{path}: needs the columns 'image' and 'score', once each; found: {names}")

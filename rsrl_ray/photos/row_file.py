@@ -49,7 +49,7 @@ class RowFile:
     making: str
 
     def record(self) -> RowRecord | None:
-        """How it went; None where it has not been done or its record is damaged."""
+        """How it went; None if it has not been done or its record is damaged."""
         try:
             content = json.loads(self._json.read_text("utf-8"))
             causes = {int(row): str(cause) for row, cause in content["problems"].items()}
@@ -58,7 +58,7 @@ class RowFile:
             return None
 
     def open(self) -> Array | None:
-        """The rows, a read-only memory map; None where they are not there, cut short or misshapen."""
+        """The rows, a read-only memory map; None if they are not there, cut short or misshapen."""
         header = self._header()
         try:
             with open(self.path, "rb") as file:
@@ -80,8 +80,8 @@ class RowFile:
     ) -> RowRecord:
         """Make the file, unless another process has just made it.
 
-        rows_of : called in ``threads``, for each of ``parts``; where a picture is no good its row stays black.
-        expected : the fingerprint that must come out. Raises ValueError where it does not, where a picture
+        rows_of : called in ``threads``, for each of ``parts``; if a picture is no good its row stays black.
+        expected : the fingerprint that must come out. Raises ValueError if it does not, if a picture
         cannot be read and where the disk is full.
         """
         with _disk_errors(self), _alone(self.path) as part:
@@ -127,7 +127,7 @@ class RowFile:
             write_whole(self.path.with_suffix(".seen"), self._seen(session))
 
     def take_from(self, larger: "RowFile", places: Sequence[int]) -> RowRecord | None:
-        """Make the file of some rows of a larger one, in its place; None where that is not there, or damaged.
+        """Make the file of some rows of a larger one, in its place; None if that is not there, or damaged.
 
         places : ascending. It takes no more disk than the larger file, unless another process reads that; whoever
         does keeps it. Raises ValueError as `write` does.

@@ -21,9 +21,9 @@ from rsrl_ray.store.location import URI, redacted
 class Table(TableRows):
     """N photos as they stand in the table, whether or not they are any good; their names are public, see `public_name`.
 
-    sources : N absolute paths or URIs, "" where no image is named. Whether a file is there nobody has looked yet, see
+    sources : N absolute paths or URIs, "" if no image is named. Whether a file is there nobody has looked yet, see
     `alike`.
-    scores : [N], 0 where ``faults`` (row -> what is wrong with its score) has the row.
+    scores : [N], 0 if ``faults`` (row -> what is wrong with its score) has the row.
     root : what paths in it are relative to.
     """
 
@@ -55,7 +55,7 @@ def read_table(source: str | Path) -> Table:
     has, per line, an index, an image's id and its votes for 1 to 10; the score is the mean vote, rounded half up. A
     folder has one sub-folder of pictures per score.
 
-    Raises ValueError where the table itself cannot be read; what is wrong with single rows is in the result.
+    Raises ValueError if the table itself cannot be read; what is wrong with single rows is in the result.
     """
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(source)):
         raise ValueError(
@@ -94,7 +94,7 @@ def photo_sources(table: str | Path, images: Iterable[str]) -> dict[str, str]:
 
 
 def _keyed(table: Path) -> Mapping[str, str]:
-    """The table's URIs that hold keys, by public name; none where it cannot be read."""
+    """The table's URIs that hold keys, by public name; none if it cannot be read."""
     try:
         return _keyed_at(table, table.stat().st_mtime_ns)
     except (OSError, ValueError):

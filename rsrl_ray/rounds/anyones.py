@@ -23,7 +23,7 @@ def kept_by(
     Raises
     ------
     ValueError
-        Where the arrays do not fit each other, or too few rounds are given for the rule.
+        If the arrays do not fit each other, or too few rounds are given for the rule.
     """
     rounds, classes = _rounds(logits), np.asarray(labels)
     rule = as_rule(rule, settings.majority_classes)

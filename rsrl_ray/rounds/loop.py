@@ -62,7 +62,7 @@ def run_rounds(
     """Yield the planned rounds of one fold and rule.
 
     Every revision judges all of the fold's original training photos by the network just trained, or by the last ones,
-    where the rule looks back at more than one, or recalls how sure all were. The majority classes are those of the
+    if the rule looks back at more than one, or recalls how sure all were. The majority classes are those of the
     fold's training set and stay the same throughout.
 
     labels : [N] class indices. A rule's random numbers depend on seed, fold and round.

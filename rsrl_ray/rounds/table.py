@@ -77,7 +77,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     Without validation photos there is no ``validation_macro_f1``: what a split without photos cannot tell is left out.
 
     ``test_macro_f1_50`` is the mean F over the classes with 50 photos or more by true score, in all splits together;
-    there is none where no such class has test photos. Of ordered scores: quadratic kappa, the mean absolute error over
+    there is none if no such class has test photos. Of ordered scores: quadratic kappa, the mean absolute error over
     photos and over classes, Spearman's rho, see `rsrl_ray.core.metrics.OrdinalScores`.
     """
     test, scores = confusion(table, "test"), table["score"].to_numpy()
@@ -106,7 +106,7 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
 
 
 def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
-    """Macro F of the test photos over the large classes; nan where none has test photos."""
+    """Macro F of the test photos over the large classes; nan if none has test photos."""
     scores = table["score"].to_numpy()
     true = table["true_score"].to_numpy() if "true_score" in table else scores
     classes = np.unique(scores)

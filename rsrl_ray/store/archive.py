@@ -36,10 +36,10 @@ class Record:
 
     number : 1, 2, ...; logits : [N, C] float32; kept : [N] bool; conv1 : weight, bias, stride, padding.
     maker : the trial that trained it; created : Unix time; seconds : training and prediction.
-    parent : checksum of the weights of the round before, from which it was trained; empty where it was trained from
+    parent : checksum of the weights of the round before, from which it was trained; empty if it was trained from
         the starting weights, None in a round that was written before this was noted.
     weights : checksum of its own weights; empty in a record that was not read from the archive.
-    frozen : digest of the network's other weights, which were not trained; empty where all were.
+    frozen : digest of the network's other weights, which were not trained; empty if all were.
     probe : of the device that made it (see `rsrl_ray.core.trial.Device`); empty in rounds of before there were any.
 
     And what only whoever has read or trained it knows:
@@ -84,7 +84,7 @@ class Archive:
         self._storage = Storage(root)
 
     def read(self, key: str) -> Record | None:
-        """The round under ``key``, or None. Raises `Damaged` where it is there but not whole."""
+        """The round under ``key``, or None. Raises `Damaged` if it is there but not whole."""
         manifest = self._manifest(key)
         if manifest is None:
             return None
@@ -122,12 +122,12 @@ class Archive:
         return checksums["weights"]
 
     def read_weights(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The round's weights, or None where they were not kept. Raises `Damaged`."""
+        """The round's weights, or None if they were not kept. Raises `Damaged`."""
         manifest = self._manifest(key)
         return None if manifest is None else self._load(key, "weights", manifest)
 
     def read_network(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The round's weights with those that are frozen, or None where they were not kept. Raises `Damaged`."""
+        """The round's weights with those that are frozen, or None if they were not kept. Raises `Damaged`."""
         manifest, weights = self._manifest(key), self.read_weights(key)
         frozen = manifest.get("frozen") if manifest is not None else None
         return weights if weights is None or not frozen else self._read_frozen(frozen) | weights
@@ -163,7 +163,7 @@ class Archive:
         self._storage.write(f"{folder_of(key)}/{HOLDERS}{holder}", json.dumps(who).encode())
 
     def release(self, key: str, *holders: str) -> None:
-        """``holders`` need the round's weights no more; they are deleted where nobody else holds them."""
+        """``holders`` need the round's weights no more; they are deleted if nobody else holds them."""
         files = self._storage.list(folder_of(key))
         for holder in holders:
             if HOLDERS + holder in files:

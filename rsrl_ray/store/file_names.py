@@ -10,10 +10,10 @@ _LONGEST = 120  # characters: with what is put before and after, below the 255 b
 
 
 def file_names(names: Iterable[str], folders: bool = False, ends: Sequence[str] = ("",)) -> dict[str, str]:
-    """The name of a file for every name, no two alike, also where a disk does not tell A from a.
+    """The name of a file for every name, no two alike, also if a disk does not tell A from a.
 
     A name of letters, digits, dots, hyphens and underscores stays as it is; of others, these characters stay, behind
-    a digest of the whole name. Where two names differ in case only, the later one has a digest too.
+    a digest of the whole name. If two names differ in case only, the later one has a digest too.
 
     folders : a slash in a plain name parts folders, as in a photo's name relative to its table. ends : of the files
     that each name stands for, such as "" and ".edges": no two of all these are alike.

@@ -49,7 +49,7 @@ def write_arrays(path: Path, **arrays: Any) -> None:
 
 
 def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
-    """The arrays of `write_arrays` by these names; None where one is not there, or cannot be read."""
+    """The arrays of `write_arrays` by these names; None if one is not there, or cannot be read."""
     try:
         with np.load(path) as content:
             return [content[name] for name in names]
@@ -60,7 +60,7 @@ def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
 def write_first(path: Path, content: bytes) -> bool:
     """Write a file unless it is there; whether it was not. Of writers that race one is the first. Raises OSError.
 
-    Where the file system has no hard links, the last one's file stays.
+    If the file system has no hard links, the last one's file stays.
     """
     part = _part(path)
     try:

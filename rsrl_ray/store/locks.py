@@ -55,7 +55,7 @@ def share(file: IO[Any]) -> None:
 
 
 def is_shared(path: Path) -> bool:
-    """Whether somebody has told by `share` to read a file; also where the file system cannot tell."""
+    """Whether somebody has told by `share` to read a file; also if the file system cannot tell."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ _SEPARATOR = ":"
 
 @dataclass(frozen=True)
 class _ProcessName:
-    """Boot, namespace and start are empty where they are not known: off Linux, and in names of versions before.
+    """Boot, namespace and start are empty if they are not known: off Linux, and in names of versions before.
 
     boot : the machine's boot id. namespace : inode of the PID namespace, which is given away again after its end.
     start : of the process, in clock ticks since the boot; no clock that people set.

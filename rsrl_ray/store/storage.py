@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """A file. size : in bytes. time : Unix time of its last change; 0 where that is not known."""
+    """A file. size : in bytes. time : Unix time of its last change; 0 if that is not known."""
 
     name: str
     size: int
@@ -47,7 +47,7 @@ class Storage:
         self._is_bucket = not isinstance(self._fs, fs.LocalFileSystem)
 
     def read(self, path: str) -> bytes | None:
-        """The file's content, or None where there is no file."""
+        """The file's content, or None if there is no file."""
 
         def read() -> bytes | None:
             try:
@@ -89,7 +89,7 @@ class Storage:
             raise self._refused("delete", path, error) from error
 
     def list(self, folder: str) -> list[str]:
-        """Names of the files below a folder, relative to it, sorted; none where there is no folder."""
+        """Names of the files below a folder, relative to it, sorted; none if there is no folder."""
         return [entry.name for entry in self.entries(folder) if not entry.name.endswith(TEMPORARY)]
 
     def entries(self, folder: str) -> tuple[Entry, ...]:
@@ -135,7 +135,7 @@ def open_storage(root: str) -> tuple[fs.FileSystem, str]:
     Raises
     ------
     ValueError
-        Where the URI's scheme is not known or its bucket's settings are wrong.
+        If the URI's scheme is not known or its bucket's settings are wrong.
     """
     assert root
     if not Location(root).is_uri:
@@ -160,7 +160,7 @@ class Note:
     name: str = field(default_factory=lambda: f"probe-{uuid.uuid4().hex}")
 
     def leave(self) -> str:
-        """Write it, where there is a folder for rounds; why that cannot be done, or ""."""
+        """Write it, if there is a folder for rounds; why that cannot be done, or ""."""
         try:
             system, path = self._place()
             with system.open_output_stream(path) as stream:
@@ -172,7 +172,7 @@ class Note:
     def is_seen(self, seconds: float = 0.0) -> bool:
         """Whether it is there or comes within so many seconds: some file systems show late what others write.
 
-        Raises `StorageError` where storage cannot be asked.
+        Raises `StorageError` if storage cannot be asked.
         """
         system, path = self._place()
         deadline = time.monotonic() + seconds
@@ -202,7 +202,7 @@ def probe_storage(root: str) -> None:
     Raises
     ------
     ValueError
-        Where that cannot be done.
+        If that cannot be done.
     """
     system, base = open_storage(root)
     note = Note(root)

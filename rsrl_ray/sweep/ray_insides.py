@@ -224,7 +224,7 @@ def id_of(actor: Any) -> str:
 
 
 def node_of(actor: str | None) -> str:
-    """The node that the actor of an id is on, or was; empty where Ray does not know."""
+    """The node that the actor of an id is on, or was; empty if Ray does not know."""
     found = state.actors(actor) if actor else {}
     node: str = found.get("Address", {}).get("NodeID", "")
     return "" if node == NodeID.nil().hex() else node  # as of an actor that was never placed
@@ -267,7 +267,7 @@ def schema_errors(config: dict[str, Any]) -> list[Any]:
 
 
 def refusal(config: dict[str, Any]) -> str | None:
-    """Why `ray up` refuses the content of a cluster file, in one line; None where it does not."""
+    """Why `ray up` refuses the content of a cluster file, in one line; None if it does not."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     quiet: dict[str, Any] = {"file_mounts": {}}  # of those that are files Ray prints a warning each

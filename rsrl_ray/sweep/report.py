@@ -23,7 +23,7 @@ class Report:
     metrics : all that MLflow is told, by name. value : what rounds are chosen by.
     note : what a reader should know of it, or empty.
     last : whether it is the trial's last.
-    predicted : [N] class indices; None where they are those of the largest logits.
+    predicted : [N] class indices; None if they are those of the largest logits.
     system : what the node was busy with since the report before.
     """
 

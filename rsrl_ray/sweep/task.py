@@ -43,14 +43,14 @@ class Trainer(Protocol):
         ...
 
     def conv1(self, weights: Weights) -> Conv1 | None:
-        """The first convolution; None where it is the same in all rounds."""
+        """The first convolution; None if it is the same in all rounds."""
         ...
 
 
 Trainers = Callable[[Fold, Learning], Trainer]
 """The trainers of one process, which trains one trial after the other; made of the task.
 
-They raise `NotFinite`, `OutOfMemory` or ValueError where this process cannot train.
+They raise `NotFinite`, `OutOfMemory` or ValueError if this process cannot train.
 """
 
 

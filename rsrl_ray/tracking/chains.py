@@ -28,7 +28,7 @@ from rsrl_ray.tracking.runs import key_of_run, opened
 
 @dataclass(frozen=True)
 class Chain:
-    """What is logged of a chain: the key that it starts from ("" where its run does not say), and its rounds."""
+    """What is logged of a chain: the key that it starts from ("" if its run does not say), and its rounds."""
 
     start: str
     rounds: list[Link]

@@ -20,7 +20,7 @@ from rsrl_ray.tracking.summary import choice_of
 class Child:
     """The run that a trial's rounds go into: its artifacts' URI, its status before, and what is logged in it.
 
-    choice : the measures at its chosen round; none where none is logged.
+    choice : the measures at its chosen round; none if none is logged.
     """
 
     run_id: str
@@ -34,7 +34,7 @@ class Child:
 class Parent:
     """A sweep that was taken up: its id, its run, and its place among all that were taken up.
 
-    source : tags of the program that does it. artifacts : URI of the experiment's; None where a server knows.
+    source : tags of the program that does it. artifacts : URI of the experiment's; None if a server knows.
     """
 
     client: MlflowClient

@@ -50,7 +50,7 @@ class Trial:
 class BestSoFar:
     """A round that was better than all before it: at the end of a trial, the last of these is the chosen one.
 
-    created : Unix time of the round. values : ``round``, its number, and its measures; nan where it lacks one that an
+    created : Unix time of the round. values : ``round``, its number, and its measures; nan if it lacks one that an
     earlier round has.
     """
 
@@ -61,7 +61,7 @@ class BestSoFar:
 
 @dataclass(frozen=True)
 class Round:
-    """A round as it is logged: its metrics' values, and a note for the reader where not empty.
+    """A round as it is logged: its metrics' values, and a note for the reader if not empty.
 
     link, created : the archived round's key and weights, and its Unix time. write : writes its files into a folder.
     choice : where it is better than all before it.
@@ -99,7 +99,7 @@ class SweepRun:
 class Reading:
     """What a node was busy with at a Unix time: MLflow's names of system metrics, without ``system/``.
 
-    node : its address; "" where there is one node only.
+    node : its address; "" if there is one node only.
     """
 
     node: str

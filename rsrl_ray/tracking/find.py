@@ -85,12 +85,12 @@ class Chosen:
 
 
 def find_results(experiment: Experiment) -> Found:
-    """The newest sweep that is the file's own; where there is none, the newest, and what differs.
+    """The newest sweep that is the file's own; if there is none, the newest, and what differs.
 
     Raises
     ------
     ValueError
-        Where there is no sweep yet, or MLflow cannot be read.
+        If there is no sweep yet, or MLflow cannot be read.
     """
     results = open_results(experiment)
     sweeps = results.sweep_runs()
@@ -117,7 +117,7 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
     Raises
     ------
     ValueError
-        Where there is none, with what differs from the newest.
+        If there is none, with what differs from the newest.
     """
     results, table = open_results(experiment), _table(experiment)
     sweeps = {sweep.id: sweep for sweep in results.sweep_runs()}
@@ -182,7 +182,7 @@ def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
 def _differences(results: Results, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
     """In words, in what a sweep is not the file's."""
     changed = changed_knobs(dict(sweep.params), recipe(experiment))
-    if not changed:  # what costs more is looked at only where need be
+    if not changed:  # what costs more is looked at only if need be
         changed = _weights(sweep, experiment)
     if changed or table is None:
         return changed
@@ -211,7 +211,7 @@ def _weights(sweep: TrackedRun, experiment: Experiment) -> list[str]:
 
 
 def _table(experiment: Experiment) -> Table | None:
-    """The file's table; None where it cannot be read here, as on another machine."""
+    """The file's table; None if it cannot be read here, as on another machine."""
     try:
         return read_table(experiment.photos)
     except ValueError:

@@ -49,7 +49,7 @@ class Lease:
         self._may_live = is_alive
 
     def keep(self) -> None:
-        """Raises ValueError where another process has taken it over."""
+        """Raises ValueError if another process has taken it over."""
         held = self._tags().get(LEASE, "")
         if held != self._mine:
             raise ValueError(_refusal(_holder(held)))

@@ -26,7 +26,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLO
 
 _DATABASES: Any = utils  # its annotations are not whole
 DATABASE_ERRORS = (sqlite3.Error, _DATABASES.sqlalchemy.exc.SQLAlchemyError)
-CHATTY = "mlflow.utils.environment"  # the logger that warns where there is no pip, as where uv is used
+CHATTY = "mlflow.utils.environment"  # the logger that warns if there is no pip, as where uv is used
 _RUNS = 500  # in one question to a database
 _RUNS_OF_SERVER = 100  # in one question to a tracking server, which takes no more
 _STEPS = 1000  # in one question to a tracking server: of more than 2500 values of a run it sends a choice

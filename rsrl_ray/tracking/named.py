@@ -37,7 +37,7 @@ class Named:
 
 
 def named(experiment: Experiment) -> Named:
-    """What the file names. Raises ValueError where no sweep is its own as it stands."""
+    """What the file names. Raises ValueError if no sweep is its own as it stands."""
     sweeps = frozenset(run.tags[SWEEP] for run in own_sweeps(experiment))
     trials = {name: key for sweep in sweeps for key, name in trial_ids(experiment, sweep).items()}
     made: dict[bool, set[str]] = {True: set(), False: set()}
@@ -64,7 +64,7 @@ def registered_rounds(experiment: Experiment, model: str) -> set[str]:
 
 
 def refuse_while_swept(experiment: Experiment) -> None:
-    """Raises ValueError where a sweep that MLflow knows of runs in the experiment's storage, or may."""
+    """Raises ValueError if a sweep that MLflow knows of runs in the experiment's storage, or may."""
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, f"no results of {experiment.name} yet; run `rsrl sweep` on the file first")
     with asked(uri):

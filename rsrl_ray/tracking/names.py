@@ -21,7 +21,7 @@ ASKS = "rsrl.lease.claim."  # of an experiment, before a random number: a proces
 REASON = "rsrl.reason"  # why a trial failed
 TABLE = "rsrl.photos"  # of a sweep: digest of the names and scores of its photos
 GROUPS = "rsrl.groups"  # of a sweep whose table has groups: digest of the names of its photos and groups
-WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty where there is none
+WEIGHTS = "rsrl.weights"  # of a sweep: digest of the file of weights that it starts from; empty if there is none
 CHOOSES = "rsrl.chooses"  # of a sweep: the photos that its rounds are chosen on, validation or test
 CHAIN = "rsrl.chain"  # of a trial's run: what the keys of its rounds start from
 DEVICE = "rsrl.device"  # of a trial's run: kind of device that its rounds were made on
@@ -83,5 +83,5 @@ def summed_name(method: str, column: str) -> str:
 
 
 def system_name(node: str, name: str) -> str:
-    """The system metric of a node, as MLflow calls it; ``node`` is "" where there is one only."""
+    """The system metric of a node, as MLflow calls it; ``node`` is "" if there is one only."""
     return f"system/{node}/{name}" if node else f"system/{name}"

@@ -22,7 +22,7 @@ def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | 
 
 
 def refuse_former(client: MlflowClient, experiment_id: str, name: str, sweep: SweepRun) -> None:
-    """Raises ValueError where these photos were swept by a version that dealt their groups to folds in another way."""
+    """Raises ValueError if these photos were swept by a version that dealt their groups to folds in another way."""
     former = search(client, experiment_id, f"tags.`{SWEEP}` = '{sweep.former}'") if sweep.former else []
     if former:
         raise ValueError(
@@ -33,7 +33,7 @@ def refuse_former(client: MlflowClient, experiment_id: str, name: str, sweep: Sw
 
 
 def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[Run, int]:
-    """The sweep's parent run, made where there is none, and its place among all that were ever taken up.
+    """The sweep's parent run, made if there is none, and its place among all that were ever taken up.
 
     Runs that a crash left RUNNING are ended.
     """

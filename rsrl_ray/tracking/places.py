@@ -26,7 +26,7 @@ def default_root(uri: str) -> str | None:
 
 
 def run_place(run: Run, root: str | None) -> str:
-    """The URI of a run's artifacts. root : URI of the experiment's artifacts here; None where a server knows."""
+    """The URI of a run's artifacts. root : URI of the experiment's artifacts here; None if a server knows."""
     return _here(str(run.info.artifact_uri), _RUN_FOLDER.format(run.info.run_id), root)
 
 

@@ -20,7 +20,7 @@ _SCHEMA = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "sco
 
 
 def source_tags() -> dict[str, str]:
-    """The program, its user and, where the working directory is in a git repository, the commit that is checked out.
+    """The program, its user and, if the working directory is in a git repository, the commit that is checked out.
 
     ``mlflow.source.git.dirty`` says whether files that git knows were changed since.
     """

@@ -79,7 +79,7 @@ class Artifacts:
 
 
 def artifacts_root(experiment: Experiment) -> str | None:
-    """URI of the artifacts of an experiment that MLflow itself writes to; None where a tracking server knows."""
+    """URI of the artifacts of an experiment that MLflow itself writes to; None if a tracking server knows."""
     # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
     return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
@@ -90,7 +90,7 @@ def open_results(experiment: Experiment) -> "Results":
     Raises
     ------
     ValueError
-        Where nothing was tracked yet, or the store cannot be reached.
+        If nothing was tracked yet, or the store cannot be reached.
     """
     missing = f"no results of {experiment.name} yet; run `rsrl sweep` on the file first"
     return Results(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
@@ -99,11 +99,11 @@ def open_results(experiment: Experiment) -> "Results":
 class Results:
     """The MLflow store of one experiment, to read from and to add an analysis to; may be used by several threads.
 
-    Every method raises ValueError where the store cannot be reached or does not hold what is asked for.
+    Every method raises ValueError if the store cannot be reached or does not hold what is asked for.
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None, missing: str) -> None:
-        """Open the store; ``missing`` is what is said where there is none, or no such experiment in it."""
+        """Open the store; ``missing`` is what is said if there is none, or no such experiment in it."""
         self.uri, self._artifacts = uri, artifacts
         self._client = open_to_read(uri, missing)
         with asked(uri):
@@ -126,7 +126,7 @@ class Results:
         return [self._tracked(run, dead) for run in newest(runs)]
 
     def curves(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, Curve]:
-        """A metric of the rounds 1 to R that a run is cut to, [R], by run id; nan where a round has none."""
+        """A metric of the rounds 1 to R that a run is cut to, [R], by run id; nan if a round has none."""
         rounds = {run.id: run.rounds for run in runs if metric in run.metrics}
         with asked(self.uri):
             found = histories(self._client, rounds, metric)

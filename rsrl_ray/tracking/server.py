@@ -40,7 +40,7 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
     Raises
     ------
     ValueError
-        Where storage cannot be written to, or the database's copy in it cannot be read.
+        If storage cannot be written to, or the database's copy in it cannot be read.
     """
     probe_storage(storage)
     place = Location(storage)
@@ -99,7 +99,7 @@ class DatabaseCopy:
     def fetch(self) -> None:
         """Bring the copy here, unless the file here goes back to it: a new head goes on where the last one was.
 
-        A file here that does not is moved aside. Raises ValueError where the bucket does not answer.
+        A file here that does not is moved aside. Raises ValueError if the bucket does not answer.
         """
         try:
             copied = self._copied()
@@ -142,7 +142,7 @@ class DatabaseCopy:
             self._pushed = state
 
     def _copied(self) -> int | None:
-        """The number of the copy in the bucket, read without the rest of it; None where there is none."""
+        """The number of the copy in the bucket, read without the rest of it; None if there is none."""
         if self._system.get_file_info(self._path).type == fs.FileType.NotFound:
             return None
         with self._system.open_input_file(self._path) as file:

@@ -1,6 +1,6 @@
 """An experiment's MLflow store: where it is, what state it is in, and its errors as sentences.
 
-To read, a store is opened only where MLflow would neither make nor migrate anything by it.
+To read, a store is opened only if MLflow would neither make nor migrate anything by it.
 """
 
 import contextlib
@@ -96,7 +96,7 @@ def open_to_read(uri: str, missing: str) -> MlflowClient:
     Raises
     ------
     ValueError
-        ``missing`` where there is no store, and where MLflow would migrate it or is too old for it.
+        ``missing`` if there is no store, and where MLflow would migrate it or is too old for it.
     """
     settle_mlflow()
     with asked(uri):
@@ -113,9 +113,9 @@ def open_to_read(uri: str, missing: str) -> MlflowClient:
 
 
 def open_to_write(uri: str, say: Callable[[str], None]) -> MlflowClient:
-    """MLflow's client of a store, which is made or migrated where need be; ``say`` is told before it is migrated.
+    """MLflow's client of a store, which is made or migrated if need be; ``say`` is told before it is migrated.
 
-    Raises ValueError where it cannot be opened.
+    Raises ValueError if it cannot be opened.
     """
     settle_mlflow()
     with asked(uri), _alone(uri):
@@ -140,7 +140,7 @@ def find_experiment(client: MlflowClient, name: str) -> Stored | None:
     Raises
     ------
     ValueError
-        Where it was deleted, or where the name is that of another file's renamed experiment.
+        If it was deleted, or where the name is that of another file's renamed experiment.
     """
     tagged = list(client.search_experiments(ViewType.ALL, filter_string=f"tags.`{EXPERIMENT}` = '{name}'"))
     active = [found for found in tagged if found.lifecycle_stage == "active"]
@@ -179,6 +179,6 @@ def _alone(uri: str) -> Iterator[None]:
     if database is None:
         yield
         return
-    # Where nothing can be written nothing is made, so no lock is needed.
+    # If nothing can be written nothing is made, so no lock is needed.
     with locked(database.with_name(f".{database.name}.migration.lock"), wait=True):
         yield

@@ -61,7 +61,7 @@ class Summary:
             self.put(key_of_run(run), choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
 
     def put(self, trial: TrialKey, values: Measures, rounds: int) -> None:
-        """A trial's measures at its chosen round, and how many rounds it has; none where it has no round."""
+        """A trial's measures at its chosen round, and how many rounds it has; none if it has no round."""
         if values:
             self._chosen[trial], self._rounds[trial] = values, rounds
         else:

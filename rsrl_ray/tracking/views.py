@@ -53,7 +53,7 @@ def _renamed(value: str, before: str, now: str) -> str:
 
 
 def pages(server: str, experiment_id: str, tags: Iterable[str], sweep: str) -> dict[str, str]:
-    """Addresses of a sweep's view in MLflow's UI at ``server``; none where it was not made, or was deleted."""
+    """Addresses of a sweep's view in MLflow's UI at ``server``; none if it was not made, or was deleted."""
     if _TAG + _id(sweep) not in tags:
         return {}
     page = f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={_id(sweep)}&workflowType=machine_learning"
@@ -74,7 +74,7 @@ def _state(sweep: SweepRun) -> dict[str, Any]:
     methods = dict.fromkeys(trial.method for trial in sweep.trials.values())
     return {
         "searchFilter": f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{NEWEST}` = 'yes'",
-        # Where not all runs are loaded at first, whole methods are, not the best folds of each.
+        # If not all runs are loaded at first, whole methods are, not the best folds of each.
         "orderByKey": f"params.`{METHOD}`" if len(sweep.trials) > _LOADED else f"metrics.`{CHOSEN}{TEST}`",
         "orderByAsc": len(sweep.trials) > _LOADED,
         "startTime": "ALL",

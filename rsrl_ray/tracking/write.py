@@ -52,7 +52,7 @@ class Tracker:
     ) -> None:
         """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
 
-        artifacts : URI where the experiment's artifacts go; the server decides where it is None.
+        artifacts : URI where the experiment's artifacts go; the server decides if it is None.
         may_live : says of a process that holds the experiment whether it may still run, see `Lease`.
         """
         self._client = open_to_write(uri, say)
@@ -73,7 +73,7 @@ class Tracker:
         Raises
         ------
         ValueError
-            Where another process sweeps into this experiment, or it was deleted.
+            If another process sweeps into this experiment, or it was deleted.
         """
         if self._summary is not None:
             return
@@ -170,7 +170,7 @@ class Tracker:
     def log_choices(self, trial: Trial, choices: Sequence[BestSoFar], rounds: int) -> None:
         """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
 
-        Logs what is lacking of them, where the trial's rounds were logged by a version that did not log choices.
+        Logs what is lacking of them, if the trial's rounds were logged by a version that did not log choices.
         """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
@@ -234,7 +234,7 @@ class Tracker:
         return self._summary
 
     def _keep_lease(self) -> None:
-        """Raises ValueError where another process has taken the experiment over since."""
+        """Raises ValueError if another process has taken the experiment over since."""
         assert self._lease is not None, "open_sweep comes first"
         self._lease.keep()
 

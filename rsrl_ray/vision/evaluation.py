@@ -30,7 +30,7 @@ class Normaliser:
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """bfloat16 where the precision asks for it."""
+    """bfloat16 if the precision asks for it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -34,9 +34,9 @@ class FeatureMaker:
         Raises
         ------
         OutOfMemory
-            Where the GPU's memory is full; likewise `features`.
+            If the GPU's memory is full; likewise `features`.
         ValueError
-            Where the GPU has no bfloat16, if that is asked for.
+            If the GPU has no bfloat16, if that is asked for.
         """
         assert training.trainable != "all"
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -18,11 +18,11 @@ class GpuOrCpu:
     """The GPU, until it is full or busy; from then on the CPU."""
 
     def __init__(self, device: str = "cuda") -> None:
-        """The ``device``; the CPU too where there is no GPU."""
+        """The ``device``; the CPU too if there is no GPU."""
         self._device = torch.device(device if torch.cuda.is_available() else "cpu")
 
     def run(self, compute: Callable[[torch.device], T]) -> T:
-        """Compute on it. Where the GPU has no room it is done anew on the CPU, and a line of the log says so."""
+        """Compute on it. If the GPU has no room it is done anew on the CPU, and a line of the log says so."""
         if self._device.type == "cuda":
             try:
                 with memory_errors():

@@ -94,7 +94,7 @@ class PhotoInputs:
         self._normalise = Normaliser(device)
 
     def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
-        """The inputs of each part; augmented with numbers of ``augmentation``, where they can be and it is given."""
+        """The inputs of each part; augmented with numbers of ``augmentation``, if they can be and it is given."""
         for photos in self._rows.batches(parts):
             yield self._normalise(self._augmented(photos, augmentation) if augmentation and self._kinds else photos)
 

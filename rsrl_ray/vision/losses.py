@@ -34,7 +34,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """The paper's, without a knob: what runs where no loss is named."""
+    """The paper's, without a knob: what runs if no loss is named."""
 
     def __str__(self) -> str:
         """For people."""
@@ -182,7 +182,7 @@ class OwnLoss:
         return str(self.own)
 
     def check(self) -> None:
-        """Raises ValueError where it cannot be made, or is no loss."""
+        """Raises ValueError if it cannot be made, or is no loss."""
         if not callable(self.own.make()):
             raise ValueError(f"{self.own.path}: it cannot be called with logits, labels, counts, number, as a loss is")
 

@@ -19,14 +19,14 @@ PROCESS = 1_500_000_000  # bytes for CUDA itself, the kernels that are loaded, a
 RUN_THROUGH = 2  # photos that are run through to see; batch normalisation asks for more than one
 HEADROOM = 0.1  # of what is left of a share, which photos leave free: cuDNN takes slower ways where it finds no room
 
-# How CUDA and its libraries say that memory is full, where PyTorch's own allocator is not the one that was asked.
+# How CUDA and its libraries say that memory is full, if PyTorch's own allocator is not the one that was asked.
 _FULL = (
     "out of memory",
     "_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
     "_ALLOCATION_FAILED",  # cuDNN
     "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call finds no room for its own
 )
-# What cuDNN says where it has no workspace, and also where a GPU cannot compute what it is asked for; in small letters.
+# What cuDNN says where it has no workspace, and also if a GPU cannot compute what it is asked for; in small letters.
 _NO_ENGINE = ("unable to find an engine", "unable to find a valid cudnn algorithm", "cudnn_status_not_supported")
 
 
@@ -77,10 +77,10 @@ def free_memory() -> None:
 
 
 def trial_memory(network: config.Network, training: config.Training, classes: int) -> int:
-    """Bytes that training and judging one network takes at most, photos aside: they lie there only where they fit.
+    """Bytes that training and judging one network takes at most, photos aside: they lie there only if they fit.
 
     Weights, their gradients, momentum, and a copy for the autocast; what a batch leaves for the backward pass, and
-    three times the largest of it for what is being computed, all in float32; `PROCESS` for the process. Where layers
+    three times the largest of it for what is being computed, all in float32; `PROCESS` for the process. If layers
     are frozen, the part that is trained, or the passing of photos through the others, whichever takes more.
     """
     model, pictures = (

@@ -50,7 +50,7 @@ def build(network: config.Network, classes: int) -> nn.Module:
     Raises
     ------
     ValueError
-        Where the backbone is unknown, or cannot take pictures of ``image_size``.
+        If the backbone is unknown, or cannot take pictures of ``image_size``.
     """
     name = network.backbone
     model = Small() if name == SMALL else _torchvision(name)
@@ -120,7 +120,7 @@ def _replace_pools(model: nn.Module, sizes: Mapping[str, tuple[int, int]]) -> No
 
 
 def head_name(model: nn.Module) -> str:
-    """Module name of the last layer: the last linear one, or where there is none the last convolution."""
+    """Module name of the last layer: the last linear one, or if there is none the last convolution."""
     return (_names(model, nn.Linear) or _names(model, nn.Conv2d))[-1]
 
 
@@ -139,7 +139,7 @@ def starting_weights(network: config.Network, classes: int, seed: Sequence[int])
     Raises
     ------
     ValueError
-        Where the network cannot be built, or the weights cannot be had or do not fit.
+        If the network cannot be built, or the weights cannot be had or do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(torch_seed(seed))

@@ -64,7 +64,7 @@ class NetworkOnDevice:
         Raises
         ------
         ValueError
-            Where this machine cannot have the inputs.
+            If this machine cannot have the inputs.
         """
         with contextlib.suppress(OutOfMemory), self._making():
             with contextlib.suppress(ValueError):
@@ -78,7 +78,7 @@ class NetworkOnDevice:
         Raises
         ------
         ValueError
-            Where batch normalisation would have to normalise a batch of one photo, or the GPU has no bfloat16.
+            If batch normalisation would have to normalise a batch of one photo, or the GPU has no bfloat16.
         """
         training, network = self.training, self._network
         check_precision(training.precision, self.device)
@@ -116,7 +116,7 @@ class NetworkOnDevice:
         Raises
         ------
         OutOfMemory
-            Where it is full, or was so full meanwhile that the bits are not those of this kind of device.
+            If it is full, or was so full meanwhile that the bits are not those of this kind of device.
         """
         with self._making():
             _ = self.model, self.inputs  # made now, since rows that the GPU has no room for may stay beside it
@@ -149,7 +149,7 @@ class NetworkOnDevice:
         return self.model
 
     def weights(self) -> Weights | None:
-        """A copy of the model's weights, which it now holds; None where one is no finite number."""
+        """A copy of the model's weights, which it now holds; None if one is no finite number."""
         state = self.model.state_dict().values()
         if not bool(torch.stack([tensor.isfinite().all() for tensor in state]).all()):
             return None

@@ -35,7 +35,7 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
     Raises
     ------
     ValueError
-        Where the weights are not available, are damaged or unsafe to open, or do not fit the network.
+        If the weights are not available, are damaged or unsafe to open, or do not fit the network.
     """
     if network.weights == "none":
         return {}

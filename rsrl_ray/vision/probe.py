@@ -30,9 +30,9 @@ def probe(network: config.Network, training: config.Training, classes: int, star
     Raises
     ------
     OutOfMemory
-        Where the GPU's memory is full, also on the last try.
+        If the GPU's memory is full, also on the last try.
     ValueError
-        Where the network cannot be trained on this device.
+        If the network cannot be trained on this device.
     """
     for _ in range(TRIES - 1):
         try:

@@ -98,7 +98,7 @@ def device_kind(device: torch.device | str) -> str:
 def machine(device: torch.device | str) -> str:
     """A device of this machine, its libraries and their environment, until the machine is started again, as a digest.
 
-    While it is the same, so are the bits, whatever they are; empty where the machine cannot tell.
+    While it is the same, so are the bits, whatever they are; empty if the machine cannot tell.
     """
     device = torch.device(device)
     if not _BOOT.exists():
@@ -125,7 +125,7 @@ def lacks_bf16(device: torch.device | str = "cpu") -> bool:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raises ValueError where a GPU cannot train in this precision; a CPU is slow at most."""
+    """Raises ValueError if a GPU cannot train in this precision; a CPU is slow at most."""
     if precision == "bf16" and device.type == "cuda" and lacks_bf16(device):
         raise ValueError(
             f"training.precision: bf16, for which this GPU ({torch.cuda.get_device_name(device)}) has no units; set "
@@ -134,7 +134,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def _capabilities() -> dict[str, Any]:
-    """Of the CPU; empty where PyTorch is too old to tell."""
+    """Of the CPU; empty if PyTorch is too old to tell."""
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return found
 

@@ -51,7 +51,7 @@ class Settings:
 class Judgement:
     """What K networks make of N photos.
 
-    logits : [K, N, C], nan where a photo could not be read; errors : N causes, "" where it could.
+    logits : [K, N, C], nan if a photo could not be read; errors : N causes, "" if it could.
     """
 
     logits: NDArray[np.float32]
@@ -66,7 +66,7 @@ class Scorer:
 
         Networks that were trained on a GPU are put on one if there is one that has room; else their logits differ in
         the last bits.
-        Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG where that is missing.
+        Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG if that is missing.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.settings = settings

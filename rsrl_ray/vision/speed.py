@@ -65,9 +65,9 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
     Raises
     ------
     ValueError
-        Where the network cannot be built.
+        If the network cannot be built.
     OutOfMemory
-        Where the GPU's memory is full.
+        If the GPU's memory is full.
     """
     network, training = replace(network, weights="none"), replace(training, epochs=1)
     clock = time.process_time if kind == "cpu" else time.perf_counter  # what else is at work here will end

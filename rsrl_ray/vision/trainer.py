@@ -68,7 +68,7 @@ class NetworkTrainer:
     """
 
     def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
-        """Device : what the bits hold for, where that is asked for."""
+        """Device : what the bits hold for, if that is asked for."""
         self.device = device
         self._lesson, self._network = lesson, network
         self._labels = np.asarray(lesson.labels, dtype=np.int64)
@@ -79,11 +79,11 @@ class NetworkTrainer:
         Raises
         ------
         NotFinite
-            Where the loss or a weight stops being a finite number.
+            If the loss or a weight stops being a finite number.
         OutOfMemory
-            Where the GPU's memory is full, or was too full meanwhile for the bits to be the same; likewise `logits`.
+            If the GPU's memory is full, or was too full meanwhile for the bits to be the same; likewise `logits`.
         ValueError
-            Where the network or its inputs cannot be made; likewise `logits`.
+            If the network or its inputs cannot be made; likewise `logits`.
         """
         photos = np.flatnonzero(kept)
         assert len(photos)
@@ -112,7 +112,7 @@ class NetworkTrainer:
         Raises
         ------
         NotFinite
-            Where a logit is no finite number.
+            If a logit is no finite number.
         """
         network = self._network
         device, training = network.device, network.training
@@ -126,7 +126,7 @@ class NetworkTrainer:
         return logits
 
     def conv1(self, weights: Weights) -> Conv1 | None:
-        """The first convolution as ``weights`` have it; None where it is frozen."""
+        """The first convolution as ``weights`` have it; None if it is frozen."""
         frozen = self._network.training.trainable != "all"
         return None if frozen else networks.conv1_of(self._network.model, weights)
 

@@ -19,7 +19,7 @@ def write_apart(
 ) -> list[P]:
     """What ``meanwhile`` returns, which is called here, then what ``write`` returns for each part, in their order.
 
-    The processes are started anew, not forked: this one has threads. Where memory has room for one only, there is none.
+    The processes are started anew, not forked: this one has threads. If memory has room for one only, there is none.
 
     size : bytes that a part takes while it is written.
     """

@@ -1,7 +1,7 @@
 """Figures by round (the paper's Figs. 4 to 8): fold means, with a band of one standard deviation (ddof 1) over folds.
 
-A mean is over the folds that have logged the round; where these are fewer than in round 1, as in a sweep that still
-runs, the line is pale. One fold has no band. Up to four methods share their axes; of more, each has its own, where
+A mean is over the folds that have logged the round; if these are fewer than in round 1, as in a sweep that still
+runs, the line is pale. One fold has no band. Up to four methods share their axes; of more, each has its own, if
 there is room with the others in grey behind it.
 """
 

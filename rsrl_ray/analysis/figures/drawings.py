@@ -51,7 +51,7 @@ class Drawing:
 def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path) -> list[FigureFile]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
-    table : the experiment's table of photos; where a photo cannot be read, its place says so.
+    table : the experiment's table of photos; if a photo cannot be read, its place says so.
 
     Returns what was written, in the order of a page.
     """
@@ -72,7 +72,7 @@ def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: s
     Raises
     ------
     ValueError
-        Where there is none of this name; it says which there are.
+        If there is none of this name; it says which there are.
     """
     macro_f = Drawing(FigureFile("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
     common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))

@@ -73,7 +73,7 @@ def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[
 
 
 def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
-    """The lowest and the highest score that is assigned to at least a row of photos; to any, where none is."""
+    """The lowest and the highest score that is assigned to at least a row of photos; to any, if none is."""
     found, counts = np.unique(assigned[assigned >= 0], return_counts=True)
     often = found[counts >= ACROSS] if (counts >= ACROSS).any() else found
     return sorted({int(often[0]), int(often[-1])})

@@ -20,7 +20,7 @@ class SmallPhotos:
         self._known: dict[str, Image.Image | str] = {}
 
     def get(self, image: str) -> Image.Image | str:
-        """The photo that the table names so; or, where it cannot be read, why."""
+        """The photo that the table names so; or, if it cannot be read, why."""
         if image not in self._known:
             self._known[image] = self._read(image)
         return self._known[image]

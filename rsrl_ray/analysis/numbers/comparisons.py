@@ -49,12 +49,12 @@ class _PairedTrials:
 
 
 def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
-    """The frame ``comparisons`` of `rsrl_ray.analysis.numbers.frames.Frames`, without rows where there is no baseline.
+    """The frame ``comparisons`` of `rsrl_ray.analysis.numbers.frames.Frames`, without rows if there is no baseline.
 
     Both sides of a pair are given the same chances: in each fold they are cut to the rounds that both have. A method
     that lacks rounds or folds, or whose baseline does, has differences, but no interval, p or probabilities.
     At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
-    than the other has at its end, before its round is chosen. Where no trial is cut, there are no such rows.
+    than the other has at its end, before its round is chosen. If no trial is cut, there are no such rows.
     """
     has_baseline = asked.baseline in sweep.begun
     others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
@@ -84,7 +84,7 @@ def is_unequal(sweep: Sweep, baseline: str) -> bool:
 
 
 def detectable_note(comparisons: pd.DataFrame) -> str:
-    """What difference in macro F so many folds could have shown; "" where nothing is known of it."""
+    """What difference in macro F so many folds could have shown; "" if nothing is known of it."""
     shown = in_macro_f(comparisons)
     shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
     if shown.empty:

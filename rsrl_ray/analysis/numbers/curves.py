@@ -32,7 +32,7 @@ def fold_mean(values: ByFold) -> FoldMean:
 
 
 def by_fold(sweep: Sweep, method: str, values: Callable[[TrialRounds], ByFold]) -> ByFold:
-    """A value [r, ...] of each of the method's trials as [F, R, ...], NaN where a fold has not logged the round."""
+    """A value [r, ...] of each of the method's trials as [F, R, ...], NaN if a fold has not logged the round."""
     parts = [values(trial) for trial in sweep.trials_of(method)]
     stacked = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.nan)
     for row, part in zip(stacked, parts, strict=True):

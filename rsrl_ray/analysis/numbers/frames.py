@@ -43,7 +43,7 @@ class Frames:
         seen), measure, folds (paired), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods,
         for each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities), detectable
         (what difference so many folds can show, in sd) and detectable_difference (likewise, in units of the measure).
-        What is concluded is nan where a side lacks rounds or folds.
+        What is concluded is nan if a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.numbers.wrong_labels.noise_rows`.
 
     criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
@@ -84,7 +84,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
     Raises
     ------
     ValueError
-        Where another baseline than the default is given that the sweep has no method of, or the rope is below 0.
+        If another baseline than the default is given that the sweep has no method of, or the rope is below 0.
     """
     if baseline not in sweep.methods and baseline != "none":
         raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")

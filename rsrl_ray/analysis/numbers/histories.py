@@ -17,15 +17,15 @@ _PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
 class History:
     """What became of n photos under one method, over the folds that train on them; R rounds of its longest trial.
 
-    dropped : [n, R] share of those folds that dropped it for the round, NaN where there is none.
+    dropped : [n, R] share of those folds that dropped it for the round, NaN if there is none.
     folds, dropping : [n], how many folds train on it, and how many of them dropped it for a round at least.
     times, of : [n], in how many of their rounds it was dropped, and of how many (round 1, which drops nothing, not
     counted).
     returned : [n], how often it came back, all these folds together.
     away : [n], in how many rounds it was dropped by the folds that keep it in their last round.
     is_never_kept : [n], whether every fold that trains on it dropped it in all rounds from the first that drops any on.
-    assigned : [n], the score that most of the folds' last networks assign (ties: the lower); -1 where there is none.
-    self_confidence : [n], the mean of their self-confidences, NaN where there is none.
+    assigned : [n], the score that most of the folds' last networks assign (ties: the lower); -1 if there is none.
+    self_confidence : [n], the mean of their self-confidences, NaN if there is none.
     """
 
     dropped: NDArray[np.floating]
@@ -56,11 +56,11 @@ class History:
 
 @dataclass(frozen=True)
 class Course:
-    """What networks make of n photos by round; R rounds of a method's longest trial. NaN where there is none.
+    """What networks make of n photos by round; R rounds of a method's longest trial. NaN if there is none.
 
     trained, tested : [n, R], mean self-confidence of the folds that train on the photo, and of those that test on it.
     tests : [n], how many the latter are. as_test : [n], the score that most of their last networks assign (ties: the
-    lower); -1 where there is none.
+    lower); -1 if there is none.
     """
 
     trained: NDArray[np.float64]
@@ -70,7 +70,7 @@ class Course:
 
 
 def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> History:
-    """Put the folds of a method together; at least one has a round. photos : of the sweep's; all where it is None."""
+    """Put the folds of a method together; at least one has a round. photos : of the sweep's; all if it is None."""
     trials = sweep.trials_of(method)
     picked = np.arange(len(sweep.images)) if photos is None else np.array(photos, dtype=np.int64)
     rounds = max(len(trial.kept) for trial in trials)
@@ -140,7 +140,7 @@ def ledger_parts(sweep: Sweep) -> Iterator[pd.DataFrame]:
 
     method, fold, image, score, rounds, dropped (in how many rounds), returned (how often), history (by round, k kept, d
     dropped), mean and last self_confidence, last predicted score, self_confidence_history (by round, per cent),
-    train_folds (how many of the method's folds train on the photo, also those that never dropped it). Where labels are
+    train_folds (how many of the method's folds train on the photo, also those that never dropped it). If labels are
     wrong on purpose, also true_score.
     """
     images = np.array(sweep.images, dtype=object)
@@ -185,7 +185,7 @@ def _returned(dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _first_drop(dropped: NDArray[np.bool_]) -> int:
-    """The place of the first round that drops a photo, of [R, N]; 1, the first that could, where none does."""
+    """The place of the first round that drops a photo, of [R, N]; 1, the first that could, if none does."""
     drops = dropped.any(axis=1)
     return int(drops.argmax()) if drops.any() else 1
 

@@ -55,7 +55,7 @@ def measure(sweep: Sweep, confusion: Confusion, majority: NDArray[np.int64]) -> 
     """The `SCORES` of a confusion matrix; the majority classes are given as indices.
 
     Minority and majority values are means over those of their classes that have photos (the averages of section V.B);
-    nan where none has, as is ``macro_f1_50``.
+    nan if none has, as is ``macro_f1_50``.
     """
     scores = metrics.class_scores(confusion)
     values = {
@@ -85,12 +85,12 @@ def choose(
 
     Within a fold the round of the best macro F has the best total F too: the classes with test photos are the same.
 
-    ends : how many rounds of each trial may be chosen; all where it is None. first : the first that may.
+    ends : how many rounds of each trial may be chosen; all if it is None. first : the first that may.
 
     Raises
     ------
     ValueError
-        Where the criterion needs validation photos and there are none.
+        If the criterion needs validation photos and there are none.
     """
     curves = {}
     for trial in trials:

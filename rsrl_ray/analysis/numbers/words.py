@@ -17,7 +17,7 @@ def signed(value: float) -> str:
 
 
 def spread(mean: float, sd: float, digits: int = 3) -> str:
-    """``0.250 ± 0.071``; the mean alone where there is one fold."""
+    """``0.250 ± 0.071``; the mean alone if there is one fold."""
     text = number(mean, digits)
     return text if math.isnan(sd) else f"{text} ± {number(sd, digits)}"
 

@@ -19,11 +19,11 @@ RATES = ("base_rate", "precision", "recall", "average_precision")
 
 
 def noise_rows(sweep: Sweep) -> pd.DataFrame:
-    """A row for every round; none where labels are as they are.
+    """A row for every round; none if labels are as they are.
 
     candidates : training photos of the majority classes, as labelled; flipped : those of them whose label is wrong, and
     base_rate, their share. dropped : those of the candidates that the round leaves out. precision, recall : of dropped
-    against flipped, nan where nothing is dropped, or flipped. average_precision : of 1 - self_confidence in the round
+    against flipped, nan if nothing is dropped, or flipped. average_precision : of 1 - self_confidence in the round
     before, that of the network that judged, against flipped: how well it ranks wrong labels first, whatever is
     dropped; nan in round 1.
     """
@@ -34,7 +34,7 @@ def noise_rows(sweep: Sweep) -> pd.DataFrame:
 def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]) -> float:
     """The sum of precision x gain of recall down the list of photos [n] by doubt, those of equal doubt at once.
 
-    As scikit-learn's ``average_precision_score`` has it, in a tenth of the time; nan where nothing is wrong.
+    As scikit-learn's ``average_precision_score`` has it, in a tenth of the time; nan if nothing is wrong.
     """
     if not wrong.any():
         return math.nan
@@ -46,7 +46,7 @@ def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]
 
 
 def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
-    """Of every method and fold, the means over the rounds from 2 on of dropped and `RATES`; nan where none has any."""
+    """Of every method and fold, the means over the rounds from 2 on of dropped and `RATES`; nan if none has any."""
     later = noise[noise["round"] > 1]
     return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
 

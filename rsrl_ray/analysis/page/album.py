@@ -37,7 +37,7 @@ class Shown:
     """A photo of the page.
 
     number : of its anchors, and its place in the histories of `Album`. image : as the table names it. name : of its
-    file. thumbnail : or why it cannot be read. score : it is trained on as. true_score : where that is another one.
+    file. thumbnail : or why it cannot be read. score : it is trained on as. true_score : if that is another one.
     folds : in words.
     """
 

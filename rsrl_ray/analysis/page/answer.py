@@ -74,7 +74,7 @@ def findings(frames: Frames) -> list[str]:
 
 
 def forest(frames: Frames) -> Forest | None:
-    """The intervals of the comparisons, those of the highest difference first; None where there is none."""
+    """The intervals of the comparisons, those of the highest difference first; None if there is none."""
     tests = _tests(frames)
     if tests.empty:
         return None

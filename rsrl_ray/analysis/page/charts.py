@@ -39,7 +39,7 @@ _NOISE_TITLES = {
 
 @dataclass(frozen=True)
 class Line:
-    """A method's line by round, [R] each: mean and standard deviation (None where unknown) over n folds.
+    """A method's line by round, [R] each: mean and standard deviation (None if unknown) over n folds.
 
     method : its place among those of the experiment, by which it has its colour and dashes.
     """

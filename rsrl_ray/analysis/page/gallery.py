@@ -47,7 +47,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cards of some examples; where there are none, ``reason`` says why.
+    """Cards of some examples; if there are none, ``reason`` says why.
 
     verdict, random : what the maps are worth, see `rsrl_ray.maps.sanity`.
     """
@@ -62,8 +62,8 @@ class Gallery:
 def find_examples(sweep: Sweep) -> Examples:
     """`PHOTOS_OF_A_SCORE` test photos of every score.
 
-    Of the first method that drops photos (of the first of all, where none does), in its first fold with two rounds:
-    the chosen one among its rounds from 2 on. Raises ValueError where no trial has two rounds.
+    Of the first method that drops photos (of the first of all, if none does), in its first fold with two rounds:
+    the chosen one among its rounds from 2 on. Raises ValueError if no trial has two rounds.
     """
     order = {method: place for place, method in enumerate(sweep.begun)}
 

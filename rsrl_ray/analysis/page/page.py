@@ -31,7 +31,7 @@ from rsrl_ray.method import method_of
 SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
 LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
 STYLE_SHEETS = ("page.css", "photos.css")
-CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, where scripts do not run
+CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, if scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
 TABLES = {  # by their headings, the tables that stand together
     "Performance": ("methods", "groups", "ordinal"),

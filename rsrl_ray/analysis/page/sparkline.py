@@ -29,7 +29,7 @@ def sparkline(
 ) -> Sparkline:
     """Draw a photo's rounds.
 
-    confidence, tested : [R], 0 to 1. dropped : [R], share of folds. NaN where there is none.
+    confidence, tested : [R], 0 to 1. dropped : [R], share of folds. NaN if there is none.
     """
     middles = np.arange(len(confidence)) + 0.5  # of each round's column
     places = [round(middle * SPARK_WIDTH / len(confidence)) for middle in middles]

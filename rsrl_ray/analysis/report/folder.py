@@ -36,7 +36,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
     Raises
     ------
     ValueError
-        Where there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
+        If there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
     with display.started("reading the rounds"):

@@ -20,13 +20,13 @@ class TrialRounds:
     """The R rounds of one fold and method that are wholly logged, R >= 1, over the N photos of the sweep.
 
     status : FINISHED, RUNNING, INTERRUPTED, FAILED or KILLED; reason : why it failed, or "".
-    metrics : index round 1 to R, one column for each MLflow metric; nan where a round has none.
+    metrics : index round 1 to R, one column for each MLflow metric; nan if a round has none.
     split : [N], 0 train, 1 validation, 2 test. scores : [N], as the trial has them: with `config.Noise` those of
     training and validation photos are the noisy ones.
     photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
     predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
     self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
-    confusions : of the test photos, [R, C, C], as they were counted on reading; None where they were not.
+    confusions : of the test photos, [R, C, C], as they were counted on reading; None if they were not.
     """
 
     fold: int
@@ -49,7 +49,7 @@ class TrialRounds:
         return TrialKey(self.fold, self.method)
 
     def curve(self, metric: str) -> Curve:
-        """A metric by round, [R]; nan where a round has none."""
+        """A metric by round, [R]; nan if a round has none."""
         if metric not in self.metrics:
             return np.full(len(self.metrics), math.nan)
         return self.metrics[metric].to_numpy(dtype=np.float64)

@@ -43,7 +43,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
     Raises
     ------
     ValueError
-        Where there is no sweep, no round of it is logged yet, or a logged round cannot be read.
+        If there is no sweep, no round of it is logged yet, or a logged round cannot be read.
     """
     found = found or find_results(experiment)
     tracker, begun = found.results, [run for run in found.trials.values() if run.rounds]

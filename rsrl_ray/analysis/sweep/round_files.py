@@ -56,7 +56,7 @@ class ReadRound:
     """What is held of a round.
 
     kept : [N / 8], bits. confusion : of the test photos, [C, C].
-    predicted, self_confidence : [N], None where they are not held.
+    predicted, self_confidence : [N], None if they are not held.
     """
 
     kept: NDArray[np.uint8]

@@ -41,7 +41,7 @@ def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
     Raises
     ------
     ValueError
-        Where the folder cannot be written to.
+        If the folder cannot be written to.
     """
     made = tables(sweep, frames)
     said = "".join(f"% {' '.join(sentence.split())}\n" for sentence in (*sweep.missing, *frames.notes))
@@ -195,5 +195,5 @@ def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
 
 
 def _mean(row: FrameRow, name: str, digits: int = 3) -> str:
-    """``0.250 ± 0.071``; the mean alone where there is one fold."""
+    """``0.250 ± 0.071``; the mean alone if there is one fold."""
     return spread(row[f"{name}_mean"], row[f"{name}_sd"], digits)

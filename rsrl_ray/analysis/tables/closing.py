@@ -10,7 +10,7 @@ from rsrl_ray.terminal import cell, make_table
 
 
 def closing(frames: Frames) -> Group:
-    """Rows of the summary's criterion, the largest class's first; differences only where there is a baseline."""
+    """Rows of the summary's criterion, the largest class's first; differences only if there is a baseline."""
     table = methods_table(frames)
     shown = make_table([str(column) for column in table], left=["method"], title="Macro F on the test photos")
     for method, *others in table.itertuples(index=False):

@@ -16,9 +16,9 @@ from rsrl_ray.core.value import check_count
 class Disagreement(Rule):
     """Drops from the majority classes the photos whose mean softmax over the last k rounds prefers another class.
 
-    Where their label has as much as another class, they stay.
+    If their label has as much as another class, they stay.
 
-    disagreement : k; where there are fewer rounds, all of them. start : the first revision that drops photos.
+    disagreement : k; if there are fewer rounds, all of them. start : the first revision that drops photos.
     """
 
     disagreement: int

@@ -32,7 +32,7 @@ class Margin(Rule):
 
 
 def margins(seen: Seen) -> NDArray[np.float64]:
-    """Own logit less the largest other one in the last round, [n]; infinite where there is no other class."""
+    """Own logit less the largest other one in the last round, [n]; infinite if there is no other class."""
     logits = seen.last.astype(np.float64)
     rows = np.arange(len(logits))
     own = logits[rows, seen.labels]

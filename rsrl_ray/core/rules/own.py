@@ -20,7 +20,7 @@ class OwnRule(Rule):
         return str(self.own)
 
     def check(self) -> None:
-        """Raises ValueError where it cannot be made, or is no rule."""
+        """Raises ValueError if it cannot be made, or is no rule."""
         if not callable(getattr(self.own.make(), "drops", None)):
             raise ValueError(f"{self.own.path}: it has no method drops(seen), as a rule has")
 

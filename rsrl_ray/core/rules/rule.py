@@ -25,7 +25,7 @@ class Seen:
     kept : [n], what the last network was trained on. labels : [n], 0 to C - 1. majority : [M] classes, largest first.
     membership : how a logit becomes a likelihood. min_kept : see `most_dropped`.
     stream : seed and fold, from which and from r random numbers come.
-    before : self-confidences [n] in the rounds before the last, oldest first; none where the rule recalls none.
+    before : self-confidences [n] in the rounds before the last, oldest first; none if the rule recalls none.
     """
 
     revision: int
@@ -117,7 +117,7 @@ def as_mask(drops: object, seen: Seen, name: str) -> Mask:
 
 
 def least_kept(size: int, min_kept: float) -> int:
-    """How many of ``size`` photos of a class always stay: the share ``min_kept``, and 5 where there are so many."""
+    """How many of ``size`` photos of a class always stay: the share ``min_kept``, and 5 if there are so many."""
     return min(size, max(FLOOR, math.ceil(min_kept * size - 1e-9)))
 
 

@@ -21,7 +21,7 @@ LOOKED_AT = 100  # photos: more would keep the first round waiting where files l
 def sound(experiment: Experiment) -> bool:
     """Whether a first look finds the experiment's files; else Ray is better started after all checks.
 
-    Raises ValueError where the table of photos cannot be read, or a trial asks for what it cannot use,
+    Raises ValueError if the table of photos cannot be read, or a trial asks for what it cannot use,
     or a rule or a loss of one's own cannot be made.
     """
     check_resources(experiment)
@@ -39,7 +39,7 @@ def started_ahead(display: Display, wanted: bool = True) -> Iterator[None]:
 
     wanted : False leaves Ray to whoever needs it.
 
-    Raises ValueError where Ray does not start, or the cluster of this machine cannot be joined.
+    Raises ValueError if Ray does not start, or the cluster of this machine cannot be joined.
     """
     if not wanted or all(name in sys.modules for name in SLOW):
         yield

@@ -44,7 +44,7 @@ class Blame:
         return trial in self._on
 
     def crashed(self, trial: TrialKey, number: int, node: str) -> None:
-        """Its process has ended in this round; ``node`` is asked only where it had none yet."""
+        """Its process has ended in this round; ``node`` is asked only if it had none yet."""
         self._crashes[trial, number].append(self._on.pop(trial, node))
         self._new.discard(trial)
 

@@ -37,7 +37,7 @@ STORAGE = Store("storage", "notes on who needs which weights", "makes")
 
 @dataclass
 class _Undone:
-    """A job that was begun: when first, and why its last attempt failed; "" where it has not failed yet."""
+    """A job that was begun: when first, and why its last attempt failed; "" if it has not failed yet."""
 
     since: float
     why: str = ""

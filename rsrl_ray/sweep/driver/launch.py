@@ -104,7 +104,7 @@ def _run(running: Running, task: Task, display: Display, joined: bool) -> Outcom
 
 @contextlib.contextmanager
 def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
-    """Leave no sweep RUNNING, and none that holds the experiment, where the body fails or is interrupted."""
+    """Leave no sweep RUNNING, and none that holds the experiment, if the body fails or is interrupted."""
     try:
         yield
     except BaseException:

@@ -18,7 +18,7 @@ from rsrl_ray.sweep.trial.gauge import Readings
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.write import Tracker
 
-ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, where logging has fallen behind
+ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, if logging has fallen behind
 
 
 class Log(Listener):

@@ -34,7 +34,7 @@ class Placement(PlacementGroupFactory):
 
 
 class Places:
-    """Keeps trials from the nodes that are to blame, and ends the sweep where no other node is left."""
+    """Keeps trials from the nodes that are to blame, and ends the sweep if no other node is left."""
 
     def __init__(self, blame: Blame, display: Display) -> None:
         self._blame, self._display = blame, display
@@ -64,7 +64,7 @@ class Places:
             ask_again(tune, self._asked)
 
     def check(self) -> None:
-        """Raise ValueError where the sweep was ended since no node was left."""
+        """Raise ValueError if the sweep was ended since no node was left."""
         if self._end:
             raise ValueError(self._end)
 
@@ -79,7 +79,7 @@ class Places:
         self._without.update(out)
 
     def _none_is_left(self, out: Mapping[str, str]) -> str:
-        """That no node is left, where that is so; while there is none at all, a cluster may start some."""
+        """That no node is left, if that is so; while there is none at all, a cluster may start some."""
         assert self._asked is not None
         nodes = with_room(self._asked.required_resources)
         if not nodes or any(node.id not in out for node in nodes):

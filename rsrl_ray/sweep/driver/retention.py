@@ -53,7 +53,7 @@ class Retention:
         keep_all: bool = False,
         predictions: Mapping[TrialKey, Prediction] | None = None,
     ) -> None:
-        """``sweep`` is its id. predictions : of the trials; the largest logit where it is None."""
+        """``sweep`` is its id. predictions : of the trials; the largest logit if it is None."""
         self.sweep, self.keep_all = sweep, keep_all
         self._outlines, self._predictions = outlines, predictions or {}
         self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)

@@ -53,7 +53,7 @@ class Running:
         Raises
         ------
         ValueError
-            Where no node is left on which a trial can be set up.
+            If no node is left on which a trial can be set up.
         """
         left: Collection[TrialKey] = self._trials
         while left:

@@ -15,7 +15,7 @@ _HEAD_PATIENCE_S = 10.0  # Ray itself tries for minutes
 def address_to_join(display: Display) -> str | None:
     """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
 
-    Raises ValueError where the one that was asked for does not answer, or has other tokens than this process.
+    Raises ValueError if the one that was asked for does not answer, or has other tokens than this process.
     """
     wanted = os.environ.get(_VARIABLE, "")
     if wanted == NEW:
@@ -37,13 +37,13 @@ def address_to_join(display: Display) -> str | None:
 
 
 def reach(address: str, patience: float) -> None:
-    """Connect to a head, for so many seconds at most. Raises OSError where none answers, ValueError of no address."""
+    """Connect to a head, for so many seconds at most. Raises OSError if none answers, ValueError of no address."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=patience).close()
 
 
 def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:
-    """Take the token along where one is asked for; raise ValueError where tokens differ.
+    """Take the token along where one is asked for; raise ValueError if tokens differ.
 
     Ray would try for 20 s, or begin: then no worker of a Ray without tokens is let into a process that has one.
     """

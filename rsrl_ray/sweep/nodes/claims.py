@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from rsrl_ray.sweep.ray_insides import HeadNotes
 
 _CLAIMED, _WAITING = "claimed", "waits"
-_UNREACHABLE = (RayError, RuntimeError, OSError, AttributeError)  # what is raised where there is no Ray, or no head
+_UNREACHABLE = (RayError, RuntimeError, OSError, AttributeError)  # what is raised if there is no Ray, or no head
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": s
 def joined_cluster(display: Display) -> Iterator[bool]:
     """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
 
-    Raises ValueError where it cannot be joined.
+    Raises ValueError if it cannot be joined.
     """
     if ray.is_initialized():
         yield not began_ray()
@@ -43,7 +43,7 @@ def joined_cluster(display: Display) -> Iterator[bool]:
 def quiet_ray(display: Display) -> Iterator[None]:
     """The Ray this process is connected to, else a new one.
 
-    Raises ValueError where it does not start, and in the place of Ray's own errors of the body where it has no room.
+    Raises ValueError if it does not start, and in the place of Ray's own errors of the body where it has no room.
     """
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process a core, none with the trials' variables
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -104,14 +104,14 @@ def _connect(address: str) -> None:
 
 
 def _short_folder() -> str | None:
-    """Where a new Ray puts its files; None where Ray's own choice will do.
+    """Where a new Ray puts its files; None if Ray's own choice will do.
 
     A socket's path has a limit of about 100 bytes, which a TMPDIR as clusters have it exceeds.
 
     Raises
     ------
     ValueError
-        Where RAY_TMPDIR is too long, or no other folder can be written to.
+        If RAY_TMPDIR is too long, or no other folder can be written to.
     """
     if has_room_for_sockets():
         return None

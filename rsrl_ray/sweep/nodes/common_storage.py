@@ -29,7 +29,7 @@ def check_nodes(experiment: Experiment) -> None:
     Raises
     ------
     ValueError
-        Where the nodes do not share the storage, or cannot write to it: which ones, and what to do.
+        If the nodes do not share the storage, or cannot write to it: which ones, and what to do.
     """
     names = {node.id: node.name for node in with_room(wanted(experiment.resources))}
     notes = {node: Note(experiment.storage) for node in names}
@@ -55,7 +55,7 @@ def check_here(storage: str, driver_node: str) -> None:
 
     A bucket is the same one for all nodes; one that is away for a while is no fault of a node's.
 
-    Raises `StorageError` where it is not seen, or cannot be left.
+    Raises `StorageError` if it is not seen, or cannot be left.
     """
     here = ray.get_runtime_context().get_node_id()
     if Location(storage).is_uri or here == driver_node:
@@ -77,7 +77,7 @@ def _at(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _refusal(storage: str, troubles: Mapping[str, str]) -> str:
-    """In a sentence, what is wrong on which nodes; troubles : by node, why it cannot write; "" where it can."""
+    """In a sentence, what is wrong on which nodes; troubles : by node, why it cannot write; "" if it can."""
     place = Location(storage)
     by_cause: dict[str, list[str]] = {}
     for node, why in troubles.items():

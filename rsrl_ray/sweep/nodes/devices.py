@@ -38,7 +38,7 @@ def device_here(task: Task) -> Device:
     NotFinite, OutOfMemory
         As `rsrl_ray.vision.trainer.NetworkTrainer.fit`.
     ValueError
-        Where the network cannot be trained on this device, or storage refuses.
+        If the network cannot be trained on this device, or storage refuses.
     """
     storage, kind = task.experiment.storage, device_kind(task.device)
     probing = probe_identity(task.experiment, task.start_digest, kind, versions())
@@ -51,7 +51,7 @@ def device_here(task: Task) -> Device:
 
 
 def _noted(task: Task, probing: dict[str, Any], own: str) -> Device:
-    """The device by its own probe and the one that is noted in storage, which is its own where there is none."""
+    """The device by its own probe and the one that is noted in storage, which is its own if there is none."""
     storage, path, kind = Storage(task.experiment.storage), f"rounds/devices/{digest(probing)}.json", probing["device"]
     note = json.dumps({"probe": own, **probing}, indent=1).encode()
     remarks = []

@@ -55,7 +55,7 @@ class _Workers:
     """Those with the most common device; each does one part at a time."""
 
     def __init__(self, task: Task, most: int, display: Display) -> None:
-        """Raises ValueError where no worker starts, or none can compute features."""
+        """Raises ValueError if no worker starts, or none can compute features."""
         resources, self._shared = task.experiment.resources, [ray.put(task)]
         actor: Any = ray.remote(FeatureWorker)
         options = actor.options(
@@ -66,7 +66,7 @@ class _Workers:
             max_task_retries=RESTARTS,
         )
         share = {"CPU": resources.cpus, "GPU": float(resources.gpus)}
-        room = max(1, sum(node.count(share) for node in living()))  # one more comes where there is none yet
+        room = max(1, sum(node.count(share) for node in living()))  # one more comes if there is none yet
         self._all = [options.remote() for _ in range(min(most, room))]
         try:
             devices = _ready(self._all, self._shared, display)
@@ -87,7 +87,7 @@ class _Workers:
         Raises
         ------
         ValueError
-            Where all are lost.
+            If all are lost.
         """
         worker = self._free.get()
         if worker is None:
@@ -139,7 +139,7 @@ def with_features(task: Task, display: Display, joined: bool) -> Task:
     Raises
     ------
     ValueError
-        Where a worker cannot make them, or they cannot be kept.
+        If a worker cannot make them, or they cannot be kept.
     """
     files, kind = _files(task), None
     if task.device == "cpu":
@@ -176,7 +176,7 @@ def _tell(remarks: Sequence[str], display: Display) -> None:
 def features_here(task: Task) -> NDArray[Any]:
     """The features [N, ...], a read-only memory map that all processes of a node share.
 
-    Where the file is not on this node it is copied from the node of the driver, or, where that has another device,
+    Where the file is not on this node it is copied from the node of the driver, or, if that has another device,
     made here.
     """
     files, kind = _files(task), device_here(task).kind

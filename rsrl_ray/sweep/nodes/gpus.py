@@ -14,7 +14,7 @@ MOST_TRIALS = 4  # on one GPU: that more of them gain anything was not measured
 
 
 def gpu_share(need: int, display: Display) -> float:
-    """The share of a GPU for a trial that takes ``need`` bytes of its memory: 1 / 2 where two go onto it, and so on.
+    """The share of a GPU for a trial that takes ``need`` bytes of its memory: 1 / 2 if two go onto it, and so on.
 
     Asks the GPUs of all nodes how much memory they have free, of which the smallest decides, and waits until there is
     one. The results do not depend on the share.
@@ -38,7 +38,7 @@ def gpu_share(need: int, display: Display) -> float:
 
 
 def _gpus(display: Display) -> list[Gpu]:
-    """Of all nodes that are there; of the first one that comes, where there is none yet."""
+    """Of all nodes that are there; of the first one that comes, if there is none yet."""
     sees_all = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     look = ray.remote(num_cpus=0, num_gpus=A_LITTLE, runtime_env=sees_all)(gpus)
     nodes = [node.id for node in living() if node.holds({"GPU": A_LITTLE})]

@@ -47,7 +47,7 @@ class Spread(Run):
 def _there(
     node: str, function: Callable[..., list[Pixels | str]], arguments: tuple[Any, ...]
 ) -> list[Pixels | str] | None:
-    """What the function returns on that node; None where it raises, finds a picture no good, or the node is gone."""
+    """What the function returns on that node; None if it raises, finds a picture no good, or the node is gone."""
     on_it = NodeAffinitySchedulingStrategy(node, soft=False)
     try:
         found: list[Pixels | str] = ray.get(_remote(function).options(scheduling_strategy=on_it).remote(*arguments))
@@ -81,7 +81,7 @@ def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pi
 
 
 def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool) -> PhotoSet:
-    """Load the experiment's photos, decoded once into a cache in storage (or at home, where storage is a bucket).
+    """Load the experiment's photos, decoded once into a cache in storage (or at home, if storage is a bucket).
 
     joined : whether to a cluster, whose nodes then all take part.
     """

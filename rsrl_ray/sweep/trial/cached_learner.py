@@ -49,7 +49,7 @@ class CachedLearner:
     """`Learner` before which the archive is looked into.
 
     Rounds are addressed by what they train on. A round that another trial of the sweep is making is waited for.
-    Weights are read only where the next round has to be trained; those that were not kept are made again from the
+    Weights are read only if the next round has to be trained; those that were not kept are made again from the
     nearest ancestor that has them.
 
     What was trained is written by `keep`, which may run in another thread while the next round is trained. Until then
@@ -204,7 +204,7 @@ class CachedLearner:
             return None
 
     def _verify(self, number: int, weights: Weights) -> None:
-        """Raises ValueError where a round that was made again is not the one in the archive, bit by bit."""
+        """Raises ValueError if a round that was made again is not the one in the archive, bit by bit."""
         record = self._whole(self._archive.read, self._keys[number])
         if record is None:
             return

@@ -25,7 +25,7 @@ class Gauge:
     """Reads in a thread, at the same times in all processes."""
 
     def __init__(self, node: str, gpus: bool) -> None:
-        """Node : its address, "" where there is one only. gpus : whether to read those too."""
+        """Node : its address, "" if there is one only. gpus : whether to read those too."""
         self._node, self._gpus = node, _gpus() if gpus else []
         self._readings: deque[Reading] = deque(maxlen=_MOST_READINGS)
         self._closed = threading.Event()

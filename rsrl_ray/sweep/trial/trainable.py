@@ -69,7 +69,7 @@ class RSRLTrial(tune.Trainable):
         """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason.
 
         The round after it is trained in a thread while this one is written to the archive and reported. Raises
-        SetUpFailed where the set-up has failed.
+        SetUpFailed if the set-up has failed.
         """
         if self._failed is not None:
             raise self._failed
@@ -120,7 +120,7 @@ class RSRLTrial(tune.Trainable):
 
     @contextlib.contextmanager
     def _told_by_the_next_step(self) -> Iterator[None]:
-        """Set up in the body; where it fails, `step` says so.
+        """Set up in the body; if it fails, `step` says so.
 
         Of an error in the constructor Tune keeps the text alone, and where an actor changes trials it gives the trial
         up; after one in a step it starts the trial again in another process.

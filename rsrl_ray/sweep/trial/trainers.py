@@ -22,7 +22,7 @@ class NetworkTrainers:
     """Makes the trainers of folds, which share one network on its device, since a process has one trial at a time."""
 
     def __init__(self, task: Task) -> None:
-        """Raises ValueError where this machine cannot have photos or features, which another one may."""
+        """Raises ValueError if this machine cannot have photos or features, which another one may."""
         experiment, classes = task.experiment, len(task.photos.classes)
 
         def rows() -> NDArray[Any]:
