@@ -139,7 +139,7 @@ def starting_weights(network: config.Network, classes: int, seed: Sequence[int])
     Raises
     ------
     ValueError
-        If the network cannot be built, or the weights cannot be had or do not fit.
+        If the network cannot be built, or the weights cannot be downloaded or do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(torch_seed(seed))
