@@ -39,6 +39,16 @@ def make_demo(folder: str | Path = "rsrl-demo") -> Path:
     return prepare(Path(folder))
 
 
+def init(photos: str | Path, file: str | Path | None = None, display: Display | None = None) -> Path:
+    """Write a commented experiment file that fits photos and this machine, which is timed for it; where it is.
+
+    photos : a table, AVA's list or a folder per score. file : by default in the working folder, named as the photos.
+    """
+    from rsrl_ray.first_file import write_first_file
+
+    return write_first_file(Path(photos), None if file is None else Path(file), display or here())
+
+
 def check(
     photos: str | Path | config.Experiment, memory: float = config.PHOTO_MEMORY, display: Display | None = None
 ) -> "Examination":

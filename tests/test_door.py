@@ -25,7 +25,18 @@ from rsrl_ray.terminal import Terminal
 from rsrl_ray.tracking import standing
 
 PROMISED = [
-    *("Experiment", "RSRLClassifier", "Results", "check", "compare", "highlight", "losses", "make_demo", "prune"),
+    *(
+        "Experiment",
+        "RSRLClassifier",
+        "Results",
+        "check",
+        "compare",
+        "highlight",
+        "init",
+        "losses",
+        "make_demo",
+        "prune",
+    ),
     *("read", "register", "results", "revise", "rules", "run_sweep", "score", "serve", "standing"),
 ]
 HEAVY = ("torch", "torchvision", "ray", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "jsonargparse", "rich")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrl_ray.cli.template import Machine, Scores, about, compose, duration, name_of
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import drops_photos, methods_of
+from rsrl_ray.template import Machine, Scores, about, compose, duration, name_of
 from rsrl_ray.vision.speed import Speed, TrainsOn
 
 OLD_CPU, NEW_CPU = (TrainsOn("a CPU", 0, bf16) for bf16 in (False, True))

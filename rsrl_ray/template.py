@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rsrl_ray.vision.speed import Speed, TrainsOn
 
 FOLDS, ROUNDS = 5, 20
-VALIDATION = (0.1, 0.2, 0.3, 0.4, 0.5)  # shares to choose rounds on: the first of which every fold has a photo
+HELD_OUT_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # shares to choose rounds on: the first of which every fold has a photo
 METHODS, EQUAL_ROUNDS = 4, 3  # in the file; those that train round 1 alike, and so share it
 START_S, ROUND_S = 20.0, 0.1  # until the first round begins, and a round's bookkeeping, as measured (LOG.md)
 ALEXNET = Network("alexnet", "imagenet", 224)
@@ -67,11 +67,11 @@ class Scores:
         from rsrl_ray.core.folds import make_folds
 
         labels = np.repeat(np.arange(len(self.sizes)), list(self.sizes.values()))
-        for share in VALIDATION:
+        for share in HELD_OUT_SHARES:
             with contextlib.suppress(ValueError):
                 make_folds(labels, Draw(self.folds, "stratified", share, 0, self.repeats))
                 return share
-        return VALIDATION[0]  # of so few photos nothing can be held out: `rsrl sweep` says so
+        return HELD_OUT_SHARES[0]  # of so few photos nothing can be held out: `rsrl sweep` says so
 
 
 @dataclass(frozen=True)
