@@ -48,8 +48,8 @@ from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.driver import launch
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.log import Log
-from rsrl_ray.sweep.driver.progress import Progress
-from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.progress import SweepProgress
+from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.running import Running
 from rsrl_ray.sweep.driver.scheduler import SharingScheduler
 from rsrl_ray.sweep.driver.watchdog import Watchdog
@@ -269,11 +269,11 @@ def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Met
     Running.run, Log.close = measured_run, measured_close
     clock.watch(TuneController, "step", "_process_trial_result", "checkpoint", "_maybe_add_actors", "_cleanup_trials")
     clock.watch(SharingScheduler, "choose_trial_to_run", "on_trial_result")
-    clock.watch(Retention, "finished")
+    clock.watch(WeightRetention, "finished")
     clock.watch(Attempts, "on_round")
     clock.watch(Log, "on_round", "_log")
     clock.watch(KeptWeights, "on_round")
-    clock.watch(Progress, "on_trial_result", "on_step_end")
+    clock.watch(SweepProgress, "on_trial_result", "on_step_end")
     clock.watch(Watchdog, "on_step_end")
     began = time.perf_counter()
     outcome = launch.run_sweep(experiment, Terminal(Console(file=io.StringIO(), width=200)), trainers=toys(notes))
@@ -330,7 +330,7 @@ def main() -> None:
             folds=config.Folds(count=FOLDS, validation=0.2),
             network=config.Network(backbone="small", weights="none", image_size=32),
             rounds=given.rounds,
-            archive=config.Retention(weights="needed"),
+            archive=config.WeightRetention(weights="needed"),
             mlflow=uri,
         )
         before = psutil.Process().memory_info().rss / 2**20

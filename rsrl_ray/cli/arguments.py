@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GivenWords:
     """What a command was asked for: an experiment file, its first word, and knobs and switches over it."""
 
     file: Path
@@ -20,7 +20,7 @@ class Asked:
     experiment: "Experiment"
 
 
-def asked(words: list[str], parser: "ArgumentParser") -> Asked:
+def asked(words: list[str], parser: "ArgumentParser") -> GivenWords:
     """Read the words of a command; ``parser`` is one of `rsrl_ray.experiment_file.experiment_parser`."""
     from rsrl_ray.experiment_file import as_experiment, parse
 
@@ -30,7 +30,7 @@ def asked(words: list[str], parser: "ArgumentParser") -> Asked:
     if not words or words[0].startswith("-"):
         raise ValueError("give the experiment file first, such as experiments/paper.yaml; --help says more")
     knobs = parse(words[0], words[1:], parser)
-    return Asked(Path(words[0]), knobs, as_experiment(knobs, parser))
+    return GivenWords(Path(words[0]), knobs, as_experiment(knobs, parser))
 
 
 def add_ray(parser: argparse.ArgumentParser) -> None:

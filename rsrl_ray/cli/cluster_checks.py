@@ -8,7 +8,7 @@ from typing import Any
 from rsrl_ray.cli.cluster_clouds import aws_mistakes, gcp_mistakes
 from rsrl_ray.cli.cluster_file import ClusterFile, Keys, Mistake, meant, read_cluster_file
 
-_EXAMPLES = {"my-bucket": "bucket", "my-project": "project"}
+_TO_CHANGE = {"my-bucket": "bucket", "my-project": "project"}
 _SCHEMES = {"aws": "s3", "gcp": "gs"}
 _CLOUDS = {"aws": aws_mistakes, "gcp": gcp_mistakes}
 _KINDS = {
@@ -73,7 +73,7 @@ def _against_schema(file: ClusterFile) -> Iterator[Mistake]:
 
 def _left_as_in_the_example(file: ClusterFile) -> Iterator[Mistake]:
     for keys, text in file.texts():
-        for name, what in _EXAMPLES.items():
+        for name, what in _TO_CHANGE.items():
             if name in text:
                 yield file.mistake(keys, f"still {name} of the example; put in the name of your {what}")
 

@@ -29,7 +29,7 @@ Five objects carry a sweep:
 
 `Running` (`driver/running.py`)
     Holds what listens to the trials, each a callback of Ray Tune: `Attempts` (how often a trial may fail, by whose
-    fault), `Log` (MLflow, in the background), `KeptWeights` (whose weights stay in the archive), `Progress` (the
+    fault), `Log` (MLflow, in the background), `KeptWeights` (whose weights stay in the archive), `SweepProgress` (the
     terminal) and `Watchdog` (trials that hang).
 
 A sweep, step by step: `launch.run_sweep` holds the experiment, joins a cluster if there is one, and `prepare`s the

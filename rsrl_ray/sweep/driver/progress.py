@@ -20,7 +20,7 @@ REFRESH_S = 0.5
 
 
 @dataclass
-class Standing:
+class TrialProgress:
     """How far a trial is."""
 
     state: str = "waiting"
@@ -29,13 +29,13 @@ class Standing:
     trained: list[float] = field(default_factory=list)  # seconds of the rounds that were made in this sweep
 
 
-class Progress(Listener):
+class SweepProgress(Listener):
     """Trial, state, round of rounds, macro F, kept photos, time left."""
 
     def __init__(self, display: Display, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
         """``may_wait``: whether the sweep may have to wait for nodes of a cluster."""
         self._display, self._rounds, self._may_wait = display, rounds, may_wait
-        self._standings = {key: Standing() for key in keys}
+        self._standings = {key: TrialProgress() for key in keys}
         self._ran = time.monotonic()  # when a trial last ran
         self._shows = contextlib.ExitStack()
         self._is_begun = False
@@ -119,7 +119,7 @@ class Progress(Listener):
         rows = [self._row(key, standing) for key, standing in self._standings.items()]
         self._display.progress("rounds", done, self._rounds * len(rows), rows)
 
-    def _row(self, key: TrialKey, standing: Standing) -> Row:
+    def _row(self, key: TrialKey, standing: TrialProgress) -> Row:
         return Row(
             key,
             standing.state,
@@ -134,7 +134,7 @@ class Progress(Listener):
         done = f"round {report.number} of {self._rounds}"
         return f"{key}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
 
-    def _left(self, row: Standing) -> str:
+    def _left(self, row: TrialProgress) -> str:
         if row.state != "running" or not row.trained:
             return ""
         seconds = sum(row.trained) / len(row.trained) * (self._rounds - row.round)

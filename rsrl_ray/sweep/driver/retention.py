@@ -33,7 +33,7 @@ class Changes:
 _TrialChain = tuple[TrialKey, str]  # a trial and the start of its chain of rounds
 
 
-class Retention:
+class WeightRetention:
     """Tells which weights the trials of a sweep need, as their rounds come in.
 
     A trial needs those of its newest round, to go on from when rounds are added, and of its best, as its model; where

@@ -15,8 +15,8 @@ from rsrl_ray.sweep.driver.board import STORAGE, Board
 from rsrl_ray.sweep.driver.log import Log
 from rsrl_ray.sweep.driver.places import Places
 from rsrl_ray.sweep.driver.prepare import keeps_all
-from rsrl_ray.sweep.driver.progress import Progress
-from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.progress import SweepProgress
+from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.scheduler import SharingScheduler, outline
 from rsrl_ray.sweep.driver.tracked import trials_of
 from rsrl_ray.sweep.driver.watchdog import Watchdog
@@ -39,12 +39,12 @@ class Running:
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
-        retention = Retention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
+        retention = WeightRetention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
         self._log = Log(task, tracker, open_sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         self._places = Places(self.attempts.blame, display)
-        self.progress = Progress(display, list(trials), rounds, may_wait=may_wait)
+        self.progress = SweepProgress(display, list(trials), rounds, may_wait=may_wait)
         self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress]
 
     def run(self, task: Task, scratch: str) -> None:

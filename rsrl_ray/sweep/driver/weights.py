@@ -10,7 +10,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
 from rsrl_ray.sweep.driver.listener import Listener
-from rsrl_ray.sweep.driver.retention import Hold, Retention
+from rsrl_ray.sweep.driver.retention import Hold, WeightRetention
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
@@ -19,10 +19,10 @@ from rsrl_ray.tracking.entries import Trial as TrackedTrial
 
 
 class KeptWeights(Listener):
-    """Tells the archive what `Retention` says: of each round in order, and no round waits for another one."""
+    """Tells the archive what `WeightRetention` says: of each round in order, and no round waits for another one."""
 
     def __init__(
-        self, task: Task, retention: Retention, trials: Mapping[TrialKey, TrackedTrial], writer: Writer
+        self, task: Task, retention: WeightRetention, trials: Mapping[TrialKey, TrackedTrial], writer: Writer
     ) -> None:
         """``writer`` is its own: a bucket that is away does not hold up MLflow."""
         self._experiment, self._archive = task.experiment.name, Archive(task.experiment.storage)

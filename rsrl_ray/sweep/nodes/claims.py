@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from rsrl_ray.sweep.ray_insides import HeadNotes
 
-_CLAIMED, _WAITING = "claimed", "waits"
+_CLAIMED, _WAITS_FOR = "claimed", "waits"
 _UNREACHABLE = (RayError, RuntimeError, OSError, AttributeError)  # what is raised if there is no Ray, or no head
 
 T = TypeVar("T")
@@ -43,18 +43,18 @@ class Claims:
     def ended(self, trial: str) -> None:
         """The trial's process has ended, however: its claims are void."""
         self._ask(lambda: self._end(trial), None)
-        self._ask(lambda: self.notes.delete(self._name(_WAITING, trial)), None)
+        self._ask(lambda: self.notes.delete(self._name(_WAITS_FOR, trial)), None)
 
     def waits(self, trial: str) -> bool:
         """Whether the trial waits for a round that another one makes."""
-        return self._ask(lambda: self.notes.get(self._name(_WAITING, trial)) is not None, False)
+        return self._ask(lambda: self.notes.get(self._name(_WAITS_FOR, trial)) is not None, False)
 
     def close(self) -> None:
         """The sweep has ended: nothing of it stays at the head."""
         self._ask(self._clear, None)
 
     def _claim(self, key: str, trial: str, attempt: str) -> bool:
-        name, mine, waits = self._name(_CLAIMED, key), f"{trial} {attempt}", self._name(_WAITING, trial)
+        name, mine, waits = self._name(_CLAIMED, key), f"{trial} {attempt}", self._name(_WAITS_FOR, trial)
         while not self.notes.add(name, mine):
             maker = self.notes.get(name)
             if maker is None:  # released just now

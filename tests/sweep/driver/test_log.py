@@ -22,7 +22,7 @@ from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.driver.log import ROUNDS_AT_ONCE, Log
 from rsrl_ray.sweep.driver.prepare import prepare
-from rsrl_ray.sweep.driver.retention import Retention
+from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.weights import KeptWeights
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.nodes.claims import Claims
@@ -143,7 +143,7 @@ class Recorded:
         )
         keys, self.board = [TrialKey(0, method) for method in ("firm", "none")], Board()
         trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
-        retention = Retention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
+        retention = WeightRetention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
         self.log = Log(task, self.told, lambda: None, trials, self.board)
         self.weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         attempts, archive = Attempts(self.log.end, Claims()), Archive(str(self.folder))

@@ -9,7 +9,7 @@ from rich.console import Console
 from sweep.reports import ORIGIN, report
 
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.sweep.driver.progress import Progress
+from rsrl_ray.sweep.driver.progress import SweepProgress
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.terminal import Terminal
 
@@ -21,7 +21,7 @@ METRICS = {
 
 def said(*results: dict[str, Any]) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
-    progress = Progress(Terminal(console), [TrialKey(0, "firm")], 30)
+    progress = SweepProgress(Terminal(console), [TrialKey(0, "firm")], 30)
     trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}})
     for result in results:
         progress.on_trial_result(0, [], trial, result)

@@ -20,7 +20,7 @@ from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
-from rsrl_ray.sweep.driver.retention import Hold, Retention
+from rsrl_ray.sweep.driver.retention import Hold, WeightRetention
 from rsrl_ray.sweep.driver.scheduler import Outline, Prefix, outline
 from rsrl_ray.sweep.driver.weights import KeptWeights
 
@@ -41,7 +41,7 @@ class Sweep:
     """A sweep's driver, whose notes on weights are made at once, in their order."""
 
     root: Path
-    retention: Retention
+    retention: WeightRetention
     name: str = "a"
     jobs: list[Any] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def markers(root: Path) -> int:
 
 
 def test_newest_best_and_the_branch_point_of_a_waiting_trial_stay(archive: Archive, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, Retention("id", outlines(4, "firm", "later")))
+    sweep = Sweep(tmp_path, WeightRetention("id", outlines(4, "firm", "later")))
     for number, value in [(1, 0.1), (2, 0.3), (3, 0.2), (4, 0.2)]:
         sweep.done(FIRM, number, f"firm{number}", value)
     # later shares rounds 1 and 2 and has still to go on from round 2, which is also firm's best; 4 is the newest
@@ -104,7 +104,7 @@ def test_newest_best_and_the_branch_point_of_a_waiting_trial_stay(archive: Archi
 
 
 def test_a_branch_point_goes_once_the_waiting_trial_is_past_it(archive: Archive, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, Retention("id", outlines(4, "firm", "later")))
+    sweep = Sweep(tmp_path, WeightRetention("id", outlines(4, "firm", "later")))
     for number in (1, 2, 3):
         sweep.done(FIRM, number, f"firm{number}", number / 10)
     assert kept(tmp_path) == {"firm2", "firm3"}
@@ -115,7 +115,7 @@ def test_a_branch_point_goes_once_the_waiting_trial_is_past_it(archive: Archive,
 
 
 def test_equal_values_keep_the_earlier_round(archive: Archive, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, Retention("id", outlines(4, "firm")))
+    sweep = Sweep(tmp_path, WeightRetention("id", outlines(4, "firm")))
     for number in (1, 2, 3):
         sweep.done(FIRM, number, f"firm{number}", 0.5)
     assert kept(tmp_path) == {"firm1", "firm3"}
@@ -130,7 +130,7 @@ def test_a_method_that_averages_keeps_what_its_best_and_its_next_round_are_avera
     archive: Archive, tmp_path: Path
 ) -> None:
     halves = {FIRM: Prediction(average="half")}
-    sweep = Sweep(tmp_path, Retention("id", outlines(8, "firm"), predictions=halves))
+    sweep = Sweep(tmp_path, WeightRetention("id", outlines(8, "firm"), predictions=halves))
     swept(sweep, 6, best=4)
     assert kept(tmp_path) == {"firm3", "firm4", "firm5", "firm6"}  # 3 and 4; of round 7, which takes 4 to 7
     sweep.done(FIRM, 7, "firm7", 2.0)
@@ -140,7 +140,7 @@ def test_a_method_that_averages_keeps_what_its_best_and_its_next_round_are_avera
 def test_rounds_that_others_make_for_a_method_that_averages_wait_for_it(archive: Archive, tmp_path: Path) -> None:
     half = TrialKey(0, "half")
     both = {**outlines(4, "firm"), half: outlines(4, "firm")[FIRM]}
-    sweep = Sweep(tmp_path, Retention("id", both, predictions={half: Prediction(average="half")}))
+    sweep = Sweep(tmp_path, WeightRetention("id", both, predictions={half: Prediction(average="half")}))
     swept(sweep, 4, best=4)
     assert kept(tmp_path) == {"firm1", "firm2", "firm3", "firm4"}
     for number, value in enumerate([0.9, 0.1, 0.1, 0.1], 1):
@@ -149,9 +149,9 @@ def test_rounds_that_others_make_for_a_method_that_averages_wait_for_it(archive:
 
 
 def test_rounds_that_are_found_are_held_before_the_driver_hears_of_them(archive: Archive, tmp_path: Path) -> None:
-    ours = Sweep(tmp_path, Retention("a", outlines(3, "firm")), "a")
+    ours = Sweep(tmp_path, WeightRetention("a", outlines(3, "firm")), "a")
     swept(ours, 2)
-    theirs = Sweep(tmp_path, Retention("b", outlines(2, "firm"), keep_all=True), "b")
+    theirs = Sweep(tmp_path, WeightRetention("b", outlines(2, "firm"), keep_all=True), "b")
     for number in (1, 2):
         theirs.done(FIRM, number, f"firm{number}", number / 100, later=True)
     ours.done(FIRM, 3, "firm3", 0.9)  # from here on a needs neither
@@ -162,29 +162,29 @@ def test_rounds_that_are_found_are_held_before_the_driver_hears_of_them(archive:
 
 def test_another_sweep_of_the_storage_never_deletes_what_one_needs(archive: Archive, tmp_path: Path) -> None:
     """a.yaml, all weights of 3 rounds; then b.yaml, the same recipe under another name, 8 rounds, what is needed."""
-    swept(Sweep(tmp_path, Retention("recipe", outlines(3, "firm"), keep_all=True), "a"), 3)
-    swept(Sweep(tmp_path, Retention("recipe", outlines(8, "firm")), "b"), 8)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(3, "firm"), keep_all=True), "a"), 3)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(8, "firm")), "b"), 8)
     assert kept(tmp_path) == {"firm1", "firm2", "firm3", "firm8"}
 
 
 def test_a_file_that_asks_for_less_later_keeps_what_it_asked_for_before(archive: Archive, tmp_path: Path) -> None:
-    swept(Sweep(tmp_path, Retention("recipe", outlines(3, "firm"), keep_all=True)), 3)
-    swept(Sweep(tmp_path, Retention("recipe", outlines(8, "firm"))), 8)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(3, "firm"), keep_all=True)), 3)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(8, "firm"))), 8)
     assert kept(tmp_path) == {"firm1", "firm2", "firm3", "firm8"}
 
 
 def test_a_method_that_is_removed_keeps_its_newest_and_its_best(archive: Archive, tmp_path: Path) -> None:
-    both = Sweep(tmp_path, Retention("recipe", outlines(4, "firm", "later")))
+    both = Sweep(tmp_path, WeightRetention("recipe", outlines(4, "firm", "later")))
     swept(both, 4, best=2)
     for number, key in enumerate(["firm1", "firm2", "later3", "later4"], start=1):
         both.done(LATER, number, key, {2: 0.9}.get(number, 0.1))
     assert kept(tmp_path) == {"firm2", "firm4", "later4"}
-    swept(Sweep(tmp_path, Retention("recipe", outlines(6, "firm"))), 6)  # firm's best is now its last
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(6, "firm"))), 6)  # firm's best is now its last
     assert kept(tmp_path) == {"firm2", "later4", "firm6"}
 
 
 def test_two_sweeps_at_once(archive: Archive, tmp_path: Path) -> None:
-    one, other = (Sweep(tmp_path, Retention("recipe", outlines(8, "firm")), name) for name in ("a", "b"))
+    one, other = (Sweep(tmp_path, WeightRetention("recipe", outlines(8, "firm")), name) for name in ("a", "b"))
     swept(one, 3)
     swept(other, 2)
     assert kept(tmp_path) == {"firm3"}  # b goes on from 1 and 2, whose weights had gone before
@@ -197,17 +197,17 @@ def test_two_sweeps_at_once(archive: Archive, tmp_path: Path) -> None:
 
 
 def test_what_a_driver_that_was_killed_still_held_is_let_go_by_the_next(archive: Archive, tmp_path: Path) -> None:
-    killed = Sweep(tmp_path, Retention("recipe", outlines(8, "firm", "later")))
+    killed = Sweep(tmp_path, WeightRetention("recipe", outlines(8, "firm", "later")))
     swept(killed, 3)
     killed.done(FIRM, 4, "firm4", 0.04, later=True)  # round 3 is still held
-    swept(Sweep(tmp_path, Retention("recipe", outlines(8, "firm", "later"))), 5)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(8, "firm", "later"))), 5)
     assert kept(tmp_path) == {"firm2", "firm5"}  # 2 is where `later` goes on
     assert markers(tmp_path) == 2
 
 
 def test_rounds_that_are_replayed_in_passing_leave_no_marker(archive: Archive, tmp_path: Path) -> None:
-    swept(Sweep(tmp_path, Retention("recipe", outlines(4, "firm")), "a"), 4)
-    again = Sweep(tmp_path, Retention("recipe", outlines(4, "firm")), "b")
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(4, "firm")), "a"), 4)
+    again = Sweep(tmp_path, WeightRetention("recipe", outlines(4, "firm")), "b")
     for number in range(1, 5):
         again.done(FIRM, number, f"firm{number}", number / 100, later=True)
     again.work()
@@ -215,7 +215,7 @@ def test_rounds_that_are_replayed_in_passing_leave_no_marker(archive: Archive, t
 
 
 def test_a_registered_round_stays(archive: Archive, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, Retention("recipe", outlines(3, "firm")))
+    sweep = Sweep(tmp_path, WeightRetention("recipe", outlines(3, "firm")))
     swept(sweep, 1)
     archive.hold("firm1", "registered-paper", {"model": "paper"})
     swept(sweep, 3)
@@ -225,12 +225,12 @@ def test_a_registered_round_stays(archive: Archive, tmp_path: Path) -> None:
 def test_rounds_of_before_it_was_noted_who_needs_them_keep_their_weights(archive: Archive, tmp_path: Path) -> None:
     record = Record(1, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0)
     archive.write("firm1", record, {"w": np.zeros(1, np.float32)})
-    swept(Sweep(tmp_path, Retention("recipe", outlines(3, "firm"))), 3)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(3, "firm"))), 3)
     assert kept(tmp_path) == {"firm1", "firm3"}
 
 
 def test_each_chain_of_a_trial_has_its_own_newest_and_best(archive: Archive, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, Retention("recipe", outlines(4, "firm")))
+    sweep = Sweep(tmp_path, WeightRetention("recipe", outlines(4, "firm")))
     for number, value in [(1, 0.1), (2, 0.9), (3, 0.2)]:
         sweep.done(FIRM, number, f"firm{number}", value)
     for number, value in [(1, 0.1), (2, 0.3), (3, 0.2), (4, 0.2)]:  # started again on another kind of device
@@ -239,7 +239,7 @@ def test_each_chain_of_a_trial_has_its_own_newest_and_best(archive: Archive, tmp
 
 
 def test_markers_say_to_people_who_it_is(archive: Archive, tmp_path: Path) -> None:
-    swept(Sweep(tmp_path, Retention("recipe", outlines(3, "firm"), keep_all=True)), 1)
+    swept(Sweep(tmp_path, WeightRetention("recipe", outlines(3, "firm"), keep_all=True)), 1)
     words = [json.loads(path.read_text()) for path in tmp_path.glob("rounds/*/*/held/*")]
     who = [{"experiment": "a", "trial": said} for said in ("every round", "fold 0, firm")]
     assert sorted(words, key=str) == who
@@ -247,7 +247,7 @@ def test_markers_say_to_people_who_it_is(archive: Archive, tmp_path: Path) -> No
 
 def test_a_round_that_many_share_is_told_once() -> None:
     steps = {TrialKey(0, f"late{k}"): outline(0, thresholds({1: 0.5, 4: k / 10}), 5) for k in range(5)}
-    retention, told = Retention("id", steps), list[tuple[list[str], list[str]]]()
+    retention, told = WeightRetention("id", steps), list[tuple[list[str], list[str]]]()
     for trial in steps:
         for number in (1, 2, 3, 4):
             changes = retention.finished(trial, report(number, key=f"round{number}", value=number / 10))
@@ -268,7 +268,7 @@ GRID: dict[TrialKey, Outline] = {
 
 
 class Asking:
-    """What `Retention` must know, found by asking every trial at each result."""
+    """What `WeightRetention` must know, found by asking every trial at each result."""
 
     def __init__(self, outlines: Mapping[TrialKey, Outline]) -> None:
         self.outlines = outlines
@@ -293,7 +293,7 @@ class Asking:
 @given(st.lists(st.tuples(st.sampled_from(sorted(GRID)), st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), max_size=60))
 def test_counting_needs_tells_what_asking_every_trial_does(steps: list[tuple[TrialKey, float, bool]]) -> None:
     """Trials in any order; one that crashes (True) starts again at round 1, as a trial does that is put back."""
-    counting, asking, done = Retention("id", GRID), Asking(GRID), dict.fromkeys(GRID, 0)
+    counting, asking, done = WeightRetention("id", GRID), Asking(GRID), dict.fromkeys(GRID, 0)
     held: set[Hold] = set()
     for trial, value, crashed in steps:
         done[trial] = 1 if crashed else min(done[trial] + 1, 5)
