@@ -14,7 +14,7 @@ from rsrl_ray.photos.table import photo_sources, public_name
 from rsrl_ray.store.location import URI
 from rsrl_ray.tracking.find import Chosen, Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun
+from rsrl_ray.tracking.read import TrackedResults, TrackedRun
 from rsrl_ray.vision.network import Conv1
 
 
@@ -99,7 +99,9 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     return Subject(run, number, against, pair, other, reason)
 
 
-def find_photos(tracker: Results, experiment: Experiment, subject: Subject, question: Question) -> dict[str, str]:
+def find_photos(
+    tracker: TrackedResults, experiment: Experiment, subject: Subject, question: Question
+) -> dict[str, str]:
     """Name -> absolute path or URI of the photos to map.
 
     If the question names none: the fold's test photos of ``score`` (None: of any), all of them or the ``top`` of
@@ -154,7 +156,7 @@ def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey
     return ""
 
 
-def _read_pair(tracker: Results, run: TrackedRun, number: int, against: int) -> Pair:
+def _read_pair(tracker: TrackedResults, run: TrackedRun, number: int, against: int) -> Pair:
     later, earlier = (tracker.read_artifact(run, conv1_path(wanted), _read_conv1) for wanted in (number, against))
     return Pair(later, earlier)
 

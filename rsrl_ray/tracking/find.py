@@ -23,7 +23,7 @@ from rsrl_ray.method import Method, methods_of
 from rsrl_ray.photos.groups import names_digest
 from rsrl_ray.photos.table import Table, read_table
 from rsrl_ray.tracking.names import CHOOSES, DEVICE, GROUPS, LEFT_OUT_FILE, TABLE, VERSIONS, WEIGHTS
-from rsrl_ray.tracking.read import Results, TrackedRun, cut, open_results
+from rsrl_ray.tracking.read import TrackedResults, TrackedRun, cut, open_results
 
 WEIGHTS_KNOB = "network.weights"
 ScoredName = tuple[str, int]  # name and score
@@ -45,7 +45,7 @@ class Found:
     is_own : whether the sweep is the file's own, and not an older one with another recipe, weights or photos.
     """
 
-    results: Results
+    results: TrackedResults
     sweep: TrackedRun
     trials: dict[TrialKey, TrackedRun]
     differs: tuple[str, ...]
@@ -141,7 +141,9 @@ def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
     ]
 
 
-def _found(results: Results, sweep: TrackedRun, experiment: Experiment, differs: list[str], is_own: bool) -> Found:
+def _found(
+    results: TrackedResults, sweep: TrackedRun, experiment: Experiment, differs: list[str], is_own: bool
+) -> Found:
     runs = results.trial_runs(sweep)
     methods = methods_of(experiment)
     own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, methods)}
@@ -179,7 +181,7 @@ def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
     return [f"The trials were made on several kinds of machine: {', '.join(made)}."] if len(made) > 1 else []
 
 
-def _differences(results: Results, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
+def _differences(results: TrackedResults, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
     """In words, in what a sweep is not the file's."""
     changed = changed_knobs(dict(sweep.params), recipe(experiment))
     if not changed:  # what costs more is looked at only if need be
@@ -225,7 +227,7 @@ def _photos(table: Table) -> frozenset[ScoredName]:
     )
 
 
-def _has_photos(results: Results, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
+def _has_photos(results: TrackedResults, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True

@@ -15,7 +15,7 @@ from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
-from rsrl_ray.tracking.read import Results, artifacts_root
+from rsrl_ray.tracking.read import TrackedResults, artifacts_root
 from rsrl_ray.tracking.runs import trials
 from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
 
@@ -86,7 +86,7 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
         names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
     found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
-        results = Results(uri, name, artifacts_root(experiment), "")
+        results = TrackedResults(uri, name, artifacts_root(experiment), "")
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
@@ -114,7 +114,7 @@ def _keys(tags: Mapping[str, str]) -> set[str]:
 
 def _shares_storage(experiment: Experiment, name: str) -> bool:
     """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
-    results = Results(mlflow_uri(experiment), name, artifacts_root(experiment), "")
+    results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
     try:
         told = [yaml.safe_load(results.read_text(run, "experiment.yaml")) for run in results.sweep_runs()[:1]]
     except (ValueError, yaml.YAMLError):

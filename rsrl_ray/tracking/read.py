@@ -84,7 +84,7 @@ def artifacts_root(experiment: Experiment) -> str | None:
     return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
 
-def open_results(experiment: Experiment) -> "Results":
+def open_results(experiment: Experiment) -> "TrackedResults":
     """The results of an experiment that was begun already.
 
     Raises
@@ -93,10 +93,10 @@ def open_results(experiment: Experiment) -> "Results":
         If nothing was tracked yet, or the store cannot be reached.
     """
     missing = f"no results of {experiment.name} yet; run `rsrl sweep` on the file first"
-    return Results(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
+    return TrackedResults(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
 
 
-class Results:
+class TrackedResults:
     """The MLflow store of one experiment, to read from and to add an analysis to; may be used by several threads.
 
     Every method raises ValueError if the store cannot be reached or does not hold what is asked for.

@@ -10,7 +10,7 @@ from mlflow.entities import LifecycleStage, Run, RunData, RunInfo, RunTag
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking.chains import newest, newest_of_methods, place_tags
 from rsrl_ray.tracking.entries import BestSoFar, Round, SweepRun, Trial
-from rsrl_ray.tracking.read import Results
+from rsrl_ray.tracking.read import TrackedResults
 from rsrl_ray.tracking.write import Tracker
 
 TRIAL = Trial("id-0", TrialKey(0, "paper"), {})
@@ -32,7 +32,7 @@ class Store:
 
     def read(self) -> tuple[str, int]:
         """The device of the trial as readers find it, and how many rounds it has."""
-        results = Results(self.uri, "photos", self.artifacts, "no results")
+        results = TrackedResults(self.uri, "photos", self.artifacts, "no results")
         (run,) = results.trial_runs(results.sweep_runs()[0])
         return run.tags["rsrl.device"], run.rounds
 

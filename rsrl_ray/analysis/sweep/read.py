@@ -29,7 +29,7 @@ from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.histories import THREADS
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import Results, TrackedRun
+from rsrl_ray.tracking.read import TrackedResults, TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
 HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
@@ -89,7 +89,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
 class _Shared:
     """What the trials of a sweep share while they are read."""
 
-    tracker: Results
+    tracker: TrackedResults
     photos: ReadPhotos
     folds: Mapping[int, "Future[TrialFold]"]
     threads: ThreadPoolExecutor
