@@ -90,7 +90,7 @@ class Training:
     precision: Precision = "bf16"
     """bf16: bfloat16 autocast with float32 weights; fp32: float32 throughout."""
     threads: Count = 1
-    """CPU threads a trial computes with, 1 or more; part of a round's identity, since the bits depend on it."""
+    """CPU threads a trial computes with, 1 or more; part of a round's identity, because the bits depend on it."""
     augmentation: list[Literal["flip", "crop"]] = field(default_factory=list)
     """flip: mirrored at random; crop: shifted at random by up to an eighth of the size. None by default."""
     steps: Literal["kept", "all"] = "kept"

@@ -51,7 +51,7 @@ def names_photos(file: Path) -> bool:
 
 @functools.cache
 def _parser() -> ArgumentParser:
-    """Made once, since that takes longer than to read a file with it."""
+    """Made once, because that takes longer than to read a file with it."""
     return experiment_parser()
 
 

@@ -11,7 +11,7 @@ A *round* (`start_key`, `round_key`) is called by all that its bits depend on:
 - **The device**: its name, with what the environment changes of the arithmetic and no switch sets back
   (`rsrl_ray.vision.reproducible`), and what it makes of a probe (`rsrl_ray.vision.probe`, `probe_identity`) if that is
   not what the first device of this name has made of it. The probe goes through the frozen layers too. Rounds are not
-  kept if the GPU lacked memory, since cuDNN then computes in other ways.
+  kept if the GPU lacked memory, because cuDNN then computes in other ways.
 
 *Features* of frozen layers (`features_key`) are called by the photos, the frozen weights, what of the recipe they
 depend on, the code and the device. *Decoded photos* (`rsrl_ray.photos.pixels`) are called by their bytes
@@ -22,7 +22,7 @@ A *sweep* (`sweep_id`) is the recipe, photos, scores, groups and starting weight
 machine has another chain of rounds (`rsrl_ray.tracking.chains`). `photos_digest` and `weights_digest` are by what a
 reader knows the sweep of a file, without pixels and networks.
 
-Law 3: a later knob at its default changes no name, since `identifying` and `plain` leave it out.
+Law 3: a later knob at its default changes no name, because `identifying` and `plain` leave it out.
 """
 
 import dataclasses

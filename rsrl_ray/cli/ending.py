@@ -47,7 +47,7 @@ class Stop:
         return self._asked
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, since a shell may ask twice."""
+        """Do what Ctrl-C does now: Ray Tune has a handler of its own for it. Once, because a shell may ask twice."""
         if self.is_left or self.number != signal.SIGINT:
             return
         self.number = signal.Signals(number)

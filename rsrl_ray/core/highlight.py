@@ -89,7 +89,7 @@ def agreement(first: NDArray[Any], second: NDArray[Any]) -> float:
 def likeness(first: NDArray[Any], second: NDArray[Any]) -> float:
     """`agreement` of two maps [h, w], or of their sizes without signs, whichever is farther from 0; NaN as there.
 
-    By sizes too, since what answers edges does so with either sign.
+    By sizes too, because what answers edges does so with either sign.
     """
     found = [agreement(first, second), agreement(np.abs(first), np.abs(second))]
     return max((value for value in found if not np.isnan(value)), key=abs, default=float("nan"))

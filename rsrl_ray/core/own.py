@@ -116,7 +116,7 @@ def _module(name: str, source: str) -> ModuleType:
     if source_of(name, None) == source:
         return importlib.import_module(name)
     alias = f"{name}@{hashlib.blake2b(source.encode(), digest_size=4).hexdigest()}"
-    module = sys.modules[alias] = ModuleType(alias)  # there, since dataclasses look their module up
+    module = sys.modules[alias] = ModuleType(alias)  # there, because dataclasses look their module up
     exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return module
 

@@ -224,7 +224,7 @@ def expected_f(likelihoods: Values) -> tuple[Values, Values]:
     and t towards F / 2; the (w, t) of the best mean F.
 
     A class with N_c = 0 can have no hits. It is never decided on: w_c = 1 and t_c = 2 give it -1 at the most, and all
-    others have more, since w t <= 1 / (N + 1).
+    others have more, because w t <= 1 / (N + 1).
     """
     mass = likelihoods.sum(axis=0)
     there = mass > MASS

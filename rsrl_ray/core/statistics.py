@@ -67,7 +67,7 @@ def corrected_resampled_t(differences: Values, ratio: float, confidence: float =
 
     t = mean(d) / sqrt((1/k + ratio) * var(d)), var with ddof 1, k - 1 degrees of freedom, two-sided; the interval is
     mean(d) -+ t_{k-1} * sqrt((1/k + ratio) * var(d)). The plain paired t takes folds for independent (ratio 0),
-    which they are not, since their training photos overlap, and so finds too much.
+    which they are not, because their training photos overlap, and so finds too much.
 
     If all differences are 0, t is 0 and p is 1; where they are all the same otherwise, t is infinite and p is 0.
 

@@ -122,7 +122,7 @@ def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow
 
 
 def each(function: Callable[[str], T], sources: Sequence[str]) -> list[T | str]:
-    """The function of every source, or why it raises ValueError; Unreadable is raised, since it may pass."""
+    """The function of every source, or why it raises ValueError; Unreadable is raised, because it may pass."""
     found: list[T | str] = []
     for source in sources:
         try:

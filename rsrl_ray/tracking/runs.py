@@ -35,7 +35,7 @@ def trials(client: MlflowClient, experiment_id: str, sweep: str) -> list[Run]:
 
 
 def opened(run: Run) -> int:
-    """A run's place in the order in which sweeps were taken up; counted, since clocks are set back."""
+    """A run's place in the order in which sweeps were taken up; counted, because clocks are set back."""
     return int(run.data.tags.get(OPENED, 0))
 
 

@@ -193,7 +193,7 @@ class Tracker:
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
         """``status``: FINISHED, FAILED (with the reason) or KILLED.
 
-        A trial that was not taken up, since it ended before it told where its rounds come from, has a run without
+        A trial that was not taken up, because it ended before it told where its rounds come from, has a run without
         rounds; one that holds some stays as it is: they may be another chain's.
         """
         self._keep_lease()

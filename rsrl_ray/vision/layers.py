@@ -44,7 +44,7 @@ class QuickDropout(nn.Dropout):
 
 
 class AveragePool(nn.Module):
-    """``AdaptiveAvgPool2d`` as two matrix products, since its own backward is not deterministic on CUDA."""
+    """``AdaptiveAvgPool2d`` as two matrix products, because its own backward is not deterministic on CUDA."""
 
     rows: Tensor
     columns: Tensor

@@ -119,7 +119,7 @@ class NetworkOnDevice:
             If it is full, or was so full meanwhile that the bits are not those of this kind of device.
         """
         with self._making():
-            _ = self.model, self.inputs  # made now, since rows that the GPU has no room for may stay beside it
+            _ = self.model, self.inputs  # made now, because rows that the GPU has no room for may stay beside it
             with no_refusals():
                 yield
 

@@ -33,7 +33,7 @@ class Settings:
     """What a scorer needs besides weights.
 
     scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as the network was trained,
-    since its logits depend on them; membership : what makes likelihoods of them. photo_memory : GiB that decoding one
+    because its logits depend on them; membership : what makes likelihoods of them. photo_memory : GiB that decoding one
     photo may take.
     """
 

@@ -24,7 +24,7 @@ from rsrl_ray.tracking.write import Tracker
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
-    """Fold by method; the folds of a method first, since they share nothing and need not wait."""
+    """Fold by method; the folds of a method first, because they share nothing and need not wait."""
     experiment, methods = task.experiment, methods_of(task.experiment)
     fingerprint = data_digest(task.photos.fingerprint, task.photos.scores.tolist())
     splits = {fold.number: _splits(task, fold) for fold in task.folds}

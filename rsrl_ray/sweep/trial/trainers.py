@@ -19,7 +19,7 @@ from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
 
 
 class NetworkTrainers:
-    """Makes the trainers of folds, which share one network on its device, since a process has one trial at a time."""
+    """Makes the trainers of folds, which share one network on its device, because a process has one trial at a time."""
 
     def __init__(self, task: Task) -> None:
         """Raises ValueError if this machine cannot have photos or features, which another one may."""
