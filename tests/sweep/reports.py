@@ -1,8 +1,12 @@
-"""Rounds as trials report them, made up."""
+"""Rounds as trials report them, and photos, made up."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rsrl_ray.core.trial import Origin
+from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.sweep.report import Report
 
 ORIGIN = Origin("start", "cpu", ("2",))
@@ -23,3 +27,9 @@ def report(number: int, **told: Any) -> Report:
         "last": False,
     }
     return Report(number, **usual | told)
+
+
+def six_photos(folder: Path) -> PhotoSet:
+    """Photos of two scores by turns, whose pixels nobody asks for."""
+    names, scores = tuple("abcdef"), np.array([2, 3, 2, 3, 2, 3])
+    return PhotoSet(names, scores, (), (), fingerprint="8f", sources=names, pixels_path=folder, image_size=8)

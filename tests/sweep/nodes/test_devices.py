@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sweep.reports import six_photos
 
 from rsrl_ray import identity
 from rsrl_ray.config import Experiment, Network, Revision, Training
@@ -15,7 +16,6 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device
 from rsrl_ray.identity import round_key
 from rsrl_ray.method import Learning
-from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.nodes import devices as module
@@ -37,16 +37,7 @@ def task(tmp_path: Path) -> Task:
     experiment = Experiment(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path / "results"), revision=Revision(majority_classes=1)
     )
-    photos = PhotoSet(
-        tuple("abcdef"),
-        np.array([2, 3, 2, 3, 2, 3]),
-        (),
-        (),
-        fingerprint="8f",
-        sources=tuple("abcdef"),
-        pixels_path=tmp_path,
-        image_size=8,
-    )
+    photos = six_photos(tmp_path)
     return Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", NetworkTrainers)
 
 

@@ -13,13 +13,13 @@ from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 from numpy.typing import NDArray
+from sweep.reports import six_photos
 from sweep.trial.test_trainable import FOLD, trial_of
 
 from rsrl_ray.config import Experiment, Revision
 from rsrl_ray.core.trial import Device
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
-from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial import gauge
@@ -143,16 +143,7 @@ def test_a_trial_reports_what_its_node_was_busy_with_unless_that_is_turned_off(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path), rounds=1, system_metrics=asked
     )
     experiment = replace(experiment, revision=Revision(majority_classes=1))
-    photos = PhotoSet(
-        tuple("abcdef"),
-        np.array([2, 3, 2, 3, 2, 3]),
-        (),
-        (),
-        fingerprint="8f",
-        sources=tuple("abcdef"),
-        pixels_path=tmp_path,
-        image_size=8,
-    )
+    photos = six_photos(tmp_path)
     trials: list[RSRLTrial] = []
     task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Toy(trials))
     trial = trial_of(task)

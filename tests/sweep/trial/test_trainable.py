@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sweep.reports import six_photos
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device, Origin
-from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
 from rsrl_ray.sweep.task import Task, Trainer
@@ -84,16 +84,7 @@ def task_of(folder: Path, trainer: Trainer, gpus: float = 0.0, batch_size: int =
         resources=config.Resources(gpus=gpus),
         system_metrics=False,
     )
-    photos = PhotoSet(
-        tuple("abcdef"),
-        np.array([2, 3, 2, 3, 2, 3]),
-        (),
-        (),
-        fingerprint="8f",
-        sources=tuple("abcdef"),
-        pixels_path=folder,
-        image_size=8,
-    )
+    photos = six_photos(folder)
     return Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: trainer)
 
 
@@ -150,16 +141,7 @@ def test_a_node_that_cannot_train_says_why(tmp_path: Path) -> None:
     experiment = config.Experiment(
         "a", "photos.csv", {"firm": {1: 0.9}}, storage=str(tmp_path), revision=config.Revision(majority_classes=1)
     )
-    photos = PhotoSet(
-        tuple("abcdef"),
-        np.array([2, 3, 2, 3, 2, 3]),
-        (),
-        (),
-        fingerprint="8f",
-        sources=tuple("abcdef"),
-        pixels_path=tmp_path,
-        image_size=8,
-    )
+    photos = six_photos(tmp_path)
     trial = trial_of(Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", trainers))
     for number, words in enumerate(said):
         with pytest.raises(SetUpFailed) as failed:
