@@ -5,7 +5,6 @@ before something is dropped or trained, so those who only read results need the 
 """
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import json
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rsrl_ray.core.digest import bytes_digest, short_digest
 from rsrl_ray.core.value import as_text
 
 WRITE = "write it to a file beside the experiment, such as my_rules.py (in a notebook: %%writefile my_rules.py)"
@@ -52,7 +52,7 @@ class Own:
             raise ValueError(f"{path}: there is no file of a module {name} beside the experiment, nor is it installed")
         if not isinstance(knobs or {}, Mapping):
             raise ValueError(f"{path}: {knobs!r}; give its knobs, such as {{share: 0.2}}")
-        code = hashlib.blake2b(modules[name].encode(), digest_size=16).hexdigest()
+        code = bytes_digest(modules[name].encode())
         return cls(path, json.dumps(knobs or {}, sort_keys=True), code, modules[name])
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ def _module(name: str, source: str) -> ModuleType:
     """Imported where this process finds the same text, which may import its neighbours; else made of the text."""
     if source_of(name, None) == source:
         return importlib.import_module(name)
-    alias = f"{name}@{hashlib.blake2b(source.encode(), digest_size=4).hexdigest()}"
+    alias = f"{name}@{short_digest(source)}"
     module = sys.modules[alias] = ModuleType(alias)  # there, because dataclasses look their module up
     exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return module

@@ -13,6 +13,8 @@ from scipy import stats
 
 from rsrl_ray.core.arrays import Values
 
+CONFIDENCE = 0.95  # of every interval
+
 
 @dataclass(frozen=True)
 class PairedTest:
@@ -34,15 +36,11 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What k folds say of the true mean difference of two methods: Student's t; all but the first nan below two folds.
+    """Probabilities that the true mean difference of two methods is below -rope, in [-rope, rope], or above rope.
 
-    difference, scale, df : its location, scale and degrees of freedom k - 1; the first two in units of the measure.
-    worse, equivalent, better : probabilities of a mean difference below -rope, in [-rope, rope], above rope; sum 1.
+    They add up to 1; with fewer than two folds all are nan.
     """
 
-    difference: float
-    scale: float
-    df: int
     worse: float
     equivalent: float
     better: float
@@ -62,7 +60,7 @@ def sd(values: Values) -> float:
     return float(known.std(ddof=1)) if np.ptp(known) else 0.0  # not the 1e-17 that rounding leaves
 
 
-def corrected_resampled_t(differences: Values, ratio: float, confidence: float = 0.95) -> PairedTest:
+def corrected_resampled_t(differences: Values, ratio: float) -> PairedTest:
     """The corrected resampled t-test of Nadeau and Bengio on fold-wise differences d_1, ..., d_k.
 
     t = mean(d) / sqrt((1/k + ratio) * var(d)), var with ddof 1, k - 1 degrees of freedom, two-sided; the interval is
@@ -86,12 +84,12 @@ def corrected_resampled_t(differences: Values, ratio: float, confidence: float =
         return PairedTest(centre, spread, math.nan, folds - 1, math.nan, math.nan, math.nan)
     error = math.sqrt(1 / folds + ratio) * spread
     t = centre / error if error else math.copysign(math.inf, centre) if centre else 0.0
-    margin = float(stats.t.ppf((1 + confidence) / 2, folds - 1)) * error
+    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, folds - 1)) * error
     p = 2 * float(stats.t.sf(abs(t), folds - 1))
     return PairedTest(centre, spread, t, folds - 1, p, centre - margin, centre + margin)
 
 
-def correlated_t(differences: Values, ratio: float, rope: float = 0.01) -> Posterior:
+def correlated_t(differences: Values, ratio: float, rope: float) -> Posterior:
     """The Bayesian correlated t-test on fold-wise differences d_1, ..., d_k: the probabilities of three regions.
 
     The posterior of the mean difference is Student's t with k - 1 degrees of freedom, location mean(d) and scale
@@ -112,7 +110,7 @@ def correlated_t(differences: Values, ratio: float, rope: float = 0.01) -> Poste
     folds = len(differences)
     centre, spread = mean(differences), sd(differences)
     if folds < 2:
-        return Posterior(centre, math.nan, folds - 1, math.nan, math.nan, math.nan)
+        return Posterior(math.nan, math.nan, math.nan)
     scale = math.sqrt(1 / folds + ratio) * spread
     if scale == 0:
         worse, better = float(centre < -rope), float(centre > rope)
@@ -120,10 +118,10 @@ def correlated_t(differences: Values, ratio: float, rope: float = 0.01) -> Poste
         worse = float(stats.t.cdf((-rope - centre) / scale, folds - 1))
         better = float(stats.t.sf((rope - centre) / scale, folds - 1))
     equivalent = max(1 - worse - better, 0.0)  # rounding can leave -1e-17
-    return Posterior(centre, scale, folds - 1, worse, equivalent, better)
+    return Posterior(worse, equivalent, better)
 
 
-def detectable(folds: int, ratio: float, confidence: float = 0.95) -> float:
+def detectable(folds: int, ratio: float) -> float:
     """What difference so many folds could have shown: half an interval of `corrected_resampled_t`, in sd.
 
     t_{k-1} * sqrt(1/k + ratio), in units of the standard deviation (ddof 1) of the fold-wise differences; nan with
@@ -134,7 +132,7 @@ def detectable(folds: int, ratio: float, confidence: float = 0.95) -> float:
     """
     if folds < 2:
         return math.nan
-    return float(stats.t.ppf((1 + confidence) / 2, folds - 1)) * math.sqrt(1 / folds + ratio)
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, folds - 1)) * math.sqrt(1 / folds + ratio)
 
 
 def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float]:
@@ -143,10 +141,8 @@ def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float
     What `corrected_resampled_t`, `correlated_t` and `detectable` give, ``folds`` (k) and ``detectable_difference``:
     what could be shown, in units of the measure.
     """
-    test, posterior = corrected_resampled_t(differences, ratio), correlated_t(differences, ratio, rope)
-    shown = detectable(len(differences), ratio)
-    row = {"folds": len(differences)} | vars(test) | {"ratio": ratio}
-    row |= {name: getattr(posterior, name) for name in ("worse", "equivalent", "better")}
+    test, shown = corrected_resampled_t(differences, ratio), detectable(len(differences), ratio)
+    row = {"folds": len(differences)} | vars(test) | {"ratio": ratio} | vars(correlated_t(differences, ratio, rope))
     return row | {"detectable": shown, "detectable_difference": shown * test.sd}
 
 

@@ -113,12 +113,10 @@ def _lonely(table: Table, found: dict[int, list[str]]) -> list[int]:
 
 def _repeated(keys: Iterable[tuple[int, Hashable]]) -> list[list[int]]:
     """The rows that share a key, for each key that more than one row has."""
-    first: dict[Hashable, int] = {}
-    rows: dict[Hashable, list[int]] = {}
+    rows: dict[Hashable, list[int]] = defaultdict(list)
     for row, key in keys:
-        if first.setdefault(key, row) != row:
-            rows.setdefault(key, [first[key]]).append(row)
-    return list(rows.values())
+        rows[key].append(row)
+    return [those for those in rows.values() if len(those) > 1]
 
 
 def _clashing(table: Table, rows: list[int]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 import errno
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -50,9 +50,9 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
         return np.array(rgb, dtype=np.uint8)
 
 
-def small_photo(data: bytes, side: int, memory: float = PHOTO_MEMORY) -> Image.Image:
+def small_photo(data: bytes, side: int) -> Image.Image:
     """The picture as `decode_photo` has it, in its own shape, its longer side at most ``side`` pixels."""
-    with _opened(data, side, memory) as picture:
+    with _opened(data, side, PHOTO_MEMORY) as picture:
         small = _rgb(picture).copy()
         small.thumbnail((side, side))
         return small
@@ -125,7 +125,8 @@ def _load(data: bytes, size: int | None, memory: float) -> Image.Image:
     _refuse_large(picture, bytes_needed(picture), memory)
     picture.load()
     _refuse_large(picture, turning_needs(picture), memory)
-    _turn_upright(picture)
+    with suppress(Exception):  # EXIF that cannot be parsed says nothing about the pixels, which are there by now
+        ImageOps.exif_transpose(picture, in_place=True)
     return picture
 
 
@@ -136,13 +137,6 @@ def _refuse_large(picture: Image.Image, need: float, memory: float) -> None:
             f"{width} x {height} pixels take {need / GIB:.2f} GiB to decode, more than the {memory:g} GiB of "
             "resources.photo_memory"
         )
-
-
-def _turn_upright(picture: Image.Image) -> None:
-    try:
-        ImageOps.exif_transpose(picture, in_place=True)
-    except Exception:  # EXIF that cannot be parsed says nothing about the pixels, which are there by now
-        return
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -38,7 +38,7 @@ class PixelFile(RowFile):
         key = bytes_digest(digests.tobytes() + f"{len(digests)} {_made(image_size, memory)}".encode())
         return cls(cache.absolute() / f"{key}.npy", len(digests), image_size)
 
-    def tell(self, digests: Pixels, memory: float = PHOTO_MEMORY) -> None:
+    def tell(self, digests: Pixels, memory: float) -> None:
         """Note beside the file which pictures its rows are of, so that later files can take rows from it."""
         beside = self.path.with_suffix(BESIDE)
         if not beside.exists():  # on a full disk they are decoded again

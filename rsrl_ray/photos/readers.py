@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -165,7 +165,7 @@ def _read_folder(path: Path) -> TableRows:
     left_out = Counter[str]()
     for folder in sorted(graded, key=lambda folder: int(float(folder.name))):
         for entry in sorted(folder.iterdir()):
-            kind = not_a_picture(entry)
+            kind = _other_kind(entry)
             if kind:
                 left_out[kind] += 1
             else:
@@ -174,21 +174,18 @@ def _read_folder(path: Path) -> TableRows:
     loose = len(entries) - len(folders)
     notes = [f"not read: {loose} files that lie beside the folders of scores"] if loose else []
     if left_out:
-        notes.append(f"not read, since they are no pictures: {counted(left_out)}")
+        most_first = sorted(left_out.items(), key=lambda one: (-one[1], one[0]))
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in most_first)
+        notes.append(f"not read, because they are no pictures: {listed}")
     return TableRows(images, scores, None, problems=problems, notes=notes)
 
 
-def not_a_picture(entry: Path) -> str:
-    """What kind of thing an entry of a folder of pictures is that is none, for a count; "" for a picture.
+def _other_kind(entry: Path) -> str:
+    """What an entry of a folder of pictures is, in a word, if it is no picture; "" for a picture.
 
-    A file without a suffix, and a folder, is taken for a picture, and refused where it is none.
+    A file without a suffix and a folder count as pictures here. Whoever reads them refuses them.
     """
     if entry.name.startswith(".") or entry.name in _LITTER:
         return entry.name if entry.name in (".DS_Store", *_LITTER) else "hidden files"
     suffix = entry.suffix.lower()
     return "" if not suffix or suffix in picture_suffixes() or entry.is_dir() else suffix
-
-
-def counted(kinds: Mapping[str, int]) -> str:
-    """``2 .xmp, 1 Thumbs.db``: most first."""
-    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0])))

@@ -1,8 +1,9 @@
 """Names of methods and photos as names of files that any disk takes."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
+
+from rsrl_ray.core.digest import short_digest
 
 _PLAIN = re.compile(r"\w[\w.-]*(?<!\.)", re.ASCII)
 _TAKEN = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # devices of Windows
@@ -37,5 +38,4 @@ def _is_plain(name: str, folders: bool) -> bool:
 
 
 def _marked(name: str) -> str:
-    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-    return f"{digest}-{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('._')[-80:]}"
+    return f"{short_digest(name)}-{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('._')[-80:]}"

@@ -47,11 +47,14 @@ def look_at(storage: Storage) -> Shelf:
             left.append(replace(entry, name=f"rounds/{entry.name}"))
         elif name:
             files[key].append(replace(entry, name=name))
-    frozen = {f"frozen/{entry.name}": entry for entry in storage.entries("frozen")}
-    left += [replace(entry, name=path) for path, entry in frozen.items() if path.endswith(TEMPORARY)]
-    digests = {path.removeprefix("frozen/").partition(".")[0]: path for path in frozen}
-    found = {digest: frozen[path] for digest, path in digests.items() if path == frozen_file(digest)}
-    return Shelf([_kept(key, entries) for key, entries in sorted(files.items())], found, left)
+    frozen: dict[str, Entry] = {}
+    for entry in storage.entries("frozen"):
+        digest, path = entry.name.partition(".")[0], f"frozen/{entry.name}"
+        if path.endswith(TEMPORARY):
+            left.append(replace(entry, name=path))
+        elif path == frozen_file(digest):
+            frozen[digest] = entry
+    return Shelf([_kept(key, entries) for key, entries in sorted(files.items())], frozen, left)
 
 
 def read_words(storage: Storage, rounds: Sequence[Kept]) -> dict[tuple[str, str], Mapping[str, str]]:

@@ -160,7 +160,7 @@ def test_folder_per_score(tmp_path: Path) -> None:
     assert [str(problem) for problem in table.problems] == ["good: the folder's name is not an integer score"]
     assert tuple(table.notes) == (
         "not read: 1 files that lie beside the folders of scores",
-        "not read, since they are no pictures: 2 .xmp, 1 .DS_Store, 1 .mov, 1 @eaDir, 1 Thumbs.db, 1 desktop.ini",
+        "not read, because they are no pictures: 2 .xmp, 1 .DS_Store, 1 .mov, 1 @eaDir, 1 Thumbs.db, 1 desktop.ini",
     )
 
 
