@@ -1,12 +1,12 @@
 """Every knob of an experiment, typed, on one page: the experiment file is one `Experiment`."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rsrl_ray.core.draw import Draw, FoldKind
 from rsrl_ray.core.schedule import Schedule, make_schedule
+from rsrl_ray.core.trial import TrialKey
 
 if TYPE_CHECKING:
     Count: TypeAlias = int
@@ -199,9 +199,9 @@ class Experiment:
         all_folds = range(self.folds.count * self.folds.repeats)
         return list(all_folds) if self.folds.use is None else sorted(set(self.folds.use))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Nested dict of every knob, as it would stand in the experiment file."""
-        return dataclasses.asdict(self)
+    def trials(self) -> list[TrialKey]:
+        """All that it asks for; method by method, in the file's order."""
+        return [TrialKey(fold, name) for name in self.method_names() for fold in self.fold_numbers()]
 
 
 def check(experiment: Experiment) -> None:

@@ -257,8 +257,7 @@ def trial_id(sweep: str, trial: TrialKey, method: Method) -> str:
 def trial_ids(experiment: Experiment, sweep: str) -> dict[TrialKey, str]:
     """Of the trials of a sweep that an experiment asks for; method by method as in the file."""
     methods = methods_of(experiment)
-    keys = [TrialKey(fold, name) for name in methods for fold in experiment.fold_numbers()]
-    return {key: trial_id(sweep, key, methods[key.method]) for key in keys}
+    return {key: trial_id(sweep, key, methods[key.method]) for key in experiment.trials()}
 
 
 def _method(method: Method) -> dict[str, Any]:

@@ -15,29 +15,20 @@ from functools import partial
 from pathlib import Path
 
 from rsrl_ray.config import Experiment
-from rsrl_ray.photos.row_file import RowFile
+from rsrl_ray.photos.row_file import RowRecord
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.files import STALE_S, TEMPORARY
-from rsrl_ray.store.holders import (
-    EVERY_ROUND,
-    WAITING,
-    data_holder,
-    file_holders,
-    is_model,
-    release_file,
-    sweep_holder,
-    trial_holder,
-)
+from rsrl_ray.store.holders import data_holder, file_holders, release_file
 from rsrl_ray.store.kept import NOTES_AT_ONCE, Kept, Shelf, look_at, read_words
 from rsrl_ray.store.location import FEATURES, PHOTOS, Location, cache_folder
 from rsrl_ray.store.locks import Taken, locked
 from rsrl_ray.store.storage import Storage
-from rsrl_ray.tracking.named import Named, NamedSweep, named, refuse_while_swept, registered_rounds, sweeps_of_pixels
+from rsrl_ray.tracking.named import Named, NamedSweep, named, refuse_while_swept, sweeps_of_pixels
+from rsrl_ray.tracking.needs import NOT_KNOWN, OWN, Needs
 
-OWN, NOBODY, NOT_KNOWN = "this file", "nobody", "not known"
+NOBODY = "nobody"
 DECODED = "decoded photos"
 _UNFINISHED = (".part", ".copy", TEMPORARY)  # ends of names of files that are being made
-Words = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iter
 
 def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[NamedSweep]]:
     """The sweeps in MLflow that were made of files of a version that left no notes; of features that is not known."""
-    records = {file: RowFile(file, 0, (), "", "", "").record() for file in files if kind == DECODED}
+    records = {file: RowRecord.beside(file) for file in files if kind == DECODED}
     prints = {file: record.fingerprint for file, record in records.items() if record is not None}
     found = sweeps_of_pixels(experiment, set(prints.values())) if prints else {}
     return lambda file: found.get(prints.get(file, ""), ())
@@ -156,7 +147,7 @@ def _by_need(experiment: Experiment, names: Named, storage: Storage, shelf: Shel
     """The rounds that hold weights or notes, by who needs them in words, and whether nobody does."""
     archive, rounds = Archive(experiment.storage), [one for one in shelf.rounds if one.weights or one.holders]
     words = read_words(storage, rounds)
-    needs = _Needs(experiment, names)
+    needs = Needs(experiment, names)
     groups: defaultdict[tuple[str, bool], list[_Member]] = defaultdict(list)
     for one in rounds:
         users = {holder: needs.user(one.key, holder, words[one.key, holder]) for holder in one.holders}
@@ -193,40 +184,6 @@ def _release_rounds(archive: Archive, members: Sequence[_Member]) -> None:
         archive.release(member.round.key, *member.void)
 
 
-@dataclass(frozen=True)
-class _User:
-    """Who has noted to need weights. is_void : whether nobody names it any more."""
-
-    name: str
-    is_void: bool
-
-
-class _Needs:
-    """Whether a note in the archive is void."""
-
-    def __init__(self, experiment: Experiment, names: Named) -> None:
-        self._experiment, self._registered = experiment, dict[str, set[str]]()
-        name = experiment.name
-        self._own = {trial_holder(name, trial, identity).id for identity, trial in names.trials.items()}
-        self._own |= {sweep_holder(name, sweep, WAITING).id for sweep in names.sweeps}
-        keeps = experiment.archive.weights != "needed"  # what `auto` means depends on the network
-        self._every = {sweep_holder(name, sweep, EVERY_ROUND).id for sweep in names.sweeps if keeps}
-        self._taken_out = names.taken_out
-
-    def user(self, key: str, holder: str, words: Words) -> _User:
-        """Whose note it is. key : of the round that it is about."""
-        if words.get("experiment") != self._experiment.name:
-            return _User(f"experiment {words['experiment']}" if "experiment" in words else NOT_KNOWN, False)
-        if is_model(holder):
-            model = words.get("model", "")
-            if model not in self._registered:
-                self._registered[model] = registered_rounds(self._experiment, model)
-            return _User(f"model {model}", key not in self._registered[model])
-        if holder in self._own or (holder in self._every and key not in self._taken_out):
-            return _User(OWN, False)
-        return _User(words.get("trial", "").partition(", ")[2] or words.get("trial", ""), True)
-
-
 def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf, groups: _Groups) -> Iterator[Item]:
     """The weights that are the same in all rounds of a sweep: needed as long as a round names them and has its own."""
     archive = Archive(experiment.storage)
@@ -256,9 +213,10 @@ def _tables(storage: Storage, shelf: Shelf) -> Iterator[Item]:
         newest = max(one.time for one in rounds)
         who = "sweeps that go on, and MLflow where it lacks them"
         yield Item("logits", _rounds(len(rounds)), size, newest, who)
-    kinds = {"artifacts": ("tables of rounds, models", "MLflow: `mlflow gc` frees what was deleted there")}
-    kinds["analysis"] = ("pages, tables, figures", "you: `rsrl analyze` makes them again")
-    for folder, (kind, who) in kinds.items():
+    for folder, kind, who in (
+        ("artifacts", "tables of rounds, models", "MLflow: `mlflow gc` frees what was deleted there"),
+        ("analysis", "pages, tables, figures", "you: `rsrl analyze` makes them again"),
+    ):
         entries = storage.entries(folder)
         if entries:
             size, newest = sum(one.size for one in entries), max(one.time for one in entries)

@@ -183,8 +183,7 @@ def trials(experiment: Experiment, states: "Mapping[TrialKey, TrialState]", chos
     """The table of `rsrl show`: every trial of the file, at its last round, and at the chosen one."""
     columns = ("fold", "method", "state", "round", "macro F (test)", "kept", "best macro F (test)")
     table = make_table(columns, left=["method", "state"], title=cell(experiment.name))
-    expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
-    for key in expected:
+    for key in experiment.trials():
         state = states.get(key)
         cells = ["waiting"] if state is None else _cells(state, experiment.rounds, chosen)
         table.add_row(str(key.fold), cell(key.method), *cells)

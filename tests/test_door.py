@@ -109,7 +109,7 @@ def test_python_and_a_file_make_the_same_experiment(tmp_path: Path, monkeypatch:
     of_file = read_experiment(tmp_path / "a.yaml")
     python = rsrl.Experiment(**knobs)
     for made in (python, rsrl.read("a.yaml"), dataclasses.replace(python, rounds=30)):
-        assert made.as_dict() == of_file.as_dict() and recipe(made) == recipe(of_file)
+        assert dataclasses.asdict(made) == dataclasses.asdict(of_file) and recipe(made) == recipe(of_file)
         assert pickle.loads(pickle.dumps(made)) == made
     values = {"half": {"loss": rsrl.losses.Balanced(0.5)}, "less": {"revise": rsrl.rules.Quantile(0.2)}}
     assert methods_of(rsrl.Experiment(**knobs | {"methods": values})) == methods_of(of_file)

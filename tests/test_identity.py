@@ -457,7 +457,7 @@ def test_the_recipe_leaves_the_experiment_alone() -> None:
     experiment = _experiment(folds=config.Folds(use=[0]))
     recipe(experiment)
     assert experiment.folds.use == [0]
-    assert experiment.as_dict()["folds"] == {
+    assert dataclasses.asdict(experiment)["folds"] == {
         "count": 5,
         "repeats": 1,
         "kind": "stratified",

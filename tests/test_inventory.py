@@ -17,7 +17,7 @@ from rsrl_ray.core.digest import digest
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import photos_digest, recipe, trial_id
-from rsrl_ray.inventory import NOBODY, NOT_KNOWN, OWN, Item, inventory
+from rsrl_ray.inventory import NOBODY, Item, inventory
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
@@ -36,6 +36,7 @@ from rsrl_ray.store.locks import locked
 from rsrl_ray.store.processes import process
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.names import LEASE
+from rsrl_ray.tracking.needs import NOT_KNOWN, OWN
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.tracking.write import Tracker

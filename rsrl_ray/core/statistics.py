@@ -13,7 +13,7 @@ from scipy import stats
 
 from rsrl_ray.core.arrays import Values
 
-CONFIDENCE = 0.95  # of every interval
+INTERVAL = 0.95  # confidence of every interval
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def corrected_resampled_t(differences: Values, ratio: float) -> PairedTest:
         return PairedTest(centre, spread, math.nan, folds - 1, math.nan, math.nan, math.nan)
     error = math.sqrt(1 / folds + ratio) * spread
     t = centre / error if error else math.copysign(math.inf, centre) if centre else 0.0
-    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, folds - 1)) * error
+    margin = float(stats.t.ppf((1 + INTERVAL) / 2, folds - 1)) * error
     p = 2 * float(stats.t.sf(abs(t), folds - 1))
     return PairedTest(centre, spread, t, folds - 1, p, centre - margin, centre + margin)
 
@@ -132,7 +132,7 @@ def detectable(folds: int, ratio: float) -> float:
     """
     if folds < 2:
         return math.nan
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, folds - 1)) * math.sqrt(1 / folds + ratio)
+    return float(stats.t.ppf((1 + INTERVAL) / 2, folds - 1)) * math.sqrt(1 / folds + ratio)
 
 
 def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float]:

@@ -33,6 +33,16 @@ class RowRecord:
     fingerprint: str
     causes: Mapping[int, str]
 
+    @classmethod
+    def beside(cls, rows: Path) -> "RowRecord | None":
+        """The record of a file of rows; None if there is none or it is damaged."""
+        try:
+            content = json.loads(rows.with_suffix(".json").read_text("utf-8"))
+            causes = {int(row): str(cause) for row, cause in content["problems"].items()}
+            return cls(str(content["fingerprint"]), causes)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
 
 @dataclass(frozen=True)
 class RowFile:
@@ -50,12 +60,7 @@ class RowFile:
 
     def record(self) -> RowRecord | None:
         """How it went; None if it has not been done or its record is damaged."""
-        try:
-            content = json.loads(self._json.read_text("utf-8"))
-            causes = {int(row): str(cause) for row, cause in content["problems"].items()}
-            return RowRecord(str(content["fingerprint"]), causes)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        return RowRecord.beside(self.path)
 
     def open(self) -> Array | None:
         """The rows, a read-only memory map; None if they are not there, cut short or misshapen."""

@@ -147,8 +147,7 @@ def _found(
     runs = results.trial_runs(sweep)
     methods = methods_of(experiment)
     own = {run.key: cut(run, experiment.rounds) for run in runs if _is_asked(run, methods)}
-    expected = [TrialKey(fold, name) for name in experiment.method_names() for fold in experiment.fold_numbers()]
-    trials = {key: own[key] for key in expected if key in own}
+    trials = {key: own[key] for key in experiment.trials() if key in own}
     differs = [*differs, *_other_methods(runs, trials, methods), *_other_machines(trials)]
     return Found(results, sweep, trials, tuple(differs), is_own)
 

@@ -39,8 +39,7 @@ class Standing:
         except ValueError as error:
             return f"{name}: {one_line(error)}"
         done = sum(run.status == "FINISHED" and run.rounds >= asked.rounds for run in runs)
-        trials = len(asked.method_names()) * len(asked.fold_numbers())
-        return f"{name}: {done} of {trials} trials done; methods {', '.join(asked.method_names())}"
+        return f"{name}: {done} of {len(asked.trials())} trials done; methods {', '.join(asked.method_names())}"
 
     @cached_property
     def states(self) -> Mapping[TrialKey, TrialState]:

@@ -12,8 +12,9 @@ from sweep.sweeping import at_first_result, swept, tables
 
 from rsrl_ray.cli import main as cli
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.inventory import DECODED, OWN, inventory
+from rsrl_ray.inventory import DECODED, inventory
 from rsrl_ray.store.storage import Storage
+from rsrl_ray.tracking.needs import OWN
 
 pytestmark = pytest.mark.usefixtures("keys")
 KNOBS: dict[str, Any] = {

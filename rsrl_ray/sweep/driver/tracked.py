@@ -1,6 +1,7 @@
 """A sweep as MLflow knows it: its id, its trials, and the tracker that is told of it."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     """What MLflow is told of the sweep."""
     experiment, photos = task.experiment, task.photos
     files = {
-        "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
+        "experiment.yaml": redacted(yaml.safe_dump(asdict(experiment), sort_keys=False)),
         FOLDS_FILE: folds_csv(photos, task.folds),
     }
     if photos.problems:

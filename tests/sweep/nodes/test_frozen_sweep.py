@@ -16,7 +16,7 @@ from sweep.test_laws import alone
 
 from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.inventory import DECODED, OWN, inventory
+from rsrl_ray.inventory import DECODED, inventory
 from rsrl_ray.maps.highlights import highlight
 from rsrl_ray.maps.subject import Question
 from rsrl_ray.models import load as models
@@ -25,6 +25,7 @@ from rsrl_ray.rounds.table import logits
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.needs import OWN
 from rsrl_ray.tracking.stores import mlflow_uri
 
 pytestmark = pytest.mark.slow
