@@ -210,16 +210,13 @@ def _store(value: str, folder: Path) -> str:
     """MLflow's store with its path made absolute: an SQLite file's, or the folder of a file store."""
     database = Location(value).database
     if database is not None:
-        return value if database.is_absolute() else sqlite_uri(_place(value, database, folder)) + _options(value)
+        _, mark, options = value.partition("?")
+        return value if database.is_absolute() else f"{sqlite_uri(_place(value, database, folder))}{mark}{options}"
     if re.match(r"file:(?!//)", value, re.IGNORECASE):
         value = unquote(value[len("file:") :])
     if re.match("[a-zA-Z][a-zA-Z0-9+.-]*:", value):  # a server, a database or another kind of store of MLflow's
         return value
     return _place(value, Path(os.path.expanduser(value)), folder).as_uri()
-
-
-def _options(uri: str) -> str:
-    return "".join(uri.partition("?")[1:])
 
 
 def _place(value: str, path: Path, folder: Path) -> Path:

@@ -17,7 +17,6 @@ from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import build, check_choice, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
 
-_NONE: Mapping[str, str] = {}
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 
 
@@ -116,14 +115,14 @@ def method_of(experiment: Experiment, name: str) -> Method:
     return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
 
 
-def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str] = _NONE) -> Loss:
+def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:
     """The loss of these knobs, by default the cross-entropy. modules : sources of one's own. Raises ValueError."""
     if not knobs:
         return CROSS_ENTROPY
     return OwnLoss(Own.of(knobs, modules)) if is_own(knobs) else make(knobs, LOSSES, "loss")
 
 
-def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[str, str] = _NONE) -> Rule:
+def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[str, str]) -> Rule:
     """The rule of these knobs, by default one that keeps all. modules : sources of one's own. Raises ValueError."""
     if not knobs:
         return Keep()

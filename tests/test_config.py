@@ -243,8 +243,8 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
         ({"methods": {"none": {}}}, "methods.none: a schedule has that name"),
         ({"methods": {"": {}}}, "methods: '' is no name"),
         ({"schedules": {"a": {}}}, "schedules.a: a schedule needs at least one step, such as {1: 0.9}"),
-        ({"schedules": {"a": {0: 0.9}}}, "schedules.a: revision 0: revisions are counted from 1"),
-        ({"schedules": {"a": {1: 9.0}}}, "schedules.a: revision 1: K must lie between 0 and 1, not [9.0, 9.0, 9.0]"),
+        ({"schedules": {"a": {0: 0.9}}}, "schedules.a: revision: 0; give a whole number, 1 or more"),
+        ({"schedules": {"a": {1: 9.0}}}, "schedules.a: revision 1: K: 9.0; give a number, 0 to 1"),
         (
             {"schedules": {"a": {1: [0.9, 0.9]}}},
             "schedules.a: revision 1: 2 thresholds [0.9, 0.9] for 3 majority classes; give one K for all, or 3",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rsrl_ray.core.value import check_count, check_number
+
 KValues = tuple[float, ...]
 
 
@@ -35,43 +37,29 @@ class Schedule:
 def make_schedule(steps: Mapping[int, float | Sequence[float]], majority_classes: int = 3) -> Schedule:
     """Check ``{first revision: K or [K1, ..., KM]}`` and make the schedule; one K holds for all M classes.
 
-    The paper's "firstly 0.9, after the 2th round 0.95" is ``{1: 0.9, 3: 0.95}``.
+    The paper's "firstly 0.9, after the 2th round 0.95" is ``{1: 0.9, 3: 0.95}``. The types of a method's steps were
+    not checked before.
 
     Raises
     ------
     ValueError
-        If there is no step, a revision is no whole number or below 1, a K is no number or lies outside 0 to 1, or
-        their number is not M.
+        If there is no step, if a revision is not a whole number of 1 or more, if a K is not a number of 0 to 1, or if
+        there are not M of them.
     """
     if not steps:
         raise ValueError("a schedule needs at least one step, such as {1: 0.9}")
-    checked = []
-    for revision in _revisions(steps):
-        row = _row(revision, steps[revision], majority_classes)
-        if revision < 1:
-            raise ValueError(f"revision {revision}: revisions are counted from 1")
-        if len(row) != majority_classes:
-            raise ValueError(
-                f"revision {revision}: {len(row)} thresholds {list(row)} for {majority_classes} majority classes; "
-                f"give one K for all, or {majority_classes}"
-            )
-        if not all(0 <= k <= 1 for k in row):
-            raise ValueError(f"revision {revision}: K must lie between 0 and 1, not {list(row)}")
-        checked.append((revision, row))
-    return Schedule(tuple(checked))
-
-
-def _revisions(steps: Mapping[int, object]) -> list[int]:
-    """Ascending. A method's steps come as the file has them: nobody has checked their types."""
     for revision in steps:
-        if isinstance(revision, bool) or not isinstance(revision, int):
-            raise ValueError(f"revision {revision!r}: revisions are whole numbers, counted from 1")
-    return sorted(steps)
+        check_count("revision", revision)
+    return Schedule(tuple((revision, _row(revision, steps[revision], majority_classes)) for revision in sorted(steps)))
 
 
 def _row(revision: int, values: object, majority_classes: int) -> KValues:
     row = values if isinstance(values, list | tuple) else [values] * majority_classes
     for k in row:
-        if isinstance(k, bool) or not isinstance(k, int | float):
-            raise ValueError(f"revision {revision}: K must be a number, or a list of {majority_classes}, not {k!r}")
+        check_number(f"revision {revision}: K", k, 0, 1)
+    if len(row) != majority_classes:
+        raise ValueError(
+            f"revision {revision}: {len(row)} thresholds {list(row)} for {majority_classes} majority classes; give one "
+            f"K for all, or {majority_classes}"
+        )
     return tuple(map(float, row))

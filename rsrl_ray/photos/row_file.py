@@ -117,7 +117,7 @@ class RowFile:
         """
         with locked(self.path.with_suffix(".lock"), wait=True) if self.path.exists() else nullcontext():
             rows = self.open()
-            if rows is None or self._seen(session) == self._read_seen():
+            if rows is None or self._is_seen(session):
                 return rows
             if self.verified() is None:
                 self._json.unlink(missing_ok=True)
@@ -169,11 +169,10 @@ class RowFile:
         found = self.path.stat()
         return json.dumps([session, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns])
 
-    def _read_seen(self) -> str | None:
-        try:
-            return self.path.with_suffix(".seen").read_text("utf-8")
-        except (OSError, ValueError):
-            return None
+    def _is_seen(self, session: str) -> bool:
+        with suppress(OSError, ValueError):
+            return self.path.with_suffix(".seen").read_text("utf-8") == self._seen(session)
+        return False
 
     def _fill(self, part: Path, rows_of: RowsOf, threads: Threads, parts: Sequence[range] | None) -> RowRecord:
         free = shutil.disk_usage(part.parent).free

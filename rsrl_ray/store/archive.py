@@ -128,8 +128,7 @@ class Archive:
 
     def read_network(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The round's weights with those that are frozen, or None if they were not kept. Raises `Damaged`."""
-        manifest, weights = self._manifest(key), self.read_weights(key)
-        frozen = manifest.get("frozen") if manifest is not None else None
+        weights, frozen = self.read_weights(key), self.frozen_of(key)
         return weights if weights is None or not frozen else self._read_frozen(frozen) | weights
 
     def write_frozen(self, frozen: str, weights: Arrays) -> None:

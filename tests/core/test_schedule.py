@@ -44,13 +44,13 @@ def test_revisions_are_counted_from_one() -> None:
     ("steps", "message"),
     [
         ({}, "a schedule needs at least one step"),
-        ({0: 0.9}, "revision 0: revisions are counted from 1"),
-        ({-2: 0.9}, "revision -2: revisions are counted from 1"),
+        ({0: 0.9}, "revision: 0; give a whole number, 1 or more"),
+        ({-2: 0.9}, "revision: -2; give a whole number, 1 or more"),
         ({1: [0.9, 0.9]}, r"revision 1: 2 thresholds \[0.9, 0.9\] for 3 majority classes; give one K for all, or 3"),
         ({1: []}, r"revision 1: 0 thresholds \[\] for 3 majority classes"),
-        ({1: 0.5, 2: 1.01}, "revision 2: K must lie between 0 and 1"),
-        ({1: -0.01}, "revision 1: K must lie between 0 and 1"),
-        ({1: [0.9, 0.9, float("nan")]}, "revision 1: K must lie between 0 and 1"),
+        ({1: 0.5, 2: 1.01}, "revision 2: K: 1.01; give a number, 0 to 1"),
+        ({1: -0.01}, "revision 1: K: -0.01; give a number, 0 to 1"),
+        ({1: [0.9, 0.9, float("nan")]}, "revision 1: K: nan; give a number, 0 to 1"),
     ],
 )
 def test_a_wrong_schedule_is_refused(steps: dict[int, float | list[float]], message: str) -> None:
@@ -66,14 +66,14 @@ def test_in_words() -> None:
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ({"1": 0.9}, "revision '1': revisions are whole numbers"),
-        ({1: 0.9, "later": 0.95}, "revision 'later': revisions are whole numbers"),
-        ({1.0: 0.9}, r"revision 1\.0: revisions are whole numbers"),
-        ({True: 0.9}, "revision True: revisions are whole numbers"),
-        ({1: None}, "revision 1: K must be a number, or a list of 3, not None"),
-        ({1: "0.9"}, "revision 1: K must be a number, or a list of 3, not '0.9'"),
-        ({1: [0.9, 0.9, None]}, "revision 1: K must be a number, or a list of 3, not None"),
-        ({1: {2: 0.9}}, r"revision 1: K must be a number, or a list of 3, not \{2: 0\.9\}"),
+        ({"1": 0.9}, "revision: '1'; give a whole number"),
+        ({1: 0.9, "later": 0.95}, "revision: 'later'; give a whole number"),
+        ({1.0: 0.9}, r"revision: 1\.0; give a whole number"),
+        ({True: 0.9}, "revision: True; give a whole number"),
+        ({1: None}, "revision 1: K: None; give a number, 0 to 1"),
+        ({1: "0.9"}, "revision 1: K: '0.9'; give a number, 0 to 1"),
+        ({1: [0.9, 0.9, None]}, "revision 1: K: None; give a number, 0 to 1"),
+        ({1: {2: 0.9}}, r"revision 1: K: \{2: 0\.9\}; give a number, 0 to 1"),
     ],
 )
 def test_steps_whose_types_nobody_has_checked(steps: dict[int, float], message: str) -> None:
