@@ -179,7 +179,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "too little validation": (
         knob(folds={"count": 2, "validation": 0.02}),
         SWEEP,
-        "folds.validation: 0.02, but of the 29 photos that fold 0 does not test, none is held out",
+        "folds.validation: 0.02, but fold 0 holds out none of its 29 training photos to choose",
     ),
     "too much validation": (knob(folds={"validation": 0.7}), SWEEP, "0.7 does not conform to restriction"),
     "unknown precision": (knob(training={"precision": "fp8"}), SWEEP, "fp8"),
@@ -286,4 +286,4 @@ def test_check_deals_the_folds_of_an_experiment_file(place: Place, capsys: pytes
     assert said.endswith("2 folds, photos in each: train 24 to 24, validation 5 to 5, test 29 to 29.")
     knob(folds={"count": 2, "validation": 0.02})(place)
     assert cli.main(["check", str(place / "tiny.yaml")]) == 2
-    assert "folds.validation: 0.02, but of the 29 photos that fold 0 does not test, none" in capsys.readouterr().err
+    assert "folds.validation: 0.02, but fold 0 holds out none of its 29 training photos" in capsys.readouterr().err

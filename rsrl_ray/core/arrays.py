@@ -1,4 +1,4 @@
-"""Arrays by what they hold; shapes stand in the docstrings."""
+"""Types of arrays, named after what they hold. Shapes stand in the docstrings."""
 
 import numpy as np
 from numpy.typing import NDArray

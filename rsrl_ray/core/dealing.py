@@ -1,4 +1,4 @@
-"""Dealing groups of photos to parts of given shares, so that every class is shared as evenly as groups allow."""
+"""Deals groups of photos to parts of given sizes, so that each class is divided as evenly as the groups allow."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,16 @@ import numpy as np
 
 from rsrl_ray.core.arrays import Labels, Mask, Values
 
-MOST_EXCHANGED = 300  # groups of a part, of which some are exchanged with those of another
+MOST_EXCHANGED = 300  # so many groups of a part are tried when two parts exchange groups
 
 
 @dataclass(frozen=True)
 class Deal:
-    """Photos to be dealt to K parts of these ``shares``, [K], which add up to 1.
+    """N photos to be dealt to K parts.
 
-    labels, groups : [N]. given : [N], the part of each photo that has one already, and stays there; -1 of the others.
-    kept : [N], labels of which the first part needs every class, however small its share.
+    labels, groups : [N]. shares : [K], they add up to 1. given : [N], the part of photos that already have one and
+    stay there; -1 for the others. kept : [N], labels; the first part needs each class of them, even if its share is
+    small.
     """
 
     labels: Labels
@@ -25,13 +26,14 @@ class Deal:
 
 
 def deal(asked: Deal, generator: np.random.Generator) -> Labels:
-    """Deal photos, each group to one part, so that every class is shared as evenly as groups allow; the parts, [N].
+    """The part of each photo, [N]. A group is in one part, and classes are divided as evenly as the groups allow.
 
-    The groups whose photos are spread least evenly over the classes come first, as in scikit-learn's
-    StratifiedGroupKFold; each goes to the part that it brings nearest to its share of the group's classes. Photos that
-    are a group of their own come last and fill up, class by class. Then a part that has no photo, or lacks a class of
-    which its share comes to a photo and which is in as many groups as there are parts, gets one that others can spare,
-    and the sizes of the parts are brought within a photo of their shares, as far as groups allow.
+    1. The groups whose photos are spread least evenly over the classes come first, as in scikit-learn's
+       StratifiedGroupKFold. Each goes to the part that it brings nearest to its share of the group's classes.
+    2. Photos that are a group of their own come last. They fill up the parts, class by class.
+    3. A part without a photo gets one that the other parts can spare. So does a part that lacks a class, if its share
+       of this class is a photo or more and if the class is in as many groups as there are parts.
+    4. Groups are moved until the size of each part is within one photo of its share, as far as the groups allow.
     """
     _, group, sizes = np.unique(asked.groups, return_inverse=True, return_counts=True)
     _, label = np.unique(asked.labels, return_inverse=True)
@@ -63,46 +65,44 @@ def deal(asked: Deal, generator: np.random.Generator) -> Labels:
 
 
 class _Parties:
-    """How many photos of each class the parts have so far, ``held`` [K, C], and what they should have, ``targets``."""
+    """The photos of each class that the parts have so far, ``held`` [K, C], and should have, ``targets`` [K, C]."""
 
     def __init__(self, members: Values, kept: Values, shares: Values) -> None:
-        """Members, kept : [G, C] and [G, D], photos that a group has of each class, and of each `Deal.kept`."""
+        """Members : [G, C], photos of each class in a group. kept : [G, D], the same for the classes of `Deal.kept`."""
         totals = members.sum(axis=0)
         self.members, self.shares = members, shares
         self.targets = np.outer(shares, totals)
         self.held = np.zeros_like(self.targets)
         self._weights = 1.0 / totals**2
-        # what a part needs: in the last columns the first part every kept class, and every part any photo
+        # What a part needs. The columns after the classes: the first part needs each kept class, each part any photo.
         self._there = np.hstack([members > 0, kept > 0, np.ones((len(members), 1), dtype=bool)])
         enough = (self.targets >= 1 - 1e-9) & ((members > 0).sum(axis=0) >= len(shares))
         first, others = np.ones((1, kept.shape[1] + 1), dtype=bool), np.zeros((len(shares) - 1, kept.shape[1] + 1))
         others[:, -1] = True
         self._needs = np.hstack([enough, np.vstack([first, others]).astype(bool)])
-        # if no part is the one that keeps all, a class of two groups is in two parts: one can do without the other
+        # If no part has to keep all classes, a class of two groups is in two parts. Each can do without the other.
         self._scattered = np.arange(self._needs.shape[1]) < (0 if kept.shape[1] else members.shape[1])
 
     def take(self, places: Labels) -> None:
-        """The groups in ``places``, [G], are there already; not those at -1."""
+        """Count the groups that already have a part: ``places`` [G], -1 if there is none."""
         np.add.at(self.held, places[places >= 0], self.members[places >= 0])
 
     def nearest(self, group: Values) -> int:
-        """The part that a group, [C], takes least away from its target, or brings nearest to it; of equal ones the
-        part that has least.
-        """
+        """The part that comes nearest to its target with this group, [C]; of equal ones the part with fewest photos."""
         cost = self._cost(group)
         least = np.flatnonzero(np.isclose(cost, cost.min()))
         return int(least[(self.held[least].sum(axis=1) / self.shares[least]).argmin()])
 
     def _cost(self, group: Values) -> Values:
-        """By how much the weighted squares of what is lacking or too much grow, in each part, [..., K] for [..., C]."""
+        """The cost of a group in each part, [..., K] for [..., C]: the growth of the weighted squared distances."""
         group = group[..., None, :]
         growth = (self._weights * group * (group + 2 * (self.held - self.targets))).sum(axis=-1)
         return np.asarray(growth / self.shares)
 
     def filled(self, one: int, more: int, owed: Values, generator: np.random.Generator) -> Labels:
-        """How many of ``more`` photos of a class each part gets, [K]: as near to its target as what it has allows.
+        """How many of ``more`` photos of class ``one`` each part gets, [K]: as near to its target as possible.
 
-        Of a photo that is left over, the parts that are ``owed`` most, [K], come first; of equal ones, any.
+        A photo that is left over goes to the part that is ``owed`` most, [K]; of equal ones, to a random one.
         """
         exact = _levelled(self.targets[:, one], self.held[:, one], more)
         counts = np.floor(exact + 1e-9)
@@ -113,9 +113,9 @@ class _Parties:
         return counts.astype(np.int64)
 
     def supply(self, places: Labels, free: Mask) -> None:
-        """Move free groups, in ``places`` [G], to parts that lack a class they need, or have no photo at all.
+        """Move free groups, in ``places`` [G], to parts that lack a class that they need, or have no photo.
 
-        What is moved is no part's last of what it needs itself; of several groups, the one that costs least.
+        No part gives the last group of what it needs. Of several groups, the one that costs least is moved.
         """
         while True:
             has = self._has(places)
@@ -129,9 +129,9 @@ class _Parties:
                 return
 
     def level(self, places: Labels, free: Mask) -> None:
-        """Move free groups, in ``places`` [G], or exchange two, until every part's size is within a photo of its share.
+        """Move or exchange free groups, in ``places`` [G], until each part's size is within one photo of its share.
 
-        No part loses what it needs by it. It ends earlier if no exchange makes the sizes more even.
+        No part loses what it needs. It ends earlier if no exchange makes the sizes more even.
         """
         while True:
             off = (self.held - self.targets).sum(axis=1)
@@ -142,9 +142,10 @@ class _Parties:
                 return
 
     def _exchanged(self, places: Labels, free: Mask, more: int, less: int) -> bool:
-        """Move a group from one part to another and perhaps take one back, if that brings their sizes nearer.
+        """Move a group from part ``more`` to part ``less``, and perhaps one back; False if no move evens their sizes.
 
-        What brings both within a photo of their shares at the least cost; else what brings them nearest.
+        Of the moves that bring both parts within one photo of their shares, it takes the one that costs least. If there
+        is none, it takes the one that brings them nearest.
         """
         there, back = (self._smallest(free & (places == part)) for part in (more, less))
         off, last = self.held - self.targets, self._last(self._has(places))
@@ -164,43 +165,49 @@ class _Parties:
         return True
 
     def _smallest(self, among: Mask) -> Labels:
-        """The smallest of these groups, at most so many that all pairs of them can be looked at."""
+        """The smallest of these groups, `MOST_EXCHANGED` at most, so that all pairs can be tried."""
         groups = np.flatnonzero(among)
         return groups[np.argsort(self.members[groups].sum(axis=1), kind="stable")[:MOST_EXCHANGED]]
 
     def _has(self, places: Labels) -> Labels:
-        """How many groups a part has of what parts need, [K, C + D + 1]."""
+        """For each part and each thing that parts need, how many groups of the part have it, [K, C + D + 1]."""
         return np.array([self._there[places == part].sum(axis=0) for part in range(len(self.shares))])
 
     def _last(self, has: Labels) -> Mask:
-        """Of what a part must not lose the last group, [K, C + D + 1]; of a class in two parts neither one."""
+        """Whether a part has one group with this thing and must not lose it, [K, C + D + 1].
+
+        A class that is in two parts stays in both.
+        """
         return np.asarray((self._needs | ((has > 0).sum(axis=0) == 2) & self._scattered) & (has == 1))
 
     def _lacking(self, has: Labels) -> Mask:
-        """What a part needs and has not, [K, C + D + 1]; of a class that is in one part, the part that has least."""
+        """What a part needs and does not have, [K, C + D + 1].
+
+        A class that is in one part only is needed by the part that has fewest photos.
+        """
         least = np.zeros((len(has), 1), dtype=bool)
-        least[np.argsort((self.held - self.targets).sum(axis=1))[:2]] = True  # one of the two has none of it
+        least[np.argsort((self.held - self.targets).sum(axis=1))[:2]] = True  # one of these two does not have the class
         alone = ((has > 0).sum(axis=0) == 1) & (has.sum(axis=0) > 1) & self._scattered
         return np.asarray((self._needs | least & alone) & (has == 0))
 
     def _move(self, places: Labels, groups: Labels, part: int) -> None:
-        """Move that one of these groups which costs least."""
+        """Move one of these groups to the part: the one that costs least."""
         moved = groups[self._moving(groups, places[groups], part).argmin()]
         self.held[places[moved]] -= self.members[moved]
         self.held[part] += self.members[moved]
         places[moved] = part
 
     def _moving(self, groups: Labels, places: Labels, part: int) -> Values:
-        """What it costs to move each of these groups to another part, [n]."""
+        """The cost of moving each of these groups to another part, [n]."""
         moved = self.members[groups]
         left = (self._weights * moved * (moved - 2 * (self.held - self.targets)[places])).sum(axis=1)
         return np.asarray(self._cost(moved)[:, part] + left / self.shares[places])
 
 
 def _levelled(targets: Values, held: Values, more: int) -> Values:
-    """``more`` photos divided among the parts, [K], so that all that get some end at the same multiple of their target.
+    """Divide ``more`` photos among the parts, [K]. All parts that get some end at the same multiple of their target.
 
-    targets : [K], above 0. held : [K], what they have.
+    targets : [K], above 0. held : [K], what the parts have.
     """
     getting = np.ones(len(targets), dtype=bool)
     while True:
@@ -212,7 +219,7 @@ def _levelled(targets: Values, held: Values, more: int) -> Values:
 
 
 def _of_groups(group: Labels, label: Labels) -> Values:
-    """How many photos of each class a group has, [G, C]."""
+    """The number of photos of each class in each group, [G, C]."""
     groups, classes = int(group.max()) + 1, int(label.max()) + 1
     counts = np.bincount(group * classes + label, minlength=groups * classes)
     return counts.reshape(groups, classes).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Digests: 128 bits of BLAKE2b as 32 hex digits, by which what is the same is known to be the same."""
+"""Digests: 128 bits of BLAKE2b as 32 hex digits. Equal digests mean equal content."""
 
 import hashlib
 import json
@@ -13,23 +13,23 @@ DIGEST_BYTES = 16
 
 
 def digest(content: Any) -> str:
-    """Of anything that JSON can write, independent of the order of keys."""
+    """The digest of anything that JSON can write; the order of keys does not count."""
     return bytes_digest(json.dumps(content, sort_keys=True).encode())
 
 
 def bytes_digest(content: bytes | memoryview) -> str:
-    """Of bytes as they are."""
+    """The digest of bytes."""
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def file_digest(file: Path) -> str:
-    """Of a file's bytes, which need not fit into memory."""
+    """The digest of a file's bytes. The file may be larger than the memory."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Of named arrays: names, types, shapes and bytes."""
+    """The digest of named arrays: of their names, types, shapes and bytes."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -39,5 +39,5 @@ def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def short_digest(text: str) -> str:
-    """8 hex digits, for the end of a name that people read too."""
+    """8 hex digits, to be part of a name that people read."""
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -10,10 +10,10 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601: how bright red, green an
 def edge_map(
     pixels: NDArray[np.uint8], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """How strong the edges are that each pixel of a conv1 map looks at, [h, w], 0 or more.
+    """The strength of the edges in the window that each pixel of a conv1 map sees, [h, w], 0 or more.
 
-    The length of the photo's Sobel gradient in grey, averaged over the window of the convolution; beyond the photo its
-    border goes on, and a border that goes on has no edge across it.
+    It is the length of the Sobel gradient of the grey photo, averaged over the window of the convolution. Around the
+    photo its border is repeated, so the border is no edge.
 
     pixels : [S, S, 3], as the network takes them. kernel, stride, padding : (vertical, horizontal), of the convolution.
     """

@@ -1,4 +1,4 @@
-"""Cross-validation folds with a validation part held out of each fold's training photos."""
+"""Folds of a cross-validation. In each, a validation part is held out of the training photos."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from rsrl_ray.core.draw import Draw, FoldKind
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold: ascending indices into all photos; the three parts are disjoint and cover all of them."""
+    """One fold: ascending indices of photos. Each photo is in one of the three parts."""
 
     number: int
     train: NDArray[np.int64]
@@ -25,26 +25,26 @@ class Fold:
 def make_folds(
     labels: NDArray[np.int64], draw: Draw, groups: NDArray[np.int64] | None = None, named: bool = True
 ) -> list[Fold]:
-    """Split N photos ``draw.repeats`` times into ``draw.count`` folds; in each repeat a photo is tested by one of them.
+    """Split N photos ``draw.repeats`` times into ``draw.count`` folds. In each repeat, one fold tests a photo.
 
     Fold f of repeat r (both from 0) has the number r * count + f, and the list is in the order of the numbers. The
-    first repeat is the same whatever the number of repeats.
+    first repeat does not depend on the number of repeats.
 
-    ``stratified`` deals the photos of each class, shuffled, to the folds in turn: the sizes of a class in two
-    folds of a repeat differ by one at most, so a class with fewer photos than folds is absent from some test sets.
-    ``random`` is the paper's plain 4/5 : 1/5 (section V.A). ``draw.validation`` is the share of a fold's training
-    photos that is held out of it, by the same kind of draw, to choose the round on; the last training
-    photo of a class is never taken.
+    - ``stratified`` deals the shuffled photos of each class to the folds in turn. The sizes of a class in two folds of
+      a repeat differ by one at most, so a class with fewer photos than folds is missing from some test sets.
+    - ``random`` is the paper's plain draw of 4/5 and 1/5 (section V.A).
+    - ``draw.validation`` is the share of a fold's training photos that is held out to choose the round on, by the same
+      kind of draw. The last training photo of a class is never held out.
 
-    labels : [N] class indices. groups : [N], of photos that belong together (None: no two do) and so fall into one
-    part of a fold, classes being dealt as evenly as groups allow (`rsrl_ray.core.dealing`). named : whether somebody
-    has named groups. Else they are of equal photos, and all that have no equal are dealt as if these stood once in the
-    table. The draw depends on these and on ``draw.seed`` alone.
+    labels : [N], class indices. groups : [N]; photos of a group are in the same part of each fold, and classes are
+    divided as evenly as the groups allow (`rsrl_ray.core.dealing`). None: each photo is alone. named : whether the
+    table names groups. If it does not, a group has equal photos, and all other photos are dealt as if equal photos
+    stood once in the table. The draw depends on these arguments alone.
 
     Raises
     ------
     ValueError
-        If a fold has no test photo, no training photo, or no validation photo though a share of them is asked for.
+        If a fold has no test photo or no training photo, or if validation photos are asked for and it has none.
     """
     if groups is None:
         folds = _dealt_folds(labels, draw)
@@ -58,7 +58,7 @@ def make_folds(
 
 
 def _dealt_folds(labels: NDArray[np.int64], draw: Draw) -> list[Fold]:
-    """Of photos of which no two belong together."""
+    """The folds if each photo is alone."""
     folds = []
     for repeat in range(draw.repeats):
         stream = [draw.seed, 0, repeat] if repeat else [draw.seed, 0]
@@ -71,7 +71,7 @@ def _dealt_folds(labels: NDArray[np.int64], draw: Draw) -> list[Fold]:
 def _grouped_folds(
     labels: NDArray[np.int64], groups: NDArray[np.int64], draw: Draw, given: Sequence[Fold] | None = None
 ) -> list[Fold]:
-    """Given : folds of the same numbers, of some of the photos, which keep their parts."""
+    """The folds if photos have groups. given : folds of some of the photos, which keep their parts."""
     folds = []
     for repeat in range(draw.repeats):
         first = repeat * draw.count
@@ -86,18 +86,18 @@ def _grouped_folds(
 
 
 def _tested_in(labels: Labels, groups: Labels, draw: Draw, repeat: int, given: Labels | None) -> Labels:
-    """The fold in which each photo is tested, [N], 0 to count - 1.
+    """The fold that tests each photo, [N], 0 to count - 1.
 
-    Every fold has a photo. Where photos are dealt by class, every fold has one of each class that is in as many groups
-    as there are folds.
+    Each fold tests a photo. If photos are dealt by class, each fold tests a photo of each class that is in as many
+    groups as there are folds.
 
     labels, groups : [N]. given : see `Deal`. Raises ValueError if there are fewer groups than folds.
     """
     there = len(np.unique(groups))
     if there < draw.count:
         raise ValueError(
-            f"folds.count: {draw.count}, but the photos are of {there} groups, which are not divided; give {there} or "
-            "less"
+            f"folds.count: {draw.count}, but the photos are in {there} groups, and no group is divided; give {there} "
+            "or fewer"
         )
     shares = np.full(draw.count, 1 / draw.count)
     generator = np.random.default_rng([draw.seed, 0, repeat])
@@ -105,12 +105,12 @@ def _tested_in(labels: Labels, groups: Labels, draw: Draw, repeat: int, given: L
 
 
 def _held_out(labels: Labels, groups: Labels, draw: Draw, number: int, given: Labels | None) -> Mask:
-    """The validation photos among those of a fold that are not tested, [n] bool; ``draw.validation`` of them.
+    """Which of the photos that a fold does not test are its validation photos, [n] bool: the share ``draw.validation``.
 
-    Where photos are dealt by class, they have every class of which that share comes to a photo, if it is in two groups.
-    A group without which a class had no training photo is not taken.
+    If photos are dealt by class, there is a validation photo of each class whose share is a photo or more, if the class
+    is in two groups. A group is not taken if a class has no training photo without it.
 
-    labels, groups : [n], of these photos. given : 0 train, 1 validation, see `Deal`.
+    labels, groups : [n], of these photos. given : 0 training, 1 validation, see `Deal`.
     """
     if not draw.validation:
         return np.zeros(len(labels), dtype=bool)
@@ -127,7 +127,7 @@ def _as_dealt(labels: Labels, kind: FoldKind) -> Labels:
 
 
 def _folds_with_equals(labels: NDArray[np.int64], groups: NDArray[np.int64], draw: Draw) -> list[Fold]:
-    """A photo that is added twice leaves all others where they are."""
+    """The folds if a group has equal photos: a photo that is added a second time changes no other photo's part."""
     _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     once = np.sort(first)  # of equal photos the first
     alone = sizes[group] == 1
@@ -141,7 +141,7 @@ def _folds_with_equals(labels: NDArray[np.int64], groups: NDArray[np.int64], dra
 
 
 def _parts(labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The part of each photo, [N], from the photos of each; -1 of those in none."""
+    """The part of each photo, [N], from the photos of each part; -1 if a photo is in none."""
     part = np.full(len(labels), -1, dtype=np.int64)
     for number, rows in enumerate(parts):
         part[rows] = number
@@ -149,37 +149,37 @@ def _parts(labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]]) -> NDA
 
 
 def _check_parts(fold: Fold, labels: NDArray[np.int64], draw: Draw, grouped: bool) -> None:
-    """A part that is asked for has a photo, or else nothing rests on it."""
+    """Raise ValueError if a part that is asked for has no photo: no number could be computed from it."""
     rest = len(fold.train) + len(fold.validation)
     if not len(fold.test):
         raise ValueError(
             f"folds.count: {draw.count}, but there are {len(labels)} photos, so fold {fold.number} tests none; give "
-            f"{len(labels)} or less"
+            f"{len(labels)} or fewer"
         )
     if not len(fold.train):
-        raise ValueError(f"folds: of {len(labels)} photos fold {fold.number} has none to train on; give more photos")
+        raise ValueError(f"folds: fold {fold.number} of {len(labels)} photos has none to train on; give more photos")
     if draw.validation and not len(fold.validation):
         least = math.ceil(1000 / rest) / 1000
-        undivided = ", and groups are not divided" if grouped else ""
+        undivided = ", and no group is divided" if grouped else ""
         why = f"the last photo of a score is never held out{undivided}"
         too_small = draw.validation < least <= 0.5 and not grouped
         give = f"{least:g} or more" if too_small else f"another share ({why})"
         raise ValueError(
-            f"folds.validation: {draw.validation:g}, but of the {rest} photos that fold {fold.number} does not test, "
-            f"none is held out to choose the round on; give {give}, or 0 to choose it on the test photos"
+            f"folds.validation: {draw.validation:g}, but fold {fold.number} holds out none of its {rest} training "
+            f"photos to choose the round on; give {give}, or 0 to choose it on the test photos"
         )
 
 
 def _fold(labels: NDArray[np.int64], test: NDArray[np.bool_], number: int, draw: Draw) -> Fold:
-    """The fold with these test photos, [N] bool, and its validation part drawn from the others."""
+    """The fold with these test photos, [N] bool. Its validation part is drawn from the others."""
     rest = np.flatnonzero(~test)
     if not len(rest):
         return Fold(number, rest, rest, np.flatnonzero(test))
     generator = np.random.default_rng([draw.seed, 1, number])
     validation = draw.validation
     place = (_dealt(labels[rest], draw.kind, generator) + generator.integers(len(rest))) % len(rest)
-    # Every (1/validation)-th place of the dealt order, turned by a random step so that no class is always met
-    # or missed: exact in number and, if stratified, in shares. 100 * 0.29 falls short of 29, hence the 1e-9.
+    # Every (1/validation)-th place of the dealt order, turned by a random step so that no class is always taken or
+    # never: the number is exact, and if stratified the shares too. 1e-9, because 100 * 0.29 is a little below 29.
     held = np.floor((place + 1) * validation + 1e-9) > np.floor(place * validation + 1e-9)
     for last in np.setdiff1d(labels[rest], labels[rest][~held]):
         held[np.flatnonzero(labels[rest] == last)[0]] = False
@@ -187,7 +187,7 @@ def _fold(labels: NDArray[np.int64], test: NDArray[np.bool_], number: int, draw:
 
 
 def _dealt(labels: NDArray[np.int64], kind: FoldKind, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Each photo's place, [N], in an order that is random, and where stratified also sorted by class."""
+    """Each photo's place in a random order, [N]; if stratified, the order is also sorted by class."""
     shuffle = generator.random(len(labels))
     order = np.lexsort((shuffle, labels)) if kind == "stratified" else np.argsort(shuffle, kind="stable")
     place = np.empty(len(labels), dtype=np.int64)

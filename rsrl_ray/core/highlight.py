@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-# What is below this share of the largest value of all maps is the rounding of a convolution in float64, no pattern.
+# A value below this share of the largest value of all maps is rounding of a convolution in float64, not a pattern.
 ROUNDING = 1e-12
 
-# From this rank correlation on, either way, two maps count as alike: they share a quarter (0.5 squared) of the variance
-# of their ranks, which Cohen (1988) calls a large effect.
+# Two maps count as alike from this rank correlation on, positive or negative: they share a quarter (0.5 squared) of the
+# variance of their ranks. Cohen (1988) calls this a large effect.
 ALIKE = 0.5
 
 IDENTICAL = "the two rounds have identical conv1 maps"
@@ -20,9 +20,9 @@ NO_VARIANCE = "every conv1 map has zero variance"
 
 @dataclass(frozen=True)
 class Highlight:
-    """The highlight map of one photo; if there is none, ``reason`` says why, and all else is None.
+    """The highlight map of one photo. If there is none, ``reason`` says why, and all other fields are None.
 
-    J : index of the least correlated map. correlation : -1 to 1. map : [h, w], signed.
+    J : index of the least correlated conv1 map. correlation : of this map, -1 to 1. map : [h, w], signed.
     """
 
     J: int | None = None
@@ -32,10 +32,10 @@ class Highlight:
 
 
 def correlations(maps: NDArray[Any], against: NDArray[Any]) -> NDArray[np.float64]:
-    """Pearson correlation of map j of one round with map j of the other, flattened, [K]; NaN if one is flat.
+    """Pearson correlation of map j of one round with map j of the other, [K]; NaN if one of the two is flat.
 
-    A few epochs hardly move conv1, so correlations crowd at 1 (1 - 1e-8 is common): the maps have to come from a
-    convolution in float64. A map is flat (of zero variance) where its standard deviation is at most
+    A few epochs change conv1 very little, so many correlations are near 1 (1 - 1e-8 is common). The maps must therefore
+    come from a convolution in float64. A map is flat (it has zero variance) if its standard deviation is at most
     ``ROUNDING`` of the largest value of all K maps.
 
     maps, against : [K, h, w], conv1 of rounds I and I - k of one photo.
@@ -50,17 +50,18 @@ def correlations(maps: NDArray[Any], against: NDArray[Any]) -> NDArray[np.float6
 
 
 def least_correlated(values: NDArray[np.float64]) -> int | None:
-    """J = argmin_j corr_j (eq. 4) over the maps that have a correlation; ties go to the lower index.
+    """J = argmin_j corr_j (eq. 4) over the maps that have a correlation; None if none has one.
 
-    values : [K], NaN if there is none. None if no map has one.
+    values : [K], NaN if a map has no correlation. Of equal values, the lower index is taken.
     """
     return None if np.isnan(values).all() else int(np.nanargmin(values))
 
 
 def highlight(maps: NDArray[Any], against: NDArray[Any], index: int | None = None) -> Highlight:
-    """The highlight map of one photo, from maps [K, h, w], or why there is none.
+    """The highlight map of one photo, or the reason why there is none.
 
-    index : the J to take, such as one for a whole data set; None takes the photo's own (eq. 4).
+    maps, against : see `correlations`. index : the J to take, for example one for all photos. None: the photo's own J
+    (eq. 4).
     """
     values = correlations(maps, against)
     chosen = least_correlated(values) if index is None else index
@@ -78,7 +79,10 @@ def highlight(maps: NDArray[Any], against: NDArray[Any], index: int | None = Non
 
 
 def agreement(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Spearman's rank correlation of two maps [h, w] over their pixels, ties averaged; NaN if one is constant."""
+    """Spearman's rank correlation of the pixels of two maps [h, w], -1 to 1; NaN if one map is constant.
+
+    Equal pixels have their mean rank.
+    """
     assert first.shape == second.shape, (first.shape, second.shape)
     ranks = np.stack([rankdata(first), rankdata(second)])
     if (np.ptp(ranks, axis=1) == 0).any():
@@ -87,16 +91,19 @@ def agreement(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def likeness(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """`agreement` of two maps [h, w], or of their sizes without signs, whichever is farther from 0; NaN as there.
+    """`agreement` of two maps [h, w], or of their absolute values: the one that is farther from 0; NaN if both are NaN.
 
-    By sizes too, because what answers edges does so with either sign.
+    Absolute values are compared too, because a map may answer to edges with either sign.
     """
     found = [agreement(first, second), agreement(np.abs(first), np.abs(second))]
     return max((value for value in found if not np.isnan(value)), key=abs, default=float("nan"))
 
 
 def differs(control: float, edges: float) -> bool | None:
-    """Whether a map is like neither its control (`agreement`) nor the photo's edges (`likeness`); None: not known."""
+    """Whether a map differs from its control and from the photo's edges; None if one of the two values is NaN.
+
+    control : `agreement` with the control. edges : `likeness` to the edges.
+    """
     if np.isnan([control, edges]).any():
         return None
     return abs(control) < ALIKE and abs(edges) < ALIKE

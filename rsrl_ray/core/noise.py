@@ -1,4 +1,4 @@
-"""Label noise that is known: a share of labels is wrong on purpose, and it is remembered which."""
+"""Label noise that is known: a share of the labels is made wrong on purpose."""
 
 from typing import Literal
 
@@ -12,14 +12,14 @@ NoiseKind = Literal["shift", "invade"]
 
 
 def flipped(labels: Labels, share: float, kind: NoiseKind, majority: int, seed: int) -> Labels:
-    """Labels [N], 0 to C - 1, of which the ``share`` is wrong; of each class one photo at least keeps its label.
+    """Labels [N], 0 to C - 1, with wrong ones. In each class, one photo or more keeps its label.
 
-    ``shift`` : of each of the ``majority`` largest classes floor(share * n_c) photos get the label of a class beside
-    it, above or below at random, among these largest classes; classes without such a neighbour stay.
-    ``invade`` : of each other class floor(share * n_c) photos get the label of the nearest of the largest classes, of
-    two that are as near the upper or lower at random.
+    ``shift`` : in each of the ``majority`` largest classes, floor(share * n_c) photos get the label of the class above
+    or below, at random, if this is one of the largest classes too. A class without such a neighbour stays as it is.
+    ``invade`` : in each other class, floor(share * n_c) photos get the label of the nearest of the largest classes. If
+    two are equally near, one of them is taken at random.
 
-    The draw depends on labels and ``seed`` alone.
+    The draw depends on the arguments alone.
     """
     largest = np.sort(majority_classes(labels, majority))
     ways_of = {"shift": _beside, "invade": _nearest}[kind]
@@ -35,15 +35,15 @@ def flipped(labels: Labels, share: float, kind: NoiseKind, majority: int, seed: 
     return noisy
 
 
-_NOISE_DRAW = 0xBAD  # of these random numbers, besides those that folds and rounds draw
+_NOISE_DRAW = 0xBAD  # separates these random numbers from those of folds and rounds
 
 
 def _beside(label: int, largest: Labels) -> Labels:
-    """Of the largest classes, those beside ``label``, if it is one of them."""
+    """The largest classes next to ``label``, if it is one of the largest itself."""
     return largest[np.abs(largest - label) == 1] if label in largest else largest[:0]
 
 
 def _nearest(label: int, largest: Labels) -> Labels:
-    """Of the largest classes, the one or two that are nearest to ``label``, if it is none of them."""
+    """The one or two largest classes that are nearest to ``label``, if it is not one of the largest itself."""
     distance = np.abs(largest - label)
     return largest[:0] if label in largest else largest[distance == distance.min()]

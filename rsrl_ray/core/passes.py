@@ -1,11 +1,12 @@
-"""How many photos a round trains on: its passes over what is kept."""
+"""The passes of a round over the kept photos."""
 
 
 def passes(kept: int, whole: int, batch_size: int, epochs: int, equal_steps: bool) -> list[int]:
-    """Photos of each pass of a round over ``kept`` of ``whole`` photos; their sum is what the round has seen.
+    """The number of photos in each pass of a round, if ``kept`` of ``whole`` photos are kept.
 
-    ``epochs`` passes over what is kept (the paper's section V.A, so that who drops trains less); with ``equal_steps``
-    as many batches as ``epochs`` passes over all photos have, so that the last pass may end early.
+    There are ``epochs`` passes over the kept photos (the paper's section V.A), so a method that drops photos trains
+    less. With ``equal_steps`` there are as many batches as in ``epochs`` passes over all photos, and the last pass may
+    end early.
     """
     if not equal_steps:
         return [kept] * epochs
@@ -18,7 +19,7 @@ def passes(kept: int, whole: int, batch_size: int, epochs: int, equal_steps: boo
 
 
 def batch_count(photos: int, batch_size: int) -> int:
-    """How many batches so many photos are cut into; a single one left over joins the last (batch normalisation)."""
+    """The number of batches of so many photos. A single photo at the end joins the last batch (batch normalisation)."""
     full, rest = divmod(photos, batch_size)
     joins_the_last = rest == 1 and batch_size > 1 and full > 0
     return full if rest == 0 or joins_the_last else full + 1

@@ -192,7 +192,7 @@ def _parts(fold: Fold) -> list[list[int]]:
     return [fold.train.tolist(), fold.validation.tolist(), fold.test.tolist()]
 
 
-NOT_TESTED = "photos that fold 0 does not test, none is held out to choose the round on; give"
+CHOOSE = "training photos to choose the round on; give"
 ON_TEST = "or 0 to choose it on the test photos"
 LAST = "another share (the last photo of a score is never held out)"
 
@@ -203,24 +203,24 @@ LAST = "another share (the last photo of a score is never held out)"
         (
             [0, 1] * 2,
             Draw(5, "stratified", 0.0, 0),
-            "folds.count: 5, but there are 4 photos, so fold 4 tests none; give 4 or less",
+            "folds.count: 5, but there are 4 photos, so fold 4 tests none; give 4 or fewer",
         ),
         (
             [0, 1] * 2,
             Draw(4, "stratified", 0.1, 0),
-            f"folds.validation: 0.1, but of the 3 {NOT_TESTED} 0.334 or more, {ON_TEST}",
+            f"folds.validation: 0.1, but fold 0 holds out none of its 3 {CHOOSE} 0.334 or more, {ON_TEST}",
         ),
         (
             [0, 1] * 200,
             Draw(5, "stratified", 0.002, 0),
-            f"folds.validation: 0.002, but of the 320 {NOT_TESTED} 0.004 or more, {ON_TEST}",
+            f"folds.validation: 0.002, but fold 0 holds out none of its 320 {CHOOSE} 0.004 or more, {ON_TEST}",
         ),
         (
             [0, 1, 2, 3],
             Draw(2, "random", 0.5, 0),
-            f"folds.validation: 0.5, but of the 2 {NOT_TESTED} {LAST}, {ON_TEST}",
+            f"folds.validation: 0.5, but fold 0 holds out none of its 2 {CHOOSE} {LAST}, {ON_TEST}",
         ),
-        ([0], Draw(1, "random", 0.0, 0), "folds: of 1 photos fold 0 has none to train on; give more photos"),
+        ([0], Draw(1, "random", 0.0, 0), "folds: fold 0 of 1 photos has none to train on; give more photos"),
     ],
 )
 def test_a_part_that_was_asked_for_is_there_or_refused(labels: list[int], draw: Draw, message: str) -> None:

@@ -85,7 +85,7 @@ def test_the_last_training_photos_of_a_class_stay() -> None:
 
 
 def test_fewer_groups_than_folds() -> None:
-    with pytest.raises(ValueError, match=r"^folds\.count: 5, but the photos are of 4 groups, .*; give 4 or less$"):
+    with pytest.raises(ValueError, match=r"^folds\.count: 5, but the photos are in 4 groups, .*; give 4 or fewer$"):
         make_folds(np.array([0, 1] * 8), Draw(5, "stratified", 0.1, 0), np.arange(16) // 4)
 
 
@@ -132,7 +132,7 @@ def test_with_few_groups_every_part_has_one(seed: Any) -> None:
 
 
 def test_two_groups_leave_none_to_hold_out() -> None:
-    with pytest.raises(ValueError, match=r"none is held out .* another share \(.*, and groups are not divided\)"):
+    with pytest.raises(ValueError, match=r"holds out none .* another share \(.*, and no group is divided\)"):
         make_folds(np.array([0, 1] * 8), Draw(2, "stratified", 0.1, 0), np.arange(16) // 8)
 
 
