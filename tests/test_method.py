@@ -118,7 +118,7 @@ WORDS = "thresholds, random, quantile, margin, disagreement, imposters, lowest_l
 WRONG = {
     "{revise: {quantil: 0.2}}": f"no rule in quantil; there are {WORDS}",
     "{revise: {pick: random}}": f"no rule in pick; there are {WORDS}",
-    "{revise: {quantile: 0.2, margin: 0}}": f"quantile and margin are each a rule, give one; there are {WORDS}",
+    "{revise: {quantile: 0.2, margin: 0}}": f"quantile and margin: give one rule only; there are {WORDS}",
     "{revise: {quantile: 0.2, likelyhood: mean}}": "likelyhood: no knob of quantile; do you mean likelihood?",
     "{revise: {margin: 0, zzz: 1}}": "zzz: no knob of margin; it has margin",
     "{revize: {quantile: 0.2}}": "revize: no knob of a method; do you mean revise?",

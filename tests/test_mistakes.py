@@ -139,7 +139,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "two rules": (
         method(revise={"quantile": 0.2, "margin": 0}),
         SWEEP,
-        "methods.a: margin and quantile are each a rule",
+        "methods.a: margin and quantile: give one rule only",
     ),
     "a knob of a rule misspelt": (
         method(revise={"quantile": 0.2, "likelyhood": "mean"}),

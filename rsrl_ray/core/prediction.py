@@ -1,9 +1,8 @@
-"""How the logits of the rounds so far become predicted classes; nothing is trained by it.
+"""Makes predicted classes of the logits of the rounds so far. Nothing is trained here.
 
-Three steps, each of which does nothing by default: rounds are averaged, the logits are moved by the classes'
-frequencies, and a class is decided on. What the steps need to know they learn from the validation photos, never from
-the test photos: the `Decision` that results is a function of one photo's logits, so a model that is served decides as
-the sweep did.
+There are three steps, and by default none changes anything: rounds are averaged, the logits are moved by the classes'
+frequencies, and a class is decided on. The steps learn from validation photos and never from test photos. The result
+is a `Decision`, a function of one photo's logits, so a served model decides as the sweep did.
 """
 
 import tempfile
@@ -22,9 +21,9 @@ from rsrl_ray.core.likelihood import log_shares, self_confidence
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 
-TAUS = tuple(step / 10 for step in range(21))  # of which `logit_adjustment: validation` takes one
+TAUS = tuple(step / 10 for step in range(21))  # `logit_adjustment: validation` takes one of these
 DECISION_STEPS = 80  # of the expected-F decision
-MASS = 1e-9  # expected photos of a class, of which fewer count as none
+MASS = 1e-9  # fewer expected photos of a class count as none
 DECISIONS = ("argmax", "expected_f")
 
 
@@ -32,8 +31,7 @@ DECISIONS = ("argmax", "expected_f")
 class HeldOut:
     """What a decision learns from.
 
-    counts : [C], photos of each class that the network may be trained on. places, labels : [v], of the photos that are
-    held out of it for validation.
+    counts : [C], training photos of each class. places, labels : [v], of the photos that are held out for validation.
     """
 
     counts: NDArray[np.int64]
@@ -42,7 +40,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], fold: Fold) -> "HeldOut":
-        """Of the fold of photos with these labels [N]."""
+        """From the labels of all photos, [N], and a fold of them."""
         counts = np.bincount(labels[fold.train], minlength=int(labels.max()) + 1)
         return cls(counts, fold.validation, labels[fold.validation])
 
@@ -60,34 +58,36 @@ class Decision:
     offset: Values
 
     def __call__(self, averaged: Values) -> NDArray[np.int64]:
-        """Class of each photo, [N], from `averaged` logits [N, C]."""
+        """The class of each photo, [N], from `averaged` logits [N, C]."""
         return np.asarray((self.weight * (self.probabilities(averaged) - self.offset)).argmax(axis=1))
 
     def probabilities(self, averaged: Values) -> Values:
-        """Those that it decides by, [N, C]; each row adds up to 1."""
+        """The probabilities that it decides by, [N, C]; each row adds up to 1."""
         return np.asarray(softmax((averaged - self.shift) / self.temperature, axis=1))
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it; its numbers are read back bit for bit."""
+        """Its values for JSON. `of_dict` reads them back bit for bit."""
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
     @classmethod
     def of_dict(cls, values: Mapping[str, Any], classes: int) -> "Decision":
-        """Back from `as_dict`. Raises ValueError if it is not one for so many classes."""
+        """The decision of `as_dict`. Raises ValueError if it is not a decision for so many classes."""
         arrays = {name: np.array(values[name], dtype=np.float64) for name in ("shift", "weight", "offset")}
         temperature = float(values["temperature"])
         if any(array.shape != (classes,) for array in arrays.values()) or not temperature > 0:
-            raise ValueError("a decision of other classes")
+            raise ValueError("the decision is of other classes")
         return cls(temperature=temperature, **arrays)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """How a method predicts; by default the class of the last round's largest logit.
+    """How a method predicts; by default it takes the class of the last round's largest logit.
 
-    average : of the rounds so far, ``half``: the last half of them (of an odd number one more), or how many of the
-    last; 1 averages nothing. logit_adjustment : tau, by which tau ln pi is taken from the logits, or ``validation``:
-    the tau of `TAUS` with the best macro F on the validation photos. decision : ``argmax``, or ``expected_f``.
+    average : how many of the last rounds are averaged; ``half`` averages the last half of the rounds so far, rounded
+    up; 1 averages nothing.
+    logit_adjustment : tau; tau ln pi is subtracted from the logits. ``validation`` takes the tau of `TAUS` with the
+    best macro F on the validation photos.
+    decision : ``argmax`` or ``expected_f``.
     """
 
     average: int | str = 1
@@ -114,7 +114,7 @@ class Prediction:
 
     @property
     def plain(self) -> bool:
-        """Whether it is the class of the last round's largest logit."""
+        """Whether it takes the class of the last round's largest logit."""
         return self == LARGEST_LOGIT
 
     @property
@@ -128,14 +128,14 @@ class Prediction:
         return self.average != 1
 
     def rounds(self, number: int) -> range:
-        """Those of the rounds 1 to ``number`` that are averaged."""
+        """The rounds that are averaged after round ``number``."""
         count = (number + 1) // 2 if self.average == "half" else min(int(self.average), number)
         return range(number - count + 1, number + 1)
 
     def learn(self, averaged: Values, held: HeldOut) -> Decision:
-        """The decision, from the averaged logits [N, C] of all photos; only validation photos are looked at.
+        """The decision. averaged : logits of all photos, [N, C]; only those of validation photos are used.
 
-        If there are none, tau is 0 if it was to be chosen, and the decision is the argmax.
+        Without validation photos, a tau that would be learned is 0, and the decision is the argmax.
         """
         found, classes = averaged[held.places], len(held.counts)
         shift = self._tau(found, held) * log_prior(held.counts)
@@ -153,14 +153,14 @@ class Prediction:
         def score(tau: float) -> float:
             return macro_f1(confusion_matrix(held.labels, (found - tau * prior).argmax(axis=1), classes))
 
-        return max(TAUS, key=score)  # of equal ones the smallest
+        return max(TAUS, key=score)  # the smallest of equal ones
 
 
 LARGEST_LOGIT = Prediction()
 
 
 class Predictor:
-    """Predicts round after round of one trial; the rounds that it averages lie in files, which need no memory."""
+    """Predicts each round of one trial. The rounds that it averages lie in files, so that they take no memory."""
 
     def __init__(self, prediction: Prediction, labels: NDArray[np.int64], fold: Fold) -> None:
         """Labels : [N]."""
@@ -169,7 +169,7 @@ class Predictor:
         self._number = 0
 
     def __call__(self, logits: NDArray[np.float32]) -> NDArray[np.int16] | None:
-        """Class of each photo, [N], after the next round, whose logits [N, C] these are; None for the largest logit."""
+        """The class of each photo after the next round, [N], from its logits [N, C]; None: it is the largest logit."""
         if self._prediction.plain:
             return None
         self._number += 1
@@ -182,14 +182,17 @@ class Predictor:
 
 
 def _on_disk(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same, read from a file without a name when they are asked for; the disk frees it with the array."""
+    """The same logits, in a file without a name, which is deleted with the array."""
     with tempfile.TemporaryFile(prefix="rsrl-") as file:
-        logits.tofile(file)  # a full disk is an error here; in memory that is mapped it would end the process
+        logits.tofile(file)  # on a full disk this raises; writing to mapped memory would end the process
         return np.memmap(file, logits.dtype, "r", shape=logits.shape)
 
 
 def averaged(logits: Sequence[NDArray[np.floating]]) -> Values:
-    """Mean over rounds of log-softmax, [N, C], of each round's logits [N, C]; one round at a time is in float64."""
+    """Mean log-softmax of the rounds' logits, [N, C], in float64. One round at a time is in memory.
+
+    logits : [N, C] for each round.
+    """
     total = log_shares(logits[0])
     for each in logits[1:]:
         total += log_shares(each)
@@ -197,12 +200,14 @@ def averaged(logits: Sequence[NDArray[np.floating]]) -> Values:
 
 
 def log_prior(counts: NDArray[np.int64]) -> Values:
-    """Ln pi_c of counts [C]; 0 for a class without photos, which no training has moved."""
+    """Ln pi_c, [C], from counts [C]; 0 for a class without photos, because training did not change it."""
     return np.asarray(np.log(np.maximum(counts, 1) / counts.sum()) * (counts > 0))
 
 
 def best_temperature(logits: Values, labels: NDArray[np.int64]) -> float:
-    """The T of 0.05 to 20 for which softmax(z / T) has the lowest mean cross-entropy.
+    """The T between 0.05 and 20 at which softmax(z / T) has the lowest mean cross-entropy.
+
+    logits : z, [v, C]. labels : [v].
 
     References
     ----------
@@ -217,14 +222,14 @@ def best_temperature(logits: Values, labels: NDArray[np.int64]) -> float:
 
 
 def expected_f(likelihoods: Values) -> tuple[Values, Values]:
-    """Weights and offsets [C] by which argmax w (p - t) has the highest expected macro F, from likelihoods [v, C].
+    """Weights w and offsets t, [C], with which argmax w (p - t) has the highest expected macro F.
 
-    With N_c = sum p_c, from w_c = 1 / N_c and t_c = 0, 80 times: assign, take as F_c 2 TP_c / (N_c + m_c), where TP_c
-    is the expected number of hits and m_c the number of photos assigned to c, and move w by 0.3 towards 1 / (N + m)
-    and t towards F / 2; the (w, t) of the best mean F.
+    likelihoods : p, [v, C]. Start: N_c = sum p_c, w_c = 1 / N_c, t_c = 0. Then 80 times: assign each photo to a class;
+    let m_c be the number of photos assigned to c, TP_c the expected number of hits, and F_c = 2 TP_c / (N_c + m_c);
+    move w by 0.3 towards 1 / (N + m), and t by 0.3 towards F / 2. The (w, t) with the best mean F is returned.
 
-    A class with N_c = 0 can have no hits. It is never decided on: w_c = 1 and t_c = 2 give it -1 at the most, and all
-    others have more, because w t <= 1 / (N + 1).
+    A class with N_c = 0 has no hits, and it is never decided on: w_c = 1 and t_c = 2 give it -1 at most, and all others
+    have more, because w t <= 1 / (N + 1).
     """
     mass = likelihoods.sum(axis=0)
     there = mass > MASS

@@ -1,4 +1,4 @@
-"""Self-revision of the training set: which photos the next network is trained on (section III, eqs. 1 to 3)."""
+"""Self-revision of the training set: chooses the photos that the next network is trained on (section III)."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ class Revised:
     """What one revision decided.
 
     kept : [n] bool, True for the training photos that the next network is trained on.
-    guarded : classes of which the rule would have left fewer photos than the guard keeps, ascending.
-    counts : for each class, [C], how many photos it has and how many of them are dropped.
+    guarded : classes in which the guard kept photos that the rule drops, ascending.
+    counts : for each class, [C], its number of photos and how many of them are dropped.
     """
 
     kept: Mask
@@ -24,17 +24,17 @@ class Revised:
 
 
 def majority_classes(labels: NDArray[np.int64], count: int = 3) -> NDArray[np.int64]:
-    """The ``count`` largest classes of the training set, largest first; ties go to the lower class."""
+    """The ``count`` largest classes of the training photos, largest first; of equal ones the lower class is first."""
     sizes = np.bincount(labels, minlength=count)
     return np.argsort(-sizes, kind="stable")[:count]
 
 
 def revise(rule: Rule, seen: Seen) -> Revised:
-    """Drop what the rule drops, but never a whole class.
+    """Drop the photos that the rule drops, but never a whole class.
 
-    Always judges the ORIGINAL training set, so a photo that was dropped can come back. If a class would be left
-    with less than the share ``min_kept`` of its photos, or fewer than 5, the most likely ones of the dropped stay too,
-    up to that number (ties: the earlier photo), and the class is reported as guarded.
+    The rule always sees the ORIGINAL training photos, so a photo that was dropped can come back. A class keeps the
+    share ``min_kept`` of its photos, and 5 at least. If the rule would leave fewer, the dropped photos with the highest
+    self-confidence stay (of equal ones the earlier photo), and the class is reported as guarded.
     """
     assert np.isfinite(seen.last).all()
     drops = as_mask(rule.drops(seen), seen, type(rule).__name__)

@@ -12,8 +12,8 @@ KValues = tuple[float, ...]
 class Schedule:
     """A step function from the number of a revision to its thresholds (K1, ..., KM).
 
-    Revision ``r`` uses network ``r`` and makes the training set of network ``r + 1``. A step holds from its
-    revision until the next step; before the first one nothing is dropped (every K is 0).
+    Revision ``r`` uses network ``r`` and makes the training set of network ``r + 1``. A step holds from its revision
+    until the next step. Before the first step nothing is dropped (every K is 0).
 
     steps : ``((first revision, (K1, ..., KM)), ...)``, ascending.
     """
@@ -25,7 +25,7 @@ class Schedule:
         return "; ".join(f"from revision {first}: {', '.join(map(str, k))}" for first, k in self.steps)
 
     def thresholds(self, revision: int) -> KValues:
-        """(K1, ..., KM) of ``revision`` (1, 2, ...), on the likelihood's scale 0 to 1."""
+        """(K1, ..., KM) of ``revision`` (1, 2, ...); likelihoods, 0 to 1."""
         assert revision >= 1
         current = (0.0,) * len(self.steps[0][1])
         for first, thresholds in self.steps:

@@ -1,7 +1,8 @@
-"""Means over folds, and paired comparisons that allow for folds sharing their training photos.
+"""Means over folds, and paired comparisons for folds that share training photos.
 
-The ratio of all of them is n_test / n_train, the photos tested over the photos trained on in one fold: 1/4 with 5 folds
-and no validation photos, .2 / .72 with a validation share of .1. Repeats of the cross-validation do not change it.
+``ratio`` is n_test / n_train everywhere: tested photos divided by training photos of one fold. It is 1/4 with 5 folds
+and no validation photos, and 0.2 / 0.72 with a validation share of 0.1. Repeats of the cross-validation do not change
+it.
 """
 
 import math
@@ -18,7 +19,7 @@ INTERVAL = 0.95  # confidence of every interval
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A comparison of two methods over k folds; t, p and the interval are nan with fewer than two folds.
+    """A comparison of two methods over k folds. With fewer than two folds, t, p and the interval are nan.
 
     difference, sd : mean and standard deviation (ddof 1) of the fold-wise differences.
     t, df, p : corrected t, its degrees of freedom k - 1, its two-sided p.
@@ -47,27 +48,27 @@ class Posterior:
 
 
 def mean(values: Values) -> float:
-    """Mean of the values that are there; nan if none is."""
+    """Mean of the values that are not nan; nan if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def sd(values: Values) -> float:
-    """Standard deviation (ddof 1) of the values that are there; nan if there are fewer than two."""
+    """Standard deviation (ddof 1) of the values that are not nan; nan if there are fewer than two."""
     known = values[~np.isnan(values)]
     if len(known) < 2:
         return math.nan
-    return float(known.std(ddof=1)) if np.ptp(known) else 0.0  # not the 1e-17 that rounding leaves
+    return float(known.std(ddof=1)) if np.ptp(known) else 0.0  # std of equal values can be 1e-17
 
 
 def corrected_resampled_t(differences: Values, ratio: float) -> PairedTest:
     """The corrected resampled t-test of Nadeau and Bengio on fold-wise differences d_1, ..., d_k.
 
-    t = mean(d) / sqrt((1/k + ratio) * var(d)), var with ddof 1, k - 1 degrees of freedom, two-sided; the interval is
-    mean(d) -+ t_{k-1} * sqrt((1/k + ratio) * var(d)). The plain paired t takes folds for independent (ratio 0),
-    which they are not, because their training photos overlap, and so finds too much.
+    t = mean(d) / sqrt((1/k + ratio) * var(d)), var with ddof 1, k - 1 degrees of freedom, two-sided. The interval is
+    mean(d) -+ t_{k-1} * sqrt((1/k + ratio) * var(d)). The plain paired t assumes that folds are independent (ratio 0).
+    They are not, because their training photos overlap, so the plain t finds too many differences.
 
-    If all differences are 0, t is 0 and p is 1; where they are all the same otherwise, t is infinite and p is 0.
+    If all differences are 0, t is 0 and p is 1. If all are the same and not 0, t is infinite and p is 0.
 
     differences : [k]. ratio : n_test / n_train, 1/4 with 5 folds and no validation photos.
 
@@ -97,10 +98,10 @@ def correlated_t(differences: Values, ratio: float, rope: float) -> Posterior:
     rho = n_test / (n_test + n_train), as Nadeau and Bengio take it, rho / (1 - rho) is ``ratio``: the scale is the
     standard error of `corrected_resampled_t`, and P(difference < 0) its one-sided p.
 
-    If all differences are the same, all probability is in the region that has them.
+    If all differences are the same, their region has the probability 1.
 
-    differences : [k], none missing. rope : half-width of the region of practical equivalence, in units of the
-    measure, 0 or more; with 0 there is no such region.
+    differences : [k], without nan. rope : half-width of the region of practical equivalence, in units of the measure,
+    0 or more; 0: there is no such region.
 
     References
     ----------
@@ -122,13 +123,13 @@ def correlated_t(differences: Values, ratio: float, rope: float) -> Posterior:
 
 
 def detectable(folds: int, ratio: float) -> float:
-    """What difference so many folds could have shown: half an interval of `corrected_resampled_t`, in sd.
+    """The difference that so many folds could have shown: half an interval of `corrected_resampled_t`, in sd.
 
     t_{k-1} * sqrt(1/k + ratio), in units of the standard deviation (ddof 1) of the fold-wise differences; nan with
-    fewer than two folds. A smaller mean difference is not significant, and "no difference" is not read into it. As
-    training photos overlap, more repeats cannot bring it below z * sqrt(ratio), 1.96 / 2 with 1/4.
+    fewer than two folds. A smaller mean difference is not significant, but this does not mean that there is none.
+    Because training photos overlap, more repeats cannot bring it below z * sqrt(ratio), which is 1.96 / 2 for 1/4.
 
-    folds : k, those of all repeats.
+    folds : k, of all repeats together.
     """
     if folds < 2:
         return math.nan
@@ -136,10 +137,10 @@ def detectable(folds: int, ratio: float) -> float:
 
 
 def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float]:
-    """All that is said of the fold-wise differences [k] of two methods, by the names of ``comparisons.csv``.
+    """All numbers of a comparison of two methods, under their names in ``comparisons.csv``.
 
-    What `corrected_resampled_t`, `correlated_t` and `detectable` give, ``folds`` (k) and ``detectable_difference``:
-    what could be shown, in units of the measure.
+    These are the results of `corrected_resampled_t`, `correlated_t` and `detectable`, ``folds`` (k), and
+    ``detectable_difference``, in units of the measure. differences : [k], fold by fold.
     """
     test, shown = corrected_resampled_t(differences, ratio), detectable(len(differences), ratio)
     row = {"folds": len(differences)} | vars(test) | {"ratio": ratio} | vars(correlated_t(differences, ratio, rope))
@@ -147,9 +148,10 @@ def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float
 
 
 def holm(p: Sequence[float]) -> Values:
-    """Holm's step-down adjustment of m p-values: the i-th smallest becomes max over j <= i of (m - j + 1) p_(j), <= 1.
+    """Holm's step-down adjustment of m p-values.
 
-    A nan (a comparison that could not be made) stays nan and does not count.
+    The i-th smallest becomes the maximum of (m - j + 1) p_(j) over j <= i, and 1 at most. A nan (a comparison that
+    could not be made) stays nan and does not count.
 
     References
     ----------

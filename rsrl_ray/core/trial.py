@@ -1,4 +1,4 @@
-"""What a trial is called, and what its rounds come from."""
+"""The key of a trial, the links of its chain of rounds, and what the chain starts from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ STATES = {
     "FAILED": "failed",
     "KILLED": "stopped",
 }
-"""The status of a trial, as it is tracked, in the word that people read."""
+"""The word that people read for each status of a trial in MLflow."""
 
 
 class TrialKey(NamedTuple):
@@ -21,34 +21,35 @@ class TrialKey(NamedTuple):
     method: str
 
     def __str__(self) -> str:
-        """As messages name it."""
+        """Its name in messages."""
         return f"fold {self.fold}, {self.method}"
 
 
 def is_complete(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> bool:
-    """Whether a method has all rounds in all folds; else it was not given the same chances as one that has.
+    """Whether a method has all rounds in all folds. If not, it cannot be compared with a method that has.
 
-    rounds : of every trial, how many are there. asked : how many the experiment file asks for.
+    rounds : the number of rounds that each trial has. asked : the number that the experiment file asks for.
     """
     return all(rounds.get(TrialKey(fold, method), 0) >= asked for fold in folds)
 
 
 class Link(NamedTuple):
-    """A round in a chain: its key in the archive, and the checksum of its weights if that is known."""
+    """A round in a chain: its key in the archive, and the checksum of its weights, "" if it is not known."""
 
     key: str
     weights: str = ""
 
     def agrees(self, other: "Link") -> bool:
-        """Whether both can be the same round: a key says what it was trained from, the weights what came out."""
+        """Whether both can be the same round: the keys are equal, and so are the checksums if both are known."""
         return self.key == other.key and ("" in (self.weights, other.weights) or self.weights == other.weights)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended: trials by name, and how much it could not tell.
+    """How a sweep ended.
 
-    unlogged : entries that MLflow lacks. unkept : notes that storage lacks on who needs which weights.
+    failed : trials with their reason. unlogged : how many entries MLflow lacks. unkept : how many notes on who needs
+    which weights the storage lacks.
     """
 
     finished: list[TrialKey]
@@ -60,10 +61,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Device:
-    """What the bits of a round hold for.
+    """The device that the bits of a round depend on.
 
-    kind : its name, by which devices whose bits differ are told apart. probe : the digest of what it makes of a small
-    computation, or empty. remarks : what a reader should know of it.
+    kind : its name; devices that are known to give other bits have other names. probe : digest of the result of a small
+    computation, or empty. remarks : what a reader should know about it.
     """
 
     kind: str = ""
@@ -73,7 +74,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a trial's chain of rounds starts from: its first key in the archive, the kind of device, the versions."""
+    """What a trial's chain of rounds starts from: the first key in the archive, the kind of device, and versions."""
 
     start_key: str = ""
     device: str = ""

@@ -1,4 +1,4 @@
-"""Values that an experiment file names by a word and its knobs, such as ``{quantile: 0.2, likelihood: mean}``."""
+"""Values that an experiment file writes as a word and its knobs, such as ``{quantile: 0.2, likelihood: mean}``."""
 
 import dataclasses
 import difflib
@@ -11,26 +11,26 @@ T = TypeVar("T")
 
 
 def make(knobs: Mapping[str, Any], table: Mapping[str, Callable[..., T]], what: str) -> T:
-    """The value that ``knobs`` stand for: a dataclass of the ``table``, whose first field is the word that names it.
+    """The value of these knobs: an object of a dataclass of the ``table``. Its first field is the word that names it.
 
-    what : ``rule``, ``loss``.
+    what : ``rule`` or ``loss``, for messages.
 
     Raises
     ------
     ValueError
-        In one line: none or several are named, a knob is not one of its, or a value is wrong.
+        In one line, if none or several are named, if a knob is unknown, or if a value is wrong.
     """
     _check_knobs(knobs, what)
     named = [name for name in knobs if name in table]
     if len(named) != 1:
         given = ", ".join(map(str, knobs)) or "{}"
-        wrong = f"{' and '.join(named)} are each a {what}, give one" if named else f"no {what} in {given}"
+        wrong = f"{' and '.join(named)}: give one {what} only" if named else f"no {what} in {given}"
         raise ValueError(f"{wrong}; there are {', '.join(table)}")
     return build(table[named[0]], knobs, named[0])
 
 
 def build(made: Callable[..., T], knobs: Mapping[str, Any], what: str) -> T:
-    """The dataclass ``made`` of its ``knobs``. Raises ValueError in one line where ``what`` has no such knob."""
+    """An object of the dataclass ``made``. Raises ValueError in one line if ``what`` has no such knob."""
     _check_knobs(knobs, what)
     known = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
     for name in knobs:
@@ -47,7 +47,7 @@ def _check_knobs(knobs: object, what: str) -> None:
 
 
 def as_text(value: float) -> str:
-    """A number as people write it; equal numbers, and no others, have the same text: 3, 0.2, 0.99999999."""
+    """A number as people write it: 3, 0.2, 0.99999999. Different numbers have different texts."""
     value = float(value) + 0.0  # -0.0 is 0
     return f"{value:g}" if float(f"{value:g}") == value else repr(value).removesuffix(".0")
 
@@ -55,8 +55,8 @@ def as_text(value: float) -> str:
 def check_number(
     name: str, value: object, low: float = -math.inf, high: float = math.inf, what: str = "a number"
 ) -> None:
-    """Raises ValueError if ``value`` is no finite number of ``low`` to ``high``."""
-    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)  # a whole number may be larger still
+    """Raise ValueError if ``value`` is not a finite number of ``low`` to ``high``."""
+    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)  # a whole number may be even larger
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name}: {value!r}; give {what}{_range(low, high)}")
 
@@ -68,17 +68,17 @@ def _range(low: float, high: float) -> str:
 
 
 def check_share(name: str, value: object) -> None:
-    """Raises ValueError if ``value`` is no number of 0 to 1."""
+    """Raise ValueError if ``value`` is not a number of 0 to 1."""
     check_number(name, value, 0, 1, "a share")
 
 
 def check_count(name: str, value: object, what: str = "a whole number") -> None:
-    """Raises ValueError if ``value`` is no whole number of 1 or more."""
+    """Raise ValueError if ``value`` is not a whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: {value!r}; give {what}, 1 or more")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raises ValueError if ``value`` is none of the choices."""
+    """Raise ValueError if ``value`` is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: {value!r}; give one of {', '.join(choices)}")

@@ -1,1 +1,1 @@
-"""Photos in: tables of them, what is wrong with them, their pixels. No torch."""
+"""Reads photos: their tables, what is wrong with them, their pixels. Without torch."""

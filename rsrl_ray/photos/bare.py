@@ -1,4 +1,4 @@
-"""A picture's bytes without what does not touch its pixels: text, colour profiles, comments, previews."""
+"""Removes from a picture's bytes what has no effect on its pixels: text, colour profiles, comments, previews."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
@@ -8,7 +8,7 @@ _APPLICATION = range(0xE0, 0xF0)
 
 
 def bare_picture(data: bytes) -> bytes:
-    """The same PNG or JPEG with its pixels and its EXIF alone; anything else as it is."""
+    """A PNG or JPEG with its pixels and EXIF only; other bytes stay as they are."""
     if data.startswith(_PNG):
         return _bare_png(data)
     return _bare_jpeg(data) if data.startswith(_JPEG) else data
@@ -26,7 +26,7 @@ def _bare_png(data: bytes) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    """Segments up to the first scan; what follows is pixels, and whatever is appended to them."""
+    """Only segments before the first scan are removed. Pixels begin with the first scan."""
     parts, start = [_JPEG], len(_JPEG)
     while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != _SCAN:
         kind, stop = data[start + 1], start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")

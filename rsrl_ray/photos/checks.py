@@ -1,4 +1,4 @@
-"""Which photos of a table are good, and everything that is wrong with the others."""
+"""Finds the good photos of a table, and everything that is wrong with the others."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
@@ -11,13 +11,13 @@ from rsrl_ray.photos.formats import heic_hint
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.table import Table
 
-_FEWEST_CLASSES = 2  # or there is nothing to tell apart
+_FEWEST_CLASSES = 2  # with one class there is nothing to learn
 
 
 class PhotoProblems(ValueError):
-    """A table of photos has problems; the message is the whole report, a line for each.
+    """A table of photos has problems. The message is the whole report, with one line for each problem.
 
-    problems : sorted by line. skippable : whether enough would be left to train on without these photos.
+    problems : sorted by line. skippable : whether enough photos are left to train on if these are left out.
     """
 
     def __init__(self, source: str, problems: tuple[Problem, ...], skippable: bool) -> None:
@@ -29,15 +29,16 @@ class PhotoProblems(ValueError):
         listed = "\n".join(f"  {problem}" for problem in self.problems)
         way_out = ", or leave these photos out with --skip_bad" if self.skippable else ""
         hint = heic_hint({str(problem.image): problem.message for problem in self.problems})
-        return f"{self.source}: {count}\n{listed}\nMend the photos or their table{way_out}.{hint and chr(10) + hint}"
+        lines = [f"{self.source}: {count}", listed, f"Correct the photos or their table{way_out}."]
+        return "\n".join([*lines, hint] if hint else lines)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a table comes to.
+    """The result of the checks of a table.
 
-    rows : ascending, the photos without a problem. problems : sorted by line; every other row has one.
-    notes : what is odd, but allowed. enough : whether ``rows`` has two classes of two photos or more.
+    rows : the photos without a problem, ascending. problems : sorted by line; each other row has one or more.
+    notes : what is unusual, but allowed. enough : whether ``rows`` has two classes of two photos or more.
     """
 
     rows: NDArray[np.int64]
@@ -49,10 +50,10 @@ class Verdict:
 def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -> Verdict:
     """Find everything that is wrong with a table's photos, and the photos that are left.
 
-    digests : [N, 16], of each picture's bytes. causes : row -> why its picture cannot be read or decoded.
+    If a path stands in the table twice with one score, its first row is kept. If two paths have the same bytes and one
+    score, all of them are kept. If the scores differ, none is kept. If one photo of a class is left, it is not kept.
 
-    Of a path that stands twice with one score the first is kept; of the same bytes under two paths with one
-    score all are. With two scores none is. A class of which one photo is left loses that too.
+    digests : [N, 16], of each picture's bytes. causes : row -> why its picture cannot be read or decoded.
     """
     found: dict[int, list[str]] = defaultdict(list)
     for messages in (table.faults, causes):
@@ -65,7 +66,7 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     problems = sorted([*problems, *table.problems], key=lambda problem: problem.line or 0)
     if len(classes) < _FEWEST_CLASSES:
         names = ", ".join(str(score) for score in classes) or "none"
-        problems.append(Problem(None, None, f"fewer than two classes of two good photos or more; there are: {names}"))
+        problems.append(Problem(None, None, f"two classes need two good photos or more; only these have: {names}"))
     rows = np.array([row for row in range(len(table.images)) if row not in found], dtype=np.int64)
     return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _FEWEST_CLASSES)
 
@@ -83,7 +84,7 @@ def _same_path(table: Table, found: dict[int, list[str]]) -> None:
 
 
 def _same_bytes(table: Table, digests: NDArray[np.uint8], found: dict[int, list[str]]) -> list[str]:
-    """Among the photos that are good so far."""
+    """Find photos with the same bytes among those that have no problem so far; what is unusual, but allowed."""
     notes = []
     good = [row for row in range(len(table.images)) if row not in found]
     for rows in _repeated((row, digests[row].tobytes()) for row in good):
@@ -99,7 +100,7 @@ def _same_bytes(table: Table, digests: NDArray[np.uint8], found: dict[int, list[
 
 
 def _lonely(table: Table, found: dict[int, list[str]]) -> list[int]:
-    """Find the classes of one photo; the scores that remain."""
+    """Find classes with one photo; returns the other scores."""
     every = np.array([row for row in range(len(table.images)) if row not in table.faults], dtype=np.int64)
     left = np.array([row for row in every if row not in found], dtype=np.int64)
     scores, first, counts = np.unique(table.scores[left], return_index=True, return_counts=True)
@@ -112,7 +113,7 @@ def _lonely(table: Table, found: dict[int, list[str]]) -> list[int]:
 
 
 def _repeated(keys: Iterable[tuple[int, Hashable]]) -> list[list[int]]:
-    """The rows that share a key, for each key that more than one row has."""
+    """The rows of each key that more than one row has."""
     rows: dict[Hashable, list[int]] = defaultdict(list)
     for row, key in keys:
         rows[key].append(row)
@@ -120,7 +121,7 @@ def _repeated(keys: Iterable[tuple[int, Hashable]]) -> list[list[int]]:
 
 
 def _clashing(table: Table, rows: list[int]) -> dict[int, int]:
-    """Each row, and another of these rows that has another score; empty if all have one score."""
+    """Each row and a row with another score; empty if all have one score."""
     scores = table.scores
     other = next((row for row in rows if scores[row] != scores[rows[0]]), None)
     if other is None:
@@ -133,6 +134,6 @@ def _both_scores(table: Table, row: int, other: int) -> str:
 
 
 def _twin(table: Table, row: int) -> str:
-    """The other picture by line and name."""
+    """The line and the name of another row, for a message."""
     image = table.images[row]
     return image if table.lines is None else f"{table.where(row)} ({image})"

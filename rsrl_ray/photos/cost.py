@@ -1,16 +1,16 @@
-"""What decoding a picture takes in memory, told before it is done."""
+"""The memory that decoding a picture needs, computed before it is decoded."""
 
 import threading
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-_DECODERS = {"WEBP": 17, "AVIF": 12, "JPEG2000": 20, "HEIF": 12}  # bytes a pixel, measured; others: Pillow's own image
+_DECODERS = {"WEBP": 17, "AVIF": 12, "JPEG2000": 20, "HEIF": 12}  # bytes per pixel, measured; others: Pillow's image
 _ORIENTATION = 0x0112
 
 
 def bytes_needed(picture: Image.Image) -> float:
-    """What decoding a picture to RGB takes at most, by its head; a JPEG as it is to be opened, reduced or whole."""
+    """The bytes that decoding a picture to RGB needs at most, from its header; of a JPEG at the size of its draft."""
     pixels = picture.size[0] * picture.size[1]
     kind = picture.mode
     own = 1 if kind in ("1", "L", "P") else 2 if kind.startswith("I;16") else 4
@@ -23,7 +23,7 @@ def bytes_needed(picture: Image.Image) -> float:
 
 
 def _coefficients(picture: Any) -> float:
-    """Bytes of a progressive JPEG's coefficients, all of which are kept: two for each sample, opened reduced or not."""
+    """The bytes of a progressive JPEG's coefficients: two for each sample, also if the JPEG is opened reduced."""
     across, down = (max(layer[place] for layer in picture.layer) for place in (1, 2))
     samples = sum(layer[1] * layer[2] for layer in picture.layer) / (across * down)
     reduced = picture.decoderconfig[0] if picture.decoderconfig else 1
@@ -31,7 +31,7 @@ def _coefficients(picture: Any) -> float:
 
 
 def turning_needs(picture: Image.Image) -> float:
-    """What turning a decoded picture upright takes besides; EXIF may stand at its end."""
+    """The bytes that turning a decoded picture upright needs too. (EXIF may stand at the end of a file.)"""
     try:
         turned = int(picture.getexif().get(_ORIENTATION, 1)) > 1
     except Exception:  # EXIF that cannot be parsed turns nothing
@@ -40,7 +40,7 @@ def turning_needs(picture: Image.Image) -> float:
 
 
 class _Unlimited:
-    """Pillow's limit of pixels set aside for as long as anybody is in it."""
+    """Switches off Pillow's limit of pixels, as long as any thread is inside."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS

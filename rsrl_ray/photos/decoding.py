@@ -1,4 +1,4 @@
-"""Many pictures at once: read and decoded in threads, here or on other machines."""
+"""Reads and decodes many pictures at once: in threads, here or on other machines."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,27 +16,27 @@ from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
 Progress = Callable[[str, int, int], None]
-"""What is done ("reading", "decoding"), done so far, total."""
+"""Is called with a word ("reading", "decoding"), the number that is done, and the total."""
 
 T = TypeVar("T")
 
 RowsOf = Callable[[range], Sequence[NDArray[Any] | str]]
-"""Rows -> what is made of each photo, such as its pixels [S, S, 3], or why its picture is no good."""
+"""Rows -> for each photo what is made of it, such as its pixels [S, S, 3], or why its picture is bad."""
 
 
 class Run:
-    """Calls a function, here, or in a class made of it on another machine; to be called from so many ``threads``."""
+    """Calls a function here. A subclass calls it on another machine."""
 
     threads: int | None = None
-    """None: as Python likes."""
+    """The number of threads that may call it at once; None: Python's default."""
 
     def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
-        """Call it."""
+        """The function's result."""
         return function(*arguments)
 
 
 HERE = Run()
-_PHOTOS_A_TASK = 32  # photos per task: a task each would be a quarter of a million objects for AVA
+_PHOTOS_A_TASK = 32  # one photo per task would make a quarter of a million tasks for AVA
 
 
 def digest_row(data: bytes | memoryview) -> Pixels:
@@ -45,7 +45,7 @@ def digest_row(data: bytes | memoryview) -> Pixels:
 
 
 def no_digests(count: int) -> Pixels:
-    """Room for the digests of ``count`` photos, [count, 16]."""
+    """An array for the digests of ``count`` photos, [count, 16]."""
     return np.zeros((count, DIGEST_BYTES), dtype=np.uint8)
 
 
@@ -56,7 +56,7 @@ def chunks(count: int) -> list[range]:
 
 @dataclass(frozen=True)
 class Threads:
-    """How many (None: as Python likes), and whom they tell their progress with ``what``."""
+    """The number of threads (None: Python's default), and who is told their progress in ``what``."""
 
     what: str
     progress: Progress | None = None
@@ -69,9 +69,9 @@ def in_threads(
     take: Callable[[int, T], None],
     threads: Threads,
 ) -> dict[int, str]:
-    """Do ``work(rows)`` for all parts, in threads, and ``take(row, one)`` what comes out.
+    """Call ``work(rows)`` for all parts, in threads, and ``take(row, one)`` with what it gives for each row.
 
-    Returns row -> the cause where a picture is no good.
+    Returns row -> cause, for each bad picture.
     """
     causes: dict[int, str] = {}
 
@@ -89,40 +89,45 @@ def in_threads(
                 if threads.progress is not None:
                     threads.progress(threads.what, rows.stop, parts[-1].stop)
     finally:
-        executor.shutdown(cancel_futures=True)  # or an interrupt would wait for all that is still queued
+        executor.shutdown(cancel_futures=True)  # else an interrupt would wait for all queued tasks
     return causes
 
 
 def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
-    """The digest of each picture's bytes, or why it cannot be read."""
+    """The digest of each picture's bytes, or why the picture cannot be read."""
     return each(lambda source: digest_row(read_bytes(source)), sources)
 
 
 def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow: str) -> list[Pixels | str]:
-    """The pixels of each picture, [S, S, 3], or why it is no good.
+    """The pixels of each picture, [S, S, 3], or why the picture is bad.
 
-    memory : GiB that decoding one may take. pillow : the version that all machines are to have.
-    Raises Unreadable, and ValueError if Pillow is another version here.
+    memory : GiB that decoding one picture may take. pillow : the version that all machines must have.
+    Raises Unreadable, and ValueError if this machine has another version of Pillow.
     """
     if pillow != PIL.__version__:
-        raise ValueError(f"Pillow is {pillow} on one machine and {PIL.__version__} on another; install the same")
+        raise ValueError(
+            f"Pillow is {pillow} on one machine and {PIL.__version__} on another; install the same version on all"
+        )
 
     def decode(source: str) -> Pixels:
         try:
             data = read_bytes(source)
         except ValueError as error:
-            everywhere = "every machine of a sweep reads the photos, under the same paths or from a bucket"
+            everywhere = "every machine of a sweep must be able to read the photos, from the same paths or a bucket"
             raise Unreadable(f"{source}: {error}; {everywhere}") from error
         try:
             return decode_photo(data, image_size, memory)
         except Unreadable as error:
-            raise Unreadable(f"{source}: {error}; try again when more is free") from error
+            raise Unreadable(f"{source}: {error}; try again when more memory is free") from error
 
     return each(decode, sources)
 
 
 def each(function: Callable[[str], T], sources: Sequence[str]) -> list[T | str]:
-    """The function of every source, or why it raises ValueError; Unreadable is raised, because it may pass."""
+    """The result of the function for each source, or the text of its ValueError.
+
+    Unreadable is raised, because the cause may pass.
+    """
     found: list[T | str] = []
     for source in sources:
         try:
@@ -136,14 +141,14 @@ def each(function: Callable[[str], T], sources: Sequence[str]) -> list[T | str]:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes photos to S x S pixels, here or elsewhere, each in so many GiB at most."""
+    """Decodes photos to S x S pixels, here or on other machines. memory : GiB that decoding one photo may take."""
 
     image_size: int
     memory: float = PHOTO_MEMORY
     run: Run = HERE
 
     def rows_of(self, sources: Sequence[str]) -> RowsOf:
-        """What decodes the photos with these absolute paths or URIs. It raises Unreadable."""
+        """A function that decodes the photos at these absolute paths or URIs. It raises Unreadable."""
         return lambda rows: self.run(
             decode_photos, sources[rows.start : rows.stop], self.image_size, self.memory, PIL.__version__
         )

@@ -88,12 +88,12 @@ def test_without_validation_photos_only_the_criteria_that_do_without_choose() ->
     assert choose(missing, "last") == {FIRST: 3, SECOND: 4}
     assert choose(missing, "oracle") == {FIRST: 3, SECOND: 1}
     for criterion in ("validation", "validation_mean"):  # never silently on the test photos of one trial
-        with pytest.raises(ValueError, match="no value to choose by in round 1, 2, 3"):
+        with pytest.raises(ValueError, match="because there is no value of round 1, 2, 3"):
             choose(missing, criterion)  # type: ignore[arg-type]
 
 
 def test_one_missing_value_is_enough_not_to_choose() -> None:
-    with pytest.raises(ValueError, match="no value to choose by in round 2"):
+    with pytest.raises(ValueError, match="because there is no value of round 2"):
         best_round(np.array([0.5, math.nan, 0.1]))
 
 

@@ -33,7 +33,7 @@ def test_the_word_that_is_there_names_the_value() -> None:
     [
         ({}, "no shape in {}; there are circle, square"),
         ({"triangle": 1, "colour": "red"}, "no shape in triangle, colour; there are circle, square"),
-        ({"circle": 1, "square": 1}, "circle and square are each a shape, give one; there are circle, square"),
+        ({"circle": 1, "square": 1}, "circle and square: give one shape only; there are circle, square"),
         ({"circle": 1, "color": "red"}, "color: no knob of circle; do you mean colour?"),
         ({"circle": 1, "weight": 3}, "weight: no knob of circle; it has circle, colour"),
         ({"circle": 1, 7: 3}, "7: no knob of circle; it has circle, colour"),

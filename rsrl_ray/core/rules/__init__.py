@@ -1,1 +1,1 @@
-"""Rules of revision: which training photos the next network is trained on; one file each, `table` names them all."""
+"""Rules of revision: they choose the training photos of the next network. One file each; `table` names them all."""

@@ -1,4 +1,4 @@
-"""Several rounds agree that a photo is of another class."""
+"""Drops photos that several rounds together find in another class."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,11 +14,9 @@ from rsrl_ray.core.value import check_count
 
 @dataclass(frozen=True)
 class Disagreement(Rule):
-    """Drops from the majority classes the photos whose mean softmax over the last k rounds prefers another class.
+    """Drops photos of majority classes if another class has a higher mean softmax over the last k rounds.
 
-    If their label has as much as another class, they stay.
-
-    disagreement : k; if there are fewer rounds, all of them. start : the first revision that drops photos.
+    disagreement : k; all rounds if there are fewer. start : the first revision that drops photos.
     """
 
     disagreement: int

@@ -1,4 +1,4 @@
-"""The paper's own idea taken literally: photos of a minority class that hide among a majority class."""
+"""Drops what the paper looks for: photos of a minority class that are hidden in a majority class."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ from rsrl_ray.core.value import as_text, check_count, check_share
 
 @dataclass(frozen=True)
 class Imposters(Rule):
-    """Drops from the majority classes the photos for which a minority class is likelier than their label.
+    """Drops photos of majority classes for which a minority class is likelier than their label.
 
-    Likelihoods are corrected for the classes' frequencies in what the last network was trained on, pi:
-    softmax(z - ln pi), without classes that it was not trained on. At most the share ``imposters`` of a class goes, the
-    surest first. smallest : minority classes with fewer training photos do not count.
+    Likelihoods are corrected for pi, the frequencies of the classes in the photos that the last network was trained on:
+    softmax(z - ln pi). Classes that it was not trained on are left out.
+
+    imposters : the largest share of a class that is dropped; photos with the largest difference go first. smallest :
+    minority classes with fewer training photos do not count.
     """
 
     imposters: float
@@ -53,7 +55,7 @@ class Imposters(Rule):
 
 
 def _corrected(seen: Seen) -> NDArray[np.float64]:
-    """[n, C], z - ln pi of the last round: in the order of softmax(z - ln pi), without its rounding.
+    """z - ln pi of the last round, [n, C]: it has the order of softmax(z - ln pi), without the rounding of softmax.
 
     -inf for classes that the last network was not trained on.
     """

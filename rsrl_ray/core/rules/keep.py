@@ -1,4 +1,4 @@
-"""The rule that drops nothing: equal training, against which every other one is held."""
+"""The rule that drops nothing. It is equal training, with which all other rules are compared."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rsrl_ray.core.rules.rule import KEEPS, Rule, Seen
 
 @dataclass(frozen=True)
 class Keep(Rule):
-    """All photos stay."""
+    """Keeps all photos."""
 
     def __str__(self) -> str:
         """For people."""

@@ -1,4 +1,4 @@
-"""Iterative trimmed loss minimisation (ITLM): the next network is trained on the photos of the lowest loss."""
+"""Iterative trimmed loss minimisation (ITLM): the next network is trained on the photos with the lowest loss."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from rsrl_ray.core.value import as_text, check_share
 
 @dataclass(frozen=True)
 class LowestLoss(Rule):
-    """Keeps the floor(share n) photos, of all classes together, that have the lowest cross-entropy.
+    """Keeps the floor(share * n) photos with the lowest cross-entropy, of all classes together.
 
-    lowest_loss : the share.
+    lowest_loss : the share, 0 to 1.
 
     References
     ----------
     Y. Shen and S. Sanghavi, Learning with bad training data via iterative trimmed loss minimization, ICML 2019
-    (algorithm 1; their rounds start cold).
+    (algorithm 1; in the paper, rounds start cold).
     """
 
     lowest_loss: float
@@ -33,7 +33,7 @@ class LowestLoss(Rule):
         return f"lowest loss, {as_text(self.lowest_loss)} of all photos"
 
     def drops(self, seen: Seen) -> Mask:
-        """See `Rule`; here of any class."""
+        """See `Rule`. It drops photos of all classes."""
         drops = np.zeros(len(seen.labels), dtype=bool)
         confidence = self_confidence(log_shares(seen.last), seen.labels)
         drops[lowest(confidence, len(drops) - share_of(self.lowest_loss, len(drops)))] = True

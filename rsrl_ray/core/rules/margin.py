@@ -1,4 +1,4 @@
-"""By how much the label wins: free of the shift of a photo's logits, which training leaves open."""
+"""Drops photos by the margin of their label. A shift of a photo's logits, which training leaves open, has no effect."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from rsrl_ray.core.value import as_text, check_number
 
 @dataclass(frozen=True)
 class Margin(Rule):
-    """Drops from the majority classes the photos whose own logit less the largest other one is below ``margin``.
+    """Drops photos of majority classes whose margin is below ``margin``.
 
-    0 drops those that the network assigns to another class.
+    A photo's margin is the logit of its label minus the largest other logit. ``margin: 0`` drops the photos that the
+    network assigns to another class.
     """
 
     margin: float
@@ -32,7 +33,7 @@ class Margin(Rule):
 
 
 def margins(seen: Seen) -> NDArray[np.float64]:
-    """Own logit less the largest other one in the last round, [n]; infinite if there is no other class."""
+    """The logit of the label minus the largest other logit, in the last round, [n]; infinite if there is one class."""
     logits = seen.last.astype(np.float64)
     rows = np.arange(len(logits))
     own = logits[rows, seen.labels]

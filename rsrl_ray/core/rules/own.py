@@ -1,4 +1,4 @@
-"""A rule of one's own."""
+"""A user's own rule."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from rsrl_ray.core.rules.rule import Rule, Seen, as_mask
 
 @dataclass(frozen=True)
 class OwnRule(Rule):
-    """Drops what an object of somebody's own class drops: anything that has ``drops`` as `Rule` has it."""
+    """Drops what the user's own object drops. It has a method ``drops(seen)``, as `Rule` has."""
 
     own: Own
 
@@ -20,9 +20,9 @@ class OwnRule(Rule):
         return str(self.own)
 
     def check(self) -> None:
-        """Raises ValueError if it cannot be made, or is no rule."""
+        """Raise ValueError if the object cannot be made, or if it is not a rule."""
         if not callable(getattr(self.own.make(), "drops", None)):
-            raise ValueError(f"{self.own.path}: it has no method drops(seen), as a rule has")
+            raise ValueError(f"{self.own.path}: it has no method drops(seen); every rule needs one")
 
     @property
     def looks_back(self) -> int:
@@ -38,6 +38,6 @@ class OwnRule(Rule):
         """See `Rule`."""
         try:
             found = np.asarray(self.own.make().drops(seen))
-        except Exception as error:  # whatever code of others does
+        except Exception as error:  # the user's code may raise anything
             raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
         return as_mask(found, seen, self.own.path)

@@ -1,4 +1,4 @@
-"""Of each majority class the same share is dropped, whatever scale the likelihoods have."""
+"""Drops the same share of each majority class, whatever the scale of the likelihoods is."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ LIKELIHOODS = ("last", "mean")
 
 @dataclass(frozen=True)
 class Quantile(Rule):
-    """Drops the floor(q n_c) photos of each majority class that have the lowest self-confidence.
+    """Drops the floor(q * n_c) photos with the lowest self-confidence of each majority class.
 
-    likelihood : self-confidence in the ``last`` round, or its ``mean`` over all rounds so far.
+    quantile : q, 0 to 1. likelihood : self-confidence in the ``last`` round, or its ``mean`` over all rounds so far.
     """
 
     quantile: float

@@ -1,4 +1,4 @@
-"""A control: as much is dropped, and nothing is looked at."""
+"""A control that drops photos at random."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from rsrl_ray.core.value import as_text, check_share
 
 @dataclass(frozen=True)
 class RandomShare(Rule):
-    """Drops floor(share n_c) photos of each majority class at random, others every round."""
+    """Drops floor(share * n_c) photos of each majority class at random; each round draws anew.
+
+    random : the share, 0 to 1.
+    """
 
     random: float
 

@@ -1,4 +1,4 @@
-"""All rules by the word that names them in an experiment file."""
+"""All rules, by their names in an experiment file."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ RULES: dict[str, Callable[..., Rule]] = {
     "imposters": Imposters,
     "lowest_loss": LowestLoss,
 }
-"""A rule is made of its part of the file by `rsrl_ray.core.value.make`; one that keeps all is `Keep`."""
+"""`rsrl_ray.core.value.make` makes a rule of its part of the file. Without such a part the rule is `Keep`."""
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The paper's rule (section III, eqs. 1 to 3): below K1, K2, K3 in the three largest classes; two controls."""
+"""The paper's rule (section III, eqs. 1 to 3): thresholds K1, K2, K3 for the three largest classes. Two controls."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ PICKS = ("least_likely", "random", "most_likely")
 
 @dataclass(frozen=True)
 class Thresholds(Rule):
-    """Drops from the m-th largest class as many photos as have a self-confidence below K_m in the last round.
+    """Drops photos of the m-th largest class: so many as have a self-confidence below K_m in the last round.
 
-    thresholds : when which (K1, ..., KM) hold.
-    pick : ``least_likely``, the paper's: just these; or as many of those that the guard lets go, at ``random``; or as
-    many of the ``most_likely`` ones, the worst that could be done.
+    thresholds : (K1, ..., KM) of each revision.
+    pick : ``least_likely`` drops these photos (the paper). Two controls drop the same number of other photos, as far as
+    `Seen.most_dropped` allows: at ``random``, or the ``most_likely`` ones, which is the worst choice.
     """
 
     thresholds: Schedule
@@ -47,7 +47,7 @@ class Thresholds(Rule):
     def _picked(
         self, confidence: NDArray[np.float64], threshold: float, most: int, generator: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Which photos of a class, by their self-confidence."""
+        """The indices of the dropped photos of a class, from their self-confidence."""
         below = np.flatnonzero(confidence < threshold)
         if self.pick == "least_likely":
             return below

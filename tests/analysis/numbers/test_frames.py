@@ -272,7 +272,7 @@ def test_without_validation_photos_it_is_said_and_the_oracle_shown(by_hand: Swee
     assert frames.summary["criterion"].unique().tolist() == ["", "last", "oracle"]
     assert frames.summary["optimism"].isna().all()
     assert frames.comparisons["criterion"].unique().tolist() == ["oracle"]
-    with pytest.raises(ValueError, match="no value to choose by"):
+    with pytest.raises(ValueError, match="no round can be chosen"):
         chosen(without_validation(by_hand), "paper", "validation")
 
 

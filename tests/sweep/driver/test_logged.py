@@ -51,5 +51,5 @@ def test_where_no_round_is_done_nothing_is_chosen() -> None:
 def test_where_nothing_is_held_out_the_test_photos_choose() -> None:
     chain = [measured(number, test_macro_f1=value) for number, value in ((1, 0.3), (2, 0.5), (3, 0.4))]
     assert [choice.number for choice in choices(chain, "test")] == [1, 2]
-    with pytest.raises(ValueError, match="no value to choose by"):  # never on others than those the sweep says
+    with pytest.raises(ValueError, match="no round can be chosen"):  # never on others than those the sweep says
         choices(chain, "validation")
