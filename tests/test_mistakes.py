@@ -200,7 +200,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "half a score": (lines("2-0.png,3.5"), SWEEP, "line 60, 2-0.png: "),
     "the same path twice": (lines("2-0.png,2"), SWEEP, "line 60, 2-0.png: "),
     "the same bytes with two scores": (same_bytes, SWEEP, "again.png: "),
-    "one class": (only(3), SWEEP, "fewer than two classes of two good photos or more; there are: 3"),
+    "one class": (only(3), SWEEP, "fewer than two scores have two good photos or more; these have: 3"),
     "two classes, three to revise": (only(3, 4), SWEEP, "3, but the photos have 2 scores: [3, 4]; give 2 or fewer"),
     "a class of one": (lambda p: (shutil.copy(p / "2-0.png", p / "one.png"), lines("one.png,9")(p))[1], SWEEP, "9"),
     # networks and weights

@@ -66,7 +66,7 @@ def judge(table: Table, digests: NDArray[np.uint8], causes: Mapping[int, str]) -
     problems = sorted([*problems, *table.problems], key=lambda problem: problem.line or 0)
     if len(classes) < _FEWEST_CLASSES:
         names = ", ".join(str(score) for score in classes) or "none"
-        problems.append(Problem(None, None, f"two classes need two good photos or more; only these have: {names}"))
+        problems.append(Problem(None, None, f"fewer than two scores have two good photos or more; these have: {names}"))
     rows = np.array([row for row in range(len(table.images)) if row not in found], dtype=np.int64)
     return Verdict(rows, tuple(problems), (*table.notes, *notes), len(classes) >= _FEWEST_CLASSES)
 

@@ -31,7 +31,7 @@ def _coefficients(picture: Any) -> float:
 
 
 def turning_needs(picture: Image.Image) -> float:
-    """The bytes that turning a decoded picture upright needs too. (EXIF may stand at the end of a file.)"""
+    """The bytes that turning a decoded picture upright needs too; EXIF may stand at the end of a file."""
     try:
         turned = int(picture.getexif().get(_ORIENTATION, 1)) > 1
     except Exception:  # EXIF that cannot be parsed turns nothing

@@ -118,7 +118,7 @@ def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow
         try:
             return decode_photo(data, image_size, memory)
         except Unreadable as error:
-            raise Unreadable(f"{source}: {error}; try again when more memory is free") from error
+            raise Unreadable(f"{source}: {error}; try again later, when more of it is free") from error
 
     return each(decode, sources)
 

@@ -1,4 +1,4 @@
-"""How an experiment's photos fall into folds, and what is odd about it."""
+"""The folds of an experiment's photos, and what is unusual about them."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from rsrl_ray.photos.photo_set import Examination
 
 
 def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
-    """All folds of an experiment, used or not.
+    """All folds of an experiment, also those that it does not use.
 
-    Raises ValueError if there are fewer scores than classes to revise, or a part of a fold would be empty.
+    Raises ValueError if there are fewer scores than classes to revise, or if a part of a fold would be empty.
     """
     classes, labels = np.unique(photos.scores, return_inverse=True)
     if experiment.revision.majority_classes > len(classes):
@@ -25,13 +25,13 @@ def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
 
 
 def describe_folds(photos: Examination, draw: Draw, folds: Sequence[Fold]) -> list[str]:
-    """What is odd about how the photos fall into folds: groups; classes with fewer photos than there are folds."""
+    """What is unusual about the folds, in lines: groups, and classes with fewer photos than there are folds."""
     grouped = []
     if photos.groups is not None:
         of = np.bincount(photos.groups)
         grouped = [
-            f"{of[of > 1].sum():,} photos belong together with others, {(of > 1).sum():,} times (a table's column "
-            "group, or the same bytes): folds do not divide a group",
+            f"{of[of > 1].sum():,} photos are in {(of > 1).sum():,} groups (by the table's column group, or because "
+            "they have the same bytes): folds do not divide a group",
             *_other_shares(draw, folds),
         ]
     classes, sizes = np.unique(photos.scores, return_counts=True)
@@ -41,7 +41,7 @@ def describe_folds(photos: Examination, draw: Draw, folds: Sequence[Fold]) -> li
 
 
 def _other_shares(draw: Draw, folds: Sequence[Fold]) -> list[str]:
-    """Where groups are too large for the shares that are asked for: which there are."""
+    """Lines on shares that differ from those that are asked for, because groups are too large."""
     rest = [len(fold.train) + len(fold.validation) for fold in folds]
     whole = [left + len(fold.test) for left, fold in zip(rest, folds, strict=True)]
     lines = []
@@ -53,5 +53,5 @@ def _other_shares(draw: Draw, folds: Sequence[Fold]) -> list[str]:
         if any(abs(size - asked * of) > 2 for size, of in sizes):
             shares = [size / of for size, of in sizes]
             found = f"folds have {min(shares):.1%} to {max(shares):.1%}"
-            lines.append(f"{knob} asks for {asked:.1%} of the photos, but groups are not divided: {found}")
+            lines.append(f"{knob} asks for {asked:.1%} of the photos, but no group is divided: {found}")
     return lines

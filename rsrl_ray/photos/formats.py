@@ -1,4 +1,4 @@
-"""The formats of pictures that are read; no other reader of Pillow's 43 ever sees a picture's bytes."""
+"""The formats of pictures that are read. Pillow has 43 readers; the others never get a picture's bytes."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,8 +16,8 @@ HEIC = "HEIC, which needs `pip install 'rsrl_ray[heif]'`"
 
 @lru_cache(maxsize=1)
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read; only for these is code of Pillow's run on a picture's bytes."""
-    Image.init()  # Pillow loads its readers when first needed, and two threads at once then miss some
+    """Pillow's names of the formats that are read."""
+    Image.init()  # else Pillow loads its readers at the first picture, and two threads at once miss some of them
     known = [name for name in _FORMATS if name in Image.OPEN]
     with suppress(ImportError):
         import pillow_heif
@@ -29,17 +29,17 @@ def formats() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def picture_suffixes() -> frozenset[str]:
-    """How the names of pictures end, in lower case: ``.jpg``, ``.png``, ``.webp`` and more; HEIC, read or not."""
+    """The suffixes of pictures in lower case: ``.jpg``, ``.png``, ``.webp`` and more; also HEIC if it is not read."""
     known = formats()
     return frozenset({suffix for suffix, name in Image.EXTENSION.items() if name in known} | {*_HEIF_SUFFIXES})
 
 
 def stranger(data: bytes) -> str:
-    """What bytes are that none of the formats' readers takes."""
+    """What bytes are if no reader takes them, as a cause for messages."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and _HEIF not in formats():
         return HEIC
     if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-        return "a TIFF of a kind that Pillow does not read; save it as 8 or 16 bits, grey, RGB or CMYK"
+        return "a kind of TIFF that Pillow does not read; save it with 8 or 16 bits, as grey, RGB or CMYK"
     other = next((name for name, (_, accept) in Image.OPEN.items() if accept and accept(data[:16]) is True), None)
     if other is not None and other not in formats():
         return f"{other}, a format that is not read; save it as JPEG or PNG"
@@ -47,12 +47,12 @@ def stranger(data: bytes) -> str:
 
 
 def heic_hint(photos: Mapping[str, str]) -> str:
-    """One line on all photos that are HEIC if that is not read; "" if there are none.
+    """One line on all HEIC photos, if HEIC is not read; "" if there are none.
 
-    photos : name -> what is wrong with it.
+    photos : name -> what is wrong with the photo.
     """
     names = [name for name, cause in photos.items() if cause == HEIC]
     if not names:
         return ""
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names):,} HEIC photos ({listed}) are not read; pip install 'rsrl_ray[heif]' makes them readable"
+    return f"{len(names):,} HEIC photos ({listed}) are not read; `pip install 'rsrl_ray[heif]'` makes them readable"

@@ -1,4 +1,4 @@
-"""Which photos belong together, and so fall into one part of every fold."""
+"""Groups of photos that belong together. Each fold has a group in one part."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,18 +14,18 @@ from rsrl_ray.photos.table import Table
 
 
 def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """A group for each of these rows, [n], numbered from 0; None if every photo is alone.
+    """The group of each of these rows, [n], numbered from 0; None if each photo is alone.
 
-    Together are photos of the same bytes and those that the table's column ``group`` names alike, and whoever shares
-    a photo with them. digests : [N, 16] of all rows of the table.
+    Photos are in one group if they have the same bytes or the same name in the table's column ``group``. Groups that
+    share a photo are one group. digests : [N, 16], of all rows of the table.
     """
     count = len(rows)
     _, same = np.unique(np.ascontiguousarray(digests[rows]).view("V16").ravel(), return_inverse=True)
     named = np.arange(count)
     if table.groups is not None:
-        names = [table.groups[row] or f"\0{row}" for row in rows]  # without a name: alone
+        names = [table.groups[row] or f"\0{row}" for row in rows]  # a photo without a name is alone
         _, named = np.unique(names, return_inverse=True)
-    # photos on one side, what they share on the other: a group is what hangs together
+    # A graph with photos on one side and what they share on the other. Its connected parts are the groups.
     ends = np.concatenate([count + same, count + same.max(initial=0) + 1 + named])
     links = coo_array((np.ones(2 * count), (np.tile(np.arange(count), 2), ends)), shape=(3 * count + 2,) * 2)
     _, found = connected_components(links, directed=False)
@@ -34,7 +34,7 @@ def groups_of(table: Table, digests: Pixels, rows: NDArray[np.int64]) -> NDArray
 
 
 def names_digest(table: Table, images: Collection[str]) -> str:
-    """What tells the groups of two and more of these photos that a table names from others; "" if there are none."""
+    """A digest of the groups that a table names, if they have two of these photos or more; "" if there are none."""
     names = table.groups or ()
     named = [(image, name) for image, name in zip(table.images, names, strict=False) if name and image in images]
     sizes = Counter(name for _, name in named)

@@ -1,4 +1,4 @@
-"""The digests of photos' bytes, read once: a photo whose size and times are as they were is not read again."""
+"""The digests of photos' bytes. A photo is not read again if its size and times have not changed."""
 
 import hashlib
 import os
@@ -20,14 +20,14 @@ from rsrl_ray.photos.table import Table
 from rsrl_ray.store.files import read_arrays, write_arrays
 from rsrl_ray.store.location import URI
 
-_SETTLED_NS = 3 * 10**9  # what was changed so shortly before it was read may change again within a tick of its clock
+_SETTLED_NS = 3 * 10**9  # a file changed so shortly before it is read may change again within one tick of its clock
 
 PhotoKeys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Photos by a key of their source, ascending: keys and states [M], digests [M, 16]."""
+    """M photos. keys : [M], of their sources, ascending. states : [M]. digests : [M, 16]."""
 
     keys: PhotoKeys
     states: PhotoKeys
@@ -36,9 +36,10 @@ class _Known:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at N photos tells, before ``began_ns``.
+    """What was seen of N photos, without reading them. began_ns : when the look began, Unix time in ns.
 
-    states : what changes when a photo does, [N], 0 if that is not known. changed : when it changed last, [N], in ns.
+    states : [N], a number that changes if the photo changes; 0 if it is not known. changed : [N], the time of the last
+    change, in ns.
     """
 
     states: PhotoKeys
@@ -47,7 +48,7 @@ class Look:
 
 
 def look(table: Table) -> tuple[Table, Look]:
-    """Look for each photo, once: the table with the files that are there, and what is known of them."""
+    """Look for each photo once. Returns the table with the files that are there, and what was seen of them."""
     began = time.time_ns()
     states, changed = _states(table.sources)
     sources = list(table.sources)
@@ -61,11 +62,12 @@ def look(table: Table) -> tuple[Table, Look]:
 def digests_of(
     sources: Sequence[str], seen: Look, cache: Path, run: Run = HERE, progress: Progress | None = None
 ) -> tuple[Pixels, dict[int, str]]:
-    """The digest of every photo's bytes, [N, 16], and row -> why a photo cannot be read.
+    """The digest of each photo's bytes, [N, 16], and row -> why a photo cannot be read.
 
-    sources : N absolute paths or URIs, as they were ``seen`` just now. cache : the folder that keeps what was read. A
-    file is taken to be as it was while its size, its time of change and the time of change of its inode are; an object
-    of a bucket, while its size and time are. `rsrl check` reads every byte.
+    A file counts as unchanged if its size, its time of change and its inode's time of change are the same; an object of
+    a bucket, if its size and time are. `rsrl check` reads every byte.
+
+    sources : N absolute paths or URIs, ``seen`` just now. cache : the folder that keeps the digests.
     """
     known, keys = _read(cache / "digests.npz"), np.array([_key(source) for source in sources], dtype=np.uint64)
     states, changed = seen.states, seen.changed
@@ -118,7 +120,7 @@ def _states(sources: Sequence[str]) -> tuple[PhotoKeys, NDArray[np.int64]]:
 
 
 def _listed(uri: str) -> dict[str, tuple[int, int]]:
-    """Name -> size and time in ns of what lies beside an object: a request a thousand, not one each."""
+    """Name -> size and time in ns of all objects beside this one: one request per thousand objects, not one each."""
     try:
         files, path = located(uri)
         found = files.get_file_info(fs.FileSelector(path.rpartition("/")[0]))
@@ -137,9 +139,9 @@ def _read(file: Path) -> _Known:
 
 
 def _write(file: Path, before: _Known, now: _Known) -> None:
-    """Keep what was known and what is; of a photo that is in both, what is."""
+    """Keep what was known and what is known now; the latter if a photo is in both."""
     keys, first = np.unique(np.concatenate([now.keys, before.keys]), return_index=True)
     states, digests = (
         np.concatenate([getattr(now, name), getattr(before, name)])[first] for name in ("states", "digests")
     )
-    write_arrays(file, keys=keys, states=states, digests=digests)  # on a full disk they are read again next time
+    write_arrays(file, keys=keys, states=states, digests=digests)  # on a full disk, the photos are read again next time

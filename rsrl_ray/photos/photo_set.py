@@ -1,7 +1,7 @@
-"""Photos in: a table of photos is checked as a whole, decoded once, and becomes a PhotoSet.
+"""Checks a table of photos as a whole, decodes it once, and makes a PhotoSet of it.
 
-`check_photos` tells everything that is wrong with the table; `load_photos` refuses with the same report, or,
-with ``skip_bad``, leaves those photos out and records which.
+`check_photos` tells everything that is wrong with the table. `load_photos` refuses such a table with the same report;
+with ``skip_bad`` it leaves the bad photos out and records them.
 """
 
 import uuid
@@ -35,17 +35,17 @@ from rsrl_ray.photos.row_file import RowRecord
 from rsrl_ray.photos.source import Unreadable, read_bytes
 from rsrl_ray.photos.table import Table, read_table
 
-_CHECK_SIZE = 64  # every byte is read all the same; only fewer pixels are computed from it
+_CHECK_SIZE = 64  # for a check; all bytes are read, but fewer pixels are computed
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What is in a table of N good photos.
+    """The N good photos of a table.
 
-    images : their public names in the table. scores : [N]. problems : of all others, sorted by line.
-    notes : what is odd, but allowed.
-    groups : [N], of photos that belong together and so are not divided by folds; None if no two do.
-    group_names : what tells the table's own groups from others, "" if it has none.
+    images : their public names in the table. scores : [N]. problems : of all other photos, sorted by line.
+    notes : what is unusual, but allowed.
+    groups : [N], see `rsrl_ray.photos.groups`; None if each photo is alone.
+    group_names : a digest of the groups that the table names, "" if it names none.
     """
 
     images: tuple[str, ...]
@@ -57,7 +57,7 @@ class Examination:
 
     @classmethod
     def of(cls, table: Table, digests: Pixels, verdict: Verdict, **more: Any) -> Self:
-        """What the verdict leaves of a table; digests : [N, 16], of all its photos."""
+        """The good photos of a table, by the verdict. digests : [N, 16], of all its photos."""
         images = tuple(table.images[row] for row in verdict.rows)
         return cls(
             images,
@@ -72,13 +72,13 @@ class Examination:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoSet(Examination):
-    """N photos to train on; carries paths, not pixels, and so travels to other processes and nodes.
+    """N photos to train on. It has paths and no pixels, so it can be sent to other processes and nodes.
 
-    The photos with ``problems`` are left out (``skip_bad``).
+    Photos with ``problems`` are left out (``skip_bad``).
 
-    fingerprint : hex, of the decoded pixels in this order and their size; names and scores are not in it.
+    fingerprint : hex digest of the decoded pixels in this order and their size; without names and scores.
     sources : absolute paths or URIs. pixels_path : .npy, uint8 [N, S, S, 3], S = image_size.
-    memory : GiB that decoding one may take. session : of one load; what a node has verified in it is not read again.
+    memory : GiB that decoding one photo may take. session : name of one load; a node verifies a file once a session.
     """
 
     fingerprint: str
@@ -99,10 +99,10 @@ class PhotoSet(Examination):
         return np.searchsorted(self.classes, self.scores).astype(np.int64)
 
     def pixels(self, pixels_of: RowsOf | None = None) -> Pixels:
-        """The photos, [N, S, S, 3], a read-only memory map that all processes of a node share.
+        """The photos, [N, S, S, 3], as a read-only memory map that all processes of a node share.
 
-        Where the file is not on this node, or is not what it was, it is made first, of ``pixels_of`` (default: the
-        photos are decoded again). Raises ValueError if that is not possible or gives other pixels.
+        If the file is not on this node, or if it was changed, it is made first: from ``pixels_of``, or by decoding the
+        photos again. Raises ValueError if that is not possible or gives other pixels.
         """
         file = PixelFile(self.pixels_path, len(self.images), self.image_size)
         record = file.record()
@@ -119,13 +119,13 @@ class PhotoSet(Examination):
 def load_photos(
     source: str | Path, decoder: Decoder, cache: Path, *, skip_bad: bool = False, progress: Progress | None = None
 ) -> PhotoSet:
-    """Read, check and decode a table of photos, once: the pixels are kept in ``cache`` by content.
+    """Read, check and decode a table of photos. The pixels are kept in ``cache``, so photos are decoded once.
 
     source : see `rsrl_ray.photos.table.read_table`. decoder : warps the photos to S x S.
-    cache : a folder of this machine; takes N * S * S * 3 bytes. skip_bad : leave photos with problems out.
+    cache : a folder of this machine; N * S * S * 3 bytes are written to it. skip_bad : leaves bad photos out.
 
-    Raises PhotoProblems with everything that is wrong with the photos, and ValueError if the table itself
-    cannot be read or the pixels cannot be written.
+    Raises PhotoProblems with everything that is wrong with the photos, and ValueError if the table cannot be read or
+    the pixels cannot be written.
     """
     image_size, memory = decoder.image_size, decoder.memory
     assert image_size > 0, image_size
@@ -153,7 +153,7 @@ def load_photos(
     held = None if file.verified_once(session) is None else file.record()
     record = held or file.take_from(everything, places) or decoded(file, verdict.rows)
     if record.causes:
-        raise ValueError("some photos were changed while they were read; try again")
+        raise ValueError(f"{source}: some photos were changed while they were read; try again")
     file.tell(digests[verdict.rows], memory)
     return PhotoSet.of(
         table,
@@ -169,10 +169,10 @@ def load_photos(
 
 
 def check_photos(source: str | Path, *, memory: float = PHOTO_MEMORY, progress: Progress | None = None) -> Examination:
-    """Find everything that is wrong with a table of photos, and what is odd; every picture is read whole, none is kept.
+    """Find everything that is wrong or unusual in a table of photos. Each picture is read whole, and none is kept.
 
     source : see `rsrl_ray.photos.table.read_table`. memory : GiB that decoding one photo may take.
-    Raises ValueError if the table itself cannot be read.
+    Raises ValueError if the table cannot be read.
     """
     table, _ = look(read_table(source))
     digests = no_digests(len(table.images))

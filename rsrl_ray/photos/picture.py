@@ -1,4 +1,4 @@
-"""One picture: from its bytes to pixels as 8-bit RGB."""
+"""Decodes one picture from its bytes to 8-bit RGB."""
 
 import errno
 import warnings
@@ -21,27 +21,27 @@ from rsrl_ray.photos.source import Unreadable
 
 GIB = 2**30
 
-_DRAFT = 2  # JPEGs are opened at this many times the size at least: within 5 of 255 levels of a full decode
+_DRAFT = 2  # JPEGs are opened at this many times the size or more: within 5 of 255 levels of a full decode
 _STRIP = 1 << 20  # pixels that are converted at once
 _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
-_LOW = 15  # of 255: the brightest of a picture of 16 bits that uses the lower 12
+_LOW = 15  # of 255: the brightest pixel of a picture of 16 bits that uses only the lower 12
 
 
 def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
-    """Decode a picture to 8-bit RGB, upright as its EXIF orientation says; transparency over white.
+    """Decode a picture to 8-bit RGB. It is turned as its EXIF orientation says, and transparent parts become white.
 
-    data : the bytes of a picture in one of the `formats`; of an animation the first frame.
+    data : the bytes of a picture in one of the `formats`; the first frame of an animation is taken.
     size : S to warp the picture to S x S (bilinear, antialiased), None for its own size.
-    memory : GiB that decoding may take at most; a large JPEG is opened reduced, and takes less.
+    memory : GiB that decoding may take; a large JPEG is opened reduced and takes less.
 
     Returns [H, W, 3].
 
     Raises
     ------
     ValueError
-        With a short cause, if the bytes are no whole picture whose colours are defined.
+        With a short cause, if the bytes are not a whole picture with defined colours.
     Unreadable
-        If the machine lacks memory or open files just now.
+        If the machine has too little memory or too few open files now.
     """
     with _opened(data, size, memory) as picture:
         rgb = _rgb(picture)
@@ -51,7 +51,7 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
 
 
 def small_photo(data: bytes, side: int) -> Image.Image:
-    """The picture as `decode_photo` has it, in its own shape, its longer side at most ``side`` pixels."""
+    """The picture of `decode_photo` in its own shape; its longer side is ``side`` pixels at most."""
     with _opened(data, side, PHOTO_MEMORY) as picture:
         small = _rgb(picture).copy()
         small.thumbnail((side, side))
@@ -59,22 +59,22 @@ def small_photo(data: bytes, side: int) -> Image.Image:
 
 
 def oddity_of(data: bytes, size: int, memory: float = PHOTO_MEMORY) -> str:
-    """What is odd about the picture, whole as it is opened; "" if nothing is. Raises as `decode_photo` does."""
+    """What is unusual about a picture; "" if nothing is. Raises what `decode_photo` raises."""
     with _opened(data, size, memory) as picture:
         deep = data[24:25] == b"\x10" if picture.format == "PNG" else bits(picture) == 16
         extrema: Any = _rgb(picture).getextrema()
         if all(low == high for low, high in extrema):
             return f"all of one colour, {tuple(low for low, _ in extrema)}"
         if deep and max(high for _, high in extrema) <= _LOW:
-            return "16 bits, of which it uses only the lower 12: it comes out nearly black"
+            return "16 bits, but only the lower 12 are used: the photo is nearly black"
         return ""
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Drop Pillow's warnings (large pictures, odd EXIF) and its limit of pixels: a picture is either good or refused.
+    """Switch off Pillow's warnings (large pictures, unusual EXIF) and its limit of pixels.
 
-    Enter it around threads that decode: warning filters and the limit belong to the whole process.
+    Enter it around threads that decode, because warning filters and the limit belong to the whole process.
     """
     with warnings.catch_warnings(), UNLIMITED:
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -83,7 +83,7 @@ def quiet_pillow() -> Iterator[None]:
 
 @contextmanager
 def _opened(data: bytes, size: int | None, memory: float) -> Iterator[Image.Image]:
-    """The picture, decoded and upright; what the body raises comes out as `decode_photo` has it."""
+    """The picture, decoded and upright. Errors of the body too become those of `decode_photo`."""
     try:
         with quiet_pillow():
             yield _loaded(data, size, memory)
@@ -107,7 +107,7 @@ def _loaded(data: bytes, size: int | None, memory: float) -> Image.Image:
     except (Refused, MemoryError):
         raise
     except Exception:
-        bare = bare_picture(data)  # what does not touch pixels refuses no picture
+        bare = bare_picture(data)  # a picture is not refused for parts that have no effect on its pixels
         if len(bare) == len(data):
             raise
         return _load(bare, size, memory)
@@ -140,7 +140,7 @@ def _refuse_large(picture: Image.Image, need: float, memory: float) -> None:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB, a strip at a time: conversions hold several copies of what they convert."""
+    """The picture as 8-bit RGB. It is converted in strips, because a conversion makes several copies."""
     grey = levels(picture)
     if grey is None and picture.mode == "RGB" and not picture.has_transparency_data:
         return picture
@@ -163,7 +163,7 @@ def _strip_rgb(strip: Image.Image) -> Image.Image:
 
 
 def _refuse_short_webp(data: bytes) -> None:
-    """Pillow itself only says that it "could not create decoder object"."""
+    """Refuse a WebP that is cut short: Pillow only says that it "could not create decoder object"."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         expected = 8 + int.from_bytes(data[4:8], "little")
         if len(data) < expected:

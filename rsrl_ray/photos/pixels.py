@@ -1,4 +1,4 @@
-"""Decoded photos on disk; those of a table that has changed are taken from the file of before, where they are in it."""
+"""Decoded photos on disk. If a table has changed, photos that an older file has are copied from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from rsrl_ray.photos.decoding import Decoder, RowsOf
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.files import read_arrays, write_arrays
 
-_FORMAT = 2  # part of every key: count up when the same bytes are to give other pixels or another file
-BESIDE = ".photos"  # the end of the file that says which pictures the rows are of
+_FORMAT = 2  # part of each key: count it up if the same bytes give other pixels or another file
+BESIDE = ".photos"  # suffix of the file that says of which pictures the rows are
 
 
 class PixelFile(RowFile):
@@ -31,23 +31,24 @@ class PixelFile(RowFile):
 
     @classmethod
     def of(cls, digests: Pixels, image_size: int, cache: Path, memory: float = PHOTO_MEMORY) -> "PixelFile":
-        """The file for pictures with these bytes (digests : [count, 16]) in this order.
+        """The file for pictures with these bytes in this order. digests : [count, 16].
 
-        memory : GiB that decoding one may take, which decides which of them are no good.
+        memory : GiB that decoding one picture may take; pictures that need more are bad.
         """
         key = bytes_digest(digests.tobytes() + f"{len(digests)} {_made(image_size, memory)}".encode())
         return cls(cache.absolute() / f"{key}.npy", len(digests), image_size)
 
     def tell(self, digests: Pixels, memory: float) -> None:
-        """Note beside the file which pictures its rows are of, so that later files can take rows from it."""
+        """Note beside the file of which pictures its rows are, so that later files can copy rows from it."""
         beside = self.path.with_suffix(BESIDE)
-        if not beside.exists():  # on a full disk they are decoded again
+        if not beside.exists():  # on a full disk nothing is noted, and photos are decoded again later
             write_arrays(beside, digests=digests, made=np.array(_made(self.image_size, memory)))
 
     def rows_of(self, digests: Pixels, decoder: Decoder, sources: Sequence[str]) -> RowsOf:
-        """What decodes these photos, but for those that it takes from another file, if that has half of them or more.
+        """A function that gives the pixels of these photos: it copies those that another file has, and decodes the rest.
 
-        digests : [count, 16], of their bytes. Of several files it is the one with most; every byte of it is read.
+        The other file has half of these photos or more; of several files, the one that has most. It is verified first.
+        digests : [count, 16], of the photos' bytes.
         """
         best, most = None, len(digests) / 2
         for beside in sorted(self.path.parent.glob(f"*{BESIDE}")):
@@ -74,13 +75,13 @@ class PixelFile(RowFile):
 
 
 def _made(image_size: int, memory: float) -> str:
-    """All that pixels depend on besides the bytes of the picture."""
+    """What pixels depend on besides the bytes of the picture."""
     limit = "" if memory == PHOTO_MEMORY else f" {memory:g}"
     return f"{image_size} {PIL.__version__} {_FORMAT}{limit}"
 
 
 def _told(beside: Path, made: str) -> Pixels | None:
-    """What `PixelFile.tell` has noted, [count, 16]; None if it was made otherwise, or cannot be read."""
+    """The digests that `PixelFile.tell` has noted, [count, 16]; None if it was made in another way or is damaged."""
     found = read_arrays(beside, "digests", "made")
     if found is None or str(found[1]) != made:
         return None
@@ -89,8 +90,7 @@ def _told(beside: Path, made: str) -> Pixels | None:
 
 
 def _places(there: Pixels, without: Sequence[int], wanted: Pixels) -> NDArray[np.int64]:
-    """The row of each wanted digest among those that are ``there``, but for some, or -1, [N]."""
-    rows = {
-        there[row].tobytes(): row for row in np.setdiff1d(np.arange(len(there)), without)[::-1]
-    }  # the first of equal
+    """The row of each wanted digest in ``there``, [N]; -1 if it is not there. Rows in ``without`` are not used."""
+    usable = np.setdiff1d(np.arange(len(there)), without)
+    rows = {there[row].tobytes(): row for row in usable[::-1]}  # the first row of equal ones
     return np.array([rows.get(digest.tobytes(), -1) for digest in wanted], dtype=np.int64)

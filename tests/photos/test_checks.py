@@ -120,7 +120,7 @@ def test_no_good_photo_at_all() -> None:
     assert (rows, enough) == ([], False)
     assert problems == [
         "line 2, a: zero bytes",
-        "fewer than two classes of two good photos or more; there are: none",
+        "fewer than two scores have two good photos or more; these have: none",
     ]
 
 
@@ -130,7 +130,7 @@ def test_two_classes_are_enough_and_one_is_not() -> None:
     assert (rows, enough) == ([0, 1], False)
     assert problems == [
         "line 4, 3a: the only photo with the score 3",
-        "fewer than two classes of two good photos or more; there are: 2",
+        "fewer than two scores have two good photos or more; these have: 2",
     ]
 
 
@@ -144,7 +144,7 @@ def test_rows_that_could_not_be_read_take_their_place() -> None:
 
 def test_the_report_says_what_to_do() -> None:
     problems = (Problem(2, "a", "zero bytes"), Problem(3, "b", "missing"))
-    text = "p.csv: 2 problems\n  line 2, a: zero bytes\n  line 3, b: missing\nMend the photos or their table"
+    text = "p.csv: 2 problems\n  line 2, a: zero bytes\n  line 3, b: missing\nCorrect the photos or their table"
     error = PhotoProblems("p.csv", problems, skippable=True)
     assert str(error) == f"{text}, or leave these photos out with --skip_bad."
     assert str(PhotoProblems("p.csv", problems, skippable=False)) == f"{text}."

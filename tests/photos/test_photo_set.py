@@ -199,7 +199,9 @@ def test_on_another_node_the_photos_are_decoded_there(tmp_path: Path, rows: Any)
     with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
         there.pixels()
     (tmp_path / "images" / "3.png").unlink()
-    with pytest.raises(ValueError, match=r"images/3.png: missing .*; every machine of a sweep reads the photos"):
+    with pytest.raises(
+        ValueError, match=r"images/3.png: missing .*; every machine of a sweep must be able to read the photos"
+    ):
         there.pixels()
 
 
@@ -262,7 +264,7 @@ def test_everything_that_is_wrong_is_told_together(tmp_path: Path, bad: Any) -> 
     assert str(caught.value).splitlines() == [
         f"{bad}: {len(expected(tmp_path))} problems",
         *(f"  {line}" for line in expected(tmp_path)),
-        "Mend the photos or their table, or leave these photos out with --skip_bad.",
+        "Correct the photos or their table, or leave these photos out with --skip_bad.",
     ]
 
 
@@ -311,8 +313,8 @@ def test_fewer_than_two_classes_is_refused_even_so(tmp_path: Path, rows: Any, sk
     assert str(caught.value) == (
         f"{source}: 2 problems\n"
         "  line 4, images/2.png: the only photo with the score 3\n"
-        "  fewer than two classes of two good photos or more; there are: 2\n"
-        "Mend the photos or their table."
+        "  fewer than two scores have two good photos or more; these have: 2\n"
+        "Correct the photos or their table."
     )
     assert caught.value.problems[1] == Problem(None, None, caught.value.problems[1].message)
 
