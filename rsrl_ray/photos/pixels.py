@@ -45,7 +45,7 @@ class PixelFile(RowFile):
             write_arrays(beside, digests=digests, made=np.array(_made(self.image_size, memory)))
 
     def rows_of(self, digests: Pixels, decoder: Decoder, sources: Sequence[str]) -> RowsOf:
-        """A function that gives the pixels of these photos: it copies those that another file has, and decodes the rest.
+        """A function that gives the pixels of photos: it copies those that another file has, and decodes the others.
 
         The other file has half of these photos or more; of several files, the one that has most. It is verified first.
         digests : [count, 16], of the photos' bytes.

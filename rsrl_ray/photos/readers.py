@@ -1,4 +1,4 @@
-"""Tables of photos as texts: CSV, Parquet, AVA.txt, or a folder per score."""
+"""Reads the rows of tables of photos: CSV, Parquet, AVA.txt, or a folder for each score."""
 
 import csv
 import io
@@ -25,11 +25,11 @@ Unit = Literal["line", "row"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with the photos.
+    """Something that is wrong with the photos.
 
-    line : of the CSV or AVA.txt (a CSV's header is line 1) or row of the Parquet file (from 1), see ``unit``;
-    None for a folder's photos and for problems of the whole table.
-    image : as the table names it.
+    line : of a CSV (its header is line 1) or of AVA.txt, or row of a Parquet file (from 1), see ``unit``; None for a
+    folder's photos and for problems of the whole table.
+    image : its name in the table.
     """
 
     line: int | None
@@ -45,11 +45,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class TableRows:
-    """N rows as they stand.
+    """N rows of a table, as texts.
 
     images : N names. texts : N scores. lines : N numbers, or None for a folder.
-    problems : what could not be read as a row at all. notes : what is odd, but allowed.
-    groups : N names of what photos belong to ("": alone), or None if the table has no such column.
+    problems : what cannot be read as a row. notes : what is unusual, but allowed.
+    groups : N names of groups ("": the photo is alone), or None if the table has no such column.
     """
 
     images: Sequence[str]
@@ -72,8 +72,8 @@ def read_rows(path: Path) -> TableRows:
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     raise ValueError(
-        f"{path}: not a kind of table that is known; give a .csv or .parquet file with the columns image and "
-        "score, AVA's AVA.txt, or a folder with one sub-folder of pictures per score"
+        f"{path}: not a known kind of table; give a .csv or .parquet file with the columns image and score, AVA's "
+        "AVA.txt, or a folder with one sub-folder of pictures for each score"
     )
 
 
@@ -92,9 +92,9 @@ def _read_csv(path: Path) -> TableRows:
                 for name, column in columns.items():
                     cells_of[name].append(cells[column] if column < len(cells) else "")
                 lines.append(line)
-            line = rows.line_num + 1  # a quoted cell may hold line breaks: a row starts after the one before
+            line = rows.line_num + 1  # not a count of rows, because a quoted cell may have line breaks
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: not CSV ({error})") from error
+        raise ValueError(f"{path}, line {line}: this is not CSV ({error})") from error
     if not columns:
         raise ValueError(f"{path}: empty; its first line must name the columns image and score")
     return TableRows(cells_of["image"], cells_of["score"], lines, groups=cells_of[GROUP] if GROUP in columns else None)
@@ -106,25 +106,25 @@ def _read_parquet(path: Path) -> TableRows:
         columns = _columns(path, file.schema_arrow.names)
         content = file.read(columns=list(columns))
     except pa.ArrowException as error:
-        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
+        raise ValueError(f"{path}: cannot be read as a Parquet file ({error})") from error
     texts: dict[str, list[str]] = {}
     for name in columns:
         try:
             texts[name] = [(text or "").strip() for text in content[name].cast(pa.string()).to_pylist()]
         except pa.ArrowException as error:
             kind = content[name].type
-            raise ValueError(f"{path}: column {name} holds {kind}, not names or numbers ({error})") from error
+            raise ValueError(f"{path}: column {name} has {kind}, not names or numbers ({error})") from error
     lines = range(1, len(content) + 1)
     return TableRows(texts["image"], texts["score"], lines, "row", groups=texts.get(GROUP))
 
 
 def _columns(path: Path, found: Sequence[str]) -> dict[str, int]:
-    """Where image, score and, if there is one, group stand among the columns."""
+    """The places of the columns image, score and, if there is one, group."""
     names = ", ".join(repr(name) for name in found)
     if any(found.count(name) != 1 for name in _TABLE_COLUMNS):
-        raise ValueError(f"{path}: needs the columns 'image' and 'score', once each; found: {names}")
+        raise ValueError(f"{path}: needs the columns 'image' and 'score', once each; it has: {names}")
     if found.count(GROUP) > 1:
-        raise ValueError(f"{path}: has the column 'group' more than once; found: {names}")
+        raise ValueError(f"{path}: has the column 'group' more than once; it has: {names}")
     return {name: found.index(name) for name in (*_TABLE_COLUMNS, GROUP) if name in found}
 
 
@@ -137,7 +137,7 @@ def _read_ava(path: Path) -> TableRows:
             continue
         head = cells[1 : 2 + _AVA_VOTES]
         if len(head) < 1 + _AVA_VOTES or not all(re.fullmatch(r"[0-9]{1,15}", cell) for cell in head):
-            problems.append(Problem(line, None, "not an index, an image's id and ten counts of votes"))
+            problems.append(Problem(line, None, "the line needs an index, an image's id and ten counts of votes"))
             continue
         votes = [int(cell) for cell in head[1:]]
         images.append(f"{prefix}{head[0]}.jpg")
@@ -147,7 +147,7 @@ def _read_ava(path: Path) -> TableRows:
 
 
 def _mean_vote(votes: Sequence[int]) -> int:
-    """The mean of the votes for 1, 2, ..., rounded half up; in whole numbers, so exactly."""
+    """The mean of the votes for 1, 2, ..., rounded half up. It is exact, because it is computed in whole numbers."""
     total = sum(votes)
     return (2 * sum(vote * count for vote, count in enumerate(votes, start=1)) + total) // (2 * total)
 

@@ -1,4 +1,4 @@
-"""A row for each photo on disk: one array in one file, made once, atomically, memory-mapped by all who read it."""
+"""A file with a row for each photo: one array that is made once, as a whole, and memory-mapped by all readers."""
 
 import io
 import json
@@ -28,14 +28,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RowRecord:
-    """How it went: the fingerprint of the rows, and row -> cause where a picture is no good."""
+    """What is known of a file of rows: their fingerprint, and row -> cause for each bad picture."""
 
     fingerprint: str
     causes: Mapping[int, str]
 
     @classmethod
     def beside(cls, rows: Path) -> "RowRecord | None":
-        """The record of a file of rows; None if there is none or it is damaged."""
+        """The record of a file of rows; None if there is no record or if it is damaged."""
         try:
             content = json.loads(rows.with_suffix(".json").read_text("utf-8"))
             causes = {int(row): str(cause) for row, cause in content["problems"].items()}
@@ -46,9 +46,9 @@ class RowRecord:
 
 @dataclass(frozen=True)
 class RowFile:
-    """``<name>.npy``, [count, *shape] of ``dtype``, beside ``<name>.json``, its `RowRecord`.
+    """``<name>.npy``, [count, *shape] of ``dtype``. Beside it is ``<name>.json``, its `RowRecord`.
 
-    what : is in it, in words. making : what is done with the photos for it, in words.
+    what : what is in it, in words. making : what is done with the photos to make it, in words.
     """
 
     path: Path
@@ -59,11 +59,11 @@ class RowFile:
     making: str
 
     def record(self) -> RowRecord | None:
-        """How it went; None if it has not been done or its record is damaged."""
+        """The record; None if there is no record or if it is damaged."""
         return RowRecord.beside(self.path)
 
     def open(self) -> Array | None:
-        """The rows, a read-only memory map; None if they are not there, cut short or misshapen."""
+        """The rows, a read-only memory map; None if the file is not there, or has another size or header."""
         header = self._header()
         try:
             with open(self.path, "rb") as file:
@@ -85,9 +85,9 @@ class RowFile:
     ) -> RowRecord:
         """Make the file, unless another process has just made it.
 
-        rows_of : called in ``threads``, for each of ``parts``; if a picture is no good its row stays black.
-        expected : the fingerprint that must come out. Raises ValueError if it does not, if a picture
-        cannot be read and where the disk is full.
+        rows_of : is called in ``threads``, for each of ``parts``; the row of a bad picture stays black.
+        expected : the fingerprint that the rows must have. Raises ValueError if they have another one, if a picture
+        cannot be read, or if the disk is full.
         """
         with _disk_errors(self), _alone(self.path) as part:
             record = self.record()
@@ -100,7 +100,7 @@ class RowFile:
         return record
 
     def verified(self) -> Array | None:
-        """As `open`, but None too where the rows are not those that the record tells of; reads all of them."""
+        """The rows, as `open` gives them; also None if they do not have the record's fingerprint. Reads all rows."""
         rows, record = self.open(), self.record()
         if rows is None or record is None:
             return None
@@ -111,9 +111,9 @@ class RowFile:
         return rows if self._fingerprint(digests) == record.fingerprint else None
 
     def verified_once(self, session: str) -> Array | None:
-        """As `verified`, but once a node and ``session``, such as a sweep: what it has read is not read again.
+        """The rows, as `verified` gives them; but a node reads a file once in a ``session``, such as a sweep.
 
-        What is damaged is taken away, and so made again.
+        A damaged file is deleted, so that it is made again.
         """
         with locked(self.path.with_suffix(".lock"), wait=True) if self.path.exists() else nullcontext():
             rows = self.open()
@@ -127,15 +127,15 @@ class RowFile:
         return rows
 
     def trust(self, session: str) -> None:
-        """Take the file for verified in this session: it has just been made, or read."""
-        with suppress(OSError):  # a full disk: it is read again
+        """Note that the file is verified in this session, because it was just made or read."""
+        with suppress(OSError):  # on a full disk nothing is noted, and the file is read again
             write_whole(self.path.with_suffix(".seen"), self._seen(session))
 
     def take_from(self, larger: "RowFile", places: Sequence[int]) -> RowRecord | None:
-        """Make the file of some rows of a larger one, in its place; None if that is not there, or damaged.
+        """Make the file from some rows of a larger file, which is then gone; None if that is not there or is damaged.
 
-        places : ascending. It takes no more disk than the larger file, unless another process reads that; whoever
-        does keeps it. Raises ValueError as `write` does.
+        It takes no more disk than the larger file, unless another process reads the larger file; then the larger file is
+        copied, and the reader keeps it. places : of the rows, ascending. Raises ValueError as `write` does.
         """
         with _disk_errors(self), _alone(self.path) as part:
             if larger.record() is None or larger.verified() is None:
@@ -151,7 +151,7 @@ class RowFile:
         return record
 
     def _shrink(self, part: Path, larger: "RowFile", places: Sequence[int]) -> RowRecord:
-        """Move the rows at these places up, in order, so that none is overwritten before it is moved."""
+        """Move the rows at these places to the start, in order, so that no row is overwritten before it is moved."""
         size, before, header = self._size // max(1, self.count), len(larger._header()), self._header()  # noqa: SLF001
         digests = no_digests(self.count)
         content = np.memmap(part, dtype=np.uint8, mode="r+")
@@ -165,7 +165,7 @@ class RowFile:
         return RowRecord(self._fingerprint(digests), {})
 
     def _seen(self, session: str) -> str:
-        """A session that has read this very file to its end."""
+        """The note that a session has read this file; it does not fit the file if the file is changed."""
         found = self.path.stat()
         return json.dumps([session, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns])
 
@@ -176,10 +176,10 @@ class RowFile:
 
     def _fill(self, part: Path, rows_of: RowsOf, threads: Threads, parts: Sequence[range] | None) -> RowRecord:
         free = shutil.disk_usage(part.parent).free
-        if free < self._size:  # a full disk would kill the process in the middle of a memory map
+        if free < self._size:  # writing to a memory map on a full disk would end the process
             raise ValueError(
-                f"the {self.what} need {self._size / 1e9:.1f} GB in {part.parent}, "
-                f"where {free / 1e9:.1f} GB are free; make room, or take a smaller image_size"
+                f"the {self.what} need {self._size / 1e9:.1f} GB in {part.parent}, but {free / 1e9:.1f} GB are free; "
+                "make room, or take a smaller image_size"
             )
         out = npy.open_memmap(part, mode="w+", dtype=self.dtype, shape=self._whole)
         digests = no_digests(self.count)
@@ -226,28 +226,28 @@ def _bytes(row: Array) -> memoryview:
 def _refuse_unexpected(record: RowRecord, expected: str | None) -> None:
     if expected is not None and record.fingerprint != expected:
         raise ValueError(
-            "the photos come out with other pixels on this machine: the pictures were changed since, or "
-            f"Pillow differs (here {PIL.__version__})"
+            "the photos have other pixels on this machine: the pictures were changed, or the version of Pillow differs "
+            f"(here {PIL.__version__}); restore the pictures, or install the same Pillow"
         )
 
 
 @contextmanager
 def _disk_errors(file: RowFile) -> Iterator[None]:
-    """What goes wrong on the way to the disk as one ValueError."""
+    """Make a ValueError of an error of the disk."""
     try:
         yield
     except OSError as error:
-        raise ValueError(f"the {file.what} cannot be kept in {file.path.parent} ({system_words(error)})") from error
+        raise ValueError(f"the {file.what} cannot be written to {file.path.parent} ({system_words(error)})") from error
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """Let one process at a time make ``path``; gives the name to write to before the file is moved there."""
+    """Let one process at a time make ``path``. Gives the name of a file to write to, before it is moved to ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock"), wait=True) as unlocked:
-        # Some network file systems have no locks: all decode then, each to a file of its own.
+        # Some network file systems have no locks. Then all processes decode, each to its own file.
         part = path.with_suffix(".part" if unlocked is None else f".{uuid.uuid4().hex}.part")
-        part.unlink(missing_ok=True)  # left by a process that was killed
+        part.unlink(missing_ok=True)  # a process that was killed may have left it
         try:
             yield part
         finally:

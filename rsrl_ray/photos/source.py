@@ -1,4 +1,4 @@
-"""The bytes of a photo, from a disk or a bucket."""
+"""Reads the bytes of a photo from a disk or a bucket."""
 
 import errno
 from functools import lru_cache
@@ -13,13 +13,13 @@ from rsrl_ray.store.location import URI
 
 
 class Unreadable(ValueError):
-    """A photo cannot be read or decoded now; unlike broken bytes that is no lasting property of it."""
+    """A photo cannot be read or decoded now, but perhaps later. Broken bytes are another error."""
 
 
 def read_bytes(source: str) -> bytes:
     """The bytes of a picture.
 
-    source : absolute path, or a URI of any of pyarrow's file systems. Raises ValueError with a short cause.
+    source : absolute path, or a URI of one of pyarrow's file systems. Raises ValueError with a short cause.
     """
     if not source:
         raise ValueError("no image is named")
@@ -47,14 +47,14 @@ def _read_uri(uri: str) -> bytes:
 
 
 def located(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it."""
+    """The file system of a URI, and the path in this file system."""
     parts = urlsplit(uri, allow_fragments=False)  # a # in a bucket is part of the name
     query = f"?{parts.query}" if parts.query else ""
     files, root = _file_system(f"{parts.scheme}://{parts.netloc}/{query}")
     return files, f"{root.rstrip('/')}/{unquote(parts.path).lstrip('/')}"
 
 
-@lru_cache(maxsize=64)  # connecting costs a request or more, and a bucket holds many photos
+@lru_cache(maxsize=64)  # because connecting takes a request or more, and a bucket has many photos
 def _file_system(root: str) -> tuple[Any, str]:
     files, path = fs.FileSystem.from_uri(root)
     return files, path

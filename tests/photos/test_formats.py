@@ -45,7 +45,7 @@ def test_heic_without_the_extra_names_it(without_heif: Any, tmp_path: Path) -> N
             (tmp_path / str(score)).mkdir(exist_ok=True)
             (tmp_path / str(score) / f"{photo}.HEIC").write_bytes(heic() + f"{score}{photo}".encode())
     named = "8 HEIC photos (3/a.HEIC, 3/b.HEIC, 3/c.HEIC, ...)"
-    hint = f"{named} are not read; pip install 'rsrl_ray[heif]' makes them readable"
+    hint = f"{named} are not read; `pip install 'rsrl_ray[heif]'` makes them readable"
     found = check_photos(tmp_path)
     shown = terminal.make_console()
     with shown.capture() as text:

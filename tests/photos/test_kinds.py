@@ -177,8 +177,8 @@ def eps() -> Any:
     return data.getvalue()
 
 
-AS_8_OR_16 = "save it as 8 or 16 bits"
-FLOATS = f"where 0 is black and 1 is white unless a tag (SMaxSampleValue) says otherwise; {AS_8_OR_16}"
+AS_8_OR_16 = "save it with 8 or 16 bits"
+FLOATS = f"but 0 is black and 1 is white if no tag (SMaxSampleValue) says otherwise; {AS_8_OR_16}"
 REFUSED = {
     "floats of more than 1": (
         tiff(np.array([[0, 0.5, 65535]], "f4")),
@@ -188,19 +188,19 @@ REFUSED = {
         tiff(np.array([[-1, 0.5, 1]], "f4")),
         f"floats of -1 to 1, {FLOATS}",
     ),
-    "floats that are none": (tiff(np.array([[0.5, np.nan, 1]], "f4")), "a pixel is no number (NaN or infinite)"),
+    "floats that are none": (tiff(np.array([[0.5, np.nan, 1]], "f4")), "a pixel is not a number (NaN or infinite)"),
     "integers of 32 bits": (
         tiff(RAMP.astype("u4")),
-        f"32-bit integers without a tag (SMaxSampleValue) that says what white is; {AS_8_OR_16}",
+        f"32-bit integers without a tag (SMaxSampleValue) that says what is white; {AS_8_OR_16}",
     ),
     "integers of 8 bits with a sign": (
         tiff(np.array([[0, 127]], "i1")),
-        "signed 8-bit values, which do not say what is black; save it as unsigned 8 bits",
+        "signed 8-bit values, so it is not known what is black; save it with unsigned 8 bits",
     ),
     **{
         name: (
             tiff(values, **options),
-            "a TIFF of a kind that Pillow does not read; save it as 8 or 16 bits, grey, RGB or CMYK",
+            "a kind of TIFF that Pillow does not read; save it with 8 or 16 bits, as grey, RGB or CMYK",
         )
         for name, values, options in (
             ("floats of 64 bits", GREY, {}),

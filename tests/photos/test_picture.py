@@ -21,7 +21,7 @@ from rsrl_ray.photos import source
 from rsrl_ray.photos.picture import decode_photo, oddity_of, small_photo
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
-LOW = "16 bits, of which it uses only the lower 12: it comes out nearly black"
+LOW = "16 bits, but only the lower 12 are used: the photo is nearly black"
 RED, BLUE, WHITE = [255, 0, 0], [0, 0, 255], [255, 255, 255]
 
 

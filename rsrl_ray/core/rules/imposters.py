@@ -55,7 +55,7 @@ class Imposters(Rule):
 
 
 def _corrected(seen: Seen) -> NDArray[np.float64]:
-    """The values z - ln pi of the last round, [n, C]. They have the order of softmax(z - ln pi), without the rounding of softmax.
+    """The values z - ln pi of the last round, [n, C]. They have the order of their softmax, without its rounding.
 
     -inf for classes that the last network was not trained on.
     """
