@@ -122,7 +122,7 @@ def _table(path: Path, rows: TableRows) -> Table:
         if INTEGER.fullmatch(text):
             numbers[row] = int(text.split(".")[0])
         else:
-            faults[row] = f"the score is not a whole number: {text[:40]!r}" if text else "the score is empty"
+            faults[row] = f"the score is not an integer: {text[:40]!r}" if text else "the score is empty"
     root = _root(path)
     sources = tuple(_source(root, image) for image in rows.images)
     told = vars(rows) | {"images": tuple(map(public_name, rows.images))}

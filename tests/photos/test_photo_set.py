@@ -192,11 +192,11 @@ def test_on_another_node_the_photos_are_decoded_there(tmp_path: Path, rows: Any)
     there = pickle.loads(pickle.dumps(found))
     assert levels(there) == [10, 20, 30, 40, 50, 60]
     there = dataclasses.replace(there, fingerprint="1234")
-    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+    with pytest.raises(ValueError, match="the photos have other pixels on this machine"):
         there.pixels()
     there.pixels_path.unlink()
     save(tmp_path / "images" / "3.png", 99)
-    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+    with pytest.raises(ValueError, match="the photos have other pixels on this machine"):
         there.pixels()
     (tmp_path / "images" / "3.png").unlink()
     with pytest.raises(ValueError, match=r"images/3.png: missing .*; every machine of a sweep must be able"):

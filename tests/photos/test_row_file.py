@@ -167,12 +167,12 @@ def test_an_error_leaves_nothing_half(file: Any) -> None:
 
 
 def test_an_unexpected_fingerprint_is_refused(file: Any) -> None:
-    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+    with pytest.raises(ValueError, match="the photos have other pixels on this machine"):
         file.write(shades, expected="1234")
     assert file.open() is None
     record = file.write(shades)
     assert file.write(shades, expected=record.fingerprint) == record
-    with pytest.raises(ValueError, match="the photos come out with other pixels on this machine"):
+    with pytest.raises(ValueError, match="the photos have other pixels on this machine"):
         file.write(refuse, expected="1234")
 
 
@@ -188,7 +188,7 @@ def test_a_full_disk(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cache_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
-    with pytest.raises(ValueError, match=r"the decoded photos cannot be kept in .*cache .File exists"):
+    with pytest.raises(ValueError, match=r"the decoded photos cannot be written to .*cache .File exists"):
         file.write(shades)
 
 

@@ -129,8 +129,8 @@ def test_ava_rounds_the_mean_vote_half_up(tmp_path: Path) -> None:
     assert table.scores.tolist() == [6, 2, 0, 3]
     assert table.faults == {2: "the score is empty"}
     assert [str(problem) for problem in table.problems] == [
-        "line 5: not an index, an image's id and ten counts of votes",
-        "line 6: not an index, an image's id and ten counts of votes",
+        "line 5: the line needs an index, an image's id and ten counts of votes",
+        "line 6: the line needs an index, an image's id and ten counts of votes",
     ]
     (tmp_path / "images").mkdir()
     table = read_table(tmp_path / "AVA.txt")
@@ -203,7 +203,7 @@ def test_groups(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a.jpg"], "score": [3], "group": [7]}), tmp_path / "photos.parquet")
     assert read_table(tmp_path / "photos.parquet").groups == ["7"]
     (tmp_path / "photos.csv").write_text("group,image,score,group\nann,a.jpg,3,bob\n")
-    with pytest.raises(ValueError, match="has the column 'group' more than once; found: 'group', 'image'"):
+    with pytest.raises(ValueError, match="has the column 'group' more than once; it has: 'group', 'image'"):
         read_table(tmp_path / "photos.csv")
 
 
@@ -234,23 +234,23 @@ def test_where_a_photo_lies_is_known_with_and_without_the_table(
     ("name", "content", "message"),
     [
         ("no.csv", None, "cannot be read (No such file or directory)"),
-        ("photos.xlsx", b"PK", "not a kind of table that is known; give a .csv or .parquet file"),
+        ("photos.xlsx", b"PK", "not a known kind of table; give a .csv or .parquet file"),
         ("photos.csv", b"", "empty; its first line must name the columns image and score"),
-        ("photos.csv", b"image,score\n", "no photos in it"),
+        ("photos.csv", b"image,score\n", "there are no photos in it"),
         (
             "photos.csv",
             b"image;score\na.jpg;4\n",
-            "columns 'image' and 'score', once each; found: 'image;score'",
+            "columns 'image' and 'score', once each; it has: 'image;score'",
         ),
-        ("photos.csv", b"image,score,score\na,4,5\n", "once each; found: 'image', 'score', 'score'"),
+        ("photos.csv", b"image,score,score\na,4,5\n", "once each; it has: 'image', 'score', 'score'"),
         ("photos.csv", b"image,score\n\xe9.jpg,4\n", "not UTF-8 text (byte 12); save it as UTF-8"),
         (
             "photos.csv",
             b'image,score\na,4\n"b,5\nc,6\n',
-            "photos.csv, line 3: not CSV (unexpected end of data)",
+            "photos.csv, line 3: this is not CSV (unexpected end of data)",
         ),
-        ("photos.parquet", b"image,score\na.jpg,4\n", "not a Parquet file that can be read"),
-        ("AVA.txt", b"\n", "no photos in it"),
+        ("photos.parquet", b"image,score\na.jpg,4\n", "cannot be read as a Parquet file"),
+        ("AVA.txt", b"\n", "there are no photos in it"),
     ],
 )
 def test_a_table_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -264,15 +264,15 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, name: str, content: bytes |
 def test_parquet_columns_of_the_wrong_kind(tmp_path: Path) -> None:
     path = tmp_path / "photos.parquet"
     pq.write_table(pa.table({"image": ["a.jpg"], "score": [[4]]}), path)
-    with pytest.raises(ValueError, match=r"column score holds list<.*int64>, not names or numbers"):
+    with pytest.raises(ValueError, match=r"column score has list<.*int64>, not names or numbers"):
         read_table(path)
     pq.write_table(pa.table({"image": ["a.jpg"], "label": [4]}), path)
-    with pytest.raises(ValueError, match="needs the columns 'image' and 'score', once each; found: 'image', 'label'"):
+    with pytest.raises(ValueError, match="needs the columns 'image' and 'score', once each; it has: 'image', 'label'"):
         read_table(path)
 
 
 def test_an_empty_folder_and_a_table_in_a_bucket(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no photos in it"):
+    with pytest.raises(ValueError, match="there are no photos in it"):
         read_table(tmp_path)
     with pytest.raises(ValueError, match=r"s3://bucket/photos.csv: the table of photos must be a file or folder"):
         read_table("s3://bucket/photos.csv")
