@@ -1,4 +1,4 @@
-"""Every knob of an experiment, typed, on one page: the experiment file is one `Experiment`."""
+"""All knobs of an experiment with their types, on one page. An experiment file is one `Experiment`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     HalfShare: TypeAlias = float
     Momentum: TypeAlias = float
     Name: TypeAlias = str
-else:  # jsonargparse checks these while it reads files and command lines
+else:  # jsonargparse checks these types when it reads files and command lines
     from jsonargparse.typing import ClosedUnitInterval as Share
     from jsonargparse.typing import NonNegativeFloat as NotNegative
     from jsonargparse.typing import NonNegativeInt as Natural
@@ -30,7 +30,7 @@ else:  # jsonargparse checks these while it reads files and command lines
     Name = restricted_string_type("Name", "^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
-NAMED_WEIGHTS = ("imagenet", "none")  # of `Network.weights`: these are no files
+NAMED_WEIGHTS = ("imagenet", "none")  # values of `Network.weights` that are not files
 WarmStart = Literal["all", "head", "cold"]
 Precision = Literal["bf16", "fp32"]
 Sampling = Literal["shuffled", "class_balanced"]  # of a method
@@ -43,29 +43,29 @@ class Folds:
     count: Count = 5
     """Number of folds, 2 or more (the paper: 5)."""
     repeats: Count = 1
-    """How often photos are dealt to that many folds anew; fold 0 of the second deal has the number ``count``."""
+    """How often photos are dealt to the folds, 1 or more; fold 0 of the second deal has the number ``count``."""
     kind: FoldKind = "stratified"
-    """How photos are dealt to folds: by class, or the paper's plain random draw."""
+    """How photos are dealt to folds: stratified (by class), or random (the paper's plain draw)."""
     validation: HalfShare = 0.1
-    """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0 chooses on the test photos."""
+    """Share of a fold's training photos, 0 to 0.5, held out to choose the round on; 0: it is chosen on test photos."""
     use: list[Natural] | None = None
-    """Numbers of the folds to run, from 0 to count x repeats less 1; all of them if null."""
+    """Numbers of the folds to run, from 0 to count x repeats - 1; null: all folds."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """The network and where its weights come from."""
+    """The network, and where its weights come from."""
 
     backbone: str = "alexnet"
-    """Any torchvision classification network by name, or `small`: AlexNet's layout at a tenth of its width."""
+    """Name of a torchvision classification network, or `small`: AlexNet's layout with a tenth of its width."""
     weights: str = "imagenet"
-    """`imagenet` (torchvision's download), `none` (random), or a file: .pt, .pth or .safetensors."""
+    """`imagenet` (torchvision downloads it), `none` (random weights), or a file: .pt, .pth or .safetensors."""
     image_size: Count = 224
-    """Height and width in pixels that photos are warped to (AlexNet: 224)."""
+    """Height and width in pixels to which photos are warped, 1 or more (AlexNet: 224)."""
 
     @property
     def weights_file(self) -> Path | None:
-        """The file of weights, if one is named."""
+        """The file of weights; None if no file is named."""
         return None if self.weights in NAMED_WEIGHTS else Path(self.weights)
 
 
@@ -74,56 +74,56 @@ class Training:
     """One round of training: SGD on the cross-entropy of the kept photos."""
 
     trainable: Literal["all", "classifier", "head"] = "all"
-    """all; classifier: what follows the convolutions; head: the last layer. Photos pass the others once, for all."""
+    """Layers that learn: all; classifier (after the convolutions); head (the last). Photos pass the others once."""
     epochs: Count = 5
-    """Passes over the kept photos a round, 1 or more (the paper: 5)."""
+    """Passes over the kept photos in a round, 1 or more (the paper: 5)."""
     batch_size: Count = 32
-    """Photos a step, 1 or more."""
+    """Photos in a step, 1 or more."""
     learning_rate: Positive = 0.001
     """Step size of the pretrained layers, above 0."""
     head_factor: Positive = 10.0
-    """The new last layer learns this many times as fast, above 0."""
+    """The step size of the new last layer is this many times larger, above 0."""
     momentum: Momentum = 0.9
-    """Momentum of SGD, 0 to below 1."""
+    """Momentum of SGD, from 0 to below 1."""
     weight_decay: NotNegative = 0.0001
     """L2 penalty, 0 or more."""
     precision: Precision = "bf16"
-    """bf16: bfloat16 autocast with float32 weights; fp32: float32 throughout."""
+    """bf16: bfloat16 autocast with float32 weights; fp32: float32 everywhere."""
     threads: Count = 1
-    """CPU threads a trial computes with, 1 or more; part of a round's identity, because the bits depend on it."""
+    """CPU threads of a trial, 1 or more. It is part of a round's identity, because the bits depend on it."""
     augmentation: list[Literal["flip", "crop"]] = field(default_factory=list)
-    """flip: mirrored at random; crop: shifted at random by up to an eighth of the size. None by default."""
+    """flip: mirrors photos at random; crop: shifts them at random by up to an eighth of the size. Default: none."""
     steps: Literal["kept", "all"] = "kept"
-    """kept: epochs over what is kept, so who drops trains less (the paper); all: as many steps as if all were kept."""
+    """kept: epochs over the kept photos, so fewer steps if photos are dropped (the paper); all: as many as for all."""
 
 
 @dataclass(frozen=True)
 class Revision:
-    """How the training set is revised between two rounds."""
+    """How the training photos are revised between two rounds."""
 
     membership: Literal["sigmoid", "centred", "softmax"] = "sigmoid"
-    """Likelihood of a logit: the paper's sigmoid, the sigmoid of logits less their mean per photo, or softmax."""
+    """Likelihood of a logit: sigmoid (the paper); centred: sigmoid after the photo's mean is subtracted; softmax."""
     majority_classes: Count = 3
     """How many of the largest classes are revised, 1 or more (the paper: 3)."""
     min_kept: Share = 0.01
-    """Share of a class, 0 to 1, that always stays (5 photos at least), whatever K says."""
+    """Share of a class, 0 to 1, that always stays (5 photos at least), whatever the rule drops."""
     warm_start: WarmStart = "all"
-    """all: from the last network; head: likewise, with a new last layer; cold: from the pretrained network."""
+    """A round starts from: all (the last network), head (the same with a new last layer), cold (pretrained weights)."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Wrong labels on purpose, in training and validation photos, never in test photos; who drops them is told."""
+    """Wrong labels on purpose, in training and validation photos, never in test photos. Results say who drops them."""
 
     share: Share = 0.0
-    """Share of the labels of each class concerned, 0 to 1, that is made wrong; 0: labels as they are."""
+    """Share of the labels of a class, 0 to 1, that is made wrong; 0: labels stay as they are."""
     kind: Literal["shift", "invade"] = "shift"
-    """shift: by one among the largest classes; invade: photos of the other classes get the nearest of these."""
+    """shift: by one class among the largest; invade: photos of other classes get the nearest of the largest classes."""
     seed: Natural = 0
     """Seed of the draw, 0 or more."""
 
 
-PHOTO_MEMORY = 0.75  # GiB; on 2 cores of a laptop six photos are decoded at once
+PHOTO_MEMORY = 0.75  # GiB; a laptop with 2 cores decodes six photos at once
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class Resources:
     """What one trial takes of the machine or cluster."""
 
     cpus: Positive = 1.0
-    """CPU cores a trial, above 0."""
+    """CPU cores of a trial, above 0."""
     gpus: NotNegative | Literal["auto"] = 0.0
-    """Share of a GPU a trial, 0 to 1; 0: trains on the CPU, 0.5: two trials on a GPU, auto: what it holds, up to 4."""
+    """GPUs of a trial, 0 to 1; 0: the CPU trains; 0.5: two trials share a GPU; auto: as many as fit on it, up to 4."""
     photo_memory: Positive = PHOTO_MEMORY
-    """GiB that decoding one photo may take, above 0, or it is refused; 0.75: 200 megapixels, of a JPEG many more."""
+    """GiB that decoding one photo may take, above 0. Larger photos are refused. 0.75: 200 megapixels, JPEGs more."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Retention:
     """What is kept of finished rounds."""
 
     weights: Literal["auto", "all", "needed"] = "auto"
-    """all: every round's; needed: newest, best and branch points; auto: all for networks under 50 MB."""
+    """all: of each round; needed: of the newest, the best and branch points; auto: all if a network is below 50 MB."""
 
 
 Steps = dict[int, float | list[float]]
@@ -151,42 +151,42 @@ Steps = dict[int, float | list[float]]
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: photos, folds x schedules of trials, and where the results go."""
+    """An experiment: photos, trials (each method in each fold), and where the results go."""
 
     name: Name
     """Name of the experiment in MLflow and of its folder in storage: letters, digits, `.`, `_` and `-`."""
     photos: str
-    """The photos: .csv or .parquet (image, score), AVA.txt, or a folder per score; relative to the experiment file."""
+    """Photos: .csv or .parquet (image, score), AVA.txt, or a folder for each score; relative to the experiment file."""
     schedules: dict[str, Steps] = field(default_factory=dict)
-    """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K between 0 and 1."""
+    """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K from 0 to 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
     modules: dict[str, str] = field(default_factory=dict)
-    """Source of modules with rules and losses of one's own, by name; by default that of the files beside this one."""
+    """Source of modules with your own rules and losses, by name; by default read from files beside the experiment file."""
     storage: str = "results"
-    """Where archive and results go: a directory (relative to the experiment file), s3://... or gs://..."""
+    """Where archive and results go: a folder (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
     revision: Revision = field(default_factory=Revision)
     noise: Noise = field(default_factory=Noise)
     rounds: Count = 30
-    """Rounds a trial, 1 or more; round 1 trains on all training photos (the paper: 30)."""
+    """Rounds of a trial, 1 or more (the paper: 30); round 1 trains on all training photos."""
     seed: Natural = 0
     """Seed of folds, new layers, shuffling and dropout, 0 or more."""
     resources: Resources = field(default_factory=Resources)
     archive: Retention = field(default_factory=Retention)
     mlflow: str | None = None
-    """MLflow tracking URI, a path in it relative to the experiment file; by default a SQLite file in storage."""
+    """MLflow tracking URI; a path in it is relative to the experiment file; by default an SQLite file in storage."""
     system_metrics: bool = True
-    """Whether MLflow is told, every 10 s, how busy CPU, memory, disk, network and GPUs of the nodes that train are."""
+    """Whether MLflow gets the use of CPU, memory, disk, network and GPUs of the nodes that train, every 10 s."""
 
     def schedule(self, name: str) -> Schedule:
-        """The named schedule, one threshold for each majority class."""
+        """The schedule of this name, with a threshold for each majority class."""
         return make_schedule(self.schedules[name], self.revision.majority_classes)
 
     def method_names(self) -> tuple[str, ...]:
-        """Of schedules and of the other methods, in the file's order."""
+        """The names of the schedules and then of the other methods, in the file's order."""
         return (*self.schedules, *self.methods)
 
     def draw(self) -> Draw:
@@ -200,35 +200,28 @@ class Experiment:
         return list(all_folds) if self.folds.use is None else sorted(set(self.folds.use))
 
     def trials(self) -> list[TrialKey]:
-        """All that it asks for; method by method, in the file's order."""
+        """All trials, method by method, in the file's order."""
         return [TrialKey(fold, name) for name in self.method_names() for fold in self.fold_numbers()]
 
 
 def check(experiment: Experiment) -> None:
-    """Check what one knob says against another.
-
-    Raises
-    ------
-    ValueError
-        With every contradiction and what to do about it.
-    """
+    """Raise ValueError if knobs contradict each other: with every contradiction and what to do about it."""
     wrong = []
     if experiment.folds.count < 2:
         wrong.append("folds.count: 1 leaves no photos to train on; give 2 or more")
     many = experiment.folds.count * experiment.folds.repeats
     outside = [n for n in experiment.folds.use or [] if n >= many]
     if outside:
-        wrong.append(f"folds.use: {outside} with {many} folds; they are numbered from 0")
+        wrong.append(f"folds.use: {outside}, but there are {many} folds; give numbers from 0 to {many - 1}")
     if experiment.folds.use == []:
         wrong.append("folds.use: an empty list runs nothing; leave it out to run every fold")
     if not experiment.method_names():
-        wrong.append("schedules: none given, and no methods; name at least one, such as {none: {1: 0.0}}")
-    wrong += [
-        f"methods.{name}: a schedule has that name" for name in experiment.methods if name in experiment.schedules
-    ]
+        wrong.append("schedules: there are none, and no methods; name one at least, such as {none: {1: 0.0}}")
+    twice = [name for name in experiment.methods if name in experiment.schedules]
+    wrong += [f"methods.{name}: a schedule has this name too; give another name" for name in twice]
     for name in experiment.method_names():
         if not isinstance(name, str) or not name:
-            wrong.append(f"{'schedules' if name in experiment.schedules else 'methods'}: {name!r} is no name")
+            wrong.append(f"{'schedules' if name in experiment.schedules else 'methods'}: {name!r} is not a name")
     for name in experiment.schedules:
         try:
             experiment.schedule(name)
@@ -237,21 +230,15 @@ def check(experiment: Experiment) -> None:
     training = experiment.training
     if training.trainable != "all" and training.augmentation:
         wrong.append(
-            f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, for which every "
-            "photo passes the frozen layers once, as it is; leave it out, or take trainable: all"
+            f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, but then each photo "
+            "passes the frozen layers once, unchanged; leave augmentation out, or take trainable: all"
         )
     if wrong:
         raise ValueError("\n".join(wrong))
 
 
 def check_resources(experiment: Experiment) -> None:
-    """What only those who train need to have right; results of before are read whatever they were trained with.
-
-    Raises
-    ------
-    ValueError
-        With what is wrong and what to do about it.
-    """
+    """Raise ValueError if trials cannot train with these resources. Older results are read whatever they say here."""
     gpus = experiment.resources.gpus
     if gpus != "auto" and gpus > 1:
         raise ValueError(

@@ -236,12 +236,18 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
     ("knobs", "message"),
     [
         ({"folds": Folds(count=1)}, "folds.count: 1 leaves no photos to train on; give 2 or more"),
-        ({"folds": Folds(count=3, use=[0, 3, 7])}, "folds.use: [3, 7] with 3 folds; they are numbered from 0"),
+        (
+            {"folds": Folds(count=3, use=[0, 3, 7])},
+            "folds.use: [3, 7], but there are 3 folds; give numbers from 0 to 2",
+        ),
         ({"folds": Folds(use=[])}, "folds.use: an empty list runs nothing; leave it out to run every fold"),
-        ({"folds": Folds(count=3, repeats=2, use=[5, 6])}, "folds.use: [6] with 6 folds; they are numbered from 0"),
-        ({"schedules": {}}, "schedules: none given, and no methods; name at least one, such as {none: {1: 0.0}}"),
-        ({"methods": {"none": {}}}, "methods.none: a schedule has that name"),
-        ({"methods": {"": {}}}, "methods: '' is no name"),
+        (
+            {"folds": Folds(count=3, repeats=2, use=[5, 6])},
+            "folds.use: [6], but there are 6 folds; give numbers from 0 to 5",
+        ),
+        ({"schedules": {}}, "schedules: there are none, and no methods; name one at least, such as {none: {1: 0.0}}"),
+        ({"methods": {"none": {}}}, "methods.none: a schedule has this name too; give another name"),
+        ({"methods": {"": {}}}, "methods: '' is not a name"),
         ({"schedules": {"a": {}}}, "schedules.a: a schedule needs at least one step, such as {1: 0.9}"),
         ({"schedules": {"a": {0: 0.9}}}, "schedules.a: revision: 0; give a whole number, 1 or more"),
         ({"schedules": {"a": {1: 9.0}}}, "schedules.a: revision 1: K: 9.0; give a number, 0 to 1"),

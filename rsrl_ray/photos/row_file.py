@@ -134,8 +134,8 @@ class RowFile:
     def take_from(self, larger: "RowFile", places: Sequence[int]) -> RowRecord | None:
         """Make the file from some rows of a larger file, which is then gone; None if that is not there or is damaged.
 
-        It takes no more disk than the larger file. But if another process reads the larger file, the file is copied, and
-        the reader keeps it. places : of the rows, ascending. Raises ValueError as `write` does.
+        It takes no more disk than the larger file. But if another process reads the larger file, it is copied, and the
+        reader keeps it. places : of the rows, ascending. Raises ValueError as `write` does.
         """
         with _disk_errors(self), _alone(self.path) as part:
             if larger.record() is None or larger.verified() is None:

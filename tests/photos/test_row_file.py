@@ -179,9 +179,7 @@ def test_an_unexpected_fingerprint_is_refused(file: Any) -> None:
 def test_a_full_disk(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 100, COUNT * SIZE * SIZE * 3 - 1))
-    with pytest.raises(
-        ValueError, match=r"the decoded photos need 0.0 GB in .*cache, where 0.0 GB are free; make room"
-    ):
+    with pytest.raises(ValueError, match=r"the decoded photos need 0.0 GB in .*cache, but 0.0 GB are free; make room"):
         file.write(shades)
 
 
