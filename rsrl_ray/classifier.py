@@ -118,9 +118,11 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}; give samples of two classes or more")
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float32)
-        seed, settings, rule = self._seed(), self._settings(), self._rule()
+        seed, settings = self._seed(), self._settings()
+        rule = as_rule({} if self.rule is None else self.rule, settings.majority_classes)
+        loss = as_loss({} if self.loss is None else self.loss)
         learner = LinearLearner(
-            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=self._loss(), weights=weights
+            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=loss, weights=weights
         )
         if coef_init is not None and intercept_init is not None:
             first = (np.array(given, dtype=np.float32) for given in (coef_init, intercept_init))
@@ -174,12 +176,6 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         majority: Any = min(self.majority_classes, len(self.classes_))
         membership: Any = self.membership
         return Revision(membership=membership, majority_classes=majority, min_kept=self.min_kept)
-
-    def _rule(self) -> Rule:
-        return as_rule({} if self.rule is None else self.rule, min(self.majority_classes, len(self.classes_)))
-
-    def _loss(self) -> Loss:
-        return as_loss({} if self.loss is None else self.loss)
 
     def _seed(self) -> int:
         given = self.random_state

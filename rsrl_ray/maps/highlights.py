@@ -125,9 +125,7 @@ class Comparison:
         if not values:
             raise ValueError("shared_map: none of the fold's test photos can be read, and they choose the map")
         stack = np.array(values).reshape(len(values), self._pairs, -1)  # [N, P, K]
-        known = ~np.isnan(stack)
-        with np.errstate(invalid="ignore"):  # a map that is flat on all of them has no mean
-            means = np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)
+        means = np.ma.masked_invalid(stack).mean(axis=0).filled(np.nan)  # a map that is flat on all of them has none
         self._shared = [least_correlated(mean) for mean in means]
 
 

@@ -90,9 +90,7 @@ def _from(model: nn.Module, graph: fx.Graph, place: fx.Node) -> nn.Module:
 
 
 def _pruned(model: nn.Module, graph: fx.Graph) -> nn.Module:
-    """Without the nodes that the output does not need, checks of shapes too."""
-    for node in reversed(graph.nodes):
-        if node.op != "output" and not node.users:
-            graph.erase_node(node)
+    """Without the nodes that the output does not need. Checks of shapes go too."""
+    graph.eliminate_dead_code(lambda node: node.op == "output")
     assert sum(node.op == "placeholder" for node in graph.nodes) == 1, "one input"
     return fx.GraphModule(model, graph)

@@ -46,17 +46,8 @@ class LinearLearner:
     def start(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         """Begin with these weights, [C, d] and [C]."""
         self.weights: Weights = {WEIGHT: weight, BIAS: bias}
-        self._trainer = NetworkTrainer(
-            Lesson(
-                labels=self._labels,
-                start=self.weights,
-                warm_start="all",
-                fold=0,
-                size=len(self._labels),
-                **self._lesson,
-            ),
-            self._network,
-        )
+        lesson = Lesson(self._labels, self.weights, len(self._labels), **self._lesson)
+        self._trainer = NetworkTrainer(lesson, self._network)
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `rsrl_ray.rounds.loop.Learner`."""

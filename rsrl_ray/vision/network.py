@@ -124,11 +124,6 @@ def head_name(model: nn.Module) -> str:
     return (_names(model, nn.Linear) or _names(model, nn.Conv2d))[-1]
 
 
-def conv1_name(model: nn.Module) -> str:
-    """Module name of the first convolution."""
-    return _names(model, nn.Conv2d)[0]
-
-
 def _names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, kind)]
 
@@ -186,7 +181,7 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 def conv1_of(model: nn.Module, weights: Weights) -> Conv1:
     """The first convolution as ``weights`` have it."""
-    name = conv1_name(model)
+    name = _names(model, nn.Conv2d)[0]
     layer = cast(nn.Conv2d, model.get_submodule(name))
     weight = weights[f"{name}.weight"]
     bias = weights.get(f"{name}.bias", np.zeros(len(weight), dtype=np.float32))

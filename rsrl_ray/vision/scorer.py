@@ -2,9 +2,8 @@
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ from rsrl_ray.vision.network import Weights
 Reader = Callable[[], bytes]
 """Gives a picture's bytes, or raises ValueError with a short cause; called in a thread of its own."""
 
+_AHEAD = 4 * EVALUATION_BATCH  # photos that lie decoded at the most
 _DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # of all requests of a server: each takes its memory
 
 
@@ -110,15 +110,23 @@ class Scorer:
         return Judgement(logits, tuple(errors))
 
     def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:
-        """The pixels of those photos that can be read, in order; threads decode two batches ahead."""
-        ahead: deque[tuple[int, Future[Pixels]]] = deque()
+        """The pixels of those photos that can be read, in order. Threads decode a few batches ahead."""
         with ThreadPoolExecutor() as pool:
-            for row, photo in enumerate(photos):
-                ahead.append((row, pool.submit(_pixels, photo, self.settings)))
-                if len(ahead) > 2 * EVALUATION_BATCH:
-                    yield from _result(*ahead.popleft(), errors)
-            while ahead:
-                yield from _result(*ahead.popleft(), errors)
+            for first in range(0, len(photos), _AHEAD):
+                for row, pixels in enumerate(pool.map(self._pixels, photos[first : first + _AHEAD]), first):
+                    if isinstance(pixels, str):
+                        errors[row] = pixels
+                    else:
+                        yield pixels
+
+    def _pixels(self, photo: Reader) -> Pixels | str:
+        """The photo's pixels, or why it cannot be read."""
+        try:
+            data = photo()
+            with _DECODING:
+                return decode_photo(data, self.settings.image_size, self.settings.photo_memory)
+        except ValueError as error:
+            return str(error)
 
 
 class _Together(nn.Module):
@@ -131,19 +139,6 @@ class _Together(nn.Module):
     def forward(self, photos: Tensor) -> Tensor:
         """See the class."""
         return torch.stack([network(photos) for network in self.networks])
-
-
-def _pixels(photo: Reader, settings: Settings) -> Pixels:
-    data = photo()
-    with _DECODING:
-        return decode_photo(data, settings.image_size, settings.photo_memory)
-
-
-def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[Pixels]:
-    try:
-        yield decoding.result()
-    except ValueError as error:
-        errors[row] = str(error)
 
 
 def _in_batches(photos: Iterator[Pixels]) -> Iterator[list[Pixels]]:

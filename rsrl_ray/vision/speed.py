@@ -82,8 +82,7 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         features = maker.features(rows)
         frozen = (clock() - began) / count
         rows, count = features[np.arange(FEATURES_TIMED) % count], FEATURES_TIMED
-    labels = np.arange(count) % classes
-    lesson = Lesson(labels=labels, start=start, warm_start="all", seed=0, fold=0, size=count)
+    lesson = Lesson(np.arange(count) % classes, start, count)
     trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(kind)))
     trainer.fit(start, np.arange(count) < training.batch_size, 1)
     began = clock()

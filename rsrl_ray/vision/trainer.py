@@ -50,10 +50,10 @@ class Lesson:
 
     labels: NDArray[np.int64]
     start: Weights
-    warm_start: config.WarmStart
-    seed: int
-    fold: int
     size: int
+    seed: int = 0
+    fold: int = 0
+    warm_start: config.WarmStart = "all"
     loss: Loss = CROSS_ENTROPY
     sampling: config.Sampling = "shuffled"
     weights: NDArray[np.float32] | None = None
