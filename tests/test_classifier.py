@@ -1,4 +1,4 @@
-"""The estimator, under scikit-learn's own contract."""
+"""The estimator, tested by scikit-learn's own checks too."""
 
 import pickle
 import warnings

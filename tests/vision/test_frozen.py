@@ -79,7 +79,7 @@ def test_quick_dropout_drops_a_share_and_keeps_the_mean(p: float, dtype: Any) ->
         assert abs((dropped == 0).float().mean().item() - p) < 0.005
         assert dropped.unique().tolist() == [0, pytest.approx(1 / (1 - p), rel=near)]
     both = ((first == 0) & (second == 0)).float().mean().item()
-    assert abs(both - p * p) < 0.005  # each element by itself, each time anew
+    assert abs(both - p * p) < 0.005  # each element is drawn independently, and again each time
     neighbours = ((first[..., 1:] == 0) & (first[..., :-1] == 0)).float().mean().item()
     assert abs(neighbours - p * p) < 0.005
     torch.manual_seed(0)
@@ -224,7 +224,7 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> Non
 
 
 def test_version_1_of_the_arithmetic_of_frozen_rounds() -> None:
-    """Whoever changes it (dropout, the cut, what is stored of features) counts `ARITHMETIC` up."""
+    """If you change dropout, the cut or how features are stored, count `ARITHMETIC` up."""
     assert ARITHMETIC == 1
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", trainable="classifier")

@@ -150,7 +150,7 @@ def test_photos_may_lie_in_a_read_only_file(tmp_path: Path) -> None:
     assert_array_equal(one.logits(weights), learner().logits(weights))
 
 
-STILL = config.Training(epochs=1, learning_rate=1e-60)  # so small a step that float32 weights stay as they are
+STILL = config.Training(epochs=1, learning_rate=1e-60)  # steps so small that float32 weights do not change
 
 
 def test_warm_start_all_goes_on_from_the_parent() -> None:
@@ -196,7 +196,7 @@ def test_the_head_learns_faster_by_its_factor() -> None:
 
 
 def test_two_steps_are_sgd_on_the_normalised_photos() -> None:
-    # a batch of all photos has but one order; no batch normalisation, which makes a thousand of a last digit
+    # a batch of all photos has only one order; without batch normalisation, which enlarges last digits a thousandfold
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
     one, model = learner(training), build(small(), 3).train()
     for layer in [*one._network.model.modules(), *model.modules()]:
@@ -230,7 +230,7 @@ def test_logits_are_the_networks_own_in_evaluation_mode() -> None:
         wanted = model(((torch.from_numpy(PHOTOS) / 255 - mean) / std).permute(0, 3, 1, 2))
     assert (logits.shape, logits.dtype) == ((COUNT, 3), np.float32)
     np.testing.assert_allclose(logits, wanted.numpy(), atol=1e-4)
-    # training's batch, augmentation and seeds have no part in them
+    # they do not depend on batch size, augmentation and seeds of training
     changed = config.Training(precision="fp32", batch_size=50, augmentation=["crop", "flip"])
     assert_array_equal(learner(changed, seed=5, fold=2).logits(START), logits)
 
@@ -263,7 +263,7 @@ def test_batch_normalisation_never_sees_a_batch_of_one() -> None:
     assert one.fit(start, nine, 1)["features.0.1.num_batches_tracked"] == 2
     with pytest.raises(ValueError, match=re.escape("training.batch_size: 1 is too few for mobilenet_v3_small")):
         learner(config.Training(batch_size=1), network=network, start=start).fit(start, nine, 1)
-    learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout does not mind
+    learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout has no batch normalisation
 
 
 def test_flip_mirrors_about_half_of_the_photos() -> None:
@@ -289,7 +289,7 @@ def test_crop_is_a_window_of_the_photo_padded_by_reflection() -> None:
         [corner] = [o for o in offsets if np.array_equal(padded[o[0] :, o[1] :][:SIZE, :SIZE], window)]
         corners.add(corner)
     assert {i for i, _ in corners} == {j for _, j in corners} == set(range(9))
-    assert len(corners) > 40  # rows and columns are drawn apart
+    assert len(corners) > 40  # rows and columns are drawn independently
 
 
 def test_no_augmentation_takes_the_photo_as_it_is() -> None:
@@ -331,7 +331,7 @@ def test_logits_that_are_not_finite() -> None:
 
 
 def test_version_1_of_the_arithmetic() -> None:
-    """Whoever changes what is computed counts `ARITHMETIC` up: rounds of before are not rounds of now."""
+    """If you change what is computed, count `ARITHMETIC` up, because old rounds are then not the new ones."""
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
@@ -389,7 +389,9 @@ def test_a_round_for_which_the_gpu_refused_memory_is_none_though_it_came_to_its_
 
     one = learner()
     monkeypatch.setattr(place, where, refused_once)
-    with pytest.raises(OutOfMemory, match=r"^cuDNN had no room for its workspace; what it takes instead has other"):
+    with pytest.raises(
+        OutOfMemory, match=r"^cuDNN had no room for its workspace, and what it uses instead gives other"
+    ):
         one.logits(START) if where == "evaluate" else one.fit(START, EVEN, 1)
     assert same(one.fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
     assert_array_equal(one.logits(START), learner().logits(START))
@@ -441,7 +443,9 @@ def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    said = r"^training\.precision: bf16, for which this GPU \(Tesla T4\) has no units; set training\.precision to fp32$"
+    said = (
+        r"^training\.precision: bf16, but this GPU \(Tesla T4\) has no units for it; set training\.precision to fp32$"
+    )
     training = config.Training(trainable=trainable)
     network = on_device(small(), training, PHOTOS, "cuda")
     with pytest.raises(ValueError, match=said):
@@ -521,7 +525,7 @@ def test_weights_stay_where_they_are_from_round_to_round(monkeypatch: pytest.Mon
     logits = one.logits(weights)
     again = one.fit(weights, EVEN, 2)
     assert_array_equal(one.logits(again), learner().logits(again))
-    assert loaded == [len(START), len(START)]  # the second is the other learner's
+    assert loaded == [len(START), len(START)]  # the second is that of the other learner
     assert_array_equal(one.logits(weights), logits)
     assert same(one.fit(START, EVEN, 1), weights)
 
