@@ -171,12 +171,9 @@ def _answer(judged: Judgement, settings: Settings, decision: Decision | None, in
     columns: dict[str, Any] = {SCORE: np.array(settings.scores)[classes]}
     for name, values in ((PROBABILITY, probabilities), (LIKELIHOOD, likelihood(last, settings.membership))):
         columns |= {name.format(score): values[:, place] for place, score in enumerate(settings.scores)}
+    table = pd.DataFrame(columns, index=index)
     if bad.any():
-        columns = {name: _objects(np.where(bad, None, values)) for name, values in columns.items()}
-    errors = _objects([error or None for error in judged.errors])
-    return pd.DataFrame({SCORE: columns.pop(SCORE), ERROR: errors, **columns}).set_axis(index)
-
-
-def _objects(values: Any) -> "pd.Series[Any]":
-    """The values unchanged: without this dtype pandas turns None into nan."""
-    return pd.Series(values, dtype="object")
+        table = table.astype(object)  # in other types pandas turns None into nan
+        table[bad] = None
+    table.insert(1, ERROR, pd.Series([error or None for error in judged.errors], index, dtype=object))
+    return table

@@ -3,8 +3,8 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -86,13 +86,13 @@ class Registered:
 
 
 def register(
-    experiment: Experiment, method: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
+    experiment: Experiment, method: str | None, fold: int | None, name: str | None, champion: bool = False
 ) -> Registered:
-    """Register the chosen network of a method. The first version becomes the champion.
+    """Register the chosen network of a method.
 
     method : None for the first that drops photos. fold : None for the fold whose chosen round is the best on its
     validation photos (on its test photos if there are none). name : None for the experiment's. The same network is
-    registered only once under one name.
+    registered only once under one name. champion : make this version the champion, as the first version always is.
 
     Raises
     ------
@@ -113,30 +113,18 @@ def register(
     network = _Served(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
-    mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
+    mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
     holder = model_holder(experiment.name, name)  # keeps the weights in the archive, whatever sweeps do
     for held in keys.values():
         Archive(experiment.storage).hold(str(held), holder.id, holder.words)
     with open_store(uri) as client:
-        for known in client.search_model_versions(f"name = '{name}'"):
-            if known.tags.get(KEY) == key and known.run_id == choice.run.id:
-                return Registered(name, int(known.version), choice, False, _champion(client, name))
-        made = _log(client, name, choice, tags, network)
-        if made == 1:
-            client.set_registered_model_alias(name, CHAMPION, str(made))
-        return Registered(name, made, choice, True, _champion(client, name))
-
-
-def promote(experiment: Experiment, made: Registered) -> Registered:
-    """Make a registered version the champion instead of another one."""
-    with open_store(mlflow_uri(experiment)) as client:
-        client.set_registered_model_alias(made.name, CHAMPION, str(made.version))
-    return replace(made, champion=made.version)
-
-
-def _champion(client: MlflowClient, name: str) -> int | None:
-    version = client.get_registered_model(name).aliases.get(CHAMPION)
-    return None if version is None else int(version)
+        versions = client.search_model_versions(f"name = '{name}'")
+        same = [found for found in versions if found.tags.get(KEY) == key and found.run_id == choice.run.id]
+        version = int(same[0].version) if same else _log(client, name, choice, tags, network)
+        if champion or (version == 1 and not same):
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        alias = client.get_registered_model(name).aliases.get(CHAMPION)
+        return Registered(name, version, choice, not same, None if alias is None else int(alias))
 
 
 def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> ChosenRound:

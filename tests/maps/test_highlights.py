@@ -464,7 +464,7 @@ def test_the_round_is_the_best_that_has_one_before_it(experiment: Experiment, tm
         ({"fold": 3}, "fold 3, paper: rounds logged so far: 1; a highlight map compares two"),
         ({"photos": [], "score": 9}, "score 9: no test photo of fold 0 has it; there are 3, 7"),
         ({"photos": [], "top": 0}, "top 0: give 1 or more"),
-        ({"top": 2}, "give photos, or the number and score"),
+        ({"top": 2}, "give either photos, or the number and score"),
     ],
 )
 def test_mistakes(experiment: Experiment, tmp_path: Path, asked: dict[str, Any], message: str) -> None:
