@@ -43,7 +43,7 @@ class FeatureMaker:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._training, self._device = training, torch.device(device)
         check_precision(training.precision, self._device)
-        with torch.random.fork_rng(devices=[]), memory_errors():
+        with memory_errors():
             model = networks.build(network, classes)
             networks.load_weights(model, start)
             model = cut(model.to(memory_format=torch.channels_last), training.trainable).frozen

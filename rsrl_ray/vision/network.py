@@ -48,7 +48,9 @@ class Conv1:
 
 
 def build(network: config.Network, classes: int) -> nn.Module:
-    """The network with random weights (from torch's global generator) and a head that gives ``classes`` logits.
+    """The network with random weights and a head that gives ``classes`` logits.
+
+    The numbers come from torch's global generator, whose state does not change.
 
     Raises
     ------
@@ -56,8 +58,9 @@ def build(network: config.Network, classes: int) -> nn.Module:
         If the backbone is unknown or cannot take pictures of ``image_size``.
     """
     name = network.backbone
-    model = Small() if name == SMALL else _torchvision(name)
-    _replace_head(model, classes)
+    with torch.random.fork_rng(devices=[]):
+        model = Small() if name == SMALL else _torchvision(name)
+        _replace_head(model, classes)
     _replace_pools(model, _try_picture(model, network))
     return model
 

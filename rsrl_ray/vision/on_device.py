@@ -82,8 +82,7 @@ class NetworkOnDevice:
         """
         training, network = self.training, self._network
         check_precision(training.precision, self.device)
-        with torch.random.fork_rng(devices=[]):
-            model = networks.build(network, self._classes)
+        model = networks.build(network, self._classes)
         if training.trainable != "all":
             model = cut(model, training.trainable).trained
         if training.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):

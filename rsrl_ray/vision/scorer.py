@@ -77,8 +77,7 @@ class Scorer:
 
     def _loaded(self, weights: Weights) -> nn.Module:
         network = config.Network(self.settings.backbone, "none", self.settings.image_size)
-        with torch.random.fork_rng(devices=[]):
-            model = vision_network.build(network, len(self.settings.scores))
+        model = vision_network.build(network, len(self.settings.scores))
         assert model.state_dict().keys() == weights.keys()
         vision_network.load_weights(model, weights)
         return model.to(memory_format=torch.channels_last)
