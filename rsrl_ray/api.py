@@ -147,8 +147,7 @@ def register(
     """
     from rsrl_ray.models import register as registry
 
-    made = registry.register(given(experiment), method, fold, name)
-    return registry.promote(experiment, made) if champion else made
+    return registry.register(given(experiment), method, fold, name, champion)
 
 
 def score(

@@ -1,4 +1,4 @@
-"""Repetitive self-revised learning as an estimator of scikit-learn, on features that somebody has already."""
+"""Repetitive self-revised learning as an estimator of scikit-learn, on features that a user has."""
 
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -26,32 +26,34 @@ from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A softmax classifier on features [n, d] that is trained in rounds, each on the rows that the rule keeps.
+    """A softmax classifier on features [n, d]. It is trained in rounds, each on the rows that the rule keeps.
 
-    What a sweep trains of a network with ``training: {trainable: head, precision: fp32}``: the same bits for the same
-    features, seed and first weights, if the network has no dropout before its last layer. Features should be scaled.
+    It is what a sweep trains with ``training: {trainable: head, precision: fp32}``: the bits are the same for the same
+    features, seed and first weights, if the network has no dropout before its last layer. Scale the features first.
 
     Parameters
     ----------
-    rule : which rows the next round leaves out: a rule of `rsrl_ray.rules`, or as in an experiment file,
-        ``{"quantile": 0.2}``; any object with ``drops(seen)``. None drops nothing: equal training.
-    loss : what a step minimises: of `rsrl_ray.losses`, or as in a file, ``{"balanced": 0.5}``. None: cross-entropy.
-    rounds : how many, 1 or more. Each goes on from the weights of the one before; the last one predicts.
-    epochs, batch_size, learning_rate, weight_decay : of a round, see `rsrl_ray.config.Training`; SGD, momentum 0.9.
-    majority_classes : of the largest classes so many are revised, all if there are fewer.
+    rule : which rows the next round leaves out: a rule of `rsrl_ray.rules`, an object of your own class derived from
+        `rsrl_ray.rules.Rule`, or as in an experiment file, ``{"quantile": 0.2}``. None drops nothing: equal training.
+    loss : what a step minimises: a loss of `rsrl_ray.losses`, any object that is called like one, or as in a file,
+        ``{"balanced": 0.5}``. None: cross-entropy.
+    rounds : how many rounds, 1 or more. Each starts from the weights of the round before; the last one predicts.
+    epochs, batch_size, learning_rate, weight_decay : of each round, see `rsrl_ray.config.Training`. The optimizer is
+        SGD with momentum 0.9.
+    majority_classes : how many of the largest classes are revised; all classes if there are fewer.
     membership, min_kept : see `rsrl_ray.config.Revision`.
-    random_state : seed of first weights, order and rules that draw.
+    random_state : the seed of the first weights, of the order of rows, and of rules that draw at random.
 
     Attributes
     ----------
     classes_ : [C]. coef_ : [C, d]. intercept_ : [C]. n_features_in_ : d.
     kept_ : [rounds, n] bool, the rows that each round was trained on.
-    history_ : a row a round: round, kept, returned, guarded, and accuracy and macro_f1 on all training rows.
+    history_ : one row for each round: round, kept, returned, guarded, and accuracy and macro_f1 on all training rows.
     """
 
     expected_failed_checks: ClassVar[Mapping[str, str]] = {
-        "check_sample_weight_equivalence_on_dense_data": "a row that stands twice falls into two minibatches, one of "
-        "weight 2 into one"
+        "check_sample_weight_equivalence_on_dense_data": "a row that is given twice may be in two minibatches; a row "
+        "of weight 2 is in one"
     }
 
     _parameter_constraints: ClassVar[Mapping[str, list[Any]]] = {
@@ -103,13 +105,13 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> "RSRLClassifier":
         """Train all rounds on features [n, d] and classes [n].
 
-        sample_weight : [n], by which the loss of a row is multiplied. coef_init [C, d], intercept_init [C] : the first
-        weights, by default drawn.
+        sample_weight : [n], by which the loss of each row is multiplied. coef_init [C, d], intercept_init [C] : the
+        first weights; by default they are drawn.
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range, X and y do not fit, or the training diverges.
+            If a parameter is out of its range, X and y do not fit each other, or the training diverges.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float32)  # noqa: N806
@@ -118,9 +120,11 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}; give samples of two classes or more")
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float32)
-        seed, settings, rule = self._seed(), self._settings(), self._rule()
+        seed, settings = self._seed(), self._settings()
+        rule = as_rule({} if self.rule is None else self.rule, settings.majority_classes)
+        loss = as_loss({} if self.loss is None else self.loss)
         learner = LinearLearner(
-            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=self._loss(), weights=weights
+            self._training(), np.ascontiguousarray(X), labels, seed=seed, loss=loss, weights=weights
         )
         if coef_init is not None and intercept_init is not None:
             first = (np.array(given, dtype=np.float32) for given in (coef_init, intercept_init))
@@ -141,12 +145,12 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Logits [n, C]; of two classes how much more the second one has, [n]."""
+        """The logits [n, C]; if there are two classes, the second logit minus the first, [n]."""
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Probability of each class, [n, C]: the softmax of the logits."""
+        """The probability of each class, [n, C]: the softmax of the logits."""
         return np.asarray(softmax(self._logits(X), axis=1))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
@@ -174,12 +178,6 @@ class RSRLClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         majority: Any = min(self.majority_classes, len(self.classes_))
         membership: Any = self.membership
         return Revision(membership=membership, majority_classes=majority, min_kept=self.min_kept)
-
-    def _rule(self) -> Rule:
-        return as_rule({} if self.rule is None else self.rule, min(self.majority_classes, len(self.classes_)))
-
-    def _loss(self) -> Loss:
-        return as_loss({} if self.loss is None else self.loss)
 
     def _seed(self) -> int:
         given = self.random_state

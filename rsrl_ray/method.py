@@ -145,6 +145,11 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
         return rule
     if isinstance(given, type) or not callable(getattr(given, "drops", None)):
         raise ValueError(f'rule: {given!r}; give knobs, such as {{"quantile": 0.2}}, or an object: rules.Quantile(0.2)')
+    lacking = [name for name in ("looks_back", "recalls") if not hasattr(given, name)]
+    if lacking:
+        raise ValueError(
+            f"rule: {given!r} has no {' and no '.join(lacking)}; derive its class from rsrl_ray.rules.Rule"
+        )
     return given  # type: ignore[no-any-return]
 
 

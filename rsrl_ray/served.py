@@ -1,6 +1,7 @@
-"""A registered model as MLflow loads and asks it: a table of photos in, a table of scores out.
+"""A registered model as MLflow loads and asks it: it takes a table of photos, and gives a table of scores.
 
-This module and all that it imports travel with the model, so they need neither ray nor an experiment's files.
+This module and all that it imports travel with the model. So they need neither ray nor the files of an experiment.
+Models of older versions are loaded by the name of this module, so it must keep its name.
 """
 
 import base64
@@ -30,23 +31,22 @@ PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
 WEIGHTS_FILE, SETTINGS_FILE = "weights.safetensors", "settings.json"
 _URL_SAFE = str.maketrans("-_", "+/")
-DECISION, NETWORKS = "decision", "networks"  # of the settings, if a method does not take the largest logit
+DECISION, NETWORKS = "decision", "networks"  # in the settings, if the prediction is not the largest logit
 
 
 class ScoringModel:
     """Scores the photos of a table."""
 
     def __init__(self, scorer: Scorer, decision: Decision | None = None) -> None:
-        """Decision : what makes classes of the networks' averaged logits; None: the largest logit of the only one."""
+        """Decision : makes classes of the networks' averaged logits; None for the largest logit of the only network."""
         self._scorer, self._decision = scorer, decision
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
-        """One row per photo: score, error, ``probability_<score>`` and ``likelihood_<score>`` for every class.
+        """One row for each photo: score, error, ``probability_<score>`` and ``likelihood_<score>`` for each class.
 
-        table : the columns ``path`` (a path or a URI) or ``photo`` (a picture's bytes, or these as base64), one of them
-        given in each row.
-        A photo that cannot be read has a cause as its ``error`` and None for every number, which is null in JSON; the
-        others have None as their error.
+        table : with the columns ``path`` (a path or a URI) or ``photo`` (the bytes of a picture, or these as base64).
+        Each row has one of the two. A photo that cannot be read has the cause as its ``error``, and None, which is
+        null in JSON, for all numbers. Other photos have None as their error.
 
         Raises
         ------
@@ -55,23 +55,24 @@ class ScoringModel:
         """
         if not {PATH, PHOTO} & set(table.columns):
             raise ValueError(
-                f"a table with the column {PATH!r} (paths or URIs) or {PHOTO!r} (bytes) is needed; "
-                f"found: {', '.join(map(repr, table.columns)) or 'no such column'}"
+                f"the table has no column {PATH!r} (paths or URIs) or {PHOTO!r} (bytes); give one of them. "
+                f"It has: {', '.join(map(repr, table.columns)) or 'no columns'}"
             )
         judged = self._scorer.judge([partial(_bytes_of, row) for row in table.to_dict("records")])
         return _answer(judged, self._scorer.settings, self._decision, table.index)
 
 
 def save(folder: Path, networks: Sequence[Weights], settings: Settings, decision: Decision | None = None) -> None:
-    """Write what `_load_pyfunc` reads; the weights of the networks that are averaged, the last round's last."""
+    """Write what `load` reads. ``networks`` : the weights of the networks that are averaged, the last round last."""
     folder.mkdir()
     for place, weights in enumerate(reversed(networks)):
-        arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}  # as it lies, it is written
+        # safetensors writes arrays as they are in memory
+        arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
         (folder / _weights_name(place)).write_bytes(safetensors.numpy.save(arrays))
     more = {} if decision is None else {DECISION: decision.as_dict(), NETWORKS: len(networks)}
     known = asdict(settings)
     if settings.photo_memory == PHOTO_MEMORY:
-        del known["photo_memory"]  # versions before know no such setting
+        del known["photo_memory"]  # older versions do not know this setting
     (folder / SETTINGS_FILE).write_text(json.dumps(known | more, indent=1), "utf-8")
 
 
@@ -81,7 +82,7 @@ def _weights_name(place: int) -> str:
 
 
 def _load_pyfunc(folder: str) -> ScoringModel:
-    """MLflow's name for how a model is loaded."""
+    """MLflow calls this name to load a model."""
     return load(Path(folder))
 
 
@@ -94,7 +95,7 @@ def load(folder: Path) -> ScoringModel:
         decided = None if decision is None else Decision.of_dict(decision, len(settings["scores"]))
         checked = Settings(**settings)
         if not _holds_together(checked) or type(count) is not int or count < 1:
-            raise ValueError("a value is not what it should be")
+            raise ValueError("a value has a wrong type or range")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{SETTINGS_FILE} is damaged ({error!r})") from error
     try:
@@ -109,6 +110,7 @@ def load(folder: Path) -> ScoringModel:
 
 
 def _holds_together(settings: Settings) -> bool:
+    """Whether all settings have their types and ranges."""
     numbers = (settings.image_size, settings.threads, *settings.scores)
     memory = settings.photo_memory
     return (
@@ -124,10 +126,10 @@ def _holds_together(settings: Settings) -> bool:
 
 
 def _bytes_of(row: Mapping[Any, Any]) -> bytes:
-    """The one photo of a row. Raises ValueError if there is not one, or it cannot be read."""
+    """The photo of a row. Raises ValueError if a row has none or two, or the photo cannot be read."""
     path, photo = (None if _missing(row.get(name)) else row[name] for name in (PATH, PHOTO))
     if path is not None and photo is not None:
-        raise ValueError(f"both a {PATH} and a {PHOTO} are given; one is needed")
+        raise ValueError(f"both a {PATH} and a {PHOTO} are given; give one of them")
     if isinstance(path, str):
         return read_bytes(path)
     if isinstance(photo, bytes | bytearray | memoryview):
@@ -137,11 +139,11 @@ def _bytes_of(row: Mapping[Any, Any]) -> bytes:
     if path is not None or photo is not None:
         name, value, kind = (PATH, path, "text") if path is not None else (PHOTO, photo, "bytes or base64")
         raise ValueError(f"the {name} is {type(value).__name__}, not {kind}")
-    raise ValueError(f"neither a {PATH} nor a {PHOTO} is given")
+    raise ValueError(f"neither a {PATH} nor a {PHOTO} is given; give one of them")
 
 
 def _of_base64(text: str) -> bytes:
-    """The bytes of base64, standard or URL-safe, with or without padding, line breaks or ``data:image/...;base64,``."""
+    """Decode base64: standard or URL-safe, with or without padding, line breaks and ``data:image/...;base64,``."""
     plain = re.sub(r"^data:[^,]{0,100};base64,|\s", "", text, flags=re.IGNORECASE).rstrip("=")
     try:
         return base64.b64decode(plain.translate(_URL_SAFE) + "=" * (-len(plain) % 4), validate=True)
@@ -150,14 +152,14 @@ def _of_base64(text: str) -> bytes:
 
 
 def _missing(value: Any) -> bool:
-    """None, nan or empty, as tables and JSON have it."""
+    """Whether a value is None, nan or empty, which is how tables and JSON say that there is none."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) or value in ("", b"")
 
 
 def _answer(judged: Judgement, settings: Settings, decision: Decision | None, index: "pd.Index[Any]") -> pd.DataFrame:
-    """The table of scores; if a photo has an error, its numbers are None: NaN is no JSON, and would be sent.
+    """The table of scores. If a photo has an error, its numbers are None, because JSON has no NaN.
 
-    Likelihoods are the last network's; probabilities are those that the decision is made by.
+    Likelihoods are those of the last network. Probabilities are those by which the decision is made.
     """
     bad = np.array([error != "" for error in judged.errors], dtype=bool)
     last = judged.logits[-1]
@@ -169,12 +171,9 @@ def _answer(judged: Judgement, settings: Settings, decision: Decision | None, in
     columns: dict[str, Any] = {SCORE: np.array(settings.scores)[classes]}
     for name, values in ((PROBABILITY, probabilities), (LIKELIHOOD, likelihood(last, settings.membership))):
         columns |= {name.format(score): values[:, place] for place, score in enumerate(settings.scores)}
+    table = pd.DataFrame(columns, index=index)
     if bad.any():
-        columns = {name: _objects(np.where(bad, None, values)) for name, values in columns.items()}
-    errors = _objects([error or None for error in judged.errors])
-    return pd.DataFrame({SCORE: columns.pop(SCORE), ERROR: errors, **columns}).set_axis(index)
-
-
-def _objects(values: Any) -> "pd.Series[Any]":
-    """As they are: pandas would make nan of None."""
-    return pd.Series(values, dtype="object")
+        table = table.astype(object)  # in other types pandas turns None into nan
+        table[bad] = None
+    table.insert(1, ERROR, pd.Series([error or None for error in judged.errors], index, dtype=object))
+    return table

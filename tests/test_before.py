@@ -113,24 +113,27 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     assert pages("http://x", experiment.experiment_id, experiment.tags, again.sweep.tags["rsrl.sweep"])
 
 
-def test_a_folder_that_was_moved_is_mended_by_those_that_write(project: Path) -> None:
+def test_a_folder_that_was_moved_is_mended_by_those_that_write(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = read_experiment(project / "before.yaml")
-    said: list[str] = []
-    made = register(experiment, None, None, None, said.append)
+    made = register(experiment, None, None, None)
     assert (made.version, made.new) == (1, False)
-    (line,) = said
+    (line,) = capsys.readouterr().out.splitlines()
     assert f"now says that they lie in file://{project}/results/artifacts, no longer in file://{MADE}/results" in line
     assert f"{MADE}/results" not in dump(project)
-    assert register(experiment, None, None, "other", said.append).new
-    assert len(said) == 1
+    assert register(experiment, None, None, "other").new
+    assert capsys.readouterr().out == ""
     # MLflow itself finds them as well
     with open_store(mlflow_uri(experiment)):
         (file,) = Path(mlflow.artifacts.download_artifacts("models:/before/1")).glob("data/*/weights.safetensors")
         assert file.stat().st_size == 1138732
 
 
-def test_a_copy_is_read_and_written_in_its_own_place(project: Path, tmp_path: Path) -> None:
-    register(read_experiment(project / "before.yaml"), None, None, None, lambda line: None)
+def test_a_copy_is_read_and_written_in_its_own_place(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(read_experiment(project / "before.yaml"), None, None, None)
     copy = tmp_path / "copy [1], 50%25 of it"
     shutil.copytree(project, copy)
     before = contents(project)
@@ -139,9 +142,9 @@ def test_a_copy_is_read_and_written_in_its_own_place(project: Path, tmp_path: Pa
     assert cli.main(["show", str(copy / "before.yaml")]) == 0
     assert cli.main(["analyze", str(copy / "before.yaml"), "--out", str(copy / "out")]) == 2  # it reads its own files
     assert cli.main(["highlight", str(copy / "before.yaml"), "--top", "1", "--out", str(copy / "out")]) == 0
-    said: list[str] = []
-    register(read_experiment(copy / "before.yaml"), None, None, None, said.append)
-    assert len(said) == 1 and str(project) not in dump(copy)
+    capsys.readouterr()
+    register(read_experiment(copy / "before.yaml"), None, None, None)
+    assert len(capsys.readouterr().out.splitlines()) == 1 and str(project) not in dump(copy)
     assert contents(project) == before
 
 

@@ -261,6 +261,11 @@ def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
         rsrl.score(["a.jpg"], experiment=str(file))  # type: ignore[arg-type]
 
 
+class DropsAlone:
+    def drops(self, seen: Seen) -> Any:
+        return seen.labels == 0
+
+
 @pytest.mark.parametrize(
     ("rule", "settings", "said"),
     [
@@ -270,6 +275,11 @@ def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
         ("quantile", {}, "rule: 'quantile'; give knobs, such as"),
         (None, {}, "rule: None; give knobs"),
         (rsrl.rules.Quantile, {}, "rule: <class .*Quantile'>; give knobs"),
+        (
+            DropsAlone(),
+            {},
+            "rule: .*DropsAlone.* has no looks_back and no recalls; derive its class from rsrl_ray.rules",
+        ),
         ({"nowhere_rules.Mine": {}}, {}, r"rule: nowhere_rules.Mine; give the object itself, such as Mine\(0.2\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a registered model answers: rows of numbers, or of a cause in their place."""
+"""What a registered model answers: a row of numbers, or a cause instead."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ NEAR = 1e-5  # the last digits of a photo's numbers depend on its place in the b
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> served.ScoringModel:
-    """A network of random weights, written and loaded as MLflow does it."""
+    """A network with random weights, written and loaded as MLflow does it."""
     folder = tmp_path_factory.mktemp("model") / "network"
     weights = starting_weights(config.Network("small", "none", SIZE), 3, [0]).weights
     served.save(folder, [weights], Settings("small", SIZE, (3, 5, 7), "sigmoid", "fp32", 1, "cpu"))
@@ -67,7 +67,7 @@ def test_a_path_and_bytes_and_a_uri_give_the_same(model: Any, tmp_path: Path, mo
 
 
 def test_base64_in_all_its_forms(model: Any) -> None:
-    photo = encode(upright()) + b"\xfb\xef\xff\xfb\xef\xff"  # whose base64 has both - and _ where it is for URLs
+    photo = encode(upright()) + b"\xfb\xef\xff\xfb\xef\xff"  # its URL-safe base64 has both - and _
     standard, for_urls = base64.b64encode(photo).decode(), base64.urlsafe_b64encode(photo).decode()
     assert "-" in for_urls and "_" in for_urls
     forms = [
@@ -113,7 +113,7 @@ def test_the_limit_of_memory_travels_with_the_model(tmp_path: Path) -> None:
     (cause,) = served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"]
     assert cause == "48 x 64 pixels take 0.00 GiB to decode, more than the 1e-05 GiB of resources.photo_memory"
     written = json.loads((tmp_path / "network" / "settings.json").read_text())
-    assert written.pop("photo_memory") == 0.00001  # of which a version before knows nothing
+    assert written.pop("photo_memory") == 0.00001  # older versions do not know it
     (tmp_path / "network" / "settings.json").write_text(json.dumps(written))
     assert served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"].isna().all()
 
@@ -179,8 +179,8 @@ def test_a_photo_that_cannot_be_read_is_a_row_with_a_cause(model: Any, tmp_path:
         "missing (there is no gone.jpg)",
         "a folder, not a picture",
         "not a picture that Pillow can read",
-        "neither a path nor a photo is given",
-        "both a path and a photo are given; one is needed",
+        "neither a path nor a photo is given; give one of them",
+        "both a path and a photo are given; give one of them",
         "the path is int, not text",
         "the photo is text that is not base64 (Only base64 data is allowed)",
         None,
@@ -195,7 +195,9 @@ def test_no_photos_are_no_rows(model: Any) -> None:
 
 
 def test_a_table_without_the_columns_is_refused(model: Any) -> None:
-    with pytest.raises(ValueError, match=r"column 'path' .paths or URIs. or 'photo' .bytes. is needed; found: 'image'"):
+    with pytest.raises(
+        ValueError, match=r"no column 'path' .paths or URIs. or 'photo' .bytes.; give one of them. It has: 'image'"
+    ):
         model.predict(pd.DataFrame({"image": ["a.png"]}))
 
 
@@ -215,7 +217,7 @@ def test_the_files_of_a_model_hold_no_pickle(tmp_path: Path) -> None:
 
 
 def test_several_networks_are_averaged_and_decided_on(tmp_path: Path) -> None:
-    """Of two networks that say 3 and 7, the decision takes 5, and the last one's likelihoods are told."""
+    """Two networks say 3 and 7, the decision says 5; the likelihoods are those of the last network."""
     network = config.Network("small", "none", SIZE)
     networks = []
     for biases in ((5.0, 2.0, 0.0), (0.0, 2.0, 5.0)):
@@ -228,7 +230,7 @@ def test_several_networks_are_averaged_and_decided_on(tmp_path: Path) -> None:
     served.save(tmp_path / "network", networks, settings, decision)
     photo = encode(Image.new("RGB", (SIZE, SIZE)))
     (row,) = served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [photo]})).to_dict("records")
-    assert row["score"] == 5  # 3 * (.28 - .1) against .36
+    assert row["score"] == 5  # 3 * (0.28 - 0.1) against 0.36
     mean = np.mean([np.array(b) - np.log(np.exp(b).sum()) for b in ((5.0, 2.0, 0.0), (0.0, 2.0, 5.0))], axis=0)
     shares = np.exp(mean / 2) / np.exp(mean / 2).sum()
     np.testing.assert_allclose([row[f"probability_{score}"] for score in (3, 5, 7)], shares, rtol=1e-5)

@@ -1,1 +1,1 @@
-"""Highlight maps: what revision changed in the first convolution, and what such a map is worth; needs torch."""
+"""Highlight maps: what a revision changes in the first convolution, and what such a map is worth. They need torch."""

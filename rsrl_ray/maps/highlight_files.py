@@ -1,4 +1,4 @@
-"""The files of highlight maps: names, rows of `highlights.csv`, maps and overlays."""
+"""The files of highlight maps: their names, the rows of `highlights.csv`, maps and overlays."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from rsrl_ray.store.file_names import file_names
 
 @dataclass(frozen=True)
 class PhotoMaps:
-    """The maps of a photo: between the two rounds, of random weights, and of the control, None if there is none."""
+    """The maps of a photo: of the two rounds, of random weights, and of the control (None if there is no control)."""
 
     map: Highlight
     random: Highlight
@@ -48,20 +48,19 @@ COLUMNS = {
     "edge_map": "object",
     "random_map": "object",
 }
-"""Columns of ``highlights.csv`` and their types.
+"""The columns of ``highlights.csv`` and their types.
 
-agreement : rank correlation of the map with its control. edges, random : how like the map is to the photo's edges and
-to the map of random weights, random_edges : how like that one is to the edges, see `core.highlight.likeness`. differs :
-from control and edges both, see `core.highlight.differs`.
+agreement : rank correlation of the map with its control. edges, random : how similar the map is to the photo's edges
+and to the map of random weights. random_edges : how similar the map of random weights is to the edges. All three are
+`core.highlight.likeness`. differs : from both control and edges, see `core.highlight.differs`.
 """
 
-
-EDGES, NULL, RANDOM = OTHERS = (".edges", ".null", ".random")  # of a photo's files, besides its map
+EDGES, NULL, RANDOM = ".edges", ".null", ".random"  # how the names of a photo's other files end
 
 
 @dataclass(frozen=True)
 class LoadedPhoto:
-    """A photo's bytes, and its pixels as the network takes them, [S, S, 3]."""
+    """A photo's bytes, and its pixels at the size that the network takes, [S, S, 3]."""
 
     name: str
     data: bytes
@@ -69,25 +68,25 @@ class LoadedPhoto:
 
 
 def row(subject: Subject, name: str, **known: Any) -> dict[str, Any]:
-    """One row of ``highlights.csv``; what is not known is missing."""
+    """One row of ``highlights.csv``; what is not ``known`` is missing."""
     missing = {column: "" if kind == "object" else None for column, kind in COLUMNS.items()}
     asked = {"fold": subject.run.fold, "method": subject.run.method}
     return missing | asked | {"photo": name, "round": subject.number, "against": subject.against} | known
 
 
 class HighlightFiles:
-    """Where the maps of one subject go: ``highlights/fold<f>-<method>-<I>-<I-k>[-<option>]`` in a folder."""
+    """Writes the maps of one subject into ``highlights/fold<f>-<method>-<I>-<I-k>[-<option>]`` of a folder."""
 
     def __init__(
         self, out: Path, experiment: Experiment, question: Question, subject: Subject, photos: Iterable[str]
     ) -> None:
-        """``photos``: the names of those that are asked for."""
+        """``photos`` : the names of the photos that are asked for."""
         run, conv1 = subject.run, subject.pair.later
         method = file_names(experiment.method_names())[run.method]
         words = [f"fold{run.fold}", method, f"{subject.number:02d}", f"{subject.against:02d}"]
         options = {"relu": question.after_relu, "absolute": question.absolute, "shared": question.shared_map}
         self._folder = "/".join(["highlights", "-".join(words + [word for word, on in options.items() if on])])
-        self._names = file_names(photos, folders=True, ends=("", *OTHERS))
+        self._names = file_names(photos, folders=True, ends=("", EDGES, NULL, RANDOM))
         self._out, self._subject, self._absolute = out, subject, question.absolute
         self._window = conv1.weight.shape[2:], conv1.stride, conv1.padding
         self._box = covered(experiment.network.image_size, *self._window)
@@ -95,7 +94,7 @@ class HighlightFiles:
         (out / self._folder).mkdir(parents=True, exist_ok=True)
 
     def write(self, photo: LoadedPhoto, found: PhotoMaps) -> dict[str, Any]:
-        """Write one photo's maps; its row. May be called by several threads at once."""
+        """Write the maps of one photo, and return its row. Several threads may call it at once."""
         if found.map.map is None:
             return row(self._subject, photo.name, reason=found.map.reason)
         try:
@@ -121,7 +120,7 @@ class HighlightFiles:
     def _against(
         self, control: Highlight, values: NDArray[np.float64], name: str, pixels: NDArray[np.uint8]
     ) -> dict[str, Any]:
-        """Write the control of the map ``values``; what is known of it."""
+        """Write the control of the map ``values``. Returns what the row says of it."""
         if control.map is None:
             return {"reason": f"no control: {control.reason}"}
         null = self._write_map(f"{name}{NULL}", pixels, control.map)

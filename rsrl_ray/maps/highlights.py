@@ -1,4 +1,4 @@
-"""Highlight maps of photos between two rounds (section IV), each beside what it has to differ from."""
+"""Highlight maps of photos between two rounds (section IV), with the maps that they should differ from."""
 
 import itertools
 import os
@@ -26,30 +26,31 @@ from rsrl_ray.vision.network import Conv1
 
 PhotoBatches = Iterator[tuple[list[LoadedPhoto], dict[str, str]]]
 
-_BATCH = 32  # photos; fewer where the maps of one batch would take more than
+_BATCH = 32  # photos at a time, but fewer if the maps of one batch would take more than
 _BATCH_BYTES = 2**28  # bytes
 
 
 def highlight(experiment: Experiment, question: Question, out: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Make the highlight maps of photos between two rounds, and beside each its null control and the photo's edges.
+    """Make the highlight maps of photos between two rounds, and for each its control and the photo's edges.
 
-    The control is the same map between the same two rounds of a method of the same fold that drops nothing: what
-    retraining alone changes. ``agreement`` is the rank correlation of the two maps over their pixels; the nearer it
-    is to 1, or to -1 (the same regions, the signs turned over), the less the map says about the revision. A map that
-    is like the photo's edges (`rsrl_ray.core.edges.edge_map`) says as little (Adebayo et al. 2018, Sanity checks for
-    saliency maps). Theirs too is the map of a network with random weights: between two first convolutions of this
-    shape that have learnt nothing, drawn once a sweep from its seed.
+    The control is the map between the same two rounds, in the same fold, of a method that drops nothing. It shows what
+    training again changes without a revision. ``agreement`` is the rank correlation of the two maps over their pixels.
+    If it is near 1, or near -1 (the same regions with opposite signs), the map says little about the revision. A map
+    that is similar to the photo's edges (`rsrl_ray.core.edges.edge_map`) says little too (Adebayo et al. 2018, Sanity
+    checks for saliency maps). From the same paper is the map of random weights: between two first convolutions of the
+    same shape that have learnt nothing. They are drawn once for a sweep, from its seed.
 
-    Written to ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64 [h, w], conv1's size) and
-    ``<map>.png`` (over the upright photo, at its own size); likewise ``<null_map>``, ``<edge_map>`` and, of the first
-    photo only, ``<random_map>``. These columns hold paths relative to ``out``, "" if there is no map.
+    Files in ``out``: ``highlights.csv`` and, for each photo, ``<map>.npy`` (float64, [h, w], the size of conv1's map)
+    and ``<map>.png`` (over the upright photo, at its own size). ``<null_map>`` and ``<edge_map>`` are written in the
+    same way, and ``<random_map>`` for the first photo only. These columns hold paths relative to ``out``, or "" if
+    there is no map.
 
-    Returns one row per photo, columns as in `COLUMNS`; ``reason`` says why a photo has no map, or no control.
+    Returns one row for each photo, with the columns `COLUMNS`. ``reason`` says why a photo has no map or no control.
 
     Raises
     ------
     ValueError
-        If the rounds or photos asked for are not there, or ``out`` cannot be written.
+        If there are no such rounds or photos, or ``out`` cannot be written.
     """
     results = find_results(experiment)
     tracker = results.results
@@ -70,12 +71,12 @@ def highlight(experiment: Experiment, question: Question, out: Path, progress: P
             table = pd.DataFrame([rows[name] for name in asked], columns=list(COLUMNS)).astype(COLUMNS)
             table.to_csv(out / "highlights.csv", index=False)
         except OSError as error:
-            raise ValueError(f"{out}: cannot be written ({error.strerror or error})") from error
+            raise ValueError(f"{out}: it cannot be written ({error.strerror or error})") from error
     return table
 
 
 class Comparison:
-    """The conv1 of the two rounds, of random weights and of the control in one: the photos are the same."""
+    """One convolution for all: conv1 of the two rounds, of random weights and of the control, on the same photos."""
 
     def __init__(self, subject: Subject, experiment: Experiment, after_relu: bool) -> None:
         generator, like = np.random.default_rng(experiment.seed), subject.pair.later
@@ -91,13 +92,13 @@ class Comparison:
         self._place = GpuOrCpu()
 
     def batch_size(self) -> int:
-        """How many photos to take at once."""
+        """How many photos are compared at a time."""
         filters, channels, height, width = self._conv1.weight.shape
         pixels = self.image_size**2 / (self._conv1.stride[0] * self._conv1.stride[1])
         return int(np.clip(_BATCH_BYTES / (8 * pixels * (filters + channels * height * width)), 1, _BATCH))
 
     def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """[B, P, 2, K, h, w]: of every photo, for the rounds, random weights and the control, I and I - k."""
+        """[B, P, 2, K, h, w]: for each photo, rounds I and I - k of P pairs: trial, random weights, control."""
         stack = np.stack(pixels)
         maps = self._place.run(lambda device: conv1_maps(stack, self._conv1, device))
         if self._after_relu:
@@ -105,7 +106,7 @@ class Comparison:
         return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
 
     def highlights(self, pixels: Sequence[NDArray[np.uint8]]) -> list[PhotoMaps]:
-        """The maps of every photo."""
+        """The maps of each photo."""
         if not pixels:
             return []
         found = [
@@ -115,7 +116,7 @@ class Comparison:
         return [PhotoMaps(*of_photo) for of_photo in found]
 
     def share_map(self, batches: PhotoBatches) -> None:
-        """Take one J for all photos from here on, that of the lowest mean correlation over these."""
+        """From now on, use one J for all photos: the map with the lowest mean correlation over these photos."""
         values = [
             [correlations(*pair) for pair in photo]
             for loaded, _ in batches
@@ -123,11 +124,9 @@ class Comparison:
             for photo in self.maps([photo.pixels for photo in loaded])
         ]
         if not values:
-            raise ValueError("shared_map: none of the fold's test photos can be read, and they choose the map")
+            raise ValueError("shared_map: the fold's test photos choose the map, and none of them can be read")
         stack = np.array(values).reshape(len(values), self._pairs, -1)  # [N, P, K]
-        known = ~np.isnan(stack)
-        with np.errstate(invalid="ignore"):  # a map that is flat on all of them has no mean
-            means = np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)
+        means = np.ma.masked_invalid(stack).mean(axis=0).filled(np.nan)  # nan if it is flat on all
         self._shared = [least_correlated(mean) for mean in means]
 
 
@@ -138,7 +137,7 @@ def _batches(
     what: str,
     progress: Progress | None,
 ) -> PhotoBatches:
-    """Photos read and decoded, in batches, and beside them name -> cause of those that cannot be."""
+    """Yield batches of photos, read and decoded, each with name -> cause for those that cannot be read."""
     done, size = 0, comparison.image_size
     left = iter(sources.items())
     while batch := list(itertools.islice(left, comparison.batch_size())):
@@ -151,7 +150,7 @@ def _batches(
 
 
 def _load(named: tuple[str, str], size: int) -> LoadedPhoto | str:
-    """The photo of a name and a source, or why it cannot be read."""
+    """The photo with this name and source, or why it cannot be read."""
     name, source = named
     try:
         data = read_bytes(source)

@@ -1,4 +1,4 @@
-"""A highlight map over its photo: diverging colours, symmetric about zero, at the photo's own size."""
+"""Draws a highlight map over its photo, at the photo's size, in diverging colours that are symmetric about zero."""
 
 import math
 
@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-COLOUR_MAP = "RdBu_r"  # red: more than before, blue: less; told apart by the colour-blind too
-_LEVELS = 127  # steps on each side of zero
+COLOUR_MAP = "RdBu_r"  # red: more than before, blue: less; colour-blind people can distinguish them
+_LEVELS = 127  # colours on each side of zero
 
 
 def overlay(
     photo: NDArray[np.uint8], values: NDArray[np.float64], box: tuple[float, float, float, float]
 ) -> Image.Image:
-    """The photo in pale grey under the map's colours; the stronger the value, the less of the photo shows through.
+    """The photo in pale grey under the colours of the map. Large values hide more of the photo.
 
-    Full colour stands for the 99th percentile of the absolute values, on either side of zero.
+    The full colours stand for plus and minus the 99th percentile of the absolute values.
 
     photo : [H, W, 3]. values : [h, w]. box : the part of the map that the photo covers, see `covered`.
     """
@@ -36,10 +36,10 @@ def overlay(
 def covered(
     size: int, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom edge of an S x S picture, S = size, in pixels of its conv1 map.
+    """The left, top, right and bottom edges of a picture of ``size`` x ``size``, in pixels of its conv1 map.
 
-    A map's pixel i looks at the picture around stride * i - padding + kernel / 2, so the picture can reach beyond
-    the map, or the map beyond the picture. kernel, stride, padding : (vertical, horizontal).
+    Pixel i of the map looks at the picture around stride * i - padding + kernel / 2. So the picture can be larger than
+    the map, or the map larger than the picture. kernel, stride, padding : (vertical, horizontal).
     """
     first = [padding[axis] - kernel[axis] / 2 + stride[axis] / 2 for axis in (1, 0)]
     steps = (stride[1], stride[0])
@@ -49,13 +49,13 @@ def covered(
 
 
 def _limit(values: NDArray[np.float64]) -> float:
-    """What full colour stands for; the largest value where all but a few pixels are zero."""
+    """The value of full colour: the 99th percentile, or the largest value if the percentile is zero."""
     size = np.abs(values)
     return float(np.percentile(size, 99) or size.max() or 1.0)
 
 
 def _pale(photo: NDArray[np.uint8]) -> Image.Image:
-    """Grey between 96 and 255: black would swallow the colours."""
+    """The photo in greys from 96 to 255, because colours over black cannot be seen."""
     return (
         Image.fromarray(photo)
         .convert("L")
@@ -65,7 +65,7 @@ def _pale(photo: NDArray[np.uint8]) -> Image.Image:
 
 
 def _palette() -> list[int]:
-    """The middle of the colour map, nearly white, is left out: there the photo itself shows."""
+    """The colours, without the nearly white middle of the colour map, because there the photo itself shows."""
     half = np.linspace(0, 0.3, _LEVELS + 1)[1:]
     shares = np.concatenate([0.38 - half[::-1], [0.5], 0.62 + half])
     colours = matplotlib.colormaps[COLOUR_MAP](shares, bytes=True)[:, :3]
@@ -73,5 +73,5 @@ def _palette() -> list[int]:
 
 
 def _opacities() -> list[int]:
-    """0 to 217 of 255: the outlines of the photo stay visible everywhere."""
+    """Opacities from 0 to 217 of 255, so that the outlines of the photo can be seen everywhere."""
     return [round(217 * abs(level - _LEVELS) / _LEVELS) if level <= 2 * _LEVELS else 217 for level in range(256)]

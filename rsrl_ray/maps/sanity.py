@@ -1,4 +1,4 @@
-"""What highlight maps are worth: in one sentence how many are like neither their control nor the photo's edges."""
+"""Says in a sentence how many highlight maps differ from both their control and the photo's edges."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ MEANING = f"alike: a rank correlation of {ALIKE} or more either way"
 
 
 def verdict(rows: pd.DataFrame) -> str:
-    """How many maps differ from control and edges both; of one map at least. rows : columns as ``highlights.csv``."""
+    """How many maps differ from both control and edges. rows : with the columns of ``highlights.csv``."""
     made, judged = rows[rows["map"] != ""], rows["differs"].notna()
     if not len(made):
         return "no highlight map was made"
@@ -20,7 +20,7 @@ def verdict(rows: pd.DataFrame) -> str:
 
 
 def random_words(rows: pd.DataFrame) -> str:
-    """How like the maps of random weights are to the edges and to the maps; "" if there are none."""
+    """How similar the maps of random weights are to edges and highlight maps; "" if there are none."""
     known = rows[rows["random"].notna()]
     if not len(known):
         return ""

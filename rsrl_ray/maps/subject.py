@@ -1,4 +1,4 @@
-"""What highlight maps are asked for, and what they are made of: two rounds, their control, and photos."""
+"""What a user asks of highlight maps, and what they are made of: two rounds, their control, and photos."""
 
 import os
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from rsrl_ray.vision.network import Conv1
 
 @dataclass(frozen=True)
 class Question:
-    """What `rsrl highlight` is asked for; `find_rounds` and `find_photos` fill in what is None or empty.
+    """What a user asks of `rsrl highlight`. `find_rounds` and `find_photos` fill in what is None or empty.
 
     photos : names in the sweep's table, or other pictures by path or URI.
-    top, score : in place of photos, so many test photos, and of which score.
+    top, score : instead of photos, the number of test photos to take, and their score.
     fold, method, number (I), against (I - k) : the rounds to compare.
-    after_relu : compare conv1 after its ReLU. absolute : the size of the difference, without its sign.
-    shared_map : one J for all, that of the lowest mean correlation over the fold's test photos.
+    after_relu : compare conv1 after its ReLU. absolute : show the size of the difference, without its sign.
+    shared_map : one J for all photos, with the lowest mean correlation over the fold's test photos.
     """
 
     photos: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Pair:
-    """conv1 of the rounds I and I - k of one trial."""
+    """conv1 of the rounds I (``later``) and I - k (``earlier``) of one trial."""
 
     later: Conv1
     earlier: Conv1
@@ -51,10 +51,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Subject:
-    """Rounds ``number`` (I) and ``against`` (I - k) of one trial, and of the control in the same fold.
+    """Rounds ``number`` (I) and ``against`` (I - k) of a trial, and of the control in the same fold.
 
-    control : the same two rounds of a method that trains alike and drops nothing; if there is none, ``no_control``
-    says why.
+    control : the same two rounds of a method that trains in the same way and drops nothing. If there is none,
+    ``no_control`` says why.
     """
 
     run: TrackedRun
@@ -66,17 +66,21 @@ class Subject:
 
 
 def find_rounds(found: Found, experiment: Experiment, question: Question) -> Subject:
-    """The rounds to compare. What the question leaves open is filled in.
+    """The rounds to compare.
 
-    The first fold; the first method that drops photos; of its rounds from 2 on the one that is chosen, see
-    `rsrl_ray.core.selection.choose`; and the round before it. Raises ValueError if the file does not ask for
-    a round, or it is not logged (yet), or the first convolution is frozen.
+    If the question does not name them: the first fold, the first method that drops photos, the chosen round from
+    round 2 on (see `rsrl_ray.core.selection.choose`), and the round before it.
+
+    Raises
+    ------
+    ValueError
+        If the file does not ask for a round, a round is not logged yet, or the first convolution is frozen.
     """
     trainable = experiment.training.trainable
     if trainable != "all":
         raise ValueError(
-            f"training.trainable: {trainable}: the first convolution is frozen, the same in all rounds, so there is no "
-            "change to map; sweep with trainable: all for highlight maps"
+            f"training.trainable: {trainable}: the first convolution is frozen and never changes, so there is nothing "
+            "to map; for highlight maps, sweep with trainable: all"
         )
     trial = TrialKey(
         experiment.fold_numbers()[0] if question.fold is None else question.fold,
@@ -86,7 +90,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     run = runs.get(trial)
     if run is None:
         begun = "; ".join(map(str, runs)) or "none"
-        raise ValueError(f"{trial}: no such trial was begun; begun so far: {begun}")
+        raise ValueError(f"{trial}: this trial has not begun; begun so far: {begun}")
     number = _chosen_round(found, run, experiment.rounds) if question.number is None else question.number
     against = number - 1 if question.against is None else question.against
     _check_rounds(run, experiment.rounds, number, against)
@@ -102,16 +106,16 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
 def find_photos(
     tracker: TrackedResults, experiment: Experiment, subject: Subject, question: Question
 ) -> dict[str, str]:
-    """Name -> absolute path or URI of the photos to map.
+    """The photos to map: name -> absolute path or URI.
 
-    If the question names none: the fold's test photos of ``score`` (None: of any), all of them or the ``top`` of
-    the highest self-confidence in round I.
+    If the question names none, these are the fold's test photos of ``score`` (None: of any score): all of them, or the
+    ``top`` ones with the highest self-confidence in round I.
     """
     if question.photos and not (question.top is None and question.score is None):
-        raise ValueError("give photos, or the number and score of those to take from the test photos, not both")
+        raise ValueError("give either photos, or the number and score of the test photos to take (top, score)")
     path, columns = predictions_path(subject.number), ["image", "split", "score", "self_confidence"]
     table = tracker.read_artifact(subject.run, path, lambda file: pd.read_parquet(file, columns=columns))
-    table["image"] = table["image"].map(public_name)  # those of older versions hold keys
+    table["image"] = table["image"].map(public_name)  # tables of older versions hold keys
     if not question.photos:
         return photo_sources(experiment.photos, _test_photos(table, question, subject.run.fold))
     sources = photo_sources(experiment.photos, table["image"])
@@ -125,7 +129,7 @@ def find_photos(
 
 def _chosen_round(found: Found, run: TrackedRun, asked: int) -> int:
     if asked < 2:
-        raise ValueError(f"{run.key}: the file asks for one round; a highlight map compares two")
+        raise ValueError(f"{run.key}: the file asks for one round, and a highlight map compares two; give more rounds")
     rounds = min(run.rounds, asked)
     if rounds < 2:
         raise ValueError(f"{run.key}: rounds logged so far: {rounds}; a highlight map compares two")
@@ -136,10 +140,10 @@ def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> Non
     where = run.key
     if not 1 <= against < number:
         raise ValueError(
-            f"{where}: round {number} against round {against}; the latter must be an earlier one, from 1 on"
+            f"{where}: round {number} against round {against}; the second must be an earlier round, from 1 on"
         )
     if number > asked:
-        raise ValueError(f"{where}: there is no round {number}: the file asks for {asked}")
+        raise ValueError(f"{where}: there is no round {number}, because the file asks for {asked}")
     if number > run.rounds:
         raise ValueError(f"{where}: round {number} is not there yet; {run.rounds} rounds are logged")
 
@@ -148,9 +152,9 @@ def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey
     if trial.method in controls:
         return "no control: the method is the control itself"
     if not controls:
-        return "no control: no method of the file trains alike and drops nothing, such as none: {1: 0.0}"
+        return "no control: no method of the file trains in the same way and drops nothing, such as none: {1: 0.0}"
     if control is None:
-        return f"no control: {controls[0]} has not been begun in fold {trial.fold}"
+        return f"no control: {controls[0]} has not begun in fold {trial.fold}"
     if control.rounds < number:
         return f"no control: {control.method} has {control.rounds} of {number} rounds in fold {trial.fold}"
     return ""

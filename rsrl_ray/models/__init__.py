@@ -1,1 +1,1 @@
-"""The chosen network into MLflow's model registry, and out of it to score photos."""
+"""Puts the chosen network into MLflow's model registry, and takes it out to score photos."""

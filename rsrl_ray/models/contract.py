@@ -1,4 +1,4 @@
-"""What MLflow is told of a model, so that others can load, ask and serve it: its columns, an example, what it needs."""
+"""What MLflow must know to load, ask and serve a model: its columns, an example, its requirements."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from rsrl_ray import served
 
 _ANY: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
-# What `served` imports, directly or through others of this package; ray and what draws figures are not among it.
+# What `served` imports, directly or through other modules of this package. ray and matplotlib are not in this list.
 REQUIREMENTS = (
     "jsonargparse",
     "mlflow",
@@ -31,10 +31,10 @@ REQUIREMENTS = (
 
 
 def signature(scores: Iterable[int]) -> ModelSignature:
-    """A path or a photo in; its score, an error in its place, and a probability and likelihood of each of ``scores``.
+    """The columns of a model. In: path, photo. Out: score, error, a probability and likelihood for each of ``scores``.
 
-    A photo is bytes, or text that `served` decodes: MLflow's own reading of base64 takes one of its forms, and makes
-    garbage of the others. All are optional: of path and photo one is given, and a photo with an error has nothing else.
+    A photo is bytes or text, and `served` decodes the text, because MLflow reads one form of base64 and makes garbage
+    of the others. All columns are optional: path or photo is given, and a photo with an error has only the error.
     """
     numbers = [name.format(score) for name in (served.PROBABILITY, served.LIKELIHOOD) for score in scores]
     answer = {served.SCORE: DataType.long, served.ERROR: DataType.string} | dict.fromkeys(numbers, DataType.double)
@@ -46,13 +46,16 @@ def _schema(columns: Mapping[str, DataType | AnyType]) -> Schema:
 
 
 def input_example() -> pd.DataFrame:
-    """A made picture as bytes: photos are not for everybody who may see a registry."""
+    """A generated picture as bytes, because not everybody who sees a registry may see the photos."""
     picture = BytesIO()
     Image.linear_gradient("L").resize((32, 32)).save(picture, "PNG")
     return pd.DataFrame({served.PHOTO: [picture.getvalue()]})
 
 
 def requirements() -> list[str]:
-    """What the model needs, in the versions installed here (without such as +cpu, which only some indices have)."""
+    """What the model needs, in the versions that are installed here.
+
+    Suffixes such as +cpu are left out, because only some package indices have such versions.
+    """
     heif = ("pillow-heif",) if find_spec("pillow_heif") else ()
     return [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *heif)]

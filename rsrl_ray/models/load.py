@@ -1,4 +1,4 @@
-"""Registered models, taken out of MLflow's registry to score photos."""
+"""Takes registered models out of MLflow's registry to score photos."""
 
 import contextlib
 import os
@@ -26,12 +26,12 @@ from rsrl_ray.tracking.stores import asked, open_to_read
 
 LOADER = served.__name__
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PHOTOS_AT_ONCE = 256  # photos asked for at once: as often progress is told
+_PHOTOS_AT_ONCE = 256  # photos between two updates of the progress
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that scores photos; network : the method, fold and round that it comes from, and its macro F."""
+    """A model that scores photos. network : its method, fold, round and macro F, for people."""
 
     uri: str
     model: served.ScoringModel
@@ -40,7 +40,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Asked:
-    """Photos to score: N names for the table, and N paths or URIs; ignored : how many files are no pictures."""
+    """Photos to score.
+
+    names : [N], for the table. sources : [N], paths or URIs. ignored : how many files are no pictures.
+    """
 
     names: tuple[str, ...]
     sources: tuple[str, ...]
@@ -49,15 +52,15 @@ class Asked:
 
 @contextlib.contextmanager
 def open_store(uri: str) -> Iterator[MlflowClient]:
-    """MLflow's client of a store, which is the store of MLflow's own functions too for as long.
+    """MLflow's client of a store. During the body MLflow's own functions use this store too.
 
     Raises
     ------
     ValueError
-        If MLflow refuses what is done in it.
+        If there is no store, or MLflow refuses what the body does.
     """
     opened = open_to_read(uri, f"there is no MLflow store {Location(uri)}; `rsrl sweep` and `rsrl register` make one")
-    process: Any = mlflow  # its annotations are not whole
+    process: Any = mlflow  # its annotations are not complete
     before = mlflow.get_tracking_uri() if process.is_tracking_uri_set() else None
     process.set_tracking_uri(uri)
     try:
@@ -68,21 +71,22 @@ def open_store(uri: str) -> Iterator[MlflowClient]:
 
 
 def find_model(client: MlflowClient, model: str | None) -> str:
-    """MLflow's URI of a model: of NAME its newest version, of None that of the registry's only model.
+    """MLflow's URI of a model.
 
-    model : NAME, NAME/VERSION, NAME@ALIAS, or a URI that MLflow takes as it is.
+    model : NAME (its newest version), NAME/VERSION, NAME@ALIAS, a URI that MLflow takes as it is, or None for the only
+    model of the registry.
 
     Raises
     ------
     ValueError
-        If there is no such model, or there are several to choose from.
+        If there is no such model, or ``model`` is None and there are several.
     """
     if model is not None and re.match(r"\w+:/", model):
         return model
     names = [found.name for found in client.search_registered_models()]
     there = f"there are {', '.join(names)}" if names else "there is none, `rsrl register` makes one"
     if model is None and len(names) != 1:
-        raise ValueError(f"name one by --model; {there}")
+        raise ValueError(f"name a model by --model; {there}")
     text = names[0] if model is None else model
     mark = "@" if "@" in text else "/"
     name, _, which = text.partition(mark)
@@ -98,20 +102,20 @@ def find_model(client: MlflowClient, model: str | None) -> str:
 def load_model(model: str | None, store: str | None, root: str | None = None) -> Loaded:
     """Load a model.
 
-    model : a folder that holds one, or as in `find_model`. store : where to look for it, unless it is a folder.
-    root : URI of the folder that the store's artifacts lie in; where it is a database, by default beside it.
+    model : a folder that holds a model, or as in `find_model`. store : MLflow's store of the model, if it is no folder.
+    root : URI of the folder with the store's artifacts; if the store is a database, by default it is beside it.
 
     Raises
     ------
     ValueError
-        If it is not available, or `rsrl register` has not made it.
+        If there is no such model, it is damaged, or `rsrl register` has not made it.
     """
     if model is not None and Path(model, "MLmodel").is_file():
         return _load(model, model)
     if store is None:
         raise ValueError(
-            "say where the model is registered: --experiment FILE, the experiment file, or the store's URI in the "
-            "environment variable MLFLOW_TRACKING_URI"
+            "say where the model is registered: give the experiment file by --experiment FILE, or the store's URI in "
+            "the environment variable MLFLOW_TRACKING_URI"
         )
     with open_store(store) as client, tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
         uri = find_model(client, model)
@@ -123,7 +127,7 @@ def load_model(model: str | None, store: str | None, root: str | None = None) ->
 
 
 def _place(client: MlflowClient, uri: str, root: str | None) -> str:
-    """The URI of a registered model's files, also where they were moved; MLflow's own for what it alone knows."""
+    """The URI of a registered model's files, also if they were moved; other URIs stay, for MLflow to read."""
     name, mark, which = uri.removeprefix("models:/").partition("@")
     if not mark:
         name, mark, which = name.rpartition("/")
@@ -138,9 +142,10 @@ def _place(client: MlflowClient, uri: str, root: str | None) -> str:
 
 
 def _load(uri: str, folder: str) -> Loaded:
-    """The model in ``folder``, which it no longer needs once it is loaded.
+    """Load the model in ``folder``. After that the folder is not needed.
 
-    Only data of it is read, by the code that is installed here: the code in the folder is whoever's wrote to it last.
+    Only its data is read, by the code that is installed here. The code in the folder does not run, because anybody
+    with access may have changed it.
     """
     try:
         described = Model.load(folder)
@@ -149,7 +154,7 @@ def _load(uri: str, folder: str) -> Loaded:
     except (MlflowException, YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"model {uri}: its MLmodel is damaged ({first_line(error)})") from error
     if not made_here:
-        raise ValueError(f"model {uri}: not made by `rsrl register`")
+        raise ValueError(f"model {uri}: it was not made by `rsrl register`; give one that was")
     root = Path(folder).resolve()
     data = root / str(flavor.get("data"))
     files = [(data / name).resolve() for name in (served.WEIGHTS_FILE, served.SETTINGS_FILE)]
@@ -163,9 +168,9 @@ def _load(uri: str, folder: str) -> Loaded:
 
 
 def find_photos(asked: Sequence[str]) -> Asked:
-    """The photos that are asked for, and for a folder every file below it whose name ends like a picture's, sorted.
+    """The photos that are asked for. A folder stands for all files below it with the suffix of a picture, sorted.
 
-    A folder's photos have their names relative to it, or, if more than it is asked for, with its own before them.
+    The photos of a folder have names relative to it. If more is asked for than one folder, its path comes first.
 
     Raises
     ------
@@ -180,7 +185,7 @@ def find_photos(asked: Sequence[str]) -> Asked:
             continue
         inside, others = _pictures(place)
         if not inside:
-            raise ValueError(f"{place}: no pictures in this folder ({others} other files)")
+            raise ValueError(f"{place}: there are no pictures in this folder ({others} other files)")
         names += inside if len(asked) == 1 else [os.path.join(place, name) for name in inside]
         sources += [os.path.join(place, name) for name in inside]
         ignored += others
@@ -188,7 +193,7 @@ def find_photos(asked: Sequence[str]) -> Asked:
 
 
 def score(model: served.ScoringModel, asked: Asked, progress: Progress | None = None) -> pd.DataFrame:
-    """One row per photo: its name as ``photo``, and the columns of `served.ScoringModel.predict`."""
+    """One row for each photo: its name as ``photo``, and the columns of `served.ScoringModel.predict`."""
     parts: list[pd.DataFrame] = []
     if progress is not None:
         progress("scoring", 0, len(asked.sources))
@@ -203,13 +208,13 @@ def score(model: served.ScoringModel, asked: Asked, progress: Progress | None = 
 
 
 def check_writable(file: Path) -> None:
-    """Raises ValueError if a file cannot be written to, before its content is computed."""
+    """Raises ValueError if a file cannot be written. Call it before the content is computed."""
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise ValueError(f"{file}: cannot be written")
+        raise ValueError(f"{file}: it cannot be written; give another place")
 
 
 def _pictures(folder: str) -> tuple[list[str], int]:
-    """Names of the pictures below a folder, relative to it, sorted, and how many other files there are."""
+    """The names of the pictures below a folder, relative to it and sorted, and the number of other files."""
     suffixes = picture_suffixes()
     names, others = [], 0
     for place, folders, files in os.walk(folder, onerror=_refuse):
@@ -225,4 +230,4 @@ def _pictures(folder: str) -> tuple[list[str], int]:
 
 
 def _refuse(error: OSError) -> None:
-    raise ValueError(f"{error.filename}: cannot be read ({system_words(error)})")
+    raise ValueError(f"{error.filename}: it cannot be read ({system_words(error)})")

@@ -1,10 +1,10 @@
-"""The chosen network of a method into MLflow's model registry."""
+"""Puts the chosen network of a method into MLflow's model registry."""
 
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -33,14 +33,14 @@ from rsrl_ray.tracking.stores import mlflow_uri
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
-CHAMPION = "champion"  # MLflow's usual alias of the version that is in use
+CHAMPION = "champion"  # the usual alias in MLflow for the version that is in use
 
 
 @dataclass(frozen=True)
 class ChosenRound:
-    """The round that was chosen of a method's trials.
+    """The round that is chosen from a method's trials.
 
-    validation, test : its macro F on them; validation is nan if no photos are held out to choose on.
+    validation, test : its macro F on these photos; validation is nan if there are no validation photos.
     """
 
     run: TrackedRun
@@ -55,7 +55,7 @@ class ChosenRound:
         return f"{place}: macro F {self.validation:.3f} on validation photos, {self.test:.3f} on test photos"
 
     def tags(self) -> dict[str, str]:
-        """As tags of a model version."""
+        """The tags of its model version."""
         by = {} if math.isnan(self.validation) else {"validation_macro_f1": str(self.validation)}
         place = {"method": self.run.method, "fold": str(self.run.fold), "round": str(self.number)}
         return {**place, **by, "test_macro_f1": str(self.test)}
@@ -63,7 +63,7 @@ class ChosenRound:
 
 @dataclass(frozen=True)
 class _Served:
-    """What is served: the networks whose logits are averaged, how they are asked, and what a prediction has learnt."""
+    """What is served: the networks whose logits are averaged, their settings, and what the prediction has learnt."""
 
     weights: list[Weights]
     settings: Settings
@@ -72,9 +72,10 @@ class _Served:
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model; ``new`` is False where the same network had been registered before.
+    """A version of a registered model.
 
-    champion : the version that `CHAMPION` names; None if people have taken the alias away.
+    new : False if the same network was registered before. champion : the version with the alias `CHAMPION`; None if
+    somebody has removed the alias.
     """
 
     name: str
@@ -85,21 +86,22 @@ class Registered:
 
 
 def register(
-    experiment: Experiment, method: str | None, fold: int | None, name: str | None, say: Callable[[str], None] = print
+    experiment: Experiment, method: str | None, fold: int | None, name: str | None, champion: bool = False
 ) -> Registered:
-    """Register the chosen network of a method; what is None is filled in. The first version becomes the champion.
+    """Register the chosen network of a method.
 
-    The first method that drops photos; the fold whose chosen round is the best on its validation photos (on
-    its test photos if there are none); the experiment's name. The same network under one name is registered once.
+    method : None for the first that drops photos. fold : None for the fold whose chosen round is the best on its
+    validation photos (on its test photos if there are none). name : None for the experiment's. The same network is
+    registered only once under one name. champion : make this version the champion, as the first version always is.
 
     Raises
     ------
     ValueError
-        If the network, or its weights, are not available, or the registry does not take it.
+        If there is no such network, its weights are gone, or the registry refuses it.
     """
     name = experiment.name if name is None else name
     if not MODEL_NAME.fullmatch(name):
-        raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-'")
+        raise ValueError(f"name {name!r}: give letters, digits, '.', '_' and '-', and begin with a letter or digit")
     found = find_results(experiment)
     choice = choose(found, experiment, main_method(experiment) if method is None else method, fold)
     prediction = method_of(experiment, choice.run.method).prediction
@@ -111,42 +113,30 @@ def register(
     network = _Served(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
     uri = mlflow_uri(experiment)
-    mend(uri, found.results.experiment_id, artifacts_root(experiment), say)
-    holder = model_holder(experiment.name, name)  # its weights stay in the archive, whatever sweeps do
+    mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
+    holder = model_holder(experiment.name, name)  # keeps the weights in the archive, whatever sweeps do
     for held in keys.values():
         Archive(experiment.storage).hold(str(held), holder.id, holder.words)
     with open_store(uri) as client:
-        for known in client.search_model_versions(f"name = '{name}'"):
-            if known.tags.get(KEY) == key and known.run_id == choice.run.id:
-                return Registered(name, int(known.version), choice, False, _champion(client, name))
-        made = _log(client, name, choice, tags, network)
-        if made == 1:
-            client.set_registered_model_alias(name, CHAMPION, str(made))
-        return Registered(name, made, choice, True, _champion(client, name))
-
-
-def promote(experiment: Experiment, made: Registered) -> Registered:
-    """Make a registered version the champion, in the place of another one."""
-    with open_store(mlflow_uri(experiment)) as client:
-        client.set_registered_model_alias(made.name, CHAMPION, str(made.version))
-    return replace(made, champion=made.version)
-
-
-def _champion(client: MlflowClient, name: str) -> int | None:
-    version = client.get_registered_model(name).aliases.get(CHAMPION)
-    return None if version is None else int(version)
+        versions = client.search_model_versions(f"name = '{name}'")
+        same = [found for found in versions if found.tags.get(KEY) == key and found.run_id == choice.run.id]
+        version = int(same[0].version) if same else _log(client, name, choice, tags, network)
+        if champion or (version == 1 and not same):
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        alias = client.get_registered_model(name).aliases.get(CHAMPION)
+        return Registered(name, version, choice, not same, None if alias is None else int(alias))
 
 
 def choose(found: Found, experiment: Experiment, method: str, fold: int | None) -> ChosenRound:
-    """The round that analysis chooses in each fold of the method, and of these the best, or that of ``fold``.
+    """The chosen round of ``fold``, or if that is None the best of the chosen rounds of all folds.
 
-    Best by macro F on validation photos; if there are none, on test photos.
+    Each round is chosen as in the analysis. The best has the highest macro F on validation photos, or on test photos
+    if there are no validation photos.
 
     Raises
     ------
     ValueError
-        If the experiment file does not name the method or has another recipe than its sweep, or if no round of
-        it is logged.
+        If the experiment file does not name the method, its recipe is not that of its sweep, or no round is logged.
     """
     if method not in experiment.method_names():
         raise ValueError(f"there is no method {method!r}; there are {', '.join(experiment.method_names())}")
@@ -159,8 +149,8 @@ def choose(found: Found, experiment: Experiment, method: str, fold: int | None) 
     }
     if not numbers:
         where = "" if fold is None else f" in fold {fold}"
-        raise ValueError(f"no round of method {method!r}{where} is logged yet; `rsrl show` tells how far it is")
-    by = VALIDATION if chosen.split == "validation" else TEST  # the folds are compared by what chose their rounds
+        raise ValueError(f"no round of method {method!r}{where} is logged yet; `rsrl show` shows how far the sweep is")
+    by = VALIDATION if chosen.split == "validation" else TEST  # folds are compared by the value that chose their rounds
 
     def value(trial: TrialKey, metric: str) -> float:
         return float(states[trial].curves[metric][numbers[trial] - 1])
@@ -175,8 +165,8 @@ def _weights(experiment: Experiment, choice: ChosenRound, number: int, key: str 
     if number != choice.number:
         what = f"the weights of round {number}, which the method averages with those of {choice},"
     if key is None:
-        raise ValueError(f"{what}: its run does not say where they are; `rsrl sweep` under another name logs it")
-    again = f"delete {archive.where(key)} and run `rsrl sweep` on the file again, which makes that round anew"
+        raise ValueError(f"{what}: its run does not say where they are; run `rsrl sweep` under another name to log it")
+    again = f"delete {archive.where(key)} and run `rsrl sweep` on the file again, which makes this round again"
     try:
         weights = archive.read_network(key)
     except Damaged as damage:
@@ -200,17 +190,17 @@ def _settings(experiment: Experiment, scores: Iterable[int]) -> Settings:
 
 
 def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, str], network: _Served) -> int:
-    """Log the model to the trial's run and make it a version of ``name``; its number."""
+    """Log the model to the trial's run, and make it a version of the model ``name``. Returns its number."""
     run, description = choice.run, str(choice)
     experiment = client.get_run(run.id).info.experiment_id
-    model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # which takes no dots
+    model = client.create_logged_model(experiment, name.replace(".", "_"), run.id, tags)  # its name may have no dots
     with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
         served.save(Path(folder, "network"), network.weights, network.settings, network.decision)
         Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
             model_id=model.model_id,
-            run_id=run.id,  # unlike an active run, it keeps its state, which may be that of a running trial
+            run_id=run.id,  # this keeps the run's state, as the trial may be running; an active run would change it
             step=choice.number,
             metadata={"network": description},
             loader_module=LOADER,
@@ -220,7 +210,7 @@ def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, s
             input_example=input_example(),
             pip_requirements=requirements(),
         )
-    with contextlib.suppress(MlflowException):  # it is there already; if not, the next call says what is wrong
+    with contextlib.suppress(MlflowException):  # the model may be there; if it is not, the next call says what is wrong
         client.create_registered_model(name, description="Photos to scores, by `rsrl register`.")
     made = client.create_model_version(
         name, f"models:/{model.model_id}", run.id, tags, description=description, model_id=model.model_id

@@ -1,1 +1,1 @@
-"""The method's rounds: the loop, each as a table of photos, and the files that it leaves for people."""
+"""The method's rounds: the loop, a round as a table of photos, and the files of a round for people."""

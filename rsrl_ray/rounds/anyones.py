@@ -1,4 +1,4 @@
-"""A rule on anybody's logits."""
+"""Applies a rule to logits that a user has."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,19 +18,19 @@ from rsrl_ray.rounds.loop import seen_after
 def kept_by(
     rule: Rule | Mapping[str, Any], logits: ArrayLike, labels: ArrayLike, seed: int, settings: Revision
 ) -> Mask:
-    """Which photos the rule keeps, [n], as if all had been kept so far; see `rsrl_ray.revise`.
+    """Which photos the rule keeps, [n], if all photos have been kept so far; see `rsrl_ray.revise`.
 
     Raises
     ------
     ValueError
-        If the arrays do not fit each other, or too few rounds are given for the rule.
+        If the arrays do not fit each other, or the rule needs more rounds.
     """
     rounds, classes = _rounds(logits), np.asarray(labels)
     rule = as_rule(rule, settings.majority_classes)
     count, many = rounds.shape[1:]
     if classes.shape != (count,) or classes.dtype.kind not in "iu" or not ((classes >= 0) & (classes < many)).all():
         raise ValueError(
-            f"labels: give {count} class indices from 0 to {many - 1}, of scores "
+            f"labels: give {count} class indices from 0 to {many - 1}; for scores these are "
             "np.unique(scores, return_inverse=True)[1]"
         )
     if not 1 <= settings.majority_classes <= many:
@@ -43,9 +43,9 @@ def kept_by(
 
 
 def _rounds(logits: ArrayLike) -> NDArray[np.float32]:
-    """[R, n, C]."""
+    """The logits as [R, n, C]."""
     found = np.asarray(logits, dtype=np.float32)
     found = found[None] if found.ndim == 2 else found
     if found.ndim != 3 or not found.size or not np.isfinite(found).all():
-        raise ValueError(f"logits: {list(found.shape)}; give finite numbers, [n, C], or [R, n, C] of several networks")
+        raise ValueError(f"logits: {list(found.shape)}; give finite numbers, [n, C], or [R, n, C] for several networks")
     return found

@@ -1,4 +1,4 @@
-"""The files that every round leaves for people, `rounds/NN/` in MLflow."""
+"""The files that each round writes for people, into `rounds/NN/` in MLflow."""
 
 import functools
 import math
@@ -16,15 +16,15 @@ from rsrl_ray.core.metrics import NUMBERED
 from rsrl_ray.rounds.table import class_table, confusion
 from rsrl_ray.tracking.names import CONV1, PREDICTIONS
 
-CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and between its parts
-TEXT, COUNT = 15, 13  # pixels: height of the font beside and in the cells
+CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and the space between its parts
+TEXT, COUNT = 15, 13  # pixels: the height of the font beside the cells and in them
 
 
 def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[Any]], title: str) -> None:
     """Write predictions.parquet, classes.csv, confusion.png and conv1.npz of one round.
 
-    table : see `rsrl_ray.rounds.table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2];
-    empty if it is frozen, and then there is no conv1.npz.
+    table : see `rsrl_ray.rounds.table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
+    It is empty if the first convolution is frozen; then no conv1.npz is written.
     """
     table.to_parquet(folder / PREDICTIONS, index=False)
     class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")
@@ -34,11 +34,11 @@ def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[A
 
 
 def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], title: str) -> Image.Image:
-    """Confusion matrix [C, C] of the test photos: counts, shaded by the share of the row (its recall).
+    """The confusion matrix [C, C] of the test photos: its counts, shaded by their share of the row.
 
-    Of more than `NUMBERED` classes the cells are smaller and without counts, and only some rows and columns are named.
-    Drawn straight into pixels: Matplotlib takes 70 to 90 ms for it, more than all else that the driver does for a
-    round, which a sweep of hundreds of trials feels.
+    If there are more than `NUMBERED` classes, the cells are smaller and have no counts, and only some rows and columns
+    are named. Pillow draws it, because Matplotlib takes 70 to 90 ms: more than all else that the driver does for a
+    round, which would slow down a sweep with hundreds of trials.
     """
     font = _font(TEXT)
     totals = counts.sum(axis=1)
@@ -53,7 +53,8 @@ def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], titl
     picture.paste(_cells(counts, cell), (left, top))
     draw.rectangle((left - 1, top - 1, left + side, top + side), outline="black")
     widest = max(TEXT, *(font.getlength(str(score)) for score in scores))
-    for place in range(0, len(scores), 1 if cell == CELL else math.ceil((widest + GAP) / cell)):
+    step = 1 if cell == CELL else math.ceil((widest + GAP) / cell)
+    for place in range(0, len(scores), step):
         along = cell * (place + 0.5)
         draw.text((left - GAP, top + along), rows[place], "black", font, anchor="rm")
         draw.text((left + along, top + side + GAP), str(scores[place]), "black", font, anchor="ma")
@@ -64,12 +65,14 @@ def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], titl
 
 
 def _cells(counts: NDArray[np.int64], size: int) -> Image.Image:
-    """The matrix alone, each cell so many pixels wide; of `CELL` pixels they hold their counts."""
+    """The matrix without words, each cell ``size`` pixels wide. Cells of `CELL` pixels show their counts."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shades = matplotlib.colormaps["Blues"](share, bytes=True)[:, :, :3]
     picture = Image.fromarray(shades.repeat(size, axis=0).repeat(size, axis=1))
+    if size != CELL:
+        return picture
     draw = ImageDraw.Draw(picture)
-    for row, column in np.argwhere(counts > 0).tolist() if size == CELL else ():
+    for row, column in np.argwhere(counts > 0).tolist():
         colour = "white" if share[row, column] > 0.5 else "black"
         middle = size * (column + 0.5), size * (row + 0.5)
         draw.text(middle, str(counts[row, column]), colour, _font(COUNT), anchor="mm")
@@ -77,7 +80,7 @@ def _cells(counts: NDArray[np.int64], size: int) -> Image.Image:
 
 
 def _upright(text: str) -> Image.Image:
-    """The text, read from below."""
+    """The text, turned to be read from bottom to top."""
     font = _font(TEXT)
     picture = Image.new("RGB", (round(font.getlength(text)), TEXT + GAP // 2), "white")
     ImageDraw.Draw(picture).text((0, 0), text, "black", font)
@@ -86,6 +89,6 @@ def _upright(text: str) -> Image.Image:
 
 @functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with Matplotlib: the same picture on every machine."""
+    """DejaVu Sans from Matplotlib, so that the picture is the same on all machines."""
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)

@@ -15,10 +15,10 @@ from rsrl_ray.core.rules.rule import Rule, Seen
 
 
 class Learner(Protocol):
-    """What the method needs of a learner: it remembers its last network and goes on from it."""
+    """What the method needs to train: it remembers its last network and goes on from it."""
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Train network ``number`` on the kept photos ([N] bool); its 'fc' outputs for all photos, [N, C]."""
+        """Train network ``number`` on the kept photos ([N] bool). Returns its logits for all photos, [N, C]."""
         ...
 
 
@@ -27,11 +27,11 @@ class RoundResult:
     """One finished round.
 
     number : 1, 2, ...; network 1 is trained on all training photos.
-    kept : [N] bool, the photos it was trained on; False for validation and test photos.
-    returned : [N] bool, kept now and dropped for the round before.
+    kept : [N] bool, the photos that it is trained on; False for validation and test photos.
+    returned : [N] bool, the photos that are kept in this round and were dropped in the round before.
     logits : [N, C], of all photos.
-    revision : what made ``kept`` from the network before; None in round 1, and where it is not asked for.
-    predicted : [N] class indices, by a prediction that is not the largest logit; None if it is.
+    revision : what decided ``kept`` after the round before; None in round 1, and if nobody needs it.
+    predicted : [N] class indices, if the prediction is not the class of the largest logit; otherwise None.
     """
 
     number: int
@@ -44,7 +44,7 @@ class RoundResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many rounds, how a revision judges, and the seed of the random numbers that a rule may draw."""
+    """How many rounds there are, how a revision decides, and the seed of random numbers that a rule may draw."""
 
     rounds: int
     revision: config.Revision
@@ -52,7 +52,7 @@ class Plan:
 
     @classmethod
     def of(cls, experiment: config.Experiment) -> "Plan":
-        """That of every trial of an experiment."""
+        """The plan of all trials of an experiment."""
         return cls(experiment.rounds, experiment.revision, experiment.seed)
 
 
@@ -61,9 +61,9 @@ def run_rounds(
 ) -> Iterator[RoundResult]:
     """Yield the planned rounds of one fold and rule.
 
-    Every revision judges all of the fold's original training photos by the network just trained, or by the last ones,
-    if the rule looks back at more than one, or recalls how sure all were. The majority classes are those of the
-    fold's training set and stay the same throughout.
+    Each revision judges all of the fold's original training photos. It uses the network that was just trained, or
+    several of the last ones if the rule looks back at them, or the self-confidences of all if the rule recalls them.
+    The majority classes are those of the fold's whole training set in all rounds.
 
     labels : [N] class indices. A rule's random numbers depend on seed, fold and round.
     """
@@ -86,7 +86,7 @@ def run_rounds(
 
 
 def first_kept(fold: Fold, photos: int) -> NDArray[np.bool_]:
-    """What round 1 is trained on, [N]: all training photos of a fold."""
+    """The photos that round 1 is trained on, [N] bool: all training photos of the fold."""
     kept = np.zeros(photos, dtype=bool)
     kept[fold.train] = True
     return kept
@@ -99,9 +99,9 @@ def seen_after(
     labels: NDArray[np.int64],
     settings: config.Revision,
 ) -> Seen:
-    """What a rule sees after round ``number``, with the stream of fold 0 and seed 0.
+    """What a rule sees after round ``number``, with the random numbers of seed 0 and fold 0.
 
-    The arguments are those of `Seen`, of the original training photos.
+    logits, kept, labels : of the original training photos, see `Seen`.
     """
     majority = majority_classes(labels, settings.majority_classes)
     return Seen(number, list(logits), kept, labels, majority, settings.membership, settings.min_kept)

@@ -1,4 +1,4 @@
-"""One round as a table of photos, from which every metric and the next kept mask follow."""
+"""A round as a table of photos. All metrics and the next kept mask follow from it."""
 
 import math
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ SPLITS = ("train", "validation", "test")
 def predictions(
     images: Sequence[str], scores: NDArray[np.int64], fold: Fold, done: RoundResult, membership: Membership
 ) -> pd.DataFrame:
-    """``predictions.parquet``: one row per photo.
+    """``predictions.parquet``: one row for each photo.
 
-    Columns: image, split (train | validation | test), score, predicted (score), kept and returned (training photos;
-    missing for the others), self_confidence, and logit_<score> (float32) for every class.
+    Columns: image, split (train | validation | test), score, predicted (a score), kept and returned (of training
+    photos; missing for others), self_confidence, and logit_<score> (float32) for each class.
 
     images, scores : [N].
     """
@@ -51,7 +51,7 @@ def predictions(
 
 
 def confusion(table: pd.DataFrame, split: str) -> NDArray[np.int64]:
-    """Confusion matrix [C, C] of one split; classes are the table's distinct scores, ascending."""
+    """The confusion matrix [C, C] of one split. The classes are the distinct scores of the table, ascending."""
     scores, predicted = table["score"].to_numpy(), table["predicted"].to_numpy()
     rows, classes = (table["split"] == split).to_numpy(), np.unique(scores)
     return metrics.confusion_matrix(
@@ -69,19 +69,21 @@ def class_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
-    """The round's metrics by their MLflow names.
+    """The round's metrics by their names in MLflow.
 
-    ``*_macro_f1`` is the mean F over the classes that have photos in the split, ``test_total_f1`` the sum;
-    ``train_accuracy`` is over the kept photos, those the network was trained on; ``majority_share`` is the share of
-    kept photos in the ``majority`` largest classes; ``mean_logit`` is over all photos and classes.
-    Without validation photos there is no ``validation_macro_f1``: what a split without photos cannot tell is left out.
+    ``*_macro_f1`` is the mean F of the classes that have photos in the split, ``test_total_f1`` the sum.
+    ``train_accuracy`` is over the kept photos, on which the network was trained. ``majority_share`` is the share of
+    the ``majority`` largest classes in the kept photos. ``mean_logit`` is over all photos and classes. A metric that
+    is not defined is left out, such as ``validation_macro_f1`` if there are no validation photos.
 
-    ``test_macro_f1_50`` is the mean F over the classes with 50 photos or more by true score, in all splits together;
-    there is none if no such class has test photos. Of ordered scores: quadratic kappa, the mean absolute error over
-    photos and over classes, Spearman's rho, see `rsrl_ray.core.metrics.OrdinalScores`.
+    ``test_macro_f1_50`` is the mean F of the classes that have 50 photos or more by true score, in all splits
+    together. It is left out if no such class has test photos. For scores as ordered numbers there are quadratic kappa,
+    the mean absolute error over photos and over classes, and Spearman's rho: `rsrl_ray.core.metrics.OrdinalScores`.
     """
     test, scores = confusion(table, "test"), table["score"].to_numpy()
-    train = int((table["split"] == "train").sum())
+    classes, labels = np.unique(scores, return_inverse=True)
+    train = (table["split"] == "train").to_numpy()
+    largest = classes[majority_classes(labels[train], majority)]
     kept = table["kept"].to_numpy(dtype=bool, na_value=False)
     values = {
         "test_macro_f1": metrics.macro_f1(test),
@@ -91,22 +93,22 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "test_accuracy": metrics.accuracy(test),
         "train_accuracy": float((scores == table["predicted"].to_numpy())[kept].mean()),
         "train_size": float(kept.sum()),
-        "majority_share": metrics.sharing_rate(scores[kept], majority_scores(table, majority)),
+        "majority_share": metrics.sharing_rate(scores[kept], largest),
         "returned": float(table["returned"].sum()),
-        "dropped": float(train - kept.sum()),
+        "dropped": float(train.sum() - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
+        "validation_macro_f1": metrics.macro_f1(confusion(table, "validation")),
+        "test_macro_f1_50": _large_class_f1(table, test),
     }
-    values["validation_macro_f1"] = metrics.macro_f1(confusion(table, "validation"))
-    values["test_macro_f1_50"] = _large_class_f1(table, test)
-    ordinal = vars(metrics.ordinal_scores(test, np.unique(table["score"])))
+    ordinal = vars(metrics.ordinal_scores(test, classes))
     values |= {f"test_{name}": value for name, value in ordinal.items()}
     f1 = metrics.class_scores(test).f1
-    values |= {f"f1_{score}": float(f) for score, f in zip(np.unique(table["score"]), f1, strict=True)}
+    values |= {f"f1_{score}": float(f) for score, f in zip(classes, f1, strict=True)}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
-    """Macro F of the test photos over the large classes; nan if none has test photos."""
+    """Macro F of the test photos over the large classes; nan if no large class has test photos."""
     scores = table["score"].to_numpy()
     true = table["true_score"].to_numpy() if "true_score" in table else scores
     classes = np.unique(scores)
@@ -114,7 +116,7 @@ def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
 
 
 def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decision:
-    """What a prediction learns after the rounds that it averages, whose tables these are, oldest first."""
+    """What a prediction learns from the rounds that it averages. ``tables`` : of these rounds, oldest first."""
     table = tables[-1]
     classes, labels = np.unique(table["score"], return_inverse=True)
     train, held = ((table["split"] == split).to_numpy() for split in SPLITS[:2])
@@ -123,7 +125,7 @@ def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decis
 
 
 def logits(table: pd.DataFrame) -> NDArray[np.float32]:
-    """The table's logits, [N, C], classes ascending by score."""
+    """The logits of the table, [N, C], with classes in ascending order of score."""
     columns = table[[f"logit_{score}" for score in np.unique(table["score"])]]
     return np.ascontiguousarray(columns, dtype=np.float32)
 
@@ -131,9 +133,9 @@ def logits(table: pd.DataFrame) -> NDArray[np.float32]:
 def revision_notes(
     revision: Revised, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
 ) -> list[str]:
-    """What a reader should know of revision ``number``: a guarded class, most of a class gone, or nearly nothing.
+    """What readers should know of revision ``number``: it drops most of a class, or nearly nothing, or was guarded.
 
-    K on softmax-trained logits is fragile both ways: the same K can drop almost all of a class or almost none.
+    A threshold K on logits that were trained with softmax is fragile: it can drop nearly all of a class or nearly none.
 
     scores : [C], of the classes. majority : [M] classes, largest first.
     """
@@ -151,9 +153,3 @@ def revision_notes(
     if rule.at(number) != KEEPS and dropped < size / 100:
         notes.append(f"nearly nothing dropped: {dropped:,} of {size:,} photos of the largest classes")
     return notes
-
-
-def majority_scores(table: pd.DataFrame, count: int) -> NDArray[np.int64]:
-    """Scores of the largest classes of the training photos, [count], largest first."""
-    classes, labels = np.unique(table["score"], return_inverse=True)
-    return classes[majority_classes(labels[table["split"] == "train"], count)]

@@ -1,1 +1,1 @@
-"""Networks and one round of training; nobody else imports torch."""
+"""Networks and one round of training. No other package imports torch."""

@@ -1,4 +1,4 @@
-"""Maps of a first convolution, for comparing rounds."""
+"""Maps of the first convolution, to compare rounds."""
 
 import numpy as np
 import torch
@@ -10,18 +10,19 @@ _CPU = torch.device("cpu")
 
 
 def random_conv1(like: Conv1, generator: np.random.Generator) -> Conv1:
-    """A first convolution of this shape that has learnt nothing: He's normal weights (2015, eq. 10), no bias."""
+    """A first convolution of this shape that has learnt nothing: normal weights (He et al. 2015, eq. 10), no bias."""
     deviation = np.sqrt(2 / np.prod(like.weight.shape[1:]))
     weight = generator.normal(0, deviation, like.weight.shape).astype(np.float32)
     return Conv1(weight, np.zeros_like(like.bias), like.stride, like.padding)
 
 
 def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device = _CPU) -> NDArray[np.float64]:
-    """Output of the first convolution before ReLU, [B, K, h, w].
+    """The output of the first convolution before ReLU, [B, K, h, w].
 
-    In float64, whatever precision the network was trained in: two rounds' maps correlate to within 1e-8 of 1.
+    It is computed in float64, whatever the network was trained in, because the correlation of two rounds' maps
+    differs from 1 by as little as 1e-8.
 
-    pixels : [B, S, S, 3], the photos as the network takes them.
+    pixels : [B, S, S, 3], the photos at the size that the network takes.
     """
     mean, std = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=torch.float64, device=device)[..., None, None]
     weight, bias = (torch.from_numpy(array).to(device).double() for array in (conv1.weight, conv1.bias))

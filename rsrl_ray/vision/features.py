@@ -1,6 +1,7 @@
-"""What the frozen part of a network makes of every photo: made once, kept in a file beside the decoded photos."""
+"""Features: the outputs of the frozen part of a network. They are made once and kept beside the decoded photos."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,27 +30,27 @@ class FeatureMaker:
     def __init__(
         self, network: config.Network, training: config.Training, classes: int, start: Weights, device: str
     ) -> None:
-        """``start`` is what a sweep starts from, of the whole network.
+        """``start`` : the weights of the whole network that a sweep starts from.
 
         Raises
         ------
         OutOfMemory
-            If the GPU's memory is full; likewise `features`.
+            If the GPU's memory is full. `features` raises it too.
         ValueError
-            If the GPU has no bfloat16, if that is asked for.
+            If the precision is bf16 and the GPU has no bfloat16.
         """
         assert training.trainable != "all"
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._training, self._device = training, torch.device(device)
         check_precision(training.precision, self._device)
-        with torch.random.fork_rng(devices=[]), memory_errors():
+        with memory_errors():
             model = networks.build(network, classes)
             networks.load_weights(model, start)
             model = cut(model.to(memory_format=torch.channels_last), training.trainable).frozen
             self._model, self._normalise = model.to(self._device), Normaliser(self._device)
 
     def features(self, pixels: Pixels) -> NDArray[Any]:
-        """Of photos [K, S, S, 3], as `stored` has them; batches begin every 64 photos, as they do where one judges."""
+        """The features of photos [K, S, S, 3], as `stored` gives them, in the same batches of 64 as for judging."""
         device, training = self._device, self._training
         inputs = (
             self._normalise(torch.from_numpy(np.asarray(pixels[rows])).to(device))
@@ -62,9 +63,9 @@ class FeatureMaker:
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """Where the features of one set of photos lie on a node, one file for each kind of device.
+    """Where the features of one set of photos are on a node: one file for each kind of device.
 
-    key : what they are called, see `rsrl_ray.identity.features_key`. count : N.
+    key : their name, see `rsrl_ray.identity.features_key`. count : N, the number of photos.
     """
 
     cache: Path
@@ -72,20 +73,20 @@ class FeatureFiles:
     count: int
 
     def find(self, kind: str | None) -> RowFile | None:
-        """The whole file for this kind of device (None: any), every byte of which is read to see that it is whole."""
+        """The file for this kind of device (None: any), if it is complete. All its bytes are read to check it."""
         for path in sorted(self.cache.glob(f"{self.key}-{'*' if kind is None else _short(kind)}.npy")):
             try:
                 record = json.loads(path.with_suffix(".json").read_text("utf-8"))
                 file = self._file(path, tuple(record["shape"]), str(record["dtype"]))
                 if file.verified() is not None:
                     return file
-                path.with_suffix(".json").unlink(missing_ok=True)  # damaged, and so made again
+                path.with_suffix(".json").unlink(missing_ok=True)  # it is damaged, so it will be made again
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return None
 
     def file(self, kind: str, shape: tuple[int, ...], dtype: str) -> RowFile:
-        """The file for this kind of device, there or not, of such rows."""
+        """The file for this kind of device and for rows of this shape and dtype; it need not exist."""
         return self._file(self.cache / f"{self.key}-{_short(kind)}.npy", shape, dtype)
 
     def _file(self, path: Path, shape: tuple[int, ...], dtype: str) -> RowFile:
@@ -93,9 +94,9 @@ class FeatureFiles:
 
 
 def parts(count: int, groups: int) -> list[range]:
-    """All rows in about so many groups of whole batches."""
+    """All rows, in about as many ``groups`` of whole batches."""
     cuts = [int(batch[0]) for batch in batches(np.arange(count), EVALUATION_BATCH)]
-    starts = cuts[:: -(-len(cuts) // max(1, groups))]
+    starts = cuts[:: math.ceil(len(cuts) / max(1, groups))]
     return [range(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
 
 

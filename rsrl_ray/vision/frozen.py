@@ -1,4 +1,4 @@
-"""A network cut in two: a frozen part, which every photo passes once, and the part that is trained."""
+"""Cuts a network in two: a frozen part, which each photo passes once, and the part that is trained."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,9 +14,9 @@ Trainable = Literal["classifier", "head"]
 
 @dataclass(frozen=True)
 class Cut:
-    """The two parts, which share the layers of the network and have their weights under the network's names.
+    """The two parts. They share the network's layers, and their weights have the network's names.
 
-    frozen : pictures [B, 3, S, S] -> features [B, ...]; trained : features -> logits [B, C].
+    frozen : pictures [B, 3, S, S] -> features [B, ...]. trained : features -> logits [B, C].
     """
 
     frozen: nn.Module
@@ -24,7 +24,7 @@ class Cut:
 
 
 def cut(model: nn.Module, trainable: Trainable) -> Cut:
-    """Cut a network before what is trained (see `trained_part`), and before a dropout right before that."""
+    """Cut a network before the part that is trained (see `trained_part`). A dropout right before it belongs to it."""
     graph = _Tracer().trace(model.eval())
     place = _first_feature(model, graph, trained_part(networks.head_name(model), trainable))
     trained = _from(model, graph, place)
@@ -35,28 +35,28 @@ def cut(model: nn.Module, trainable: Trainable) -> Cut:
 
 
 def trained_part(head: str, trainable: Trainable) -> str:
-    """The module that is trained, by its name in the network, whose last layer is ``head``.
+    """The name of the module that is trained, in a network whose last layer has the name ``head``.
 
-    classifier : the outermost module with the last layer in it: AlexNet's fc6 to fc8, SqueezeNet's classifier, the
-    ``fc`` of a ResNet. head : the last layer.
+    classifier : the outermost module that contains the last layer: AlexNet's fc6 to fc8, SqueezeNet's classifier,
+    ``fc`` of a ResNet. head : the last layer alone.
     """
     return head if trainable == "head" else head.partition(".")[0]
 
 
 def frozen_weights(weights: Weights, head: str, trainable: Trainable) -> Weights:
-    """Those of a whole network's weights that are not trained."""
+    """The weights that are not trained, of a whole network's ``weights``."""
     part = f"{trained_part(head, trainable)}."
     return {name: array for name, array in weights.items() if not name.startswith(part)}
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Layers of ours ask for the type of their inputs' device, which a trace does not know."""
+        """Our own layers ask on which device their inputs are, which a trace does not know. So they are not traced."""
         return isinstance(module, AveragePool | ConvHead | LinearHead) or super().is_leaf_module(module, name)
 
 
 def _first_feature(model: nn.Module, graph: fx.Graph, part: str) -> fx.Node:
-    """The node whose output the module ``part`` takes, or a dropout right before it."""
+    """The node whose output is the input of the module ``part``, or of a dropout right before that module."""
     node = next(node for node in graph.nodes if _is_in(node, part))
     source = node.args[0]
     assert isinstance(source, fx.Node), source
@@ -90,9 +90,7 @@ def _from(model: nn.Module, graph: fx.Graph, place: fx.Node) -> nn.Module:
 
 
 def _pruned(model: nn.Module, graph: fx.Graph) -> nn.Module:
-    """Without the nodes that the output does not need, checks of shapes too."""
-    for node in reversed(graph.nodes):
-        if node.op != "output" and not node.users:
-            graph.erase_node(node)
+    """The graph without the nodes that the output does not need, such as checks of shapes."""
+    graph.eliminate_dead_code(lambda node: node.op == "output")
     assert sum(node.op == "placeholder" for node in graph.nodes) == 1, "one input"
     return fx.GraphModule(model, graph)

@@ -1,4 +1,4 @@
-"""Where a GPU is welcome and a CPU will do: what trains nothing goes on without the GPU."""
+"""Computes on a GPU if it can, and otherwise on the CPU. This is for what trains nothing."""
 
 import logging
 from collections.abc import Callable
@@ -9,20 +9,20 @@ import torch
 from rsrl_ray.core.errors import first_line
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, memory_errors
 
-_BUSY = "busy or unavailable"  # as CUDA says where another process has the GPU for itself
+_BUSY = "busy or unavailable"  # what CUDA says if another process uses the GPU exclusively
 
 T = TypeVar("T")
 
 
 class GpuOrCpu:
-    """The GPU, until it is full or busy; from then on the CPU."""
+    """The GPU, until it is full or busy; then the CPU."""
 
     def __init__(self, device: str = "cuda") -> None:
-        """The ``device``; the CPU too if there is no GPU."""
+        """``device`` : cpu or cuda. If there is no GPU, the CPU is taken."""
         self._device = torch.device(device if torch.cuda.is_available() else "cpu")
 
     def run(self, compute: Callable[[torch.device], T]) -> T:
-        """Compute on it. If the GPU has no room it is done anew on the CPU, and a line of the log says so."""
+        """Call ``compute`` with the device. If the GPU is full or busy, do it again on the CPU, and log a warning."""
         if self._device.type == "cuda":
             try:
                 with memory_errors():

@@ -1,5 +1,6 @@
 """Layers that torchvision lacks: heads with float32 logits, deterministic average pooling, the small network."""
 
+import math
 from typing import cast
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 
 class _Float32(nn.Module):
-    """Leaves autocast: bfloat16 logits come in steps of 1/64 around 2, too coarse for ranks and thresholds."""
+    """Computes without autocast: around 2 bfloat16 has steps of 1/64, too coarse for ranks and thresholds."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, enabled=False):
@@ -15,30 +16,31 @@ class _Float32(nn.Module):
 
 
 class LinearHead(_Float32, nn.Linear):
-    """A last layer whose logits are float32 under autocast too."""
+    """A last layer whose logits are float32, under autocast too."""
 
 
 class ConvHead(_Float32, nn.Conv2d):
-    """The same for SqueezeNet, whose last layer is a 1 x 1 convolution."""
+    """The same layer for SqueezeNet, whose last layer is a 1 x 1 convolution."""
 
 
 class QuickDropout(nn.Dropout):
-    """Dropout whose mask takes 16 random bits an element, and ``p`` to the nearest 1 / 65,536.
+    """Dropout that draws 16 random bits for each element, and rounds ``p`` to the nearest 1 / 65,536.
 
-    On CPUs that are not Intel's PyTorch draws numbers for every element, one after the other, which took most of the
-    time of SqueezeNet's last layer on frozen maps: 13 ms for 32 maps of 7 x 7 x 512, of which these lines take 2.
+    On CPUs that are not Intel's, PyTorch draws the numbers of the elements one after the other. This took most of the
+    time of SqueezeNet's last layer on frozen maps: 13 ms for 32 maps of 7 x 7 x 512. This class takes 2 ms.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Drop elements of a dense tensor, and scale the others so that the mean stays."""
+        """Drop elements of a dense tensor, and scale the others so that the mean stays the same."""
         dropped = round(self.p * 2**16)
         if not self.training or dropped == 0:
             return inputs
         if dropped == 2**16:
             return inputs * 0
         assert inputs.is_contiguous() or inputs.is_contiguous(memory_format=torch.channels_last)
-        words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device).random_(-(2**63), None)
-        kept = words.view(torch.int16)[: inputs.numel()].ge_(dropped - 2**15)  # 1 or 0: bools are multiplied slowly
+        count = inputs.numel()
+        words = torch.empty(math.ceil(count / 4), dtype=torch.int64, device=inputs.device).random_(-(2**63), None)
+        kept = words.view(torch.int16)[:count].ge_(dropped - 2**15)  # 1 or 0, because bools are multiplied slowly
         mask = kept.to(inputs.dtype).mul_(2**16 / (2**16 - dropped))
         return inputs * mask.as_strided(inputs.size(), inputs.stride())
 
@@ -62,16 +64,16 @@ class AveragePool(nn.Module):
 
 
 def _averages(size: int, bins: int) -> Tensor:
-    """[bins, size]: row i averages from floor(i size / bins) to ceil((i + 1) size / bins), as AdaptiveAvgPool2d."""
+    """[bins, size]: row i is the mean from floor(i size / bins) to ceil((i + 1) size / bins), as AdaptiveAvgPool2d."""
     matrix = torch.zeros(bins, size)
     for i in range(bins):
-        first, end = i * size // bins, -(-(i + 1) * size // bins)
+        first, end = i * size // bins, math.ceil((i + 1) * size / bins)
         matrix[i, first:end] = 1 / (end - first)
     return matrix
 
 
 class Small(nn.Module):
-    """AlexNet's layout at about a tenth of its width, its first convolution cut for 64-pixel pictures."""
+    """AlexNet's layout with about a tenth of its width. Its first convolution fits pictures of 64 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,11 +112,11 @@ class Small(nn.Module):
 
 @torch.no_grad()
 def _draw(layer: nn.Module) -> None:
-    """He et al. 2015, with filters of mean zero but for the first, which looks at the picture itself.
+    """Draw weights as in He et al. 2015, and give all filters mean zero except those of the first layer.
 
-    PyTorch's default shrinks the variance sixfold at every ReLU layer: seven layers on, all pictures give the same
-    logits. And ReLU's outputs, all positive, add up to a part that all pictures share and that drowns the rest,
-    unless a filter takes no notice of their mean. Either way a few epochs on a few hundred photos learn nothing.
+    PyTorch's default makes the variance six times smaller at every layer with ReLU: after seven layers all pictures
+    have the same logits. The outputs of ReLU are all positive, so a filter that takes their mean mostly sees what all
+    pictures have in common. In both cases nothing is learnt in a few epochs on a few hundred photos.
     """
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""A last layer alone, on features that somebody has: what `training.trainable: head` trains of a network."""
+"""A last layer alone, on features that a user has. `training.trainable: head` trains the same of a network."""
 
 from collections import OrderedDict
 from functools import cached_property
@@ -19,7 +19,7 @@ WEIGHT, BIAS = "head.weight", "head.bias"
 
 
 class LinearOnDevice(NetworkOnDevice):
-    """A linear layer, and the features [n, d], float32, that it learns from."""
+    """A linear layer, and the features that it learns from, [n, d], float32."""
 
     def __init__(self, training: config.Training, classes: int, features: NDArray[np.float32]) -> None:
         super().__init__(config.Network(), training, classes, lambda: features)
@@ -32,31 +32,22 @@ class LinearOnDevice(NetworkOnDevice):
 
 
 class LinearLearner:
-    """The `rsrl_ray.rounds.loop.Learner` of all rows: it remembers the weights of its last round."""
+    """A `rsrl_ray.rounds.loop.Learner` for all rows. It remembers the weights of its last round."""
 
     def __init__(
         self, training: config.Training, features: NDArray[np.float32], labels: NDArray[np.int64], **lesson: Any
     ) -> None:
-        """Lesson : the seed, the loss, weights and sampling, see `Lesson`."""
+        """Lesson : seed, loss, weights and sampling, see `rsrl_ray.vision.trainer.Lesson`."""
         network = LinearOnDevice(training, int(labels.max()) + 1, features)
         self._new = new_head(network.model, [lesson["seed"], 0])
         self._network, self._labels, self._lesson = network, labels, lesson
         self.start(self._new[WEIGHT], self._new[BIAS])
 
     def start(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        """Begin with these weights, [C, d] and [C]."""
+        """Begin with these weights: weight [C, d], bias [C]."""
         self.weights: Weights = {WEIGHT: weight, BIAS: bias}
-        self._trainer = NetworkTrainer(
-            Lesson(
-                labels=self._labels,
-                start=self.weights,
-                warm_start="all",
-                fold=0,
-                size=len(self._labels),
-                **self._lesson,
-            ),
-            self._network,
-        )
+        lesson = Lesson(self._labels, self.weights, len(self._labels), **self._lesson)
+        self._trainer = NetworkTrainer(lesson, self._network)
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `rsrl_ray.rounds.loop.Learner`."""
@@ -65,6 +56,6 @@ class LinearLearner:
 
 
 def all_of(count: int) -> Fold:
-    """A fold that trains on all of so many photos."""
+    """A fold that trains on all photos, ``count`` of them."""
     none = np.empty(0, dtype=np.int64)
     return Fold(0, np.arange(count), none, none)

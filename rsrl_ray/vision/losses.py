@@ -1,10 +1,11 @@
-"""Losses made for imbalance: what a step minimises in the place of the cross-entropy; one value each.
+"""Losses for imbalanced classes: what a training step minimises in place of the cross-entropy.
 
-Each takes a batch's logits [B, C] and labels [B], and how many photos of each class the round trains on, [C]; pi are
-their shares. A class without any is masked: it takes no part in the softmax, and no weight. All is computed in
-float32.
+Each takes the logits [B, C] and labels [B] of a batch, and the number of photos of each class that the round trains
+on, [C]. pi is the share of each class in them. A class without photos is masked: it takes no part in the softmax and
+has no weight. Losses are computed in float32.
 
-Torch is not imported here: a file's losses are checked before anything is loaded.
+This module does not import torch before a loss is computed, because losses of a file are checked before torch is
+loaded.
 """
 
 import math
@@ -20,28 +21,31 @@ if TYPE_CHECKING:
 
 __all__ = ["CROSS_ENTROPY", "LOSSES", "Balanced", "CrossEntropy", "EffectiveNumber", "Focal", "Ldam", "Loss"]
 
-NEARLY_0 = 1e-9  # below gamma 1 the slope of x^gamma is infinite at 0, where a photo is learnt for good
-MASKED = -1e9  # a logit that adds nothing to a softmax, and is finite: infinity times 0 is not 0
+NEARLY_0 = 1e-9  # if gamma is below 1, the slope of x^gamma is infinite at 0, where a photo is learnt completely
+MASKED = -1e9  # a logit that adds nothing to a softmax; it is finite, because infinity times 0 is not 0
 
 
 class Loss(Protocol):
-    """A frozen value that prints itself for people."""
+    """A frozen value whose ``str`` is for people."""
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
-        """The loss of a batch, a number; counts [C], float64: photos of each class that round ``number`` trains on."""
+        """The loss of a batch, a scalar.
+
+        counts : [C], float64, the photos of each class that round ``number`` trains on.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """The paper's, without a knob: what runs if no loss is named."""
+    """The loss of the paper, without knobs. It is used if no loss is named."""
 
     def __str__(self) -> str:
         """For people."""
         return "cross-entropy"
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
-        """See `Loss`; as torch computes it, over all classes."""
+        """See `Loss`. It is torch's cross-entropy over all classes."""
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(logits, labels)
@@ -49,9 +53,9 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Balanced:
-    """Cross-entropy of z + tau ln pi, against soft targets where scores that are near each other are alike.
+    """Cross-entropy of z + tau ln pi, against hard targets, or soft ones that give near scores similar weights.
 
-    balanced : tau; 0 is the plain softmax, 1 the balanced one. ordinal : sigma of the targets
+    balanced : tau. 0 is the plain softmax, 1 the balanced softmax. ordinal : sigma of the soft targets
     T(c) ~ exp(-(c - y)^2 / 2 sigma^2) pi_c^tau, in classes; 0 gives hard targets.
 
     References
@@ -83,7 +87,9 @@ class Balanced:
 
 @dataclass(frozen=True)
 class Focal:
-    """-(1 - p_y)^gamma ln p_y; focal : gamma, 0 is the cross-entropy.
+    """-(1 - p_y)^gamma ln p_y.
+
+    focal : gamma. 0 is the cross-entropy.
 
     References
     ----------
@@ -108,7 +114,7 @@ class Focal:
 
 @dataclass(frozen=True)
 class EffectiveNumber:
-    """Cross-entropy weighted by (1 - beta) / (1 - beta^n_c), whose mean over the classes is 1.
+    """Cross-entropy with the weights (1 - beta) / (1 - beta^n_c), scaled so that their mean over the classes is 1.
 
     effective_number : beta.
 
@@ -134,10 +140,10 @@ class EffectiveNumber:
 
 @dataclass(frozen=True)
 class Ldam:
-    """LDAM-DRW: a margin of ldam (min n / n_c)^(1/4) is taken from the label's logit; weights come in late rounds.
+    """LDAM-DRW: the label's logit is reduced by the margin ldam (min n / n_c)^(1/4); late rounds use weights.
 
     ldam : the margin of the smallest class, in logits. drw : the round from which losses are weighted by the effective
-    number with ``beta``; 0 never. The last layer is linear, not of normalised weights, so that logits need no scale.
+    number with ``beta``; 0 : never. The weights of the last layer are not normalised here, so logits need no scale.
 
     References
     ----------
@@ -173,7 +179,7 @@ class Ldam:
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """What an object of somebody's own class gives: anything that is called as `Loss` is."""
+    """A loss of a user's own class: anything that is called like `Loss`."""
 
     own: Own
 
@@ -182,7 +188,7 @@ class OwnLoss:
         return str(self.own)
 
     def check(self) -> None:
-        """Raises ValueError if it cannot be made, or is no loss."""
+        """Raises ValueError if the object cannot be made or is not a loss."""
         if not callable(self.own.make()):
             raise ValueError(f"{self.own.path}: it cannot be called with logits, labels, counts, number, as a loss is")
 
@@ -190,9 +196,9 @@ class OwnLoss:
         """See `Loss`."""
         try:
             return self.own.make()(logits, labels, counts, number)  # type: ignore[no-any-return]
-        except RuntimeError:  # a GPU that is full, which the trainer tells from others
+        except RuntimeError:  # perhaps the GPU is full, which the trainer finds out
             raise
-        except Exception as error:  # whatever code of others does
+        except Exception as error:  # a user's code may raise anything
             raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
 
 
@@ -204,7 +210,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "effective_number": EffectiveNumber,
     "ldam": Ldam,
 }
-"""All losses but the cross-entropy by the word that names them in an experiment file."""
+"""All losses except the cross-entropy, by their names in an experiment file."""
 
 
 def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
@@ -212,22 +218,22 @@ def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
 
 
 def _from_label(labels: "Tensor", counts: "Tensor") -> "Tensor":
-    """[B, C], how many classes each class lies above a photo's label."""
+    """[B, C], how many classes each class is above the photo's label."""
     from torch import arange
 
     return (arange(len(counts), device=counts.device) - labels[:, None]).double()
 
 
 def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
-    """[B], each photo's at its label."""
+    """[B], the value of each photo at its label."""
     return values.gather(1, labels[:, None])[:, 0]
 
 
 def _weighted(own: "Tensor", labels: "Tensor", counts: "Tensor", beta: float) -> "Tensor":
-    """As torch's cross-entropy has it: the mean of a batch is that of its weights too."""
-    there = counts > 0
-    weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * there
-    weights = (weights / weights.sum() * there.sum()).float()[labels]
+    """The weighted mean of a batch, divided by the sum of its weights, as in torch's cross-entropy."""
+    with_photos = counts > 0
+    weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * with_photos
+    weights = (weights / weights.sum() * with_photos.sum()).float()[labels]
     return -(weights * own).sum() / weights.sum()
 
 

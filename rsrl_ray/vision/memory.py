@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a trial takes, reckoned without a GPU, and how much GPUs have."""
+"""How much GPU memory a trial takes, computed without a GPU, and how much GPUs have."""
 
 import gc
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.reproducible import reproducible
 
-PROCESS = 1_500_000_000  # bytes for CUDA itself, the kernels that are loaded, and the workspaces of cuBLAS and cuDNN
-RUN_THROUGH = 2  # photos that are run through to see; batch normalisation asks for more than one
-HEADROOM = 0.1  # of what is left of a share, which photos leave free: cuDNN takes slower ways where it finds no room
+PROCESS = 1_500_000_000  # bytes for CUDA itself, its loaded kernels, and the workspaces of cuBLAS and cuDNN
+RUN_THROUGH = 2  # photos that are passed through to measure; batch normalisation needs more than one
+HEADROOM = 0.1  # the part of the remaining memory that photos leave free, because cuDNN is slower if it has no room
 
-# How CUDA and its libraries say that memory is full, if PyTorch's own allocator is not the one that was asked.
+# What CUDA and its libraries say if memory is full and PyTorch's own allocator was not asked.
 _FULL = (
     "out of memory",
     "_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
     "_ALLOCATION_FAILED",  # cuDNN
-    "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call finds no room for its own
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # its first call has no room for its own memory
 )
-# What cuDNN says where it has no workspace, and also if a GPU cannot compute what it is asked for; in small letters.
+# What cuDNN says if it has no workspace, and also if a GPU cannot compute what is asked; in lower case.
 _NO_ENGINE = ("unable to find an engine", "unable to find a valid cudnn algorithm", "cudnn_status_not_supported")
 
 
 class OutOfMemory(RuntimeError):
-    """The GPU's memory is full; the first line of what PyTorch says of it."""
+    """The GPU's memory is full. The message is the first line of PyTorch's."""
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Every way in which PyTorch and CUDA say that a GPU's memory is full as one error of ours."""
+    """Turn each error by which PyTorch and CUDA say that a GPU's memory is full into `OutOfMemory`."""
     before = refusals()
     try:
         yield
@@ -49,18 +49,18 @@ def memory_errors() -> Iterator[None]:
 
 @contextmanager
 def no_refusals() -> Iterator[None]:
-    """Raises `OutOfMemory` at the end where the GPU refused memory meanwhile, though the body came to its end.
+    """Raise `OutOfMemory` after the body if the GPU has refused memory during it, although the body did not fail.
 
-    cuDNN takes another engine then, since the workspace of the first finds no room, and another engine has other bits.
+    If there is no room for an engine's workspace, cuDNN takes another engine, which may give other bits.
     """
     before = refusals()
     yield
     if refusals() > before:
-        raise OutOfMemory("cuDNN had no room for its workspace; what it takes instead has other bits")
+        raise OutOfMemory("cuDNN had no room for its workspace, and what it uses instead gives other bits")
 
 
 def refusals() -> int:
-    """How often this process has asked for more memory than its GPU had left, so far."""
+    """How often this process has asked for more memory than its GPU had left."""
     return int(torch.cuda.memory_stats().get("num_ooms", 0))
 
 
@@ -70,23 +70,21 @@ def is_full(error: RuntimeError) -> bool:
 
 
 def free_memory() -> None:
-    """Give the GPU's memory that nothing uses any more back, to other processes too."""
+    """Give back the GPU's memory that is no longer used, so that other processes can have it."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 
 def trial_memory(network: config.Network, training: config.Training, classes: int) -> int:
-    """Bytes that training and judging one network takes at most, photos aside: they lie there only if they fit.
+    """The most bytes that training and judging one network takes, without photos, which are there only if they fit.
 
-    Weights, their gradients, momentum, and a copy for the autocast; what a batch leaves for the backward pass, and
-    three times the largest of it for what is being computed, all in float32; `PROCESS` for the process. If layers
-    are frozen, the part that is trained, or the passing of photos through the others, whichever takes more.
+    These are: the weights, their gradients, their momentum and a copy for autocast; what a batch keeps for the
+    backward pass, and three times its largest tensor for what is being computed, all in float32; `PROCESS`. If layers
+    are frozen: for the part that is trained, or for passing photos through the frozen part, if that takes more.
     """
-    model, pictures = (
-        networks.build(network, classes),
-        torch.zeros(RUN_THROUGH, 3, network.image_size, network.image_size),
-    )
+    model = networks.build(network, classes)
+    pictures = torch.zeros(RUN_THROUGH, 3, network.image_size, network.image_size)
     with reproducible(training.threads):
         if training.trainable == "all":
             return PROCESS + _training(model, pictures, training.batch_size)
@@ -99,7 +97,7 @@ def trial_memory(network: config.Network, training: config.Training, classes: in
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU, and the bytes of memory that it has and that are free."""
+    """A GPU. memory, free : bytes that it has, and that are free."""
 
     name: str
     memory: int
@@ -107,7 +105,7 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """Those that this process sees."""
+    """The GPUs that this process sees."""
     found = []
     for number in range(torch.cuda.device_count()):
         free, memory = torch.cuda.mem_get_info(number)
@@ -116,7 +114,7 @@ def gpus() -> list[Gpu]:
 
 
 def gpu_room(share: float, need: int) -> int:
-    """Bytes of the first GPU's memory for photos, of a trial that has a ``share`` of it and ``need`` bytes else."""
+    """Bytes of the first GPU that photos may take: a trial has a ``share`` of it, and needs ``need`` bytes besides."""
     free, memory = torch.cuda.mem_get_info(0)
     return int((1 - HEADROOM) * (min(share * memory, free) - need))
 
@@ -132,9 +130,9 @@ def _weights(model: nn.Module) -> int:
 
 
 def _kept_for_backward(model: nn.Module, inputs: Tensor) -> list[int]:
-    """Bytes a photo of every tensor that the forward pass keeps, weights aside; each counts once."""
+    """Bytes for one photo, of each tensor that the forward pass keeps for the backward pass, without weights."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Tensor] = {}  # holds them all, so that no address is given twice
+    kept: dict[int, Tensor] = {}  # holds all tensors, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor

@@ -1,4 +1,4 @@
-"""Networks by name: the head replaced, weights in and out, the first convolution."""
+"""Networks by name: their new head, their weights, their first convolution."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,21 @@ from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, Small
 from rsrl_ray.vision.pretrained import AUXILIARY, SMALL, pretrained
 
 Weights = dict[str, NDArray[Any]]
-"""A state dict in torchvision's names as NumPy arrays (float32, int64)."""
+"""A state dict with torchvision's names and NumPy arrays (float32, int64)."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Built as torchvision's own weights for them ask for; without the heads that help to train from scratch.
+# These networks are built as torchvision's weights need them, without the heads that help to train from scratch.
 _WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 
 
 @dataclass(frozen=True)
 class StartingNetwork:
-    """What round 1 starts from; random_layers : the modules, besides the ``head``, that start random."""
+    """What round 1 starts from.
+
+    random_layers : the modules that start with random weights, besides ``head``, the last layer.
+    """
 
     weights: Weights
     random_layers: tuple[str, ...]
@@ -36,7 +39,7 @@ class StartingNetwork:
 
 @dataclass(frozen=True)
 class Conv1:
-    """The first convolution; weight : [K, 3, h, w], bias : [K] (zeros where the network has none)."""
+    """The first convolution. weight : [K, 3, h, w]. bias : [K], zeros if the network has none."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -45,22 +48,25 @@ class Conv1:
 
 
 def build(network: config.Network, classes: int) -> nn.Module:
-    """The network with random weights (of torch's global generator) and a head of ``classes`` true logits.
+    """The network with random weights and a head that gives ``classes`` logits.
+
+    The numbers come from torch's global generator, whose state does not change.
 
     Raises
     ------
     ValueError
-        If the backbone is unknown, or cannot take pictures of ``image_size``.
+        If the backbone is unknown or cannot take pictures of ``image_size``.
     """
     name = network.backbone
-    model = Small() if name == SMALL else _torchvision(name)
-    _replace_head(model, classes)
+    with torch.random.fork_rng(devices=[]):
+        model = Small() if name == SMALL else _torchvision(name)
+        _replace_head(model, classes)
     _replace_pools(model, _try_picture(model, network))
     return model
 
 
 def _torchvision(name: str) -> nn.Module:
-    from torchvision import models  # takes longer than torch itself, which it makes load its compiler
+    from torchvision import models  # late, because it takes longer to load than torch: it loads torch's compiler
 
     known = [SMALL, *models.list_models(module=models)]
     if name not in known:
@@ -85,7 +91,7 @@ def _replace_head(model: nn.Module, classes: int) -> None:
 
 
 def _try_picture(model: nn.Module, network: config.Network) -> dict[str, tuple[int, int]]:
-    """Run a black picture through; the size of the maps that each AdaptiveAvgPool2d gets, by module name."""
+    """Pass a black picture through. Returns the size of the maps that each AdaptiveAvgPool2d gets, by module name."""
     sizes: dict[str, tuple[int, int]] = {}
     names = {m: name for name, m in model.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d)}
 
@@ -109,7 +115,7 @@ def _try_picture(model: nn.Module, network: config.Network) -> dict[str, tuple[i
 
 
 def _replace_pools(model: nn.Module, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Take AdaptiveAvgPool2d out, but to 1 x 1: that PyTorch computes as a mean, whose backward is deterministic."""
+    """Replace each AdaptiveAvgPool2d except to 1 x 1, which is a mean in PyTorch and has a deterministic backward."""
     for name, size in sizes.items():
         wanted = cast(nn.AdaptiveAvgPool2d, model.get_submodule(name)).output_size
         output_size = (wanted, wanted) if isinstance(wanted, int) else cast(tuple[int, int], wanted)
@@ -120,13 +126,8 @@ def _replace_pools(model: nn.Module, sizes: Mapping[str, tuple[int, int]]) -> No
 
 
 def head_name(model: nn.Module) -> str:
-    """Module name of the last layer: the last linear one, or if there is none the last convolution."""
+    """The module name of the last layer: the last linear layer, or the last convolution if there is no linear one."""
     return (_names(model, nn.Linear) or _names(model, nn.Conv2d))[-1]
-
-
-def conv1_name(model: nn.Module) -> str:
-    """Module name of the first convolution."""
-    return _names(model, nn.Conv2d)[0]
 
 
 def _names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
@@ -134,7 +135,7 @@ def _names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
 
 
 def starting_weights(network: config.Network, classes: int, seed: Sequence[int]) -> StartingNetwork:
-    """Weights from ``network.weights``; what that does not give, and always the head, is drawn from ``seed``.
+    """The weights of ``network.weights``. The head, and what they lack, are drawn from ``seed``.
 
     Raises
     ------
@@ -149,14 +150,17 @@ def starting_weights(network: config.Network, classes: int, seed: Sequence[int])
     with torch.no_grad():
         for name, tensor in given.items():
             state[name].copy_(tensor)
-    # Whole numbers are counters and look-up tables: nothing that starts random.
+    # Whole numbers are counters and look-up tables, which do not start random.
     drawn = [name for name, tensor in state.items() if name not in given and tensor.is_floating_point()]
     layers = dict.fromkeys(name.rpartition(".")[0] or name for name in drawn)
     return StartingNetwork(weights_of(model), tuple(layer for layer in layers if layer != head), head)
 
 
 def new_head(model: nn.Module, seed: Sequence[int]) -> Weights:
-    """A last layer drawn anew, by its names in the state dict (PyTorch's default: uniform, 1 / sqrt(inputs))."""
+    """New random weights of the last layer, with their names in the state dict.
+
+    They have PyTorch's default distribution: uniform, up to 1 / sqrt(inputs).
+    """
     name = head_name(model)
     head = cast(LinearHead | ConvHead, deepcopy(model.get_submodule(name)).cpu())
     with torch.random.fork_rng(devices=[]):
@@ -166,7 +170,7 @@ def new_head(model: nn.Module, seed: Sequence[int]) -> Weights:
 
 
 def torch_seed(seed: Sequence[int]) -> int:
-    """One seed for a torch generator out of several numbers, by NumPy's SeedSequence."""
+    """One seed for a torch generator, made of several numbers by NumPy's SeedSequence."""
     return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])
 
 
@@ -176,7 +180,10 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Copy ``weights``, all or some, into the model (MNASNet's ``load_state_dict`` refuses what gives no version)."""
+    """Copy ``weights``, all or some, into the model.
+
+    MNASNet's ``load_state_dict`` refuses weights without a version, so it is not used.
+    """
     state = model.state_dict()
     with torch.no_grad():
         for name, array in weights.items():
@@ -185,8 +192,8 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 
 def conv1_of(model: nn.Module, weights: Weights) -> Conv1:
-    """The first convolution as ``weights`` have it."""
-    name = conv1_name(model)
+    """The first convolution with these ``weights`` of the model."""
+    name = _names(model, nn.Conv2d)[0]
     layer = cast(nn.Conv2d, model.get_submodule(name))
     weight = weights[f"{name}.weight"]
     bias = weights.get(f"{name}.bias", np.zeros(len(weight), dtype=np.float32))

@@ -1,4 +1,4 @@
-"""The part of a network that is trained, on its device, beside the rows that it learns from."""
+"""A network, or the part of it that is trained, on its device, with the rows that it learns from."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from rsrl_ray.vision.reproducible import check_precision
 
 @dataclass(frozen=True)
 class Place:
-    """A device, and the share of the GPU's memory that a network and its inputs may take, 0 to 1."""
+    """A device. share : of the GPU's memory, 0 to 1, that a network and its inputs may take."""
 
     device: str
     share: float = 1.0
@@ -32,10 +32,10 @@ ON_CPU = Place("cpu")
 
 
 class NetworkOnDevice:
-    """A network, or its part that is trained, and the photos or features that are its inputs.
+    """A network, or the part of it that is trained, and its inputs: photos or features.
 
-    Both are made once, and then serve all trials that a process trains one after the other: no trial has to find room
-    beside what the one before it has left.
+    Both are made once. Then all trials of a process use them one after the other, so that a trial needs no memory
+    besides what the trial before it has left.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class NetworkOnDevice:
         rows: Callable[[], NDArray[Any]],
         place: Place = ON_CPU,
     ) -> None:
-        """Nothing is made yet, but the environment variable CUBLAS_WORKSPACE_CONFIG, which CUDA reads on its first use.
+        """Nothing is made yet. CUBLAS_WORKSPACE_CONFIG is set, because CUDA reads it at its first use.
 
-        rows : gives the photos [N, S, S, 3], uint8, RGB, or where a part of the network is frozen its features; they
-        are read a batch at a time, so they may be memory-mapped.
+        rows : gives the photos, [N, S, S, 3], uint8, RGB, or their features if a part of the network is frozen. They
+        are read one batch at a time, so they may be memory-mapped.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.device, self.training = torch.device(place.device), training
@@ -57,14 +57,14 @@ class NetworkOnDevice:
         self._holds: Weights | None = None
 
     def make(self) -> None:
-        """Have inputs and model now, before anybody waits for a round.
+        """Make inputs and model now, before the first round needs them.
 
-        What is wrong with the network, or a GPU that is full, is told where a round first needs it.
+        If the network is wrong or the GPU is full, this raises nothing: the first round raises it.
 
         Raises
         ------
         ValueError
-            If this machine cannot have the inputs.
+            If this machine cannot read or make the inputs.
         """
         with contextlib.suppress(OutOfMemory), self._making():
             with contextlib.suppress(ValueError):
@@ -73,17 +73,16 @@ class NetworkOnDevice:
 
     @cached_property
     def model(self) -> nn.Module:
-        """What is trained, with the layers' names of the whole network.
+        """What is trained. Its layers have their names in the whole network.
 
         Raises
         ------
         ValueError
-            If batch normalisation would have to normalise a batch of one photo, or the GPU has no bfloat16.
+            If a batch of one photo is too small for batch normalisation, or the GPU has no bfloat16.
         """
         training, network = self.training, self._network
         check_precision(training.precision, self.device)
-        with torch.random.fork_rng(devices=[]):
-            model = networks.build(network, self._classes)
+        model = networks.build(network, self._classes)
         if training.trainable != "all":
             model = cut(model, training.trainable).trained
         if training.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
@@ -95,7 +94,7 @@ class NetworkOnDevice:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """The rows as the model takes them."""
+        """The rows, in the form that the model takes."""
         array, size = self._rows(), self._network.image_size
         rows = rows_on(self.device, array, self._room())
         if self.training.trainable != "all":
@@ -104,22 +103,22 @@ class NetworkOnDevice:
         return PhotoInputs(rows, self.training.augmentation, self.device)
 
     def _room(self) -> int:
-        """Bytes of the GPU's memory that the rows may take."""
+        """How many bytes of the GPU's memory the rows may take."""
         if self.device.type == "cpu" or not self._share:
             return 0
         return gpu_room(self._share, trial_memory(self._network, self.training, self._classes))
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """What is computed with the model and its inputs; both go where a GPU's memory is full, and are made anew.
+        """Compute with the model and its inputs in the body. If the GPU's memory is full, both are dropped.
 
         Raises
         ------
         OutOfMemory
-            If it is full, or was so full meanwhile that the bits are not those of this kind of device.
+            If the GPU's memory is full, or so full that the bits are not those of this kind of device.
         """
         with self._making():
-            _ = self.model, self.inputs  # made now, because rows that the GPU has no room for may stay beside it
+            _ = self.model, self.inputs  # made first, because rows may be refused and then stay in the host's memory
             with no_refusals():
                 yield
 
@@ -136,7 +135,7 @@ class NetworkOnDevice:
             raise
 
     def load(self, weights: Weights) -> None:
-        """Put weights into the model, unless they are there; those of a whole network will do for a part of it."""
+        """Put weights into the model, unless it has them already. Weights of the whole network fit a part of it too."""
         if self._holds is not weights:
             self._holds = None
             own = self.model.state_dict()
@@ -144,12 +143,12 @@ class NetworkOnDevice:
             self._holds = weights
 
     def change(self) -> nn.Module:
-        """The model, to be changed: from now on it holds nothing known."""
+        """The model, for training. From now on its weights are not known."""
         self._holds = None
         return self.model
 
     def weights(self) -> Weights | None:
-        """A copy of the model's weights, which it now holds; None if one is no finite number."""
+        """A copy of the model's weights, which are known now; None if a number is not finite."""
         state = self.model.state_dict().values()
         if not bool(torch.stack([tensor.isfinite().all() for tensor in state]).all()):
             return None

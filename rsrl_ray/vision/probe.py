@@ -1,7 +1,7 @@
-"""What a device makes of a small computation: two steps of the very network on fixed pixels, as a digest.
+"""A digest of what a device computes: two training steps of the sweep's network on fixed pixels.
 
-Devices of one name need not have the same bits: parts of a GPU have fewer multiprocessors, and a library chooses its
-ways by more than a name tells. So they are not listed but tried.
+Devices with the same name may give different bits: a part of a GPU has fewer multiprocessors, and libraries choose
+their algorithms by more than the name. So devices are not listed but tried.
 """
 
 import time
@@ -18,19 +18,19 @@ from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
 PROBE_STEPS = 2
-TRIES = 3  # where the GPU's memory is full: others may need it for a moment only
-PAUSE_S = 5.0  # between two of them
+TRIES = 3  # if the GPU's memory is full: others may need it only for a moment
+PAUSE_S = 5.0  # between two tries
 
 
 def probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:
-    """The digest of the weights and logits that the device makes of the ``start`` weights, the whole network's.
+    """The digest of the weights and logits that the device computes from the ``start`` weights of the whole network.
 
-    training : as `rsrl_ray.identity.probed` has it. What is frozen is gone through too.
+    training : as `rsrl_ray.identity.probed` gives it. The frozen part is computed too.
 
     Raises
     ------
     OutOfMemory
-        If the GPU's memory is full, also on the last try.
+        If the GPU's memory is full, at the last try too.
     ValueError
         If the network cannot be trained on this device.
     """
@@ -38,7 +38,7 @@ def probe(network: config.Network, training: config.Training, classes: int, star
         try:
             return _probe(network, training, classes, start, device)
         except OutOfMemory:
-            pass  # outside of this block nothing holds what was on the GPU any more
+            pass  # outside of this block nothing on the GPU is held any more
         time.sleep(PAUSE_S)
     return _probe(network, training, classes, start, device)
 
@@ -49,7 +49,7 @@ def _probe(network: config.Network, training: config.Training, classes: int, sta
     rows = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     if training.trainable != "all":
         rows = FeatureMaker(network, training, classes, start, device).features(rows)
-    lesson = Lesson(np.arange(count) % classes, start, "all", seed=0, fold=0, size=count)
+    lesson = Lesson(np.arange(count) % classes, start, count)
     trainer = NetworkTrainer(
         lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(device, share=0.0))
     )

@@ -1,4 +1,4 @@
-"""What the bits of a computation depend on besides its numbers: switches of the process, kind of device, versions."""
+"""What the bits of a computation depend on besides its inputs: the process's switches, kind of device, versions."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from torch.utils import deterministic
 
 from rsrl_ray.core.digest import digest
 
-# Variables that change the arithmetic and that only the libraries below PyTorch read, with the values that change
-# nothing. MKL_CBWR=AUTO is not one: unset, MKL may take other branches.
+# Environment variables that change the arithmetic, and that only the libraries below PyTorch read. Beside each are the
+# values that change nothing. MKL_CBWR=AUTO is not such a value: MKL may take other branches if it is not set.
 _CPU_VARIABLES = {
     "ONEDNN_MAX_CPU_ISA": ("ALL", "DEFAULT"),
     "ONEDNN_CPU_ISA_HINTS": ("NO_HINTS",),
@@ -45,7 +45,7 @@ _CUDA_VARIABLES = {
     "TORCH_CUDNN_V8_API_DISABLED": ("0",),
 }
 
-# Variables of these begin so, of which not all are known that change the arithmetic.
+# The libraries' variables begin with these words. Not all those that change the arithmetic are known.
 _OF_LIBRARIES = re.compile("(ATEN|CUBLAS|CUBLASLT|CUDA|CUDNN|DNNL|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|TORCH)_")
 _BOOT, _GPU_DRIVER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/driver/nvidia/version")
 
@@ -54,10 +54,10 @@ _BF16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
-    """Compute with this many CPU threads and deterministic algorithms only; the old switches come back afterwards.
+    """Compute in the body with this many CPU threads and only deterministic algorithms, then restore the switches.
 
-    They are switches of the whole process. cuDNN's search for the fastest algorithm is off, and float32 numbers are
-    multiplied as such, never as TF32 or bfloat16, whatever the environment or code before has asked for.
+    They are switches of the whole process. cuDNN does not search for the fastest algorithm. float32 numbers are never
+    multiplied as TF32 or bfloat16, even if the environment or earlier code asks for it.
     """
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     switches = _switches()
@@ -73,7 +73,7 @@ def reproducible(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.set_deterministic_debug_mode(before[1])
-        torch.set_float32_matmul_precision(precision)  # sets some of the switches too, hence before them
+        torch.set_float32_matmul_precision(precision)  # first, because it sets some of the switches too
         for (owner, name, _), value in zip(switches, known, strict=True):
             setattr(owner, name, value)
 
@@ -81,7 +81,7 @@ def reproducible(threads: int) -> Iterator[None]:
 def device_kind(device: torch.device | str) -> str:
     """The GPU's model (``cuda-NVIDIA H200``) or the CPU's vector units (``cpu-AVX512-avx512_bf16``).
 
-    Then what the environment changes of the arithmetic and `reproducible` cannot set, if anything
+    If the environment changes the arithmetic in a way that `reproducible` cannot undo, this follows
     (``cpu-AVX2-MKL_CBWR=COMPATIBLE``).
     """
     device = torch.device(device)
@@ -96,9 +96,9 @@ def device_kind(device: torch.device | str) -> str:
 
 
 def machine(device: torch.device | str) -> str:
-    """A device of this machine, its libraries and their environment, until the machine is started again, as a digest.
+    """A digest of a device, its libraries, their environment, and when the machine was started.
 
-    While it is the same, so are the bits, whatever they are; empty if the machine cannot tell.
+    While it stays the same, the bits stay the same. It is empty if the machine does not tell when it was started.
     """
     device = torch.device(device)
     if not _BOOT.exists():
@@ -116,7 +116,7 @@ def machine(device: torch.device | str) -> str:
 def lacks_bf16(device: torch.device | str = "cpu") -> bool:
     """Whether a device is known to have no units for bfloat16.
 
-    A CPU then takes longer than for float32; for a GPU cuDNN lacks what it would need.
+    Without them a CPU takes longer than for float32, and on a GPU cuDNN cannot train.
     """
     if torch.device(device).type == "cuda":
         return not torch.cuda.is_bf16_supported(including_emulation=False)
@@ -125,40 +125,40 @@ def lacks_bf16(device: torch.device | str = "cpu") -> bool:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raises ValueError if a GPU cannot train in this precision; a CPU is slow at most."""
+    """Raises ValueError if a GPU cannot train in this precision. A CPU always can, but it may be slow."""
     if precision == "bf16" and device.type == "cuda" and lacks_bf16(device):
         raise ValueError(
-            f"training.precision: bf16, for which this GPU ({torch.cuda.get_device_name(device)}) has no units; set "
+            f"training.precision: bf16, but this GPU ({torch.cuda.get_device_name(device)}) has no units for it; set "
             "training.precision to fp32"
         )
 
 
 def _capabilities() -> dict[str, Any]:
-    """Of the CPU; empty if PyTorch is too old to tell."""
+    """What the CPU can do; empty if PyTorch is too old to tell."""
     found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return found
 
 
 def versions() -> list[str]:
-    """Of the libraries that the bits depend on: PyTorch's and torchvision's."""
-    import torchvision  # takes a second, and the driver of a `small` network has no other use for it
+    """The versions of PyTorch and torchvision, on which the bits depend."""
+    import torchvision  # late: it takes a second, and the driver of a `small` network does not need it otherwise
 
     return [torch.__version__, torchvision.__version__]
 
 
 def _changed(variables: dict[str, tuple[str, ...]]) -> list[str]:
-    """Those of the variables that are set, and not to what changes nothing."""
+    """The variables that are set to a value that changes the arithmetic, each as NAME=VALUE."""
     values = {name: os.environ.get(name, "").strip() for name in variables}
     return [f"{name}={value}" for name, value in values.items() if value and value.upper() not in variables[name]]
 
 
 def _switches() -> list[tuple[Any, str, Any]]:
-    """Owner, name and wanted value of each switch of the arithmetic, at PyTorch's defaults but for TF32."""
+    """Owner, name and wanted value of each switch of the arithmetic: PyTorch's defaults, but without TF32."""
     cudnn: Any = torch.backends.cudnn
     mkldnn: Any = torch.backends.mkldnn
     matmul: Any = torch.backends.cuda.matmul
     switches = [
-        (deterministic, "fill_uninitialized_memory", False),  # would write every new tensor once more
+        (deterministic, "fill_uninitialized_memory", False),  # if it were on, each new tensor would be written twice
         (cudnn, "enabled", True),
         (cudnn, "benchmark", False),
         (cudnn, "deterministic", True),
@@ -169,7 +169,7 @@ def _switches() -> list[tuple[Any, str, Any]]:
     ]
     if hasattr(matmul, "allow_fp16_accumulation"):
         switches.append((matmul, "allow_fp16_accumulation", False))
-    # PyTorch has had `fp32_precision` since 2.9, which `allow_tf32` and `set_float32_matmul_precision` set too.
+    # From PyTorch 2.9 on there is `fp32_precision`; `allow_tf32` and `set_float32_matmul_precision` set it too.
     if not hasattr(matmul, "fp32_precision"):
         return [*switches, (matmul, "allow_tf32", False)]
     places: tuple[Any, ...] = (matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
@@ -177,15 +177,15 @@ def _switches() -> list[tuple[Any, str, Any]]:
 
 
 def _value(owner: Any, name: str) -> Any:
-    """What has to be set to have the switch as it is now."""
+    """The value that restores the switch to what it is now."""
     try:
         value = getattr(owner, name)
-    except RuntimeError:  # it is at its default, and PyTorch refuses to tell since somebody has set `fp32_precision`
+    except RuntimeError:  # somebody has set `fp32_precision`: PyTorch does not tell, and the switch has its default
         return True
     if name == "fp32_precision":
         mkldnn: Any = torch.backends.mkldnn
         all_of_it: Any = mkldnn if owner in (mkldnn.matmul, mkldnn.conv, mkldnn.rnn) else torch.backends.cudnn
-        return "none" if value == all_of_it.fp32_precision else value  # not set, it is what is set for all
+        return "none" if value == all_of_it.fp32_precision else value  # if not set, it has the value for all
     if hasattr(owner, f"{name}_split_k"):
         return value, getattr(owner, f"{name}_split_k")
     return value

@@ -1,10 +1,9 @@
-"""A trained network that scores photos; the photos of its sweep, all of them in their order, with the same bits."""
+"""Trained networks that score photos. All photos of their sweep, in its order, get the same bits as in the sweep."""
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +22,19 @@ from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Weights
 
 Reader = Callable[[], bytes]
-"""Gives a picture's bytes, or raises ValueError with a short cause; called in a thread of its own."""
+"""Gives a picture's bytes, or raises ValueError with a short cause. It is called in another thread."""
 
-_DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # of all requests of a server: each takes its memory
+_AHEAD = 4 * EVALUATION_BATCH  # photos that are decoded at a time
+_DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # of all requests to a server: decoding takes memory
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a scorer needs besides weights.
 
-    scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as the network was trained,
-    because its logits depend on them; membership : what makes likelihoods of them. photo_memory : GiB that decoding one
-    photo may take.
+    scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as in training, because the
+    logits depend on them. membership : how logits become likelihoods. photo_memory : GiB that decoding one photo may
+    take.
     """
 
     backbone: str
@@ -49,9 +49,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What K networks make of N photos.
+    """The outputs of K networks for N photos.
 
-    logits : [K, N, C], nan if a photo could not be read; errors : N causes, "" if it could.
+    logits : [K, N, C], nan for a photo that cannot be read. errors : N causes, "" for a photo that can be read.
     """
 
     logits: NDArray[np.float32]
@@ -59,35 +59,34 @@ class Judgement:
 
 
 class Scorer:
-    """Networks and their weights, loaded once. May be called by several threads, which then wait for each other."""
+    """Networks with their weights, loaded once. If several threads call it, they wait for each other."""
 
     def __init__(self, networks: Sequence[Weights], settings: Settings) -> None:
-        """K networks of one sweep, by their weights.
+        """``networks`` : the weights of K networks of one sweep.
 
-        Networks that were trained on a GPU are put on one if there is one that has room; else their logits differ in
-        the last bits.
-        Like `NetworkOnDevice`, it sets the environment variable CUBLAS_WORKSPACE_CONFIG if that is missing.
+        Networks that were trained on a GPU are put on a GPU if there is one with room. Otherwise their logits differ
+        in the last bits. Like `NetworkOnDevice`, this sets the environment variable CUBLAS_WORKSPACE_CONFIG if it is
+        not set.
         """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.settings = settings
         self._place = GpuOrCpu(settings.device)
         self._model = _Together([self._loaded(weights) for weights in networks])
         self._place.run(self._model.to)
-        self._alone = threading.Lock()  # the number of threads and the like are switches of the whole process
+        self._alone = threading.Lock()  # the number of threads and others are switches of the whole process
 
     def _loaded(self, weights: Weights) -> nn.Module:
         network = config.Network(self.settings.backbone, "none", self.settings.image_size)
-        with torch.random.fork_rng(devices=[]):
-            model = vision_network.build(network, len(self.settings.scores))
+        model = vision_network.build(network, len(self.settings.scores))
         assert model.state_dict().keys() == weights.keys()
         vision_network.load_weights(model, weights)
         return model.to(memory_format=torch.channels_last)
 
     def judge(self, photos: Sequence[Reader]) -> Judgement:
-        """Read, decode and judge photos, a batch at a time.
+        """Read, decode and judge photos, one batch at a time.
 
-        The same photos in the same order give the same logits, bit for bit, as those of the `NetworkTrainer` on the
-        same kind of device; in other company, or in another place among them, a photo's last digits may be others.
+        The same photos in the same order have the same logits, bit for bit, as from the `NetworkTrainer` on the same
+        kind of device. Among other photos, or at another place among them, a photo's last digits may differ.
         """
         count = len(self._model.networks)
         logits = np.full((count, len(photos), len(self.settings.scores)), np.nan, dtype=np.float32)
@@ -110,15 +109,26 @@ class Scorer:
         return Judgement(logits, tuple(errors))
 
     def _decoded(self, photos: Sequence[Reader], errors: list[str]) -> Iterator[Pixels]:
-        """The pixels of those photos that can be read, in order; threads decode two batches ahead."""
-        ahead: deque[tuple[int, Future[Pixels]]] = deque()
+        """Yield the pixels of the photos that can be read, in order; ``errors`` gets the causes of the others.
+
+        Threads decode a few batches ahead.
+        """
         with ThreadPoolExecutor() as pool:
-            for row, photo in enumerate(photos):
-                ahead.append((row, pool.submit(_pixels, photo, self.settings)))
-                if len(ahead) > 2 * EVALUATION_BATCH:
-                    yield from _result(*ahead.popleft(), errors)
-            while ahead:
-                yield from _result(*ahead.popleft(), errors)
+            for first in range(0, len(photos), _AHEAD):
+                for row, pixels in enumerate(pool.map(self._pixels, photos[first : first + _AHEAD]), first):
+                    if isinstance(pixels, str):
+                        errors[row] = pixels
+                    else:
+                        yield pixels
+
+    def _pixels(self, photo: Reader) -> Pixels | str:
+        """The photo's pixels, or why it cannot be read."""
+        try:
+            data = photo()
+            with _DECODING:
+                return decode_photo(data, self.settings.image_size, self.settings.photo_memory)
+        except ValueError as error:
+            return str(error)
 
 
 class _Together(nn.Module):
@@ -133,21 +143,8 @@ class _Together(nn.Module):
         return torch.stack([network(photos) for network in self.networks])
 
 
-def _pixels(photo: Reader, settings: Settings) -> Pixels:
-    data = photo()
-    with _DECODING:
-        return decode_photo(data, settings.image_size, settings.photo_memory)
-
-
-def _result(row: int, decoding: Future[Pixels], errors: list[str]) -> Iterator[Pixels]:
-    try:
-        yield decoding.result()
-    except ValueError as error:
-        errors[row] = str(error)
-
-
 def _in_batches(photos: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Cut as `inputs.batches` does: a single photo left over joins the last one."""
+    """Cut photos as `inputs.batches` does: a single photo that is left over joins the last batch."""
     batch: list[Pixels] = []
     for photo in photos:
         batch.append(photo)

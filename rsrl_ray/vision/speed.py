@@ -1,4 +1,4 @@
-"""How fast this machine trains a network: a few batches of random pixels, timed."""
+"""How fast this machine trains a network, timed on a few batches of random pixels."""
 
 import time
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import lacks_bf16
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
-BATCHES = {"cpu": 2, "cuda": 16}  # timed, after one that warms up
-FEATURES_TIMED = 2048  # rows of features that are trained on: a batch of them is too short to be timed
+BATCHES = {"cpu": 2, "cuda": 16}  # that are timed, after one batch to warm up
+FEATURES_TIMED = 2048  # rows of features to train on, because one batch of them is too short to time
 
 
 @dataclass(frozen=True)
 class TrainsOn:
-    """What a trial computes on here.
+    """The device that a trial uses on this machine.
 
-    name : for people. gpus : how many there are. bf16 : whether it has units for bfloat16.
+    name : for people. gpus : how many GPUs there are. bf16 : whether the device has units for bfloat16.
     """
 
     name: str
@@ -30,12 +30,12 @@ class TrainsOn:
 
     @property
     def kind(self) -> str:
-        """As PyTorch names it."""
+        """``cuda`` or ``cpu``."""
         return "cuda" if self.gpus else "cpu"
 
 
 def device() -> TrainsOn:
-    """The GPUs of this machine, else its CPU."""
+    """The GPUs of this machine, or its CPU if there is none."""
     found = gpus()
     if found:
         name = found[0].name if len(found) == 1 else f"{len(found)} GPUs, the first a {found[0].name}"
@@ -46,9 +46,9 @@ def device() -> TrainsOn:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds a photo, of one trial alone.
+    """Seconds for one photo, if one trial runs alone.
 
-    training : that a step trains on. judging : that is judged. frozen : that passes the layers that are not trained.
+    training : to train on it once. judging : to judge it. frozen : to pass it through the layers that are not trained.
     """
 
     training: float
@@ -57,9 +57,9 @@ class Speed:
 
 
 def speed(network: config.Network, training: config.Training, classes: int, kind: str) -> Speed:
-    """Measure it, as if nothing else were at work on the CPU; takes seconds, most of which build the network.
+    """Measure it, as if nothing else ran on the CPU. This takes seconds, mostly to build the network.
 
-    The weights are random, whatever the network asks for: they make no difference, and nothing is downloaded.
+    The weights are random, whatever the network asks for. The speed does not depend on them, and nothing is downloaded.
     kind : cpu or cuda.
 
     Raises
@@ -70,7 +70,7 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         If the GPU's memory is full.
     """
     network, training = replace(network, weights="none"), replace(training, epochs=1)
-    clock = time.process_time if kind == "cpu" else time.perf_counter  # what else is at work here will end
+    clock = time.process_time if kind == "cpu" else time.perf_counter  # without programs that also run now
     count = training.batch_size * BATCHES[kind]
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 256, (count, network.image_size, network.image_size, 3), dtype=np.uint8)
@@ -82,8 +82,7 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         features = maker.features(rows)
         frozen = (clock() - began) / count
         rows, count = features[np.arange(FEATURES_TIMED) % count], FEATURES_TIMED
-    labels = np.arange(count) % classes
-    lesson = Lesson(labels=labels, start=start, warm_start="all", seed=0, fold=0, size=count)
+    lesson = Lesson(np.arange(count) % classes, start, count)
     trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(kind)))
     trainer.fit(start, np.arange(count) < training.batch_size, 1)
     began = clock()

@@ -24,12 +24,12 @@ from rsrl_ray.vision.reproducible import reproducible
 
 _UNTOLD = Device()
 
-# What a round draws random numbers for; each purpose has a stream of its own.
+# What a round draws random numbers for. Each purpose has its own stream.
 _SHUFFLE, _DROPOUT, _AUGMENTATION, _HEAD = 1, 2, 3, 4
 
 
 class NotFinite(RuntimeError):
-    """The training diverged: its loss, weights or logits are no finite numbers. what : which of them."""
+    """The training has diverged: a loss, weight or logit is not finite. what : which of them."""
 
     def __init__(self, message: str, what: str = "") -> None:
         super().__init__(message, what)
@@ -43,32 +43,32 @@ class NotFinite(RuntimeError):
 class Lesson:
     """What is learnt from the photos of one fold.
 
-    labels : [N], 0 to C - 1. start : the whole network's weights, what ``cold`` starts every round from.
-    size : how many photos there are to train on, before any is dropped.
-    weights : [N], float32, by which the loss of a photo is multiplied; of each photo 1 if None.
+    labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
+    size : how many training photos there are before any is dropped.
+    weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
     """
 
     labels: NDArray[np.int64]
     start: Weights
-    warm_start: config.WarmStart
-    seed: int
-    fold: int
     size: int
+    seed: int = 0
+    fold: int = 0
+    warm_start: config.WarmStart = "all"
     loss: Loss = CROSS_ENTROPY
     sampling: config.Sampling = "shuffled"
     weights: NDArray[np.float32] | None = None
 
 
 class NetworkTrainer:
-    """Trains and judges a network, or its part that is trained, on the photos of one fold.
+    """Trains and judges a network, or the part of it that is trained, on the photos of one fold.
 
-    ``fit`` and ``logits`` give the same bits for the same arguments, whatever was called before, on one kind of
-    device. While they run they set switches of the whole process (see ``reproducible``). Weights stay on the device
-    from one call to the next where they are the ones that are asked for.
+    On one kind of device ``fit`` and ``logits`` give the same bits for the same arguments, whatever was called before.
+    While they run, they set switches of the whole process (see `reproducible`). If a call asks for the weights that
+    the call before it has left on the device, they are not loaded again.
     """
 
     def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
-        """Device : what the bits hold for, if that is asked for."""
+        """Device : for which the bits hold, for callers that ask."""
         self.device = device
         self._lesson, self._network = lesson, network
         self._labels = np.asarray(lesson.labels, dtype=np.int64)
@@ -79,11 +79,11 @@ class NetworkTrainer:
         Raises
         ------
         NotFinite
-            If the loss or a weight stops being a finite number.
+            If the loss or a weight is not finite.
         OutOfMemory
-            If the GPU's memory is full, or was too full meanwhile for the bits to be the same; likewise `logits`.
+            If the GPU's memory is full, or so full that the bits may differ. `logits` raises it too.
         ValueError
-            If the network or its inputs cannot be made; likewise `logits`.
+            If the network or its inputs cannot be made. `logits` raises it too.
         """
         photos = np.flatnonzero(kept)
         assert len(photos)
@@ -100,19 +100,19 @@ class NetworkTrainer:
             for order in self._epochs(photos, shuffle):
                 if not self._epoch(model, order, optimizer, augmentation, loss).isfinite():
                     raise self._diverged(f"round {number}: the loss")
-            optimizer.zero_grad()  # gives their memory back
+            optimizer.zero_grad()  # frees the memory of the gradients
             weights = self._network.weights()
         if weights is None:
             raise self._diverged(f"round {number}: a weight")
         return weights
 
     def logits(self, weights: Weights) -> NDArray[np.float32]:
-        """Logits [N, C] of all photos, in evaluation mode.
+        """The logits [N, C] of all photos, in evaluation mode.
 
         Raises
         ------
         NotFinite
-            If a logit is no finite number.
+            If a logit is not finite.
         """
         network = self._network
         device, training = network.device, network.training
@@ -126,12 +126,12 @@ class NetworkTrainer:
         return logits
 
     def conv1(self, weights: Weights) -> Conv1 | None:
-        """The first convolution as ``weights`` have it; None if it is frozen."""
+        """The first convolution with these ``weights``; None if it is frozen."""
         frozen = self._network.training.trainable != "all"
         return None if frozen else networks.conv1_of(self._network.model, weights)
 
     def _load_first(self, parent: Weights, number: int) -> nn.Module:
-        """The model as the round begins with it, to be trained."""
+        """The model with the weights that the round begins with."""
         lesson, network = self._lesson, self._network
         network.load(lesson.start if lesson.warm_start == "cold" else parent)
         model = network.change()
@@ -140,14 +140,14 @@ class NetworkTrainer:
         return model
 
     def _loss(self, photos: Indices, number: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of a batch's logits and labels, in a round that trains on these photos."""
+        """The loss as a function of a batch's logits and labels, in a round that trains on these photos."""
         classes = int(self._labels.max()) + 1
         counts = torch.from_numpy(np.bincount(self._labels[photos], minlength=classes).astype(np.float64))
         counts = counts.to(self._network.device)
         return lambda logits, labels: self._lesson.loss(logits, labels, counts, number)
 
     def _epochs(self, photos: Indices, shuffle: torch.Generator) -> Iterator[Indices]:
-        """The photos of each pass, in the order in which they are trained on."""
+        """Yield the photos of each pass, in the order of training."""
         training, lesson = self._network.training, self._lesson
         equal_steps = training.steps == "all"
         for count in passes(len(photos), lesson.size, training.batch_size, training.epochs, equal_steps):
@@ -161,16 +161,17 @@ class NetworkTrainer:
         augmentation: torch.Generator,
         loss_of: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """One pass; the sum of the losses stays on the device, so that no step has to wait for it."""
+        """Train one pass. The sum of the losses is returned on the device, so that no step waits for it."""
         device, training = self._network.device, self._network.training
         total = torch.zeros((), device=device)
-        parts = [np.sort(batch) for batch in batches(order, training.batch_size)]  # a mapped file is read forwards
+        # sorted, so that a memory-mapped file is read forwards
+        parts = [np.sort(batch) for batch in batches(order, training.batch_size)]
         inputs = self._network.inputs.batches(parts, augmentation)
         labelled = DeviceRows(self._labels, device).batches(parts)
         for batch, labels, weights in zip(inputs, labelled, self._weights(parts), strict=True):
             with autocast(device, training.precision):
                 logits = model(batch)
-                if weights is not None:  # of a loss that is a mean over photos, each has its slope by its own logits
+                if weights is not None:  # the gradient of a photo's logits is its own, because the loss is a mean
                     logits.register_hook(weights.mul)
                 loss = loss_of(logits, labels)
             optimizer.zero_grad()
@@ -180,7 +181,7 @@ class NetworkTrainer:
         return total
 
     def _weights(self, parts: Sequence[Indices]) -> Iterator[Tensor | None]:
-        """Those of the photos of each batch, [B, 1]."""
+        """Yield the weights of the photos of each batch, [B, 1], or None."""
         weights = self._lesson.weights
         if weights is None:
             return itertools.repeat(None, len(parts))
@@ -191,7 +192,7 @@ class NetworkTrainer:
 
     @contextmanager
     def _global_numbers(self, seed: int) -> Iterator[None]:
-        """Seed the generators that dropout draws from, and put them back afterwards."""
+        """Seed the generators that dropout draws from during the body, and restore them afterwards."""
         cuda = self._network.device.type == "cuda"
         with torch.random.fork_rng(devices=[self._network.device] if cuda else []):
             seed_all = torch.manual_seed if cuda else torch.default_generator.manual_seed
@@ -210,7 +211,7 @@ class NetworkTrainer:
 
 
 def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator: torch.Generator) -> Indices:
-    """As many of the photos [n] in random order: each once, or drawn n times, every class as likely as any other.
+    """As many photos as ``photos`` [n], in random order: each once, or drawn n times with all classes equally likely.
 
     labels : [N], of all photos.
     """
@@ -225,17 +226,19 @@ def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:
-    """A fresh optimizer, whose last layer has a learning rate of its own."""
+    """A new optimizer. The last layer has its own learning rate."""
     head = f"{networks.head_name(model)}."
     named = list(model.named_parameters())
-    own = [parameter for name, parameter in named if name.startswith(head)]
-    rest = [parameter for name, parameter in named if not name.startswith(head)]
-    groups: list[dict[str, Any]] = [{"params": rest}, {"params": own}]
-    groups[1]["lr"] = training.learning_rate * training.head_factor
+    last = [parameter for name, parameter in named if name.startswith(head)]
+    others = [parameter for name, parameter in named if not name.startswith(head)]
+    groups: list[dict[str, Any]] = [
+        {"params": others},
+        {"params": last, "lr": training.learning_rate * training.head_factor},
+    ]
     return torch.optim.SGD(
         groups,
         lr=training.learning_rate,
         momentum=training.momentum,
         weight_decay=training.weight_decay,
-        fused=True,  # on the CPU too: a step of AlexNet's 57 million weights takes 20 ms, not 140
+        fused=True,  # on the CPU too: with AlexNet's 57 million weights a step takes 20 ms instead of 140 ms
     )

@@ -34,7 +34,7 @@ from rsrl_ray.vision.network import Conv1
 SIZE, STRIDE, PADDING = 16, (2, 1), (0, 1)
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 ROUNDS = {"paper": 3, "none": 3, "late": 3}
-F1 = {1: 0.9, 2: 0.3, 3: 0.5}  # on validation photos: round 1 is best, of those after it round 3
+F1 = {1: 0.9, 2: 0.3, 3: 0.5}  # on validation photos: round 1 is the best, then round 3
 
 
 def filters(method: str, number: int) -> Conv1:
@@ -50,7 +50,7 @@ def filters(method: str, number: int) -> Conv1:
 
 
 def write_photos(folder: Path) -> list[str]:
-    """Photos of every kind; all but the last two can be read, and `flat.png` has one colour."""
+    """Photos of all kinds. All except the last two can be read. `flat.png` has one colour."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((72, 48), Image.Resampling.BICUBIC)
     turned = Image.Exif()
@@ -71,7 +71,7 @@ def write_photos(folder: Path) -> list[str]:
 
 
 def predictions(images: Sequence[str]) -> pd.DataFrame:
-    """The first five photos are test photos; the later the photo, the less sure the network."""
+    """The first five photos are test photos. The network is less sure of later photos."""
     count = len(images)
     return pd.DataFrame(
         {
@@ -139,7 +139,7 @@ def run(
 
 
 def use_filters(monkeypatch: pytest.MonkeyPatch, filters_of: Callable[[int], Conv1]) -> None:
-    """The first convolution of a round, by its number, in place of the logged one."""
+    """Replaces the logged first convolution of a round, by its number."""
     monkeypatch.setattr(
         "rsrl_ray.maps.subject._read_pair",
         lambda tracker, run, number, against: Pair(filters_of(number), filters_of(against)),
@@ -321,7 +321,7 @@ def test_identical_filters_are_said_and_not_drawn(experiment: Experiment, tmp_pa
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"fold": 1}, "no control: none has not been begun in fold 1"),
+        ({"fold": 1}, "no control: none has not begun in fold 1"),
         ({"fold": 2}, "no control: none has 1 of 3 rounds in fold 2"),
         ({"method": "none"}, "no control: the method is the control itself"),
     ],
@@ -453,18 +453,18 @@ def test_the_round_is_the_best_that_has_one_before_it(experiment: Experiment, tm
     ("asked", "message"),
     [
         ({"number": 4}, "fold 0, paper: round 4 is not there yet; 3 rounds are logged"),
-        ({"number": 31}, "fold 0, paper: there is no round 31: the file asks for 30"),
-        ({"number": 1}, "round 1 against round 0; the latter must be an earlier one"),
+        ({"number": 31}, "fold 0, paper: there is no round 31, because the file asks for 30"),
+        ({"number": 1}, "round 1 against round 0; the second must be an earlier round"),
         ({"number": 2, "against": 2}, "round 2 against round 2"),
         (
             {"method": "waiting"},
-            "fold 0, waiting: no such trial was begun; begun so far: fold 0, none; fold 2, none;",
+            "fold 0, waiting: this trial has not begun; begun so far: fold 0, none; fold 2, none;",
         ),
-        ({"fold": 7}, "fold 7, paper: no such trial was begun"),
+        ({"fold": 7}, "fold 7, paper: this trial has not begun"),
         ({"fold": 3}, "fold 3, paper: rounds logged so far: 1; a highlight map compares two"),
         ({"photos": [], "score": 9}, "score 9: no test photo of fold 0 has it; there are 3, 7"),
         ({"photos": [], "top": 0}, "top 0: give 1 or more"),
-        ({"top": 2}, "give photos, or the number and score"),
+        ({"top": 2}, "give either photos, or the number and score"),
     ],
 )
 def test_mistakes(experiment: Experiment, tmp_path: Path, asked: dict[str, Any], message: str) -> None:
@@ -474,7 +474,7 @@ def test_mistakes(experiment: Experiment, tmp_path: Path, asked: dict[str, Any],
 
 def test_a_folder_that_cannot_be_written_is_said(experiment: Experiment, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file: cannot be written"):
+    with pytest.raises(ValueError, match="file: it cannot be written"):
         run(experiment, tmp_path / "file")
 
 
@@ -491,16 +491,19 @@ def test_photos_are_found_where_they_lie_whatever_became_of_the_table(experiment
 
 def test_a_shared_map_without_photos_to_choose_it_on_is_said(experiment: Experiment, tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(experiment, photos=str(tmp_path / "photos.csv"))
-    with pytest.raises(ValueError, match="none of the fold's test photos can be read"):
+    with pytest.raises(ValueError, match="the fold's test photos choose the map, and none of them can be read"):
         run(elsewhere, tmp_path, shared_map=True)
 
 
 def test_rounds_that_the_file_does_not_ask_for_are_not_there(experiment: Experiment, tmp_path: Path) -> None:
     shorter = dataclasses.replace(experiment, rounds=2)
     assert run(shorter, tmp_path)["round"].tolist() == [2]
-    with pytest.raises(ValueError, match="fold 0, paper: there is no round 3: the file asks for 2"):
+    with pytest.raises(ValueError, match="fold 0, paper: there is no round 3, because the file asks for 2"):
         run(shorter, tmp_path, number=3)
-    with pytest.raises(ValueError, match="fold 0, none: the file asks for one round; a highlight map compares two"):
+    with pytest.raises(
+        ValueError,
+        match="fold 0, none: the file asks for one round, and a highlight map compares two; give more rounds",
+    ):
         run(dataclasses.replace(experiment, rounds=1), tmp_path)
 
 

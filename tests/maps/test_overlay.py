@@ -1,4 +1,4 @@
-"""Overlays: where the map lies on the photo, and its colours."""
+"""Overlays: where the map is on the photo, and its colours."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What highlight maps are worth, of literal correlations."""
+"""What highlight maps are worth, from literal correlations."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ MEANING = "(alike: a rank correlation of 0.5 or more either way)"
 
 
 def rows(*values: tuple[str, float | None, bool | None]) -> pd.DataFrame:
-    """Of every map its path, how like the edges it is, and whether it differs from both."""
+    """For each map: its path, how similar it is to the edges, and whether it differs from both."""
     frame = pd.DataFrame(values, columns=["map", "edges", "differs"])
     frame["random"], frame["random_edges"] = (
         [0.6, -0.8, None, 0.1][: len(values)],

@@ -1,4 +1,4 @@
-"""A model's folder as somebody else may have left it: only its data is read, nothing of it runs."""
+"""The folder of a model, which anybody may have changed: only its data is read, and none of its code runs."""
 
 import json
 from collections.abc import Callable

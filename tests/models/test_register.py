@@ -42,7 +42,7 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep of two folds, two schedules and a method that averages rounds; one of them registered."""
+    """A finished sweep with two folds, two schedules and a method that averages rounds; one network is registered."""
 
     file: Path
     experiment: Experiment
@@ -112,7 +112,7 @@ def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept
 
 
 class Logged:
-    """Stands for what MLflow holds of method ``firm``: by fold, macro F by round on validation and test photos."""
+    """Stands for MLflow's results of method ``firm``: for each fold, macro F by round on validation and test photos."""
 
     def __init__(self, curves: dict[int, tuple[list[float] | None, list[float]]]) -> None:
         self._curves = curves
@@ -274,7 +274,9 @@ def test_the_first_version_is_the_champion_until_another_is_asked_for(
     assert cli.main(asked) == 0
     assert "model: models:/race@champion (method firm, fold 1, " in capsys.readouterr().out
     store.delete_registered_model_alias("race", "champion")
-    assert cli.main([*words, "--method", "none", "--fold", "0"]) == 0  # what people took away stays away
+    assert (
+        cli.main([*words, "--method", "none", "--fold", "0"]) == 0
+    )  # an alias that people have removed is not set again
     assert "no version is race@champion; --champion makes it this one\n" in capsys.readouterr().out
 
 
@@ -357,13 +359,16 @@ MISTAKES = {
     ),
     "a name with a slash": (["register", "FILE", "--name", "a/b"], "name 'a/b': give letters"),
     "no such file": (["register", "papr.yaml"], "papr.yaml: there is no such experiment file"),
-    "no registry": (["score", "PHOTO"], "say where the model is registered: --experiment FILE"),
+    "no registry": (
+        ["score", "PHOTO"],
+        "say where the model is registered: give the experiment file by --experiment FILE",
+    ),
     "no such model": ([*IN_FILE, "--model", "big"], "there is no model 'big' in sqlite:"),
     "a name that is none": ([*IN_FILE, "--model", "a'b"], 'there is no model "a\'b"'),
     "no such version": ([*IN_FILE, "--model", "tiny/99"], "version=99) not found"),
     "no such alias": ([*IN_FILE, "--model", "tiny@x"], "alias x not found"),
     "an empty folder": (["score", "EMPTY", "--experiment", "FILE"], "no pictures in this folder (0 other files)"),
-    "nowhere to write": ([*IN_FILE, "--out", "no/x.csv"], "no/x.csv: cannot be written"),
+    "nowhere to write": ([*IN_FILE, "--out", "no/x.csv"], "no/x.csv: it cannot be written; give another place"),
 }
 
 
@@ -400,11 +405,11 @@ def test_several_models_must_be_told_apart(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     MlflowClient(uri).search_experiments()
     with registered.open_store(uri) as client:
-        with pytest.raises(ValueError, match="name one by --model; there is none, `rsrl register` makes one"):
+        with pytest.raises(ValueError, match="name a model by --model; there is none, `rsrl register` makes one"):
             registered.find_model(client, None)
         for name in ("one", "other"):
             client.create_registered_model(name)
-        with pytest.raises(ValueError, match="name one by --model; there are one, other"):
+        with pytest.raises(ValueError, match="name a model by --model; there are one, other"):
             registered.find_model(client, None)
 
 

@@ -1,4 +1,4 @@
-"""What the method makes of the tables of a trial's rounds, and of nothing else."""
+"""What the method computes from the tables of a trial's rounds alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from rsrl_ray.rounds.table import logits
 def next_kept(
     tables: Sequence[pd.DataFrame], rule: Rule, settings: config.Revision, seed: int, fold: int
 ) -> NDArray[np.bool_]:
-    """The next round's kept mask, [N] bool, from the tables of a trial's rounds 1, 2, ... alone."""
+    """The kept mask of the next round, [N] bool, computed from the tables of rounds 1, 2, ... of a trial alone."""
     table = tables[-1]
     _, labels = np.unique(table["score"], return_inverse=True)
     train = (table["split"] == "train").to_numpy()

@@ -1,4 +1,4 @@
-"""The files of a round, as people find them in MLflow."""
+"""The files of a round that people find in MLflow."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_cells_are_shaded_by_the_share_of_their_row_and_hold_their_count() -> No
 
 
 def test_the_picture_of_many_classes_is_no_larger_and_holds_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A count in each of 100 x 100 cells took the thread that logs 0.7 s a round."""
+    """If each of 100 x 100 cells had a count, the thread that logs would need 0.7 s for a round."""
     counts, scores = np.full((100, 100), 888), np.arange(100)
     few = confusion_picture(counts[:NUMBERED, :NUMBERED], scores[:NUMBERED], "none")
     written: list[str] = []

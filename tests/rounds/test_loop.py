@@ -14,7 +14,7 @@ from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 
-# Photos 0 to 8 are of class 0, 9 to 16 of class 1; of these 7 and 6 are training photos.
+# Photos 0 to 8 are of class 0, 9 to 16 of class 1. 7 and 6 of them are training photos.
 LABELS = np.array([0] * 9 + [1] * 8)
 FOLD = Fold(0, np.array([0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14]), np.array([7]), np.array([8, 15, 16]))
 TRAIN = FOLD.train.tolist()
@@ -23,7 +23,7 @@ LARGEST = config.Revision(majority_classes=1)
 
 @dataclass
 class TableLearner:
-    """Network ``i``'s logits are ``tables[i - 1]``, whatever it is trained on."""
+    """Network ``i`` has the logits ``tables[i - 1]``, whatever it is trained on."""
 
     tables: list[NDArray[np.float32]]
     trained: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class TableLearner:
 
 
 def _logits(*unlike: int, labels: NDArray[np.int64] = LABELS) -> NDArray[np.float32]:
-    """Logits [N, 3] whose likelihood at the own label is 0.9, and 0.1 for the photos that are ``unlike`` it."""
+    """Logits [N, 3] whose likelihood at the label is 0.9, or 0.1 for the photos in ``unlike``."""
     table = np.zeros((len(labels), 3), dtype=np.float32)
     table[np.arange(len(labels)), labels] = np.log(9)
     table[list(unlike), labels[list(unlike)]] = -np.log(9)

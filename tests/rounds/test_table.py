@@ -1,4 +1,4 @@
-"""The table of a round: by hand, and as the one file that everything can be recomputed from."""
+"""The table of a round: computed by hand, and as the only file from which all else can be computed again."""
 
 from pathlib import Path
 
@@ -149,7 +149,7 @@ def test_without_validation_photos_there_is_no_validation_metric() -> None:
 
 
 def test_a_score_without_training_photos_is_no_obstacle() -> None:
-    # A random fold of three scores, one of which has all its photos among the test photos.
+    # A random fold with three scores. All photos of one score are test photos.
     scores = np.array([2, 2, 2, 2, 2, 2, 3, 3, 3, 9])
     fold = Fold(0, np.arange(8), np.array([], dtype=np.int64), np.array([8, 9]))
     kept = np.arange(10) < 8
@@ -167,7 +167,7 @@ def test_a_score_without_training_photos_is_no_obstacle() -> None:
 
 
 class RandomLearner:
-    """Logits that lean to the label, more so from round to round, of very different magnitudes."""
+    """Logits of very different magnitudes that favour the label, more in each round."""
 
     def __init__(self, labels: NDArray[np.int64], classes: int) -> None:
         self._labels, self._classes = labels, classes
@@ -207,7 +207,7 @@ def _rounds(settings: config.Revision, fold: Fold, rule: Rule | None = None, see
 def _read_back(
     result: RoundResult, fold: Fold, membership: Membership, path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A round's table as it was made, and as it is read from its Parquet file."""
+    """The table of a round, and the same table read from its Parquet file."""
     names = [f"{photo:04d}.jpg" for photo in range(len(ALL_LABELS))]
     judged = result
     table = rounds_table.predictions(names, SCORE_OF[ALL_LABELS], fold, judged, membership)
@@ -236,7 +236,7 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
         if following is not None:
             kept = next_kept(tables, _schedule(settings), settings, 0, fold.number)
             np.testing.assert_array_equal(kept, following.kept)
-    # The test would prove nothing if nothing had been dropped or nothing had come back.
+    # The test proves nothing if no photo is dropped or none comes back.
     assert all(0 < np.count_nonzero(result.kept) < len(fold.train) for result in results[1:])
     assert any(result.returned.any() for result in results)
     assert any(result.revision.guarded for result in results if result.revision) or "guarded" not in name
@@ -306,7 +306,7 @@ def _f1(scores: NDArray[np.int64], predicted: NDArray[np.int64], average: str, a
 def _notes(
     counts: tuple[tuple[int, int], ...], thresholds: tuple[float, ...], guarded: tuple[int, ...] = ()
 ) -> list[str]:
-    """Of the scores 4, 3 and 5, the largest first; places of them are guarded."""
+    """Notes on the scores 4, 3 and 5, the largest first; ``guarded`` are places among them."""
     largest = np.array([1, 0, 2])
     by_class = dict(zip(largest.tolist(), counts, strict=True))
     classes = tuple(sorted(int(largest[place]) for place in guarded))

@@ -1,4 +1,4 @@
-"""The file of features: found by what it was made of, and only where every byte is as it was written."""
+"""The file of features is found by what it was made of, and only if no byte of it has changed."""
 
 from pathlib import Path
 from typing import Any

@@ -79,7 +79,7 @@ def test_quick_dropout_drops_a_share_and_keeps_the_mean(p: float, dtype: Any) ->
         assert abs((dropped == 0).float().mean().item() - p) < 0.005
         assert dropped.unique().tolist() == [0, pytest.approx(1 / (1 - p), rel=near)]
     both = ((first == 0) & (second == 0)).float().mean().item()
-    assert abs(both - p * p) < 0.005  # each element by itself, each time anew
+    assert abs(both - p * p) < 0.005  # each element is drawn independently, and again each time
     neighbours = ((first[..., 1:] == 0) & (first[..., :-1] == 0)).float().mean().item()
     assert abs(neighbours - p * p) < 0.005
     torch.manual_seed(0)
@@ -121,7 +121,7 @@ def trainer(
 ) -> Any:
     network = network or small()
     on_device = NetworkOnDevice(network, training, 3, lambda: features_of(network, training, start, photos))
-    return NetworkTrainer(Lesson(labels, start, warm_start, 0, 0, len(labels)), on_device)
+    return NetworkTrainer(Lesson(labels, start, len(labels), warm_start=warm_start), on_device)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
@@ -142,7 +142,7 @@ def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(
     assert not any(np.array_equal(weights[name], start[name]) for name in weights)
     whole = NetworkOnDevice(network, config.Training(precision=precision), 3, lambda: photos)
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0, len(LABELS)), whole).logits(start | weights),
+        NetworkTrainer(Lesson(LABELS, start, len(LABELS)), whole).logits(start | weights),
         one.logits(weights),
     )
     assert one.conv1(weights) is None
@@ -208,7 +208,7 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> Non
     assert_array_equal(makers[1].features(PHOTOS), features)
     one, other = (
         NetworkTrainer(
-            Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
+            Lesson(LABELS, START, len(LABELS)),
             NetworkOnDevice(network, training, 3, lambda: features, Place("cuda", share)),
         )
         for share in (1.0, 0.0)
@@ -218,18 +218,18 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> Non
     assert_array_equal(one.logits(weights), other.logits(weights))
     whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, Place("cuda"))
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), whole).logits(START | weights),
+        NetworkTrainer(Lesson(LABELS, START, len(LABELS)), whole).logits(START | weights),
         one.logits(weights),
     )
 
 
 def test_version_1_of_the_arithmetic_of_frozen_rounds() -> None:
-    """Whoever changes it (dropout, the cut, what is stored of features) counts `ARITHMETIC` up."""
+    """If you change dropout, the cut or how features are stored, count `ARITHMETIC` up."""
     assert ARITHMETIC == 1
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", trainable="classifier")
     features = features_of(small(), training, START, photos)
     network = NetworkOnDevice(small(), training, 3, lambda: features)
-    one = NetworkTrainer(Lesson(labels, START, "all", seed=1, fold=2, size=len(labels)), network)
+    one = NetworkTrainer(Lesson(labels, START, len(labels), seed=1, fold=2), network)
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)

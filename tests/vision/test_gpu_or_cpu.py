@@ -1,4 +1,4 @@
-"""What goes on on the CPU where a GPU has no room."""
+"""If a GPU has no room, the CPU computes."""
 
 import pytest
 import torch

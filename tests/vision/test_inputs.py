@@ -1,4 +1,4 @@
-"""Batches of rows, wherever the rows lie; those of a GPU are tried on a CPU too."""
+"""Batches of rows, wherever the rows are. Rows for a GPU are also tried on a CPU."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ PARTS = batches(np.random.default_rng(0).permutation(70)[:50], 7)
 @pytest.mark.parametrize("rows", [HostRows(ARRAY), DeviceRows(ARRAY, CPU), PinnedRows(ARRAY, CPU)])
 def test_rows_are_taken_in_batches(rows: Any) -> None:
     for _ in range(2):
-        taken = list(rows.batches(PARTS))  # all at once: no batch is written over by a later one
+        taken = list(rows.batches(PARTS))  # all at once, so that it shows if a later batch overwrites an earlier one
         assert len(taken) == len(PARTS) == 7
         for batch, part in zip(taken, PARTS, strict=True):
             assert_array_equal(batch.numpy(), ARRAY[part])

@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand and against torch's."""
+"""Losses, compared with numbers computed by hand and with torch's losses."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ KNOBS: list[dict[str, Any]] = [
     {"ldam": 0.5},
     {"ldam": 0.5, "drw": 1},
 ]
-# Two photos, of the classes 0 and 1; their softmax is (1/2, 1/4, 1/4) and (1/8, 1/4, 5/8). Class 2 is the middle one.
+# Two photos, of classes 0 and 1. Their softmax is (1/2, 1/4, 1/4) and (1/8, 1/4, 5/8). Class 2 is the middle one.
 LOGITS = torch.tensor([[2.0, 1.0, 1.0], [1.0, 2.0, 5.0]]).log()
 LABELS = torch.tensor([0, 1])
 COUNTS = torch.tensor([60.0, 10.0, 30.0], dtype=torch.float64)
@@ -63,7 +63,7 @@ def test_cross_entropy_is_torchs_bit_by_bit() -> None:
 def test_balanced_by_hand() -> None:
     # exp(z) pi: 120, 10, 30 and 60, 20, 150.
     assert _found(Balanced(1)) == pytest.approx(-(np.log(120 / 160) + np.log(20 / 230)) / 2)
-    # exp(z) pi^(1/2), of which sqrt(10) may be taken: 2 sqrt(6), 1, sqrt(3) and sqrt(6), 2, 5 sqrt(3).
+    # exp(z) pi^(1/2), divided by sqrt(10): 2 sqrt(6), 1, sqrt(3) and sqrt(6), 2, 5 sqrt(3).
     one, other = 2 * 6**0.5 + 1 + 3**0.5, 6**0.5 + 2 + 5 * 3**0.5
     assert _found(Balanced(0.5)) == pytest.approx(-(np.log(2 * 6**0.5 / one) + np.log(2 / other)) / 2)
 
@@ -78,7 +78,7 @@ def test_ordinal_targets_by_hand() -> None:
 
 
 def test_ordinal_targets_without_balance_are_a_bell() -> None:
-    # exp(-(c - y)^2 / 8): 1, .882, .607 from class 0 on, and .882, 1, .882 about class 1.
+    # exp(-(c - y)^2 / 8): 1, 0.882, 0.607 from class 0 on, and 0.882, 1, 0.882 around class 1.
     first, second = np.exp([0, -1 / 8, -4 / 8]), np.exp([-1 / 8, 0, -1 / 8])
     one, other = (
         first @ np.log([1 / 2, 1 / 4, 1 / 4]) / first.sum(),
@@ -93,14 +93,14 @@ def test_focal_by_hand() -> None:
 
 
 def test_effective_number_by_hand() -> None:
-    # beta = 1/2: (1/2) / (1 - 2^-n) of 1, 2 and 3 photos: 1, 2/3, 4/7; the weights of a batch share 1.
+    # beta = 1/2: (1/2) / (1 - 2^-n) of 1, 2 and 3 photos: 1, 2/3, 4/7; the weights of a batch add up to 1.
     counts = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     expected = (1 * np.log(2) + 2 / 3 * np.log(4)) / (1 + 2 / 3)
     assert _found(EffectiveNumber(0.5), counts) == pytest.approx(expected)
 
 
 def test_ldam_by_hand() -> None:
-    # Margins .5 (1/16)^(1/4) = .25, .5 and .5 (1/81)^(1/4) = 1/6.
+    # Margins 0.5 (1/16)^(1/4) = 0.25, 0.5 and 0.5 (1/81)^(1/4) = 1/6.
     counts = torch.tensor([160.0, 10.0, 810.0], dtype=torch.float64)
     first, second = 2 * np.exp(-0.25), 2 * np.exp(-0.5)
     expected = -(np.log(first / (first + 2)) + np.log(second / (second + 6))) / 2
@@ -159,7 +159,7 @@ def test_the_table_is_covered() -> None:
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=_name)
 def test_a_class_without_photos_takes_no_part(knobs: dict[str, Any]) -> None:
-    # Of three classes, as of the same without the first and without the last: what their logits are is of no interest.
+    # The loss of three classes equals that without the first and without the last: their logits do not matter.
     loss = _loss(knobs)
     logits, labels = _batch(classes=3)
     counts = torch.tensor([70.0, 3.0, 20.0], dtype=torch.float64)

@@ -12,12 +12,12 @@ SMALL = Network("small", "none", 64)
 
 
 def test_the_memory_of_the_small_network_number_by_number() -> None:
-    # Bytes a photo that the forward pass keeps: what each layer is given, and where each maximum was.
+    # Bytes that the forward pass keeps for one photo: the inputs of each layer, and the places of the maxima.
     kept = [3 * 64 * 64 * 4]
-    kept += [8 * 32 * 32 * 4, 8 * 15 * 15 * 8, 8 * 15 * 15 * 4]  # convolution, places of the maxima, pooled
+    kept += [8 * 32 * 32 * 4, 8 * 15 * 15 * 8, 8 * 15 * 15 * 4]  # convolution, places of the maxima, pooled maps
     kept += [20 * 15 * 15 * 4, 20 * 7 * 7 * 8, 20 * 7 * 7 * 4]
     kept += [40 * 7 * 7 * 4, 26 * 7 * 7 * 4, 26 * 7 * 7 * 4, 26 * 3 * 3 * 8]
-    kept += [26 * 9 * 4, 26 * 9 * 4]  # what dropout drops, and what is left
+    kept += [26 * 9 * 4, 26 * 9 * 4]  # the mask of dropout, and its output
     kept += [400 * 4, 400 * 4, 400 * 4, 400 * 4]
     convolutions = (
         8 * (3 * 7 * 7 + 1) + 20 * (8 * 5 * 5 + 1) + 40 * (20 * 9 + 1) + 26 * (40 * 9 + 1) + 26 * (26 * 9 + 1)
@@ -30,7 +30,7 @@ def test_the_memory_of_the_small_network_number_by_number() -> None:
 
 def test_a_frozen_network_takes_what_the_larger_of_its_parts_takes() -> None:
     network, frozen = Network("alexnet", "none", 224), Training(trainable="head")
-    head = 4 * (4096 * 5 + 5) * 4 + 32 * 4 * 4096 * 4  # weights, gradients and so on; what the head is given
+    head = 4 * (4096 * 5 + 5) * 4 + 32 * 4 * 4096 * 4  # weights, gradients and so on; the inputs of the head
     passing = 4 * (57_003_840 + 0) + EVALUATION_BATCH * 3 * 64 * 55 * 55 * 4  # weights; conv1's maps
     assert passing > head
     assert trial_memory(network, frozen, classes=5) == PROCESS + passing
@@ -54,7 +54,7 @@ def test_more_photos_and_larger_ones_take_more(backbone: str) -> None:
 def test_photos_have_what_a_share_or_what_is_free_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (20_000, 80_000))
     assert gpu_room(0.2, 6_000) == 9_000  # 9 tenths of what the share leaves
-    assert gpu_room(0.5, 10_000) == 9_000  # 40,000 would be its share, but others have taken of it
+    assert gpu_room(0.5, 10_000) == 9_000  # its share would be 40,000, but others use a part of it
     assert gpu_room(0.1, 10_000) < 0
 
 

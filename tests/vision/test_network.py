@@ -18,7 +18,7 @@ from torchvision import models
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.layers import AveragePool, Small
-from rsrl_ray.vision.network import build, conv1_name, conv1_of, head_name, new_head, starting_weights, weights_of
+from rsrl_ray.vision.network import build, conv1_of, head_name, new_head, starting_weights, weights_of
 
 SMALL = config.Network(backbone="small", weights="none", image_size=64)
 
@@ -61,13 +61,15 @@ def test_a_backbone_gets_a_head_of_true_logits(backbone: Any, size: Any, head: A
     torch.manual_seed(0)
     model = build(config.Network(backbone=backbone, weights="none", image_size=size), 5).eval()
 
-    assert (head_name(model), conv1_name(model)) == (head, conv1)
-    assert conv1_of(model, weights_of(model)).weight.shape == filters
+    assert head_name(model) == head
+    found = conv1_of(model, weights_of(model))
+    assert found.weight.shape == filters
+    assert_array_equal(found.weight, weights_of(model)[f"{conv1}.weight"])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits = model(torch.randn(4, 3, size, size))
     assert logits.shape == (4, 5)
-    assert logits.min() < 0  # no ReLU stands behind the head
-    # float32 also under autocast: not every logit is a bfloat16 number
+    assert logits.min() < 0  # there is no ReLU after the head
+    # float32 under autocast too: not all logits are bfloat16 numbers
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())
 
@@ -100,7 +102,7 @@ def test_squeezenets_own_relu_goes_and_the_rest_stays() -> None:
 
 
 def test_a_built_network_computes_what_torchvisions_does() -> None:
-    # 64 pixels leave AlexNet a 1 x 1 map, which its pool spreads to 6 x 6
+    # with 64 pixels AlexNet has a 1 x 1 map, which its pool makes 6 x 6
     torch.manual_seed(0)
     model = build(config.Network(backbone="alexnet", weights="none", image_size=64), 10).eval()
     theirs = models.alexnet(num_classes=10).eval()
@@ -212,7 +214,7 @@ def test_whole_files_of_several_forms(tmp_path: Path, form: str) -> None:
     assert start.random_layers == ()
     wanted = state["features.0.weight"].half().float() if form == "half" else state["features.0.weight"]
     assert_array_equal(start.weights["features.0.weight"], wanted.numpy())
-    # the old head is never taken over, not even where it would fit
+    # the old head is never used, even if it fits
     assert_array_equal(start.weights["classifier.6.bias"], starting_weights(SMALL, 4, [7]).weights["classifier.6.bias"])
 
 
@@ -239,7 +241,7 @@ def truncated() -> Any:
 
 
 BAD_FILES = {
-    "pickle.pt": (Burglar(), "holds more than tensors, which could run code and is not opened"),
+    "pickle.pt": (Burglar(), "or holds more than tensors. Such a file could run code, so it is not opened"),
     "raw.pt": (pickle.dumps(Burglar(), protocol=2), "is damaged, or holds more than tensors"),
     "cut.pt": (truncated(), "; it may be damaged, get it again"),
     "empty.pth": (b"", "cannot be read (EOFError); it may be damaged, get it again"),
@@ -251,16 +253,16 @@ BAD_FILES = {
     "weights.bin": (b"abc", "is neither imagenet nor a file of weights; give a file (.pt, .pth, .safetensors)"),
     "other.pt": (
         {"conv1.weight": torch.zeros(64, 3, 7, 7)},
-        "does not fit small: no name in common: it has conv1.weight, the network features.0.weight",
+        "does not fit small: they have no name in common: it has conv1.weight, the network features.0.weight",
     ),
-    "head.pt": ({"classifier.6.bias": torch.zeros(1000)}, "it holds no layer but the head"),
+    "head.pt": ({"classifier.6.bias": torch.zeros(1000)}, "it holds no layer except the head; give another file"),
     "more.pt": (
         {**small_state(), **{f"features.{i}.weight": torch.zeros(1) for i in range(20, 25)}},
         "the network has no features.20.weight, features.21.weight, features.22.weight and 2 more",
     ),
     "shape.pt": (
         small_state() | {"features.0.weight": torch.zeros(6, 3, 11, 11)},
-        "features.0.weight should be [8, 3, 7, 7] and is [6, 3, 11, 11]; give the file's own backbone and image_size",
+        "features.0.weight should be [8, 3, 7, 7] and is [6, 3, 11, 11]; set network.backbone and image_size to",
     ),
     "nan.pt": (
         small_state() | {"features.3.bias": torch.full((20,), torch.nan)},
@@ -295,7 +297,7 @@ def test_a_misspelt_imagenet() -> None:
 
 
 def download(monkeypatch: pytest.MonkeyPatch, result: Any) -> Any:
-    """Torchvision's download gives ``result``, or raises it; the arguments it was called with."""
+    """Torchvision's download gives or raises ``result``. Returns the arguments of its calls."""
     calls = []
 
     def load(url: Any, *args: Any, **kwargs: Any) -> Any:
@@ -315,7 +317,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
     download(monkeypatch, error)
     with pytest.raises(ValueError, match="the imagenet weights of squeezenet1_1") as caught:
         starting_weights(config.Network(backbone="squeezenet1_1", image_size=32), 3, [0])
-    assert "needs network access. Without it give a file (.pt, .pth, .safetensors)" in str(caught.value)
+    assert "needs network access; without it, give a file (.pt, .pth, .safetensors)" in str(caught.value)
     assert "squeezenet1_1-b8a52dc0.pth" in str(caught.value)
 
 
@@ -345,7 +347,7 @@ def test_the_old_names_in_densenets_download(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_small_has_no_imagenet_weights() -> None:
-    with pytest.raises(ValueError, match="small is trained from scratch, it has no imagenet weights; use none"):
+    with pytest.raises(ValueError, match="small has no imagenet weights, it is trained from scratch; give none"):
         starting_weights(config.Network(backbone="small", image_size=64), 3, [0])
 
 
@@ -374,7 +376,7 @@ def test_weights_come_out_as_copies_and_go_back_in() -> None:
         array.flags.writeable = False  # as an archive may hand them out
     networks.load_weights(other, weights)
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
-    nn.init.zeros_(model.get_submodule(conv1_name(model)).weight)
+    nn.init.zeros_(model.get_submodule("layers.0").weight)
     assert weights["layers.0.weight"].any()
     assert {array.dtype.name for array in weights.values()} == {"float32", "int64"}
 

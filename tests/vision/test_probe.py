@@ -27,7 +27,7 @@ def made_here(training: Training = WHOLE, network: Network = NETWORK) -> str:
 
 
 class Other(Normaliser):
-    """Of a machine whose last bit is another one."""
+    """The probe of a machine whose last bit differs."""
 
     def __call__(self, photos: Tensor) -> Tensor:
         return super().__call__(photos) * (1 + 2**-23)
@@ -50,7 +50,7 @@ def test_it_is_of_the_very_network_and_of_how_a_device_computes_it() -> None:
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[float]]:
-    """A GPU that is full as often as this; the pauses of who waits."""
+    """A GPU that is full this many times. Returns the pauses of those who wait."""
 
     def times(count: int) -> list[float]:
         pauses: list[float] = []

@@ -1,4 +1,4 @@
-"""The same bits for the same arithmetic, and another kind of device for another arithmetic."""
+"""The same arithmetic gives the same bits, and another arithmetic is another kind of device."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Today's kind of this CPU, with no variable set."""
+    """The kind of this CPU if no variable is set."""
     for name in module._CPU_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return device_kind(CPU)
@@ -79,7 +79,7 @@ print(device_kind(torch.device("cpu")), hashlib.sha256(sums.numpy().tobytes()).h
 
 @pytest.mark.slow
 def test_other_bits_are_of_another_kind(plain: str) -> None:
-    """Whatever this CPU makes of the variables."""
+    """Any result of this CPU with the variables is right."""
     told: dict[str, set[str]] = {}
     for changes in ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}):
         ended = subprocess.run(
@@ -97,7 +97,7 @@ def test_other_bits_are_of_another_kind(plain: str) -> None:
 
 @pytest.fixture
 def defaults() -> Iterator[None]:
-    """PyTorch's own precision again afterwards."""
+    """Restores PyTorch's own precision after the test."""
     yield
     torch.set_float32_matmul_precision("highest")
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
@@ -107,7 +107,7 @@ def defaults() -> Iterator[None]:
 
 
 def precisions() -> list[Any]:
-    """All switches of `reproducible`, told as far as PyTorch tells them."""
+    """All switches of `reproducible`, as far as PyTorch tells them."""
     told = [(name, module._value(owner, name)) for owner, name, _ in module._switches()]
     return [*told, module._matmul_precision()]
 
@@ -130,7 +130,7 @@ def test_float32_is_float32_whatever_was_set_before(precision: str) -> None:
 def test_the_newer_switches_are_set_and_put_back_too() -> None:
     backends: Any = torch.backends
     backends.fp32_precision = "tf32"
-    backends.cuda.matmul.fp32_precision = "tf32"  # beside which PyTorch refuses to tell the older ones
+    backends.cuda.matmul.fp32_precision = "tf32"  # after this PyTorch does not tell the older switches
     backends.mkldnn.conv.fp32_precision = "bf16"
     before = precisions()
     with reproducible(1):
@@ -160,7 +160,7 @@ print(torch.backends.cuda.matmul.allow_tf32)
 def test_a_machine_is_the_same_until_something_of_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boot = tmp_path / "boot_id"
     monkeypatch.setattr(module, "_BOOT", boot)
-    assert machine(CPU) == ""  # where a system does not say when it was started
+    assert machine(CPU) == ""  # if a system does not say when it was started
     boot.write_text("one")
     here = machine(CPU)
     assert here == machine("cpu") and len(here) == 32

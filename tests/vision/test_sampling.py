@@ -1,4 +1,4 @@
-"""In which order a pass trains on its photos."""
+"""The order in which a pass trains on its photos."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_shuffled_every_photo_comes_once_in_the_order_that_it_always_had() -> No
 def test_class_balanced_every_class_comes_equally_often() -> None:
     taken = np.concatenate([_drawn("class_balanced", seed) for seed in range(100)])
     assert np.isin(taken, PHOTOS).all()
-    # A third of 9,000 each, give or take 45; within a class every photo as often: the five of class 2 600 times each.
+    # A third of 9,000 for each class, within 45. In a class all photos are drawn alike: the five of class 2 600 times.
     counts = np.bincount(LABELS[taken], minlength=3)
     assert np.all(abs(counts - 3000) < 180)
     of_class_2 = np.bincount(taken, minlength=100)[(LABELS == 2) & np.isin(np.arange(100), PHOTOS)]

@@ -59,7 +59,7 @@ def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[b
     pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
     labels = np.arange(len(photos), dtype=np.int64) % 3
     network = NetworkOnDevice(NETWORK, config.Training(precision=precision), 3, lambda: pixels)
-    learner = NetworkTrainer(Lesson(labels, weights, "all", 0, 0, len(photos)), network)
+    learner = NetworkTrainer(Lesson(labels, weights, len(photos)), network)
     return learner.logits(weights)
 
 

@@ -1,4 +1,4 @@
-"""That a machine can be timed, with a network that is small enough for a test."""
+"""A machine is timed with a network that is small enough for a test."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from rsrl_ray.vision import speed as module
 from rsrl_ray.vision.memory import Gpu
 from rsrl_ray.vision.speed import TrainsOn, device, speed
 
-SMALL = Network("small", "imagenet", 64)  # whose weights there are none of: they are not asked for
+SMALL = Network("small", "imagenet", 64)  # there are no such weights, and nobody asks for them
 
 
 @pytest.mark.parametrize("trainable", ["all", "head"])

@@ -63,7 +63,7 @@ def learner(
 ) -> Any:
     training = training or config.Training(epochs=1)
     return NetworkTrainer(
-        Lesson(LABELS, start, warm_start, seed, fold, len(LABELS)), on_device(network or small(), training, photos)
+        Lesson(LABELS, start, len(LABELS), seed, fold, warm_start), on_device(network or small(), training, photos)
     )
 
 
@@ -85,11 +85,9 @@ def test_small_learns_from_few_photos(precision: str, seed: int) -> None:
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights
     training = config.Training(epochs=5, precision=precision)
-    trained = NetworkTrainer(
-        Lesson(labels[:240], start, "all", 0, 0, 240), on_device(small(64), training, photos[:240])
-    )
+    trained = NetworkTrainer(Lesson(labels[:240], start, 240), on_device(small(64), training, photos[:240]))
     weights = trained.fit(start, np.ones(240, dtype=bool), 1)
-    judge = NetworkTrainer(Lesson(labels[240:], start, "all", 0, 0, 60), on_device(small(64), training, photos[240:]))
+    judge = NetworkTrainer(Lesson(labels[240:], start, 60), on_device(small(64), training, photos[240:]))
     assert (judge.logits(weights).argmax(1) == labels[240:]).mean() > 0.9
     assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
 
@@ -152,7 +150,7 @@ def test_photos_may_lie_in_a_read_only_file(tmp_path: Path) -> None:
     assert_array_equal(one.logits(weights), learner().logits(weights))
 
 
-STILL = config.Training(epochs=1, learning_rate=1e-60)  # so small a step that float32 weights stay as they are
+STILL = config.Training(epochs=1, learning_rate=1e-60)  # steps so small that float32 weights do not change
 
 
 def test_warm_start_all_goes_on_from_the_parent() -> None:
@@ -198,7 +196,7 @@ def test_the_head_learns_faster_by_its_factor() -> None:
 
 
 def test_two_steps_are_sgd_on_the_normalised_photos() -> None:
-    # a batch of all photos has but one order; no batch normalisation, which makes a thousand of a last digit
+    # a batch of all photos has only one order; without batch normalisation, which enlarges last digits a thousandfold
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
     one, model = learner(training), build(small(), 3).train()
     for layer in [*one._network.model.modules(), *model.modules()]:
@@ -232,7 +230,7 @@ def test_logits_are_the_networks_own_in_evaluation_mode() -> None:
         wanted = model(((torch.from_numpy(PHOTOS) / 255 - mean) / std).permute(0, 3, 1, 2))
     assert (logits.shape, logits.dtype) == ((COUNT, 3), np.float32)
     np.testing.assert_allclose(logits, wanted.numpy(), atol=1e-4)
-    # training's batch, augmentation and seeds have no part in them
+    # they do not depend on batch size, augmentation and seeds of training
     changed = config.Training(precision="fp32", batch_size=50, augmentation=["crop", "flip"])
     assert_array_equal(learner(changed, seed=5, fold=2).logits(START), logits)
 
@@ -265,7 +263,7 @@ def test_batch_normalisation_never_sees_a_batch_of_one() -> None:
     assert one.fit(start, nine, 1)["features.0.1.num_batches_tracked"] == 2
     with pytest.raises(ValueError, match=re.escape("training.batch_size: 1 is too few for mobilenet_v3_small")):
         learner(config.Training(batch_size=1), network=network, start=start).fit(start, nine, 1)
-    learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout does not mind
+    learner(config.Training(epochs=1, batch_size=1)).fit(START, nine, 1)  # AlexNet's layout has no batch normalisation
 
 
 def test_flip_mirrors_about_half_of_the_photos() -> None:
@@ -291,7 +289,7 @@ def test_crop_is_a_window_of_the_photo_padded_by_reflection() -> None:
         [corner] = [o for o in offsets if np.array_equal(padded[o[0] :, o[1] :][:SIZE, :SIZE], window)]
         corners.add(corner)
     assert {i for i, _ in corners} == {j for _, j in corners} == set(range(9))
-    assert len(corners) > 40  # rows and columns are drawn apart
+    assert len(corners) > 40  # rows and columns are drawn independently
 
 
 def test_no_augmentation_takes_the_photo_as_it_is() -> None:
@@ -333,13 +331,11 @@ def test_logits_that_are_not_finite() -> None:
 
 
 def test_version_1_of_the_arithmetic() -> None:
-    """Whoever changes what is computed counts `ARITHMETIC` up: rounds of before are not rounds of now."""
+    """If you change what is computed, count `ARITHMETIC` up, because old rounds are then not the new ones."""
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
-    one = NetworkTrainer(
-        Lesson(labels, START, "all", seed=1, fold=2, size=len(labels)), on_device(small(), training, photos)
-    )
+    one = NetworkTrainer(Lesson(labels, START, len(labels), seed=1, fold=2), on_device(small(), training, photos))
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
 
@@ -393,7 +389,9 @@ def test_a_round_for_which_the_gpu_refused_memory_is_none_though_it_came_to_its_
 
     one = learner()
     monkeypatch.setattr(place, where, refused_once)
-    with pytest.raises(OutOfMemory, match=r"^cuDNN had no room for its workspace; what it takes instead has other"):
+    with pytest.raises(
+        OutOfMemory, match=r"^cuDNN had no room for its workspace, and what it uses instead gives other"
+    ):
         one.logits(START) if where == "evaluate" else one.fit(START, EVEN, 1)
     assert same(one.fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
     assert_array_equal(one.logits(START), learner().logits(START))
@@ -405,7 +403,7 @@ def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault
         return PHOTOS
 
     beside = NetworkOnDevice(small(), config.Training(epochs=1), 3, rows)
-    lesson = Lesson(LABELS, START, "all", 0, 0, len(LABELS))
+    lesson = Lesson(LABELS, START, len(LABELS))
     assert same(NetworkTrainer(lesson, beside).fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
 
 
@@ -445,11 +443,13 @@ def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    said = r"^training\.precision: bf16, for which this GPU \(Tesla T4\) has no units; set training\.precision to fp32$"
+    said = (
+        r"^training\.precision: bf16, but this GPU \(Tesla T4\) has no units for it; set training\.precision to fp32$"
+    )
     training = config.Training(trainable=trainable)
     network = on_device(small(), training, PHOTOS, "cuda")
     with pytest.raises(ValueError, match=said):
-        NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), network).fit(START, EVEN, 1)
+        NetworkTrainer(Lesson(LABELS, START, len(LABELS)), network).fit(START, EVEN, 1)
     if trainable != "all":
         with pytest.raises(ValueError, match=said):
             FeatureMaker(small(), training, 3, START, "cuda")
@@ -467,7 +467,7 @@ def test_features_for_which_the_gpu_refused_memory_are_none(monkeypatch: pytest.
 
 def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, len(LABELS), fold=fold), shared) for fold in (0, 1))
     one.fit(START, EVEN, 1)
     before, built = weakref.ref(shared.model), []
 
@@ -499,7 +499,7 @@ def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_netw
     wrong.make()
     start = starting_weights(network, 3, [1]).weights
     with pytest.raises(ValueError, match="too few for mobilenet_v3_small"):
-        NetworkTrainer(Lesson(LABELS, start, "all", 0, 0, len(LABELS)), wrong).fit(start, EVEN, 1)
+        NetworkTrainer(Lesson(LABELS, start, len(LABELS)), wrong).fit(start, EVEN, 1)
 
 
 def test_another_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -525,14 +525,14 @@ def test_weights_stay_where_they_are_from_round_to_round(monkeypatch: pytest.Mon
     logits = one.logits(weights)
     again = one.fit(weights, EVEN, 2)
     assert_array_equal(one.logits(again), learner().logits(again))
-    assert loaded == [len(START), len(START)]  # the second is the other learner's
+    assert loaded == [len(START), len(START)]  # the second is that of the other learner
     assert_array_equal(one.logits(weights), logits)
     assert same(one.fit(START, EVEN, 1), weights)
 
 
 def test_trials_of_one_process_share_a_network() -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, "all", 0, fold, len(LABELS)), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, len(LABELS), fold=fold), shared) for fold in (0, 1))
     first = one.fit(START, EVEN, 1)
     assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
     assert_array_equal(one.logits(first), learner().logits(first))
@@ -576,7 +576,7 @@ def test_a_gpu_gives_the_same_bits_again(backbone: str) -> None:
     photos, labels = stripes(COUNT, 96)
     start = starting_weights(network, 3, [0]).weights
     training = config.Training(epochs=2, augmentation=["crop", "flip"])
-    lesson = Lesson(labels, start, "all", 0, 0, len(labels))
+    lesson = Lesson(labels, start, len(labels))
     one, other = (NetworkTrainer(lesson, on_device(network, training, photos, "cuda")) for _ in range(2))
     weights = one.fit(start, EVEN, 1)
     one.fit(weights, EVEN, 2)
@@ -589,7 +589,7 @@ def test_a_gpu_gives_the_same_bits_again(backbone: str) -> None:
 def test_photos_on_a_gpu_and_beside_it_give_the_same_bits() -> None:
     training, lesson = (
         config.Training(epochs=2, augmentation=["crop", "flip"]),
-        Lesson(LABELS, START, "all", 0, 0, len(LABELS)),
+        Lesson(LABELS, START, len(LABELS)),
     )
     fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 1.0))
     streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 0.0))
@@ -602,12 +602,12 @@ def test_photos_on_a_gpu_and_beside_it_give_the_same_bits() -> None:
 @NO_GPU
 def test_a_full_gpu_is_said_and_is_free_again() -> None:
     network, training = config.Network(backbone="small", weights="none", image_size=SIZE), config.Training(epochs=1)
-    one = NetworkTrainer(Lesson(LABELS, START, "all", 0, 0, len(LABELS)), on_device(network, training, PHOTOS, "cuda"))
+    one = NetworkTrainer(Lesson(LABELS, START, len(LABELS)), on_device(network, training, PHOTOS, "cuda"))
     weights = one.fit(START, EVEN, 1)
     all_but_a_little = torch.empty(torch.cuda.mem_get_info()[0] - 2**20, dtype=torch.uint8, device="cuda")
     with pytest.raises(OutOfMemory):
         NetworkTrainer(
-            Lesson(np.repeat(LABELS, 1000), START, "all", 0, 0, 1000 * len(LABELS)),
+            Lesson(np.repeat(LABELS, 1000), START, 1000 * len(LABELS)),
             on_device(network, config.Training(epochs=1, batch_size=10**6), np.repeat(PHOTOS, 1000, 0), "cuda"),
         ).fit(START, np.repeat(EVEN, 1000), 1)
     del all_but_a_little
