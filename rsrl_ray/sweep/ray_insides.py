@@ -160,13 +160,9 @@ class HeadNotes:
     another Ray.
     """
 
-    def add(self, name: str, text: str) -> bool:
-        """Write the text unless there is one; whether it was written."""
-        return bool(self._head.internal_kv_put(name.encode(), text.encode(), False, _NAMESPACE) == 1)
-
-    def put(self, name: str, text: str) -> None:
-        """Write the text over what is there."""
-        self._head.internal_kv_put(name.encode(), text.encode(), True, _NAMESPACE)
+    def put(self, name: str, text: str, over: bool = True) -> bool:
+        """Write the text, and ``over`` what is there; whether it was new."""
+        return bool(self._head.internal_kv_put(name.encode(), text.encode(), over, _NAMESPACE) == 1)
 
     def get(self, name: str) -> str | None:
         """The text, or None."""

@@ -1,7 +1,6 @@
 """A trial as Ray Tune sees it: look the round up in the archive, else train it; report."""
 
 import contextlib
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -155,7 +154,7 @@ class RSRLTrial(tune.Trainable):
             Archive(experiment.storage),
             start,
             trial_holder(experiment.name, TrialKey(fold.number, trial["method"]), trial["id"]),
-            Attempt(self._claims, trial["id"], uuid.uuid4().hex),
+            Attempt(self._claims, trial["id"]),
         )
         self._rounds: Iterator[RoundResult] = run_rounds(
             self._cached,

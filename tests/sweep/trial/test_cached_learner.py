@@ -241,7 +241,7 @@ def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
         with pytest.raises(StorageError, match="no space"):
             coming.result(30)
     second = cached_learner.round_key(first.key, ALL, 2)
-    assert all(local.claims.claim(key, "another", "1") for key in (first.key, second))
+    assert all(Attempt(local.claims, "another", "1").claim(key) for key in (first.key, second))
     with pytest.raises(StorageError, match="the trial has ended"):
         learner.learn(3, ALL)
 
@@ -307,7 +307,7 @@ def test_a_round_that_another_trial_makes_is_waited_for(
     assert found is not None
     assert (toy.trained, not found.is_written) == (([1], True) if dies else ([], False))
     assert found.maker == ("hair" if dies else "none")
-    assert local.claims.claim(found.key, "third", "1")  # nothing stays claimed
+    assert Attempt(local.claims, "third", "1").claim(found.key)  # nothing stays claimed
 
 
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
