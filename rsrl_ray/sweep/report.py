@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.entries import Reading
 
-_REPORT, DONE = "told", "done"  # the latter is Tune's own
+_TOLD = "told"
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,6 @@ class Report:
         """Of the training and the judging of this round, whenever that was."""
         return self.metrics["seconds"]
 
-    def as_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
-        return {_REPORT: self, DONE: self.last}
-
-    @classmethod
-    def from_result(cls, result: Mapping[str, Any]) -> "Report":
-        """Back from the result, to which Tune has added entries of its own."""
-        report: Report = result[_REPORT]
-        return report
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -69,15 +59,16 @@ class Failure:
     reason: str
     origin: Origin
 
-    def as_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune."""
-        return {_REPORT: self, DONE: True}
 
-    @classmethod
-    def from_result(cls, result: Mapping[str, Any]) -> "Failure | None":
-        """Back from the result; None if it is a round."""
-        told = result[_REPORT]
-        return told if isinstance(told, Failure) else None
+def as_result(told: Report | Failure) -> dict[str, Any]:
+    """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
+    return {_TOLD: told, "done": isinstance(told, Failure) or told.last}
+
+
+def told_in(result: Mapping[str, Any]) -> Report | Failure:
+    """What a trial has told, from the result, to which Tune has added entries of its own."""
+    told: Report | Failure = result[_TOLD]
+    return told
 
 
 class SetUpFailed(RuntimeError):

@@ -5,7 +5,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Failure, Report, told_in
 
 
 class Listener(Callback):
@@ -19,11 +19,11 @@ class Listener(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune."""
-        failure = Failure.from_result(result)
-        if failure is None:
-            self.on_round(trial, Report.from_result(result))
+        told = told_in(result)
+        if isinstance(told, Failure):
+            self.on_failure(trial, told)
         else:
-            self.on_failure(trial, failure)
+            self.on_round(trial, told)
 
     def on_round(self, trial: Trial, report: Report) -> None:
         """A round is done."""

@@ -14,7 +14,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.sweep.driver.places import Places
 from rsrl_ray.sweep.ray_insides import asked_by
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Report, told_in
 
 Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
 Outline = tuple[Prefix, ...]  # the rounds that a trial is to make
@@ -89,8 +89,9 @@ class SharingScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Its round is made: trials that waited for it may start."""
-        if Failure.from_result(result) is None:
-            made = self._outline(trial)[Report.from_result(result).number - 1]
+        told = told_in(result)
+        if isinstance(told, Report):
+            made = self._outline(trial)[told.number - 1]
             self._done.add(made)
             self._look_again([made])
         return self.CONTINUE

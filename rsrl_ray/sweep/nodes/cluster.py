@@ -30,13 +30,8 @@ def joined_cluster(display: Display) -> Iterator[bool]:
     if address is None:
         yield False
         return
-    with display.started("joining Ray"):
-        _connect(address)
-    try:
-        display.said(_described())
+    with _connected(address, "joining Ray", display):
         yield True
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -50,23 +45,28 @@ def quiet_ray(display: Display) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    began = not ray.is_initialized()
-    if began:
-        with display.started("starting Ray"):
-            _connect(NEW)
+    connection = contextlib.nullcontext() if ray.is_initialized() else _connected(NEW, "starting Ray", display)
     try:
-        if began:
-            display.said(_described())
-        yield
+        with connection:
+            yield
     except (ObjectStoreFullError, OutOfDiskError) as error:
         raise ValueError(
             f"Ray has no room for what every trial starts with: its object store is full, and so is the disk under "
             f"{folder_of_ray()}; free some space there, or start Ray with a larger store: "
             "`ray start --head --object-store-memory=BYTES`"
         ) from error
+
+
+@contextlib.contextmanager
+def _connected(address: str, what: str, display: Display) -> Iterator[None]:
+    """Connected to the Ray at this address while the body runs. ``what`` : how that is called meanwhile."""
+    with display.started(what):
+        _connect(address)
+    try:
+        display.said(_described())
+        yield
     finally:
-        if began:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def _described() -> str:

@@ -4,17 +4,15 @@ Nodes whose storage is a folder of their own would train everything, and nothing
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import Note, StorageError
-from rsrl_ray.sweep.nodes.room import living, wanted, with_room
+from rsrl_ray.sweep.nodes.room import called_on, living, wanted, with_room
 
 ANSWERS_S = 60.0  # how long the nodes are waited for
 SEEN_S = 10.0  # how long a note is looked for
@@ -33,7 +31,7 @@ def check_nodes(experiment: Experiment) -> None:
     """
     names = {node.id: node.name for node in with_room(wanted(experiment.resources))}
     notes = {node: Note(experiment.storage) for node in names}
-    asked = {node: _at(node, Note.leave, note) for node, note in notes.items()}
+    asked = {node: called_on(node, Note.leave, note) for node, note in notes.items()}
     answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWERS_S) if asked else ([], [])
     troubles: dict[str, str] = {}
     for node, note in notes.items():
@@ -44,7 +42,7 @@ def check_nodes(experiment: Experiment) -> None:
             why = ray.get(asked[node])
             if why or not note.is_seen(0.0 if troubles else SEEN_S):
                 troubles[names[node]] = why
-                ray.get(_at(node, Note.remove, note))
+                ray.get(called_on(node, Note.remove, note))
         note.remove()
     if troubles:
         raise StorageError(_refusal(experiment.storage, troubles))
@@ -63,17 +61,11 @@ def check_here(storage: str, driver_node: str) -> None:
     note = Note(storage)
     why = note.leave()
     try:
-        is_seen = not why and ray.get(_at(driver_node, Note.is_seen, note, SEEN_S))
+        is_seen = not why and ray.get(called_on(driver_node, Note.is_seen, note, SEEN_S))
     finally:
         note.remove()
     if not is_seen:
         raise StorageError(_refusal(storage, {node.name: why for node in living() if node.id == here}))
-
-
-def _at(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function will have returned on this node."""
-    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0)(function).options(scheduling_strategy=on_it).remote(*arguments)
 
 
 def _refusal(storage: str, troubles: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """The photos of a sweep: read by all nodes, decoded once, kept once a node."""
 
-import functools
+import contextlib
 import os
 import queue
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from rsrl_ray.display import Display
 from rsrl_ray.photos.decoding import HERE, Decoder, Run
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
-from rsrl_ray.sweep.nodes.room import living
+from rsrl_ray.sweep.nodes.room import called_on, living
 from rsrl_ray.sweep.task import RowSource
 
 
@@ -38,27 +38,14 @@ class Spread(Run):
         """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
         place = self._free.get()
         try:
-            found = None if place is None else _there(place, function, arguments)
-            return function(*arguments) if found is None else found
+            if place is not None:
+                with contextlib.suppress(RayError):  # also if the node is gone
+                    found: list[Pixels | str] = ray.get(called_on(place, function, *arguments))
+                    if not any(isinstance(one, str) for one in found):
+                        return found
+            return function(*arguments)
         finally:
             self._free.put(place)
-
-
-def _there(
-    node: str, function: Callable[..., list[Pixels | str]], arguments: tuple[Any, ...]
-) -> list[Pixels | str] | None:
-    """What the function returns on that node; None if it raises, finds a picture no good, or the node is gone."""
-    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
-    try:
-        found: list[Pixels | str] = ray.get(_remote(function).options(scheduling_strategy=on_it).remote(*arguments))
-    except RayError:
-        return None
-    return None if any(isinstance(one, str) for one in found) else found
-
-
-@functools.cache  # Ray sends a function to the cluster each time that it is made remote
-def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
-    return ray.remote(num_cpus=0, max_retries=0)(function)
 
 
 def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":

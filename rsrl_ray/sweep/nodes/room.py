@@ -1,10 +1,12 @@
 """The nodes of this Ray: what people call them, and which have room for a trial."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rsrl_ray.config import Resources
 from rsrl_ray.display import Display
@@ -65,6 +67,17 @@ def with_room(share: Mapping[str, float]) -> list[Node]:
 def wanted(resources: Resources) -> dict[str, float]:
     """What a node needs to hold a trial."""
     return {"CPU": resources.cpus, "GPU": A_LITTLE if resources.gpus == "auto" else resources.gpus}
+
+
+@functools.cache  # Ray sends a function to the cluster each time that it is made remote
+def _remote(function: Callable[..., Any]) -> Any:
+    return ray.remote(num_cpus=0, max_retries=0)(function)
+
+
+def called_on(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the function on the node with this id; Ray's reference to what it will return."""
+    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
+    return _remote(function).options(scheduling_strategy=on_it).remote(*arguments)
 
 
 def wait_for_room(asked: list[Any], display: Display) -> None:

@@ -18,10 +18,9 @@ from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.rounds.table import revision_notes, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
-from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
-from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
+from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, as_result
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.sweep.trial.gauge import Gauge
@@ -78,16 +77,16 @@ class RSRLTrial(tune.Trainable):
             if result.number < self._task.experiment.rounds:
                 self._coming = self._thread.submit(self._next)
             record = self._cached.keep(learnt)
-        except (NotFinite, ValueError, StorageError) as error:
+        except (NotFinite, ValueError) as error:
             reason = str(error)
         except OutOfMemory as error:
             reason = self._out_of_memory(error)
         else:
-            return self._report(result, record, not learnt.is_written).as_result()
+            return as_result(self._report(result, record, not learnt.is_written))
         if self._coming.done():  # it holds the error, and that holds what was on the GPU
             self._coming = _failed("the trial has ended")
             free_memory()
-        return Failure(reason, self._origin).as_result()
+        return as_result(Failure(reason, self._origin))
 
     def cleanup(self) -> None:
         """Called by Ray where it ends an actor in good order."""
@@ -130,7 +129,7 @@ class RSRLTrial(tune.Trainable):
         except OutOfMemory as error:
             self._failed = SetUpFailed(_this_node(), self._out_of_memory(error))
         except Exception as error:  # whatever is wrong with this node
-            words = str(error) if isinstance(error, ValueError | StorageError) else f"{type(error).__name__}: {error}"
+            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             self._failed = SetUpFailed(_this_node(), words)
 
     def _begin(self, config: dict[str, Any]) -> None:

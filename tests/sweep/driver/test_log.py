@@ -26,6 +26,7 @@ from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.weights import KeptWeights
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.report import as_result
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.entries import Reading
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
@@ -45,7 +46,7 @@ def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
     told = {"key": key, "parent_key": before, "weights": f"w{number}", "created": record.created, "metrics": numbers}
-    return report(number, **told, last=number == 12, system=(reading,)).as_result()
+    return as_result(report(number, **told, last=number == 12, system=(reading,)))
 
 
 @pytest.mark.slow
