@@ -26,10 +26,6 @@ class Store:
     entries: str
     made: str
 
-    def lacks(self, count: int, why: str) -> str:
-        """The line at the end of a sweep."""
-        return f"{self.name} lacks {count} {self.entries} ({why}); the same command {self.made} them."
-
 
 MLFLOW = Store("MLflow", "entries", "logs")
 STORAGE = Store("storage", "notes on who needs which weights", "makes")
@@ -67,7 +63,7 @@ class Board:
     def refused(self, store: Store, line: str, why: str) -> None:
         """It has failed, and will be tried again."""
         with self._lock:
-            self._undone.setdefault((store, line), _Undone(time.monotonic())).why = why
+            self._undone[store, line].why = why
 
     def done(self, store: Store, line: str) -> None:
         """It is done."""
@@ -88,7 +84,10 @@ class Board:
 
     def closing(self) -> list[str]:
         """A line for each store that lacks something at the end."""
-        return [store.lacks(count, self._why_left[store]) for store, count in self._left.items() if count]
+        return [
+            f"{store.name} lacks {count} {store.entries} ({self._why_left[store]}); the same command {store.made} them."
+            for store, count in self._left.items()
+        ]
 
     def news(self) -> list[str]:
         """What the user has to be told now."""

@@ -9,7 +9,6 @@ from functools import partial
 from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.core.trial import Outcome
 from rsrl_ray.display import Display
-from rsrl_ray.identity import recipe
 from rsrl_ray.method import check_own
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Taken, locked
@@ -63,7 +62,7 @@ def run_sweep(
                 check_nodes(experiment)
         task = prepare(experiment, display, skip_bad, joined, trainers)
         may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
-        tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
+        tracker, open_sweep = open_tracker(task, warn, may_live)
         with _killed_at_failure(tracker), quiet_ray(display):
             running = Running(task, tracker, open_sweep, display, may_wait=joined)
             with read_aloud(running.board, warn):

@@ -8,7 +8,7 @@ import yaml
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.identity import data_digest, photos_digest, trial_ids, weights_digest
+from rsrl_ray.identity import data_digest, photos_digest, recipe, trial_ids, weights_digest
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.location import Location, redacted
@@ -55,13 +55,13 @@ def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
 
 
 def open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
+    task: Task, warn: Callable[[str], None], may_live: MayLive = is_alive
 ) -> tuple[Tracker, Callable[[], None]]:
     """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
     tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
-    own = _sweep_run(task, sweep, knobs)
+    own = _sweep_run(task)
 
     def open_sweep() -> None:
         tracker.open_sweep(own)
@@ -76,16 +76,16 @@ def open_tracker(
             raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
         warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
         newest = None
-    if newest is not None and newest[0] != sweep:
-        changed = "; ".join(changed_knobs(newest[1], knobs))
+    if newest is not None and newest[0] != own.id:
+        changed = "; ".join(changed_knobs(newest[1], dict(own.params)))
         changed = changed or "the photos, their scores or groups, or the starting weights"
         warn(f"new trials, since the file has changed: {changed}")
     return tracker, open_sweep
 
 
-def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
+def _sweep_run(task: Task) -> SweepRun:
     """What MLflow is told of the sweep."""
-    experiment, photos = task.experiment, task.photos
+    experiment, photos, sweep = task.experiment, task.photos, task.sweep_id()
     files = {
         "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
         FOLDS_FILE: folds_csv(photos, task.folds),
@@ -103,7 +103,7 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     trials = {name: key for key, name in trial_ids(experiment, sweep).items()}
     former = "" if photos.groups is None else task.sweep_id(dealing=1)
     scores = tuple(photos.classes.tolist())
-    return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)
+    return SweepRun(sweep, recipe(experiment), note, files, tags, trials, scores, experiment.rounds, former)
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:

@@ -14,7 +14,6 @@ from sweep.reports import report
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.identity import recipe
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
@@ -58,7 +57,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     experiment = read_experiment(file, [])
     task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     trials = tracked.trials_of(task)
-    tracker, open_sweep = tracked.open_tracker(task, "sweep", recipe(experiment), print)
+    tracker, open_sweep = tracked.open_tracker(task, print)
     logged: list[list[int]] = []
     log_rounds = tracker.log_rounds
 
