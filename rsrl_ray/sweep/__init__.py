@@ -6,7 +6,7 @@
 - `nodes/`: in both, and in small tasks of Ray on every node: which nodes there are and what they have room for, what
   each of them keeps of photos and features, which device a process computes on.
 - `task.py` travels from the driver to the trials, `report.py` from the trials to the driver.
-- `ray_insides.py` is all that leans on what Ray does not promise.
+- `ray_insides/` is all that leans on what Ray does not promise.
 
 Five objects carry a sweep:
 

@@ -12,7 +12,7 @@ from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.room import lost_nodes, with_room
-from rsrl_ray.sweep.ray_insides import actor_of, asked_by, id_of, node_of
+from rsrl_ray.sweep.ray_insides.trials import actor_of, asked_by, id_of, node_of
 from rsrl_ray.sweep.report import Failure, Report
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up

@@ -8,7 +8,7 @@ from ray import cloudpickle
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 
-from rsrl_ray.sweep.ray_insides import asked_by, node_of
+from rsrl_ray.sweep.ray_insides.trials import asked_by, node_of
 from rsrl_ray.sweep.report import SetUpFailed
 
 _MEMORY = re.compile(r"Memory on the node \(IP: (.*?), ID: (\w+)\) was ([\d.]+)GB used / ([\d.]+)GB limit")

@@ -22,7 +22,7 @@ from rsrl_ray.sweep.driver.tracked import open_tracker
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
 from rsrl_ray.sweep.nodes.common_storage import check_nodes
 from rsrl_ray.sweep.nodes.room import check_room
-from rsrl_ray.sweep.ray_insides import kills_are_crashes
+from rsrl_ray.sweep.ray_insides.trials import kills_are_crashes
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.stores import mlflow_uri

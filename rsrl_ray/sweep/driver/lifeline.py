@@ -13,7 +13,7 @@ import psutil
 import ray
 
 from rsrl_ray.sweep.nodes.address import reach
-from rsrl_ray.sweep.ray_insides import main_processes
+from rsrl_ray.sweep.ray_insides.connection import main_processes
 
 PROBE_S = 1.0  # between two looks at the head
 _PROBE_PATIENCE_S = 5.0  # with each

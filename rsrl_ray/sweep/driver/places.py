@@ -10,7 +10,7 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.nodes.room import all_nodes, with_room
-from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
+from rsrl_ray.sweep.ray_insides.trials import ask_again, asked_by, has_processes
 
 _NODE = "ray.io/node-id"  # a label that Ray gives every node
 _TOLD_NODES = 3  # nodes

@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.sweep.driver.places import Places
-from rsrl_ray.sweep.ray_insides import asked_by
+from rsrl_ray.sweep.ray_insides.trials import asked_by
 from rsrl_ray.sweep.report import Report, told_in
 
 Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand

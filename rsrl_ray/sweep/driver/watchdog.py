@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
-from rsrl_ray.sweep.ray_insides import actor_of
+from rsrl_ray.sweep.ray_insides.trials import actor_of
 from rsrl_ray.sweep.report import Failure, Report
 
 LEAST_S = 1800.0  # no silence shorter than this is taken for a hang

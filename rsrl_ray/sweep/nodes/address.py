@@ -4,7 +4,7 @@ import os
 import socket
 
 from rsrl_ray.display import Display
-from rsrl_ray.sweep.ray_insides import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
+from rsrl_ray.sweep.ray_insides.connection import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
 
 NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"

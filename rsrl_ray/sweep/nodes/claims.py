@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ray.exceptions import RayError
 
-from rsrl_ray.sweep.ray_insides import HeadNotes
+from rsrl_ray.sweep.ray_insides.connection import HeadNotes
 
 _CLAIMED, _WAITS_FOR = "claimed", "waits"
 _UNREACHABLE = (RayError, RuntimeError, OSError, AttributeError)  # what is raised if there is no Ray, or no head

@@ -11,7 +11,7 @@ from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskE
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
-from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
+from rsrl_ray.sweep.ray_insides.connection import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
 
 # glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}

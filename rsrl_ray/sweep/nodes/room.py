@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rsrl_ray.config import Resources
 from rsrl_ray.display import Display
-from rsrl_ray.sweep.ray_insides import began_ray
+from rsrl_ray.sweep.ray_insides.connection import began_ray
 
 A_LITTLE = 0.01  # of a GPU, to look at it
 WAIT_S = 60.0  # a cluster in which nothing was begun for so long has no room

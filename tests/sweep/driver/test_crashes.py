@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayT
 from ray.tune import PlacementGroupFactory
 
 from rsrl_ray.sweep.driver.crashes import Crash, crash_of
-from rsrl_ray.sweep.ray_insides import MemoryKill, kills_are_crashes
+from rsrl_ray.sweep.ray_insides.trials import MemoryKill, kills_are_crashes
 from rsrl_ray.sweep.report import SetUpFailed
 
 # As a real one says it, less most of the numbers of its object store, and with other processes.

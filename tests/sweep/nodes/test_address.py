@@ -13,7 +13,7 @@ from rsrl_ray import api
 from rsrl_ray.display import Silent
 from rsrl_ray.sweep.nodes import address
 from rsrl_ray.sweep.nodes.address import address_to_join
-from rsrl_ray.sweep.ray_insides import Tokens
+from rsrl_ray.sweep.ray_insides.connection import Tokens
 from rsrl_ray.terminal import Terminal
 
 OPEN, MINE, ANOTHERS = Tokens(False, True, True), Tokens(True, True, True), Tokens(True, True, False)

@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
-from rsrl_ray.sweep.ray_insides import HeadNotes
+from rsrl_ray.sweep.ray_insides.connection import HeadNotes
 
 
 class Here(HeadNotes):
