@@ -1,6 +1,5 @@
 """The photos of a sweep: read by all nodes, decoded once, kept once a node."""
 
-import contextlib
 import os
 import queue
 from collections.abc import Callable
@@ -38,14 +37,19 @@ class Spread(Run):
         """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
         place = self._free.get()
         try:
-            if place is not None:
-                with contextlib.suppress(RayError):  # also if the node is gone
-                    found: list[Pixels | str] = ray.get(called_on(place, function, *arguments))
-                    if not any(isinstance(one, str) for one in found):
-                        return found
-            return function(*arguments)
+            found = None if place is None else _there(place, function, *arguments)
+            return function(*arguments) if found is None else found
         finally:
             self._free.put(place)
+
+
+def _there(node: str, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str] | None:
+    """What the function returns on that node; None if it raises, finds a picture no good, or the node is gone."""
+    try:
+        found: list[Pixels | str] = ray.get(called_on(node, function, *arguments))
+    except RayError:
+        return None
+    return None if any(isinstance(one, str) for one in found) else found
 
 
 def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":

@@ -136,11 +136,11 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     good, gone = str(photos_csv.parent / "2-0.png"), str(photos_csv.parent / "gone.png")
     there, lost = ray.get_runtime_context().get_node_id(), "ab" * 28
     (expected,) = read_digests([good])
-    (found,) = shared_photos._there(there, read_digests, ([good],)) or [None]
+    (found,) = shared_photos._there(there, read_digests, [good]) or [None]
     assert np.array_equal(found, expected)
-    assert shared_photos._there(there, read_digests, ([good, gone],)) is None
-    assert shared_photos._there(there, decode_photos, ([gone], 8, 0.75, PIL.__version__)) is None
-    assert shared_photos._there(lost, read_digests, ([good],)) is None
+    assert shared_photos._there(there, read_digests, [good, gone]) is None
+    assert shared_photos._there(there, decode_photos, [gone], 8, 0.75, PIL.__version__) is None
+    assert shared_photos._there(lost, read_digests, [good]) is None
     monkeypatch.setattr(ray, "nodes", lambda: [node(lost, 3.0), node(there, 3.0), node(lost, 3.0, alive=False)])
     spread = shared_photos.Spread()
     assert spread.threads == min(32, (os.cpu_count() or 1) + 4) + 3
