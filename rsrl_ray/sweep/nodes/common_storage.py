@@ -1,6 +1,6 @@
-"""Whether what a worker writes is where the driver looks: it leaves a note in storage, which has to be seen there.
+"""Whether the driver finds what a worker writes: the worker leaves a note in storage, and the driver must see it.
 
-Nodes whose storage is a folder of their own would train everything, and nothing of it would ever be found.
+If a node's storage is a folder of its own, it trains everything, and nobody ever finds the results.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ NAMED = 3  # nodes in a message
 
 
 def check_nodes(experiment: Experiment) -> None:
-    """Have all nodes that hold a trial leave a note where this process looks for it; nothing of that stays.
+    """Every node with room for a trial leaves a note, and this process looks for it; no note stays.
 
-    A node that does not answer is passed over: it sets up no trial either, see `check_here`.
+    A node that does not answer is skipped: it cannot set up a trial either, see `check_here`.
 
     Raises
     ------
@@ -49,9 +49,9 @@ def check_nodes(experiment: Experiment) -> None:
 
 
 def check_here(storage: str, driver_node: str) -> None:
-    """Leave a note in the storage of this node, which has to be seen on the driver's node.
+    """Leave a note in the storage of this node, which the node of the driver must see.
 
-    A bucket is the same one for all nodes; one that is away for a while is no fault of a node's.
+    A bucket is not checked: it is the same for all nodes, and a node is not to blame if it does not answer for a while.
 
     Raises `StorageError` if it is not seen, or cannot be left.
     """
@@ -69,7 +69,7 @@ def check_here(storage: str, driver_node: str) -> None:
 
 
 def _refusal(storage: str, troubles: Mapping[str, str]) -> str:
-    """In a sentence, what is wrong on which nodes; troubles : by node, why it cannot write; "" if it can."""
+    """One sentence: what is wrong on which nodes. troubles : by node, why it cannot write; empty if it can."""
     place = Location(storage)
     by_cause: dict[str, list[str]] = {}
     for node, why in troubles.items():

@@ -1,4 +1,4 @@
-"""The photos of a sweep: read by all nodes, decoded once, kept once a node."""
+"""The photos of a sweep: all nodes read and decode them once, and each node keeps a copy."""
 
 import os
 import queue
@@ -22,11 +22,11 @@ from rsrl_ray.sweep.task import RowSource
 
 
 class Spread(Run):
-    """Runs functions on all nodes of the Ray, on each as many at a time as it has cores; here, as in `HERE`, 4 more."""
+    """Runs functions on all nodes of the Ray, as many at a time as a node has cores; on this node 4 more, as `HERE`."""
 
     def __init__(self) -> None:
         mine = ray.get_runtime_context().get_node_id()
-        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # reading waits more than it computes
+        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # a reader mostly waits
         places = here + [node.id for node in living() if node.id != mine for _ in range(node.count({"CPU": 1}))]
         self.threads = len(places)
         self._free = queue.SimpleQueue[str | None]()
@@ -34,7 +34,7 @@ class Spread(Run):
             self._free.put(place)
 
     def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
-        """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
+        """Call it on a node with a free core; if that node cannot do it, because it lacks the file, it is done here."""
         place = self._free.get()
         try:
             found = None if place is None else _there(place, function, *arguments)
@@ -44,7 +44,7 @@ class Spread(Run):
 
 
 def _there(node: str, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str] | None:
-    """What the function returns on that node; None if it raises, finds a picture no good, or the node is gone."""
+    """What the function returns on that node; None if it raises, finds a bad picture, or the node is gone."""
     try:
         found: list[Pixels | str] = ray.get(called_on(node, function, *arguments))
     except RayError:
@@ -53,7 +53,7 @@ def _there(node: str, function: Callable[..., list[Pixels | str]], *arguments: A
 
 
 def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":
-    """`RowSource` on this node, of the array that ``opened`` gives."""
+    """A `RowSource` on this node, with the array that ``opened`` returns."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(RowSource)
     handle: ActorHandle[RowSource]
@@ -62,7 +62,7 @@ def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSou
 
 
 def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pixels:
-    """The photos' pixels from this node's file; where it is not there it is copied, or else decoded again."""
+    """The photos' pixels, from this node's file. If it is not there, it is copied, or else decoded again."""
     if source is None:
         return photos.pixels()
     try:
@@ -72,9 +72,9 @@ def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pi
 
 
 def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool) -> PhotoSet:
-    """Load the experiment's photos, decoded once into a cache in storage (or at home, if storage is a bucket).
+    """Load the experiment's photos, decoded once into a cache in storage (or in the home folder, for a bucket).
 
-    joined : whether to a cluster, whose nodes then all take part.
+    joined : whether this process has joined a cluster, whose nodes then all help.
     """
     with display.started("looking at the photos"):
         photos = load_photos(
