@@ -1,4 +1,4 @@
-"""What a trial tells the driver, made once, in its worker: a round, or why it cannot go on."""
+"""What a trial tells the driver: a round, or why it cannot go on. It is made in the worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _TOLD = "told"
 class Report:
     """A finished round.
 
-    key, parent_key : its key in the archive and that of the round before, which for round 1 is the chain's start.
+    key, parent_key : its key in the archive, and the key of the round before; for round 1 that is the chain's start.
     weights : checksum of its weights.
-    created : Unix time at which it was made. made : whether that was just now, and not found in the archive.
-    metrics : all that MLflow is told, by name. value : what rounds are chosen by.
+    created : Unix time at which it was made. made : whether it was made just now, and not found in the archive.
+    metrics : all metrics for MLflow, by name. value : the metric that rounds are chosen by.
     note : what a reader should know of it, or empty.
-    last : whether it is the trial's last.
+    last : whether it is the trial's last round.
     predicted : [N] class indices; None if they are those of the largest logits.
-    system : what the node was busy with since the report before.
+    system : how busy the node was since the report before.
     """
 
     number: int
@@ -43,12 +43,12 @@ class Report:
 
     @property
     def link(self) -> Link:
-        """What tells it from all other rounds."""
+        """What distinguishes it from all other rounds."""
         return Link(self.key, self.weights)
 
     @property
     def seconds(self) -> float:
-        """Of the training and the judging of this round, whenever that was."""
+        """How long this round took to train and to judge, also if that was earlier."""
         return self.metrics["seconds"]
 
 
@@ -61,12 +61,12 @@ class Failure:
 
 
 def as_result(told: Report | Failure) -> dict[str, Any]:
-    """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
+    """The result for Ray Tune, which keeps statistics of every number in it, but not of an object."""
     return {_TOLD: told, "done": isinstance(told, Failure) or told.last}
 
 
 def told_in(result: Mapping[str, Any]) -> Report | Failure:
-    """What a trial has told, from the result, to which Tune has added entries of its own."""
+    """The report in a result of Ray Tune, which has added entries of its own."""
     told: Report | Failure = result[_TOLD]
     return told
 

@@ -1,4 +1,4 @@
-"""What all that Ray Tune calls back in the driver has in common."""
+"""The base of all callbacks of Ray Tune in the driver."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from rsrl_ray.sweep.report import Failure, Report, told_in
 
 
 class Listener(Callback):
-    """Hears of rounds and failures. Ray pickles its callbacks; threads, clients and the terminal stay here."""
+    """Hears of rounds and failures. Ray pickles its callbacks, but threads, clients and the terminal stay here."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: a callback is never read back."""
+        """Nothing, because no callback is ever read back."""
         return {}
 
     def on_trial_result(
