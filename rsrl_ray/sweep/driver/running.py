@@ -1,4 +1,4 @@
-"""A sweep whose trials run: what schedules them, what listens to them, and how all of it is ended."""
+"""A sweep whose trials run: what schedules them, what listens to them, and how all of it ends."""
 
 import tempfile
 from collections.abc import Callable, Collection
@@ -29,12 +29,12 @@ from rsrl_ray.tracking.write import Tracker
 
 
 class Running:
-    """The trials of a sweep, from the first to the end of the last; ``listeners`` are called back by Ray Tune."""
+    """The trials of a sweep, from the first to the last; Ray Tune calls the ``listeners`` back."""
 
     def __init__(
         self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], display: Display, may_wait: bool
     ) -> None:
-        """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
+        """``open_sweep`` : opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
@@ -48,7 +48,7 @@ class Running:
         self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress]
 
     def run(self, task: Task, scratch: str) -> None:
-        """Run all trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder.
+        """Run all trials until they have ended, or until Ctrl-C; ``scratch`` : a folder for Ray.
 
         Raises
         ------
@@ -68,13 +68,13 @@ class Running:
         return [key for key in self._trials if key not in ended]
 
     def close(self, status: str) -> None:
-        """End what still runs, and wait until MLflow and storage are told; the board has what could not be done."""
+        """End what still runs, and wait for MLflow and storage; the board has what could not be done."""
         self.attempts.close()
         self._weights.close()
         self._log.close(status)
 
     def free(self) -> None:
-        """Leave the terminal in order, and nothing at Ray's head."""
+        """Leave the terminal in order and no notes at Ray's head."""
         self.progress.close()
         self._claims.close()
 
@@ -82,7 +82,7 @@ class Running:
         return self._claims.waits(trial.config["trial"]["id"])
 
     def _fit(self, task: Task, trials: Collection[TrialKey], scratch: str) -> None:
-        """Run these trials until they have ended or were given up, or Ctrl-C."""
+        """Run these trials until they have ended or were given up, or until Ctrl-C."""
         resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
         points = [{"fold": key.fold, "method": key.method, "id": self._trials[key].id} for key in trials]
         trainable: Any = tune.with_parameters(RSRLTrial, task=task, claims=self._claims)

@@ -1,4 +1,4 @@
-"""A sweep as MLflow knows it: its id, its trials, and the tracker that is told of it."""
+"""A sweep as MLflow knows it: its trials, what its own run says, and the tracker that writes it."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ from rsrl_ray.tracking.write import Tracker
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
-    """Fold by method; the folds of a method first, because they share nothing and need not wait."""
+    """The trials, method by method: the folds of a method share nothing, so none waits for another."""
     experiment, methods = task.experiment, methods_of(task.experiment)
     fingerprint = data_digest(task.photos.fingerprint, task.photos.scores.tolist())
     splits = {fold.number: _splits(task, fold) for fold in task.folds}
@@ -42,7 +42,7 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
 
 
 def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
-    """A fold's photos as data sets, with the scores that the fold has of them."""
+    """A fold's photos as data sets, with their scores in this fold."""
     scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
     found = []
     for context, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
@@ -57,7 +57,10 @@ def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
 def open_tracker(
     task: Task, warn: Callable[[str], None], may_live: MayLive = is_alive
 ) -> tuple[Tracker, Callable[[], None]]:
-    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
+    """The tracker, and a function that opens the sweep's own run in it: now, or when the server answers again.
+
+    Raises ValueError if another process sweeps into the experiment, or if a local store cannot be opened.
+    """
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
     tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
@@ -74,17 +77,17 @@ def open_tracker(
     except Exception as error:
         if not where.is_served:
             raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
-        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
+        warn(f"MLflow at {where} does not answer; rounds are logged there when it does.")
         newest = None
     if newest is not None and newest[0] != own.id:
         changed = "; ".join(changed_knobs(newest[1], dict(own.params)))
         changed = changed or "the photos, their scores or groups, or the starting weights"
-        warn(f"new trials, since the file has changed: {changed}")
+        warn(f"new trials, because the file has changed: {changed}")
     return tracker, open_sweep
 
 
 def _sweep_run(task: Task) -> SweepRun:
-    """What MLflow is told of the sweep."""
+    """What the sweep's own run in MLflow says."""
     experiment, photos, sweep = task.experiment, task.photos, task.sweep_id()
     files = {
         "experiment.yaml": redacted(yaml.safe_dump(experiment.as_dict(), sort_keys=False)),
@@ -107,7 +110,7 @@ def _sweep_run(task: Task) -> SweepRun:
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
-    """One row per photo: image, score, and for every fold the split it is in."""
+    """One row for each photo: image, score, and its split in every fold."""
     table = pd.DataFrame({"image": photos.images, "score": photos.scores})
     for fold in folds:
         split = np.full(len(table), "train", dtype=object)
