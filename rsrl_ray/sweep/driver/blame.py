@@ -59,7 +59,8 @@ class Blame:
         """
         self._on.pop(trial, None)
         self._new.discard(trial)
-        self._deaths[node] += died
+        if died:
+            self._deaths[node] += 1
         if (died and self._deaths[node] < _DEATHS) or trial in self._refusals[node]:  # where it should not be again
             return False
         self._refusals[node][trial] = reason

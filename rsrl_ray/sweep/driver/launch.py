@@ -18,7 +18,7 @@ from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, read_aloud
 from rsrl_ray.sweep.driver.lifeline import lifeline
 from rsrl_ray.sweep.driver.prepare import complete, prepare
 from rsrl_ray.sweep.driver.running import Running
-from rsrl_ray.sweep.driver.tracked import open_tracker
+from rsrl_ray.sweep.driver.tracked import open_tracker, sweep_run
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
 from rsrl_ray.sweep.nodes.common_storage import check_nodes
 from rsrl_ray.sweep.nodes.room import check_room
@@ -62,9 +62,10 @@ def run_sweep(
                 check_nodes(experiment)
         task = prepare(experiment, display, skip_bad, joined, trainers)
         may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
-        tracker, open_sweep = open_tracker(task, warn, may_live)
+        sweep = sweep_run(task)
+        tracker = open_tracker(task, sweep, warn, may_live)
         with _killed_at_failure(tracker), quiet_ray(display):
-            running = Running(task, tracker, open_sweep, display, may_wait=joined)
+            running = Running(task, tracker, sweep, display, may_wait=joined)
             with read_aloud(running.board, warn):
                 return _run(running, task, display, joined)
 

@@ -15,6 +15,7 @@ from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.gauge import Readings
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.write import Tracker
 
@@ -28,11 +29,11 @@ class Log(Listener):
         self,
         task: Task,
         tracker: Tracker,
-        open_sweep: Callable[[], None],
+        sweep: SweepRun,
         trials: Mapping[TrialKey, TrackedTrial],
         board: Board,
     ) -> None:
-        self._tracker, self._open_sweep, self._trials, self._board = tracker, open_sweep, trials, board
+        self._tracker, self._sweep, self._trials, self._board = tracker, sweep, trials, board
         self._chooses, self._logged = task.chooses, LoggedRounds(task)
         self._writer = Writer(MLFLOW, board)
         self._unlogged: defaultdict[TrialKey, deque[Report]] = defaultdict(deque)
@@ -118,7 +119,7 @@ class Log(Listener):
 
     def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
-            self._open_sweep()
+            self._tracker.open_sweep(self._sweep)  # once its server answers
             job()
 
         return run

@@ -120,14 +120,10 @@ class SweepProgress(Listener):
         self._display.progress("rounds", done, self._rounds * len(rows), rows)
 
     def _row(self, key: TrialKey, standing: TrialProgress) -> Row:
-        return Row(
-            key,
-            standing.state,
-            f"{standing.round}/{self._rounds}",
-            _macro(standing.report),
-            _kept(standing.report),
-            self._left(standing),
-        )
+        report, made = standing.report, f"{standing.round}/{self._rounds}"
+        if report is None:
+            return Row(key, standing.state, made)
+        return Row(key, standing.state, made, _macro(report), _kept(report), self._left(standing))
 
     def _line(self, key: TrialKey, report: Report) -> str:
         made = f"{report.seconds:.0f} s" if report.made else "from the archive"
@@ -143,16 +139,12 @@ class SweepProgress(Listener):
         return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
-def _macro(report: Report | None) -> str:
-    if report is None:
-        return ""
+def _macro(report: Report) -> str:
     if VALIDATION not in report.metrics:
         return f"{report.value:.3f}"
     return f"{report.value:.3f} (test {report.metrics[TEST]:.3f})"
 
 
-def _kept(report: Report | None) -> str:
-    if report is None:
-        return ""
+def _kept(report: Report) -> str:
     size, dropped = int(report.metrics["train_size"]), int(report.metrics["dropped"])
     return f"{size:,} of {size + dropped:,}"

@@ -1,7 +1,7 @@
 """A sweep whose trials run: what schedules them, what listens to them, and how all of it ends."""
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from ray import tune
@@ -25,22 +25,21 @@ from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.write import Tracker
 
 
 class Running:
     """The trials of a sweep, from the first to the last; Ray Tune calls the ``listeners`` back."""
 
-    def __init__(
-        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], display: Display, may_wait: bool
-    ) -> None:
-        """``open_sweep`` : opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
+    def __init__(self, task: Task, tracker: Tracker, sweep: SweepRun, display: Display, may_wait: bool) -> None:
+        """``may_wait`` : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = WeightRetention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
-        self._log = Log(task, tracker, open_sweep, trials, self.board)
+        self._log = Log(task, tracker, sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         self._places = Places(self.attempts.blame, display)

@@ -1,7 +1,5 @@
 """A sweep as MLflow knows it: its trials, what its own run says, and the tracker that writes it."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import yaml
@@ -20,7 +18,7 @@ from rsrl_ray.tracking.lease import MayLive
 from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import Tracker
+from rsrl_ray.tracking.write import Say, Tracker
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
@@ -54,24 +52,17 @@ def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
     return tuple(found)
 
 
-def open_tracker(
-    task: Task, warn: Callable[[str], None], may_live: MayLive = is_alive
-) -> tuple[Tracker, Callable[[], None]]:
-    """The tracker, and a function that opens the sweep's own run in it: now, or when the server answers again.
+def open_tracker(task: Task, sweep: SweepRun, warn: Say, may_live: MayLive = is_alive) -> Tracker:
+    """The tracker, in which the ``sweep`` is opened, unless its server does not answer yet.
 
     Raises ValueError if another process sweeps into the experiment, or if a local store cannot be opened.
     """
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
     tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
-    own = _sweep_run(task)
-
-    def open_sweep() -> None:
-        tracker.open_sweep(own)
-
     try:
         newest = tracker.newest()
-        open_sweep()
+        tracker.open_sweep(sweep)
     except ValueError:
         raise
     except Exception as error:
@@ -79,14 +70,14 @@ def open_tracker(
             raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
         warn(f"MLflow at {where} does not answer; rounds are logged there when it does.")
         newest = None
-    if newest is not None and newest[0] != own.id:
-        changed = "; ".join(changed_knobs(newest[1], dict(own.params)))
+    if newest is not None and newest[0] != sweep.id:
+        changed = "; ".join(changed_knobs(newest[1], dict(sweep.params)))
         changed = changed or "the photos, their scores or groups, or the starting weights"
         warn(f"new trials, because the file has changed: {changed}")
-    return tracker, open_sweep
+    return tracker
 
 
-def _sweep_run(task: Task) -> SweepRun:
+def sweep_run(task: Task) -> SweepRun:
     """What the sweep's own run in MLflow says."""
     experiment, photos, sweep = task.experiment, task.photos, task.sweep_id()
     files = {

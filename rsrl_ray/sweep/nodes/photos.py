@@ -1,5 +1,6 @@
 """The photos of a sweep: all nodes read and decode them once, and each node keeps a copy."""
 
+import contextlib
 import os
 import queue
 from collections.abc import Callable
@@ -63,12 +64,10 @@ def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSou
 
 def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pixels:
     """The photos' pixels, from this node's file. If it is not there, it is copied, or else decoded again."""
-    if source is None:
-        return photos.pixels()
-    try:
-        return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
-    except RayError:
-        return photos.pixels()
+    if source is not None:
+        with contextlib.suppress(RayError):
+            return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
+    return photos.pixels()
 
 
 def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool) -> PhotoSet:
