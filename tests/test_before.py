@@ -88,7 +88,7 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     printed = driver.communicate(timeout=200)[0]
     assert driver.returncode == 0, printed
     assert "trials: 2 finished" in printed and "runs of its own" not in printed
-    said = f"the archive has rounds of {DEVICE} that do not say which machine made them: they are taken for this one's"
+    said = f"the archive has rounds of {DEVICE} that do not say which machine made them: this one is assumed"
     assert " ".join(printed.split()).count(said) == 1
     (note,) = (project / "results" / "rounds" / "devices").glob("*.json")
     assert json.loads(note.read_text())["device"] == DEVICE

@@ -41,7 +41,7 @@ def cluster_mistakes(file: ClusterFile) -> list[Mistake]:
 
     Paths are looked up as `ray up` does: from the folder in which it is run.
     """
-    from rsrl_ray.sweep.ray_insides import refusal
+    from rsrl_ray.sweep.ray_insides.cluster_file import refusal
 
     found = list(_against_schema(file))
     if not found:  # else the rest may be anything
@@ -53,7 +53,7 @@ def cluster_mistakes(file: ClusterFile) -> list[Mistake]:
 
 
 def _against_schema(file: ClusterFile) -> Iterator[Mistake]:
-    from rsrl_ray.sweep.ray_insides import schema_errors
+    from rsrl_ray.sweep.ray_insides.cluster_file import schema_errors
 
     for error in schema_errors(file.config):
         keys: Keys = tuple(error.absolute_path)

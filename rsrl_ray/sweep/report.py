@@ -1,4 +1,4 @@
-"""What a trial tells the driver, made once, in its worker: a round, or why it cannot go on."""
+"""What a trial tells the driver: a round, or why it cannot go on. It is made in the worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.tracking.entries import Reading
 
-_REPORT, DONE = "told", "done"  # the latter is Tune's own
+_TOLD = "told"
 
 
 @dataclass(frozen=True)
 class Report:
     """A finished round.
 
-    key, parent_key : its key in the archive and that of the round before, which for round 1 is the chain's start.
+    key, parent_key : its key in the archive, and the key of the round before; for round 1 that is the chain's start.
     weights : checksum of its weights.
-    created : Unix time at which it was made. made : whether that was just now, and not found in the archive.
-    metrics : all that MLflow is told, by name. value : what rounds are chosen by.
+    created : Unix time at which it was made. made : whether it was made just now, and not found in the archive.
+    metrics : all metrics for MLflow, by name. value : the metric that rounds are chosen by.
     note : what a reader should know of it, or empty.
-    last : whether it is the trial's last.
+    last : whether it is the trial's last round.
     predicted : [N] class indices; None if they are those of the largest logits.
-    system : what the node was busy with since the report before.
+    system : how busy the node was since the report before.
     """
 
     number: int
@@ -43,23 +43,13 @@ class Report:
 
     @property
     def link(self) -> Link:
-        """What tells it from all other rounds."""
+        """What distinguishes it from all other rounds."""
         return Link(self.key, self.weights)
 
     @property
     def seconds(self) -> float:
-        """Of the training and the judging of this round, whenever that was."""
+        """How long this round took to train and to judge, also if that was earlier."""
         return self.metrics["seconds"]
-
-    def as_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune, which keeps statistics of every number in it, but none of a value such as this."""
-        return {_REPORT: self, DONE: self.last}
-
-    @classmethod
-    def from_result(cls, result: Mapping[str, Any]) -> "Report":
-        """Back from the result, to which Tune has added entries of its own."""
-        report: Report = result[_REPORT]
-        return report
 
 
 @dataclass(frozen=True)
@@ -69,15 +59,16 @@ class Failure:
     reason: str
     origin: Origin
 
-    def as_result(self) -> dict[str, Any]:
-        """As a result of Ray Tune."""
-        return {_REPORT: self, DONE: True}
 
-    @classmethod
-    def from_result(cls, result: Mapping[str, Any]) -> "Failure | None":
-        """Back from the result; None if it is a round."""
-        told = result[_REPORT]
-        return told if isinstance(told, Failure) else None
+def as_result(told: Report | Failure) -> dict[str, Any]:
+    """The result for Ray Tune, which keeps statistics of every number in it, but not of an object."""
+    return {_TOLD: told, "done": isinstance(told, Failure) or told.last}
+
+
+def told_in(result: Mapping[str, Any]) -> Report | Failure:
+    """The report in a result of Ray Tune, which has added entries of its own."""
+    told: Report | Failure = result[_TOLD]
+    return told
 
 
 class SetUpFailed(RuntimeError):

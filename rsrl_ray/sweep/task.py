@@ -27,15 +27,15 @@ from rsrl_ray.vision.reproducible import versions
 
 
 class Trainer(Protocol):
-    """What a trial needs of a network: rounds as pure functions, with the same bits on one kind of device."""
+    """How a trial trains a network: pure functions, which return the same bits on one kind of device."""
 
     @property
     def device(self) -> Device:
-        """What the bits hold for."""
+        """The device for which the bits are the same."""
         ...
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
-        """Train round ``number`` on the kept photos ([N]) from the weights of the round before; what is trained."""
+        """Train round ``number`` on the ``kept`` photos [N], from the weights of the round before; its weights."""
         ...
 
     def logits(self, weights: Weights) -> NDArray[np.float32]:
@@ -48,14 +48,14 @@ class Trainer(Protocol):
 
 
 Trainers = Callable[[Fold, Learning], Trainer]
-"""The trainers of one process, which trains one trial after the other; made of the task.
+"""Makes the trainers of one process, which trains one trial after the other.
 
 They raise `NotFinite`, `OutOfMemory` or ValueError if this process cannot train.
 """
 
 
 class RowSource:
-    """An actor where the sweep was started, from which the other nodes copy decoded photos or features."""
+    """An actor on the node of the driver. The other nodes copy decoded photos or features from it."""
 
     def __init__(self, opened: Callable[[], NDArray[Any] | None]) -> None:
         self._rows = opened()
@@ -68,7 +68,7 @@ class RowSource:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """From where nodes copy the driver's ``file`` of features, whose name tells the kind of device."""
+    """Where nodes copy the features from. ``file`` is that of the driver; its name has the kind of device."""
 
     file: RowFile
     fingerprint: str
@@ -77,12 +77,12 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class Task:
-    """What all trials of a sweep share; Ray keeps one copy a node.
+    """What all trials of a sweep share; Ray keeps one copy on each node.
 
     trainers : makes a process's `Trainers`. frozen : digest of the weights that are not trained, or empty.
-    trained_bytes : of the weights of a round.
+    trained_bytes : size of the trained weights of a round.
     source, features : where nodes get the decoded photos and the features, in a cluster.
-    driver_node : which sees what others write to storage.
+    driver_node : id of the driver's node, which must see what others write to storage.
     """
 
     experiment: Experiment
@@ -107,17 +107,17 @@ class Task:
         return photos.classes[flipped(photos.labels, noise.share, noise.kind, majority, noise.seed)]
 
     def scores_in(self, fold: Fold) -> NDArray[np.int64]:
-        """The photos' scores as a fold has them, [N]: those of test photos are the true ones."""
+        """The photos' scores in a fold, [N]: noisy, but true for test photos."""
         scores = self.noisy_scores.copy()
         scores[fold.test] = self.photos.scores[fold.test]
         return scores
 
     def labels_in(self, fold: Fold) -> NDArray[np.int64]:
-        """Likewise, as class indices [N]; every class is there."""
+        """The same as class indices [N]; every class occurs."""
         return np.searchsorted(self.photos.classes, self.scores_in(fold)).astype(np.int64)
 
     def start_key(self, fold: Fold, learning: Learning, device: str) -> str:
-        """key(0) of a fold's rounds on a device of this name."""
+        """key(0) of a fold's rounds, on a device with this name."""
         given = identity.Given(self.photos.fingerprint, self.start_digest, fold.number, device, versions())
         rounds = identity.round_identity(self.experiment, learning, given)
         return identity.start_key(rounds, self.labels_in(fold), fold.train)
@@ -134,7 +134,7 @@ class Task:
 
     @property
     def chooses(self) -> Split:
-        """The photos that rounds are chosen on, in all trials."""
+        """The photos on which rounds are chosen, in all trials."""
         return choosing_split(self.experiment.folds.validation)
 
     @property
@@ -149,7 +149,7 @@ class Task:
 
     @property
     def gpu_share(self) -> float:
-        """Of one GPU that a trial has, 0 to 1."""
+        """The share of one GPU that a trial has, 0 to 1."""
         gpus = self.experiment.resources.gpus
         assert gpus != "auto"  # the sweep has made a number of it
         return gpus

@@ -125,7 +125,7 @@ def test_a_server_that_is_away_at_the_start_and_at_the_end_stops_nothing_and_is_
     outcome, printed = swept(file)
     # rounds and end of the trial, chosen rounds over the folds, end of the sweep
     assert (len(outcome.finished), outcome.unlogged) == (1, 2 + 1 + 1 + 1)
-    assert "does not answer; rounds are logged there once it does" in " ".join(printed.split())
+    assert "does not answer; rounds are logged there when it does" in " ".join(printed.split())
     assert "MLflow lacks 5 entries (the server does not answer); the same command logs them" in printed
     archive = bits(Path(read_experiment(file).storage))
     assert len(archive) == 2 * 2

@@ -12,18 +12,18 @@ from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.room import lost_nodes, with_room
-from rsrl_ray.sweep.ray_insides import actor_of, asked_by, id_of, node_of
+from rsrl_ray.sweep.ray_insides.trials import actor_of, asked_by, id_of, node_of
 from rsrl_ray.sweep.report import Failure, Report
 
 FAILURES_A_ROUND = 3  # a trial that fails this often on one round is given up
 
 
 Ended = Callable[[TrialKey, str, str, Origin | None], None]
-"""Is told of the end of a trial: FINISHED, FAILED or KILLED; why it failed; the origin of its rounds, if it says so."""
+"""Called at a trial's end: its status (FINISHED, FAILED, KILLED), why it failed, the origin of its rounds if known."""
 
 
 class Attempts(Listener):
-    """Counts what is a trial's own fault, in one round, and lets Ray start it again until that is too often."""
+    """Counts a trial's own failures in one round, and lets Ray start it again until there are too many."""
 
     def __init__(self, ended: Ended, claims: Claims) -> None:
         self._tell, self._claims = ended, claims
@@ -35,7 +35,7 @@ class Attempts(Listener):
         self._dropped: list[TrialKey] = []
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has an actor."""
+        """The trial has an actor."""
         key, actor = trial_key(trial), id_of(actor_of(trial))
         self._running.add(key)
         self.blame.started(key, node_of(actor), actor)
@@ -44,7 +44,7 @@ class Attempts(Listener):
         """A round is done."""
         key = trial_key(trial)
         self.blame.reported(key)
-        if report.number > self._furthest.get(key, 0):  # not a round that is replayed after a crash
+        if report.number > self._furthest.get(key, 0):  # else it is replayed after a crash
             self._furthest[key] = report.number
             trial.max_failures = -1
 
@@ -61,13 +61,13 @@ class Attempts(Listener):
             self._end(trial_key(trial), "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray starts it again after a crash; not for ever in the same round, save where it is not the trial's fault."""
+        """Ray starts it again after a crash, but not too often in one round if it is the trial's own fault."""
         self._void_claims(trial)
         if self._failures(trial) >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray has given it up: for good, or too early (see `left_of`)."""
+        """Ray has given it up, for good or too early (see `left_of`)."""
         self._void_claims(trial)
         key = trial_key(trial)
         given_up = self._failures(trial) >= FAILURES_A_ROUND
@@ -79,10 +79,10 @@ class Attempts(Listener):
         self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {crash_of(trial).reason}")
 
     def left_of(self, trials: Collection[TrialKey]) -> list[TrialKey]:
-        """Of trials that have been run those to run again, told once; none after Ctrl-C, which leaves some undone.
+        """Those of ``trials`` to run again, told once; none after Ctrl-C, which leaves some trials undone.
 
-        Ray gives a trial up too early where a process dies to which it hands a trial after another one: that counts as
-        no crash of a round.
+        Ray gives a trial up too early if it hands the process of another trial to it, and that process dies. This does
+        not count as a crash of a round.
         """
         dropped, self._dropped = self._dropped, []
         ended = {*self.finished, *self.failed, *dropped}
@@ -94,7 +94,7 @@ class Attempts(Listener):
             self._end(key, "KILLED")
 
     def _failures(self, trial: Trial) -> int:
-        """Lay the blame for the trial's failure; how many of its next round are its own fault."""
+        """Say whose fault the trial's failure is; how many failures in its next round are its own fault."""
         key, crash = trial_key(trial), crash_of(trial)
         number = self._furthest.get(key, 0) + 1
         died = not (crash.in_set_up or crash.for_memory or self.blame.has_started(key))

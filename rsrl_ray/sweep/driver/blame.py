@@ -1,19 +1,19 @@
-"""Whose fault it is that a trial fails: its own, or that of the node that it was on."""
+"""Whose fault a failure is: the trial's, or that of the node on which it was."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from rsrl_ray.core.trial import TrialKey
 
-_DEATHS = 2  # in a row, in set-ups on one node: a single process may have been killed by anybody
+_DEATHS = 2  # in a row, during set-up on one node; anybody may have killed a single process
 
 
 class Blame:
     """The ledger of a sweep's failures, by trial, round and node.
 
-    A crash counts against its trial, in the round that was made then, unless the node that held the trial is lost. A
-    set-up that fails, before the first round, counts against the node, which gets no more trials; only a trial that no
-    node could set up is itself at fault, until a second one cannot be set up there either.
+    A crash counts against the trial, in the round that it was making, unless the node of the trial is lost. If a set-up
+    fails before the first round, it counts against the node, which gets no more trials. If no node could set up the
+    trial, it is the trial's fault, until a node cannot set up a second trial either.
     """
 
     def __init__(self) -> None:
@@ -26,40 +26,41 @@ class Blame:
         self._faulty: set[TrialKey] = set()  # trials that no node could set up
 
     def started(self, trial: TrialKey, node: str, process: str) -> None:
-        """The trial has a process, which may have had another trial before."""
+        """The trial has a process, which may have run another trial before."""
         self._on[trial] = node
         if process not in self._known:
             self._known.add(process)
             self._new.add(trial)
 
     def reported(self, trial: TrialKey) -> None:
-        """It is set up: where its process is new, its node can set trials up, whatever was before."""
+        """The trial is set up. If its process is new, its node can set trials up, whatever happened before."""
         if trial in self._new:
             self._new.remove(trial)
             self._refusals.pop(self._on[trial], None)
             self._deaths.pop(self._on[trial], None)
 
     def has_started(self, trial: TrialKey) -> bool:
-        """Whether it has had a process since it failed last."""
+        """Whether it has had a process since its last failure."""
         return trial in self._on
 
     def crashed(self, trial: TrialKey, number: int, node: str) -> None:
-        """Its process has ended in this round; ``node`` is asked only if it had none yet."""
+        """Its process has ended in this round; ``node`` is used only if the trial had not started yet."""
         self._crashes[trial, number].append(self._on.pop(trial, node))
         self._new.discard(trial)
 
     def own_crashes(self, trial: TrialKey, number: int, lost: Collection[str]) -> int:
-        """How many crashes in this round no loss of a node explains; ``lost``: the nodes that are gone."""
+        """How many crashes in this round were not on a ``lost`` node."""
         return sum(node not in lost for node in self._crashes[trial, number])
 
     def refused(self, trial: TrialKey, node: str, reason: str, nodes: Collection[str], died: bool = False) -> bool:
         """The node could not set up the trial; whether it is the node's fault.
 
-        nodes : those with room for the trial. died : the process has ended, and it is not known why.
+        nodes : those with room for the trial. died : whether the process ended for an unknown reason.
         """
         self._on.pop(trial, None)
         self._new.discard(trial)
-        self._deaths[node] += died
+        if died:
+            self._deaths[node] += 1
         if (died and self._deaths[node] < _DEATHS) or trial in self._refusals[node]:  # where it should not be again
             return False
         self._refusals[node][trial] = reason
@@ -69,7 +70,7 @@ class Blame:
 
     @property
     def out(self) -> dict[str, str]:
-        """The nodes that get no more trials: why."""
+        """The nodes that get no more trials, and why."""
         return {
             node: list(refusals.values())[-1]
             for node, refusals in self._refusals.items()

@@ -1,7 +1,7 @@
-"""What fails in the background of a sweep, on one board: threads write it, the driver reads it.
+"""What fails in the background of a sweep: threads write it on one board, and the driver reads it.
 
-A refusal that lasts is said within a minute, again where its reason has changed, and when it is over. What is still
-undone at the end is counted.
+If a store refuses something for long, a line says so within a minute, again if the reason changes, and when it is over.
+What is still undone at the end is counted.
 """
 
 import contextlib
@@ -12,23 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-TELL_S = 45.0  # a refusal or a silence of a store is told once it has lasted so long
-AGAIN_S = 60.0  # and a change of its reason not sooner than so long after that
+TELL_S = 45.0  # a refusal or a silence of a store is said when it has lasted so long
+AGAIN_S = 60.0  # a changed reason is said so long after that, at the earliest
 NEWS_LOOK_S = 1.0
-GOES_ON = "The sweep goes on, and it is tried again"
+GOES_ON = "The sweep goes on, and tries it again"
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store that is told of a sweep in the background; in words, what it lacks where it was not told."""
+    """A store that is written in the background. entries : what it can lack. made : how a later command adds them."""
 
     name: str
     entries: str
     made: str
-
-    def lacks(self, count: int, why: str) -> str:
-        """The line at the end of a sweep."""
-        return f"{self.name} lacks {count} {self.entries} ({why}); the same command {self.made} them."
 
 
 MLFLOW = Store("MLflow", "entries", "logs")
@@ -37,7 +33,7 @@ STORAGE = Store("storage", "notes on who needs which weights", "makes")
 
 @dataclass
 class _Undone:
-    """A job that was begun: when first, and why its last attempt failed; "" if it has not failed yet."""
+    """A job that has begun: when it first did, and why its last attempt failed, or "" if it has not failed."""
 
     since: float
     why: str = ""
@@ -50,7 +46,7 @@ class _Told:
 
 
 class Board:
-    """Jobs that were begun and are not done, by store and by ``line``, the name of those that wait for each other."""
+    """Jobs that have begun and are not done, by store and ``line``; the jobs of one line wait for each other."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,17 +61,17 @@ class Board:
             self._undone.setdefault((store, line), _Undone(time.monotonic()))
 
     def refused(self, store: Store, line: str, why: str) -> None:
-        """It has failed, and will be tried again."""
+        """The job has failed, and will be tried again."""
         with self._lock:
-            self._undone.setdefault((store, line), _Undone(time.monotonic())).why = why
+            self._undone[store, line].why = why
 
     def done(self, store: Store, line: str) -> None:
-        """It is done."""
+        """The job is done."""
         with self._lock:
             self._undone.pop((store, line), None)
 
     def give_up(self, store: Store, jobs: int, why: str) -> None:
-        """The sweep ends without so many jobs of this store; none is tried again."""
+        """The sweep ends without so many ``jobs`` of this store; none is tried again."""
         with self._lock:
             self._undone = {(of, line): job for (of, line), job in self._undone.items() if of != store}
             self._told.pop(store, None)
@@ -88,10 +84,13 @@ class Board:
 
     def closing(self) -> list[str]:
         """A line for each store that lacks something at the end."""
-        return [store.lacks(count, self._why_left[store]) for store, count in self._left.items() if count]
+        return [
+            f"{store.name} lacks {count} {store.entries} ({self._why_left[store]}); the same command {store.made} them."
+            for store, count in self._left.items()
+        ]
 
     def news(self) -> list[str]:
-        """What the user has to be told now."""
+        """The lines for the user now."""
         now, lines = time.monotonic(), []
         with self._lock:
             lasting: dict[Store, list[tuple[str, _Undone]]] = {}
@@ -108,13 +107,13 @@ class Board:
                     lines.append(f"{store.name} {trouble if job.why else silence}. {GOES_ON}.")
             for store in self._told.keys() - lasting.keys():
                 del self._told[store]
-                lines.append(f"{store.name} takes again what the sweep tells it.")
+                lines.append(f"{store.name} accepts again what the sweep writes.")
         return lines
 
 
 @contextlib.contextmanager
 def read_aloud(board: Board, say: Callable[[str], None]) -> Iterator[None]:
-    """While the body runs, ``say`` the board's news; also while Ray Tune waits, and while the sweep is ended."""
+    """While the body runs, ``say`` the board's news, also while Ray Tune waits and while the sweep ends."""
     ended = threading.Event()
 
     def look() -> None:
@@ -132,5 +131,5 @@ def read_aloud(board: Board, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _plain(why: str) -> str:
-    """The reason without what changes from one attempt to the next, such as addresses in memory and ports."""
+    """The reason without addresses in memory, ports and other numbers, which change from one attempt to the next."""
     return re.sub(r"0x[0-9a-f]+|\d+", "", why)

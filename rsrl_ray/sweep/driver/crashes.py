@@ -1,4 +1,4 @@
-"""What Ray says of the end of a trial's process, in one line."""
+"""Why a trial's process has ended, as Ray tells it, in one line."""
 
 import re
 from dataclasses import dataclass
@@ -8,20 +8,24 @@ from ray import cloudpickle
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 
-from rsrl_ray.sweep.ray_insides import asked_by, node_of
+from rsrl_ray.sweep.ray_insides.trials import asked_by, node_of
 from rsrl_ray.sweep.report import SetUpFailed
 
 _MEMORY = re.compile(r"Memory on the node \(IP: (.*?), ID: (\w+)\) was ([\d.]+)GB used / ([\d.]+)GB limit")
 _DEAD = re.compile(r"^The actor is dead because (.*?)\.?(?: Worker exit type: .*)?$", re.MULTILINE)
 _MEMORY_USER = re.compile(r"^\d+\t([\d.]+)\t(.+)$", re.MULTILINE)  # process, GB, command
 _FOLDERS = re.compile(r"^\S*/")
-_TRIAL_PROCESS = "ray::ResourceTrainable"  # as Tune calls a trainable that was given resources
-_TOLD_USERS = 3  # of those who use the memory
+_TRIAL_PROCESS = "ray::ResourceTrainable"  # how Tune calls a trainable with resources
+_TOLD_USERS = 3  # named in a message
 
 
 @dataclass(frozen=True)
 class Crash:
-    """A trial's last failure. node : where, or empty. in_set_up : whether the trial was being set up, as it says."""
+    """A trial's last failure.
+
+    node : where it was, or empty. in_set_up : whether the trial was being set up. for_memory : whether Ray ended the
+    process because memory was short.
+    """
 
     reason: str
     node: str = ""
@@ -30,7 +34,7 @@ class Crash:
 
 
 def crash_of(trial: Trial) -> Crash:
-    """The last failure of a trial, of which Tune keeps files beside its state."""
+    """The last failure of a trial. Tune keeps files of it."""
     pickled, text = trial.pickled_error_file, trial.error_file
     if pickled is None:
         return Crash(_last_line(Path(text).read_text()) if text else "no error was reported")
@@ -46,9 +50,9 @@ def crash_of(trial: Trial) -> Crash:
 
 
 def _for_memory(message: str, trial: Trial) -> Crash:
-    """How much memory was free, who used it, what to set."""
+    """How much memory was free, who used it, and what to set."""
     found = _MEMORY.search(message)
-    if found is None:  # another Ray's words
+    if found is None:  # another version of Ray says it in other words
         return Crash(message.splitlines()[0], for_memory=True)
     address, node, used, whole = found.groups()
     users = [(float(size), command) for size, command in _MEMORY_USER.findall(message)]
@@ -63,19 +67,21 @@ def _for_memory(message: str, trial: Trial) -> Crash:
         told.insert(0, f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'} {sum(trials):.1f}")
     cpus = asked_by(trial).required_resources.get("CPU", 0.0)
     reason = (
-        f"memory was short, so Ray ended its process: of {float(whole):.1f} GiB on {address} "
-        f"{float(whole) - float(used):.1f} were free, and the most was used by {', '.join(told)}; with resources.cpus "
-        f"above {cpus:g} fewer trials run at once, and the results stay the same"
+        f"memory was short, so Ray ended its process: of {float(whole):.1f} GiB on {address}, "
+        f"{float(whole) - float(used):.1f} were free, and most was used by {', '.join(told)}; with resources.cpus "
+        f"above {cpus:g}, fewer trials run at once, and the results stay the same"
     )
     return Crash(reason, node, for_memory=True)
 
 
 def _death(error: RayActorError) -> str:
-    """Why the process has ended: an error of its constructor, or less than Ray's words, which are a page."""
+    """Why the process has ended: the error of its constructor, or the cause in Ray's text, which is a page long."""
     dead = None if error.actor_init_failed else _DEAD.search(str(error))
     if dead is None:
         return _last_line(str(error))
-    causes = " (killed, also by the kernel for its memory, or crashed)" if dead[1].endswith("process has died") else ""
+    causes = (
+        " (killed, perhaps by the kernel for its memory, or crashed)" if dead[1].endswith("process has died") else ""
+    )
     return dead[1] + causes
 
 

@@ -1,4 +1,4 @@
-"""From an experiment to a finished sweep: check everything, start Ray, run the trials, resume."""
+"""From an experiment to a finished sweep: check everything, start Ray, run or resume the trials."""
 
 import contextlib
 import shutil
@@ -9,7 +9,6 @@ from functools import partial
 from rsrl_ray.config import Experiment, check_resources
 from rsrl_ray.core.trial import Outcome
 from rsrl_ray.display import Display
-from rsrl_ray.identity import recipe
 from rsrl_ray.method import check_own
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.locks import Taken, locked
@@ -19,11 +18,11 @@ from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, read_aloud
 from rsrl_ray.sweep.driver.lifeline import lifeline
 from rsrl_ray.sweep.driver.prepare import complete, prepare
 from rsrl_ray.sweep.driver.running import Running
-from rsrl_ray.sweep.driver.tracked import open_tracker
+from rsrl_ray.sweep.driver.tracked import open_tracker, sweep_run
 from rsrl_ray.sweep.nodes.cluster import joined_cluster, quiet_ray
 from rsrl_ray.sweep.nodes.common_storage import check_nodes
 from rsrl_ray.sweep.nodes.room import check_room
-from rsrl_ray.sweep.ray_insides import kills_are_crashes
+from rsrl_ray.sweep.ray_insides.trials import kills_are_crashes
 from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -37,19 +36,19 @@ def run_sweep(
     take_over: bool = False,
     trainers: Callable[[Task], Trainers] = NetworkTrainers,
 ) -> Outcome:
-    """Run, continue or extend a sweep; returns when it has ended or was stopped by Ctrl-C.
+    """Run, continue or extend a sweep; returns when it has ended, or when Ctrl-C has stopped it.
 
-    skip_bad : leave out photos that are no good. take_over : the experiment in MLflow from a process that has crashed.
-    trainers : what trains in the place of networks, in each worker.
+    skip_bad : leave out bad photos. take_over : take the experiment in MLflow from a process that has crashed.
+    trainers : makes the trainers in each worker; tests train without networks.
 
-    A cluster is joined first, because its nodes help to read the photos, and have to share the storage; else everything
-    that a user can get wrong is checked before Ray starts, unless it runs already (see `rsrl_ray.sweep.driver.ahead`).
-    A finished round is never trained again while the archive holds it, so the same call resumes.
+    If there is a cluster, it is joined first: its nodes help to read the photos, and they must share the storage. If
+    not, all that a user can get wrong is checked before Ray starts (see `rsrl_ray.sweep.driver.ahead` for when it runs
+    already). A finished round is not trained again as long as the archive has it, so the same call resumes.
 
     Raises
     ------
     ValueError
-        With what is wrong in the photos, the weights, the storage or the resources, and what to do.
+        What is wrong in the photos, the weights, the storage or the resources, and what to do.
     """
 
     def warn(line: str) -> None:
@@ -59,26 +58,27 @@ def run_sweep(
     check_own(experiment)
     with _locked(experiment, display) as alone, joined_cluster(display) as joined:
         if joined:
-            with display.started("looking whether all nodes share the storage"):
+            with display.started("checking that all nodes share the storage"):
                 check_nodes(experiment)
         task = prepare(experiment, display, skip_bad, joined, trainers)
         may_live = (lambda process: False) if take_over else partial(is_alive, unseen=not alone)
-        tracker, open_sweep = open_tracker(task, task.sweep_id(), recipe(experiment), warn, may_live)
+        sweep = sweep_run(task)
+        tracker = open_tracker(task, sweep, warn, may_live)
         with _killed_at_failure(tracker), quiet_ray(display):
-            running = Running(task, tracker, open_sweep, display, may_wait=joined)
+            running = Running(task, tracker, sweep, display, may_wait=joined)
             with read_aloud(running.board, warn):
                 return _run(running, task, display, joined)
 
 
 def _run(running: Running, task: Task, display: Display, joined: bool) -> Outcome:
-    """Run the trials of a sweep that is prepared and opened, whatever happens meanwhile."""
+    """Run the trials of a sweep that is prepared and opened, and end it in good order whatever happens."""
 
     def close(status: str) -> None:
         running.close(status)
         for line in running.board.closing():
             display.said(line, "warning")
 
-    # For Ray's own state, which is not needed to resume: the archive is.
+    # For Ray's own state. A sweep resumes from the archive, without it.
     with tempfile.TemporaryDirectory(prefix="rsrl-tune-", ignore_cleanup_errors=True) as scratch:
 
         def leave(line: str) -> None:
@@ -104,33 +104,33 @@ def _run(running: Running, task: Task, display: Display, joined: bool) -> Outcom
 
 @contextlib.contextmanager
 def _killed_at_failure(tracker: Tracker) -> Iterator[None]:
-    """Leave no sweep RUNNING, and none that holds the experiment, if the body fails or is interrupted."""
+    """If the body fails or is interrupted, mark the sweep KILLED, which also frees the experiment."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(Exception):  # MLflow may be away, or the sweep not be open yet
+        with contextlib.suppress(Exception):  # MLflow may not answer, or the sweep may not be open yet
             tracker.end_sweep("KILLED")
         raise
 
 
 @contextlib.contextmanager
 def _locked(experiment: Experiment, display: Display) -> Iterator[bool]:
-    """Make the storage and hold the experiment in it, so that two drivers do not write the same runs.
+    """Make the storage and lock the experiment in it, so that two drivers do not write the same runs.
 
-    Yields whether it is known by that that no other process of this machine tracks this experiment into its MLflow.
+    Yields whether the lock proves that no other process of this machine tracks this experiment into its MLflow.
     """
     mlflow_uri(experiment)
     probe_storage(experiment.storage)
     storage = Location(experiment.storage)
-    if storage.is_uri:  # the lease in MLflow holds it
+    if storage.is_uri:  # the lease in MLflow protects it
         yield False
         return
     try:
         with locked(storage.path / f"{experiment.name}.lock") as missing:
             if missing is not None:
                 cause = missing.strerror or missing
-                display.said(f"locks are not available here ({cause}): see that only one sweep of this name runs")
-            yield missing is None and experiment.mlflow is None  # whose store lies in the storage
+                display.said(f"locks are not available here ({cause}): make sure that only one sweep of this name runs")
+            yield missing is None and experiment.mlflow is None  # then its store lies in the storage
     except Taken as holder:
         raise ValueError(
             f"{experiment.name} in {storage} is being swept by another process ({holder}); wait for its end, or stop it"

@@ -1,4 +1,4 @@
-"""A sweep's process ends with a line where Ray or a signal ends it: Ray itself would do it with none."""
+"""If Ray or a signal ends a sweep's process, it says so in a line first. Ray itself would say nothing."""
 
 import contextlib
 import os
@@ -13,20 +13,20 @@ import psutil
 import ray
 
 from rsrl_ray.sweep.nodes.address import reach
-from rsrl_ray.sweep.ray_insides import main_processes
+from rsrl_ray.sweep.ray_insides.connection import main_processes
 
 PROBE_S = 1.0  # between two looks at the head
-_PROBE_PATIENCE_S = 5.0  # with each
-SIGNALS_LOOK_S = 0.02  # and at the signals
+_PROBE_PATIENCE_S = 5.0  # with each look at the head
+SIGNALS_LOOK_S = 0.02  # between two looks at the signals
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 LOST = 1  # exit status, which is also Ray's own
 
 
 @contextlib.contextmanager
 def lifeline(leave: Callable[[str], None]) -> Iterator[None]:
-    """While the body runs, end this process where Ray has gone, or where SIGTERM or SIGHUP says so; see `_Watch`.
+    """While the body runs, end this process if Ray is gone, or at SIGTERM or SIGHUP; see `_Watch`.
 
-    ``leave`` is called before, with a line for the user, to leave terminal and log in order.
+    Before that, ``leave`` is called with a line for the user, to leave terminal and log in order.
     """
     watch = _Watch(leave)
     watch.start()
@@ -37,12 +37,12 @@ def lifeline(leave: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Watch(threading.Thread):
-    """Ends this process before Ray does, without a word or with its C++ stack.
+    """Ends this process before Ray ends it, which would print nothing, or a stack of C++.
 
-    A head that does not answer is given two thirds of Ray's own patience, which is 60 s: then Ray ends every process
-    that is connected to it. A Ray that this process has started is lost with either of its main processes. With such
-    a Ray this process also ends at SIGTERM and SIGHUP, at once: a scheduler that ends a job tells Ray's processes too,
-    and a process that hears of the end of its own raylet is ended by Ray with status 1, about 0.1 s later.
+    If the head does not answer, it has two thirds of Ray's own patience, which is 60 s; after that, Ray ends every
+    process that is connected to it. A Ray that this process has started is lost if its raylet or its head ends. With
+    such a Ray, this process also ends at once at SIGTERM and SIGHUP: a scheduler that ends a job ends Ray's processes
+    too, and about 0.1 s after the end of the raylet, Ray ends this process with status 1.
     """
 
     def __init__(self, leave: Callable[[str], None]) -> None:
@@ -51,7 +51,7 @@ class _Watch(threading.Thread):
         self._patience = 2 / 3 * float(os.environ.get(RAYS_PATIENCE, "60"))
         self._address = ray.get_runtime_context().gcs_address
         self._own = main_processes()
-        self._signals: Any = signal.getsignal(signal.SIGTERM)  # whoever handles it: `rsrl_ray.cli.ending.Stop`
+        self._signals: Any = signal.getsignal(signal.SIGTERM)  # its handler is `rsrl_ray.cli.ending.Stop`
         self._leads = bool(self._own) and hasattr(self._signals, "asked")
         self._seen = self._looked = time.monotonic()
 
@@ -65,7 +65,7 @@ class _Watch(threading.Thread):
                 self._part(f"Ray at {self._address} is gone; {kept}", getattr(self._signals, "asked", 0) or LOST)
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._ended.set()
         self.join()
         if self._leads:
@@ -90,7 +90,7 @@ class _Watch(threading.Thread):
 
     def _part(self, line: str, status: int) -> NoReturn:
         for process in self._own:
-            process.send_signal(signal.SIGSTOP)  # so that none of them can end, and this process be told of it
+            process.send_signal(signal.SIGSTOP)  # else one may end, and Ray ends this process
         self._leave(line)
         doomed: list[psutil.Process | subprocess.Popen[bytes]] = [*_trials(self._own), *self._own]
         for ending in doomed:
@@ -100,7 +100,7 @@ class _Watch(threading.Thread):
 
 
 def _trials(own: list[subprocess.Popen[bytes]]) -> list[psutil.Process]:
-    """What runs below these processes; a raylet that is killed leaves its workers alone for seconds."""
+    """The processes below these. If a raylet is killed, its workers live on for seconds."""
     found = []
     for process in own:
         with contextlib.suppress(psutil.NoSuchProcess):

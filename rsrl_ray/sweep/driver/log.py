@@ -1,4 +1,4 @@
-"""What the driver tells MLflow of every round and every trial, in the background."""
+"""What the driver tells MLflow about every round and every trial, in the background."""
 
 import contextlib
 from collections import defaultdict, deque
@@ -15,6 +15,7 @@ from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.gauge import Readings
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.write import Tracker
 
@@ -22,26 +23,26 @@ ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, if logging has
 
 
 class Log(Listener):
-    """Tells rounds, ends of trials, what nodes are busy with, and the sweep's end: all once, each trial's in order."""
+    """Logs rounds, ends of trials, readings of nodes, and the sweep's end: each once, and those of a trial in order."""
 
     def __init__(
         self,
         task: Task,
         tracker: Tracker,
-        open_sweep: Callable[[], None],
+        sweep: SweepRun,
         trials: Mapping[TrialKey, TrackedTrial],
         board: Board,
     ) -> None:
-        self._tracker, self._open_sweep, self._trials, self._board = tracker, open_sweep, trials, board
+        self._tracker, self._sweep, self._trials, self._board = tracker, sweep, trials, board
         self._chooses, self._logged = task.chooses, LoggedRounds(task)
         self._writer = Writer(MLFLOW, board)
         self._unlogged: defaultdict[TrialKey, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[TrialKey, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
-        self._ended: set[TrialKey] = set()  # as MLflow has been told
+        self._ended: set[TrialKey] = set()  # those whose end MLflow knows
         self._readings, self._readings_wait = Readings(), False
 
     def on_round(self, trial: Trial, report: Report) -> None:
-        """Log it once it is its turn."""
+        """Log it when its turn comes."""
         self._readings.add(report.system)
         key = trial_key(trial)
         self._unlogged[key].append(report)
@@ -67,10 +68,10 @@ class Log(Listener):
         self._put(str(key), end)
 
     def close(self, status: str) -> None:
-        """Wait for the log, once all trials and the notes in storage have ended; the board has what was not done.
+        """Wait for the log, after all trials and the notes in storage have ended; the board has what was not done.
 
-        A sweep that lacks something in a store has not finished. It is KILLED, in the word that people read stopped, as
-        after Ctrl-C: no trial has failed, and the same command goes on and makes up for what is lacking.
+        If a store lacks something, the sweep has not finished. It is KILLED, which people read as "stopped", as after
+        Ctrl-C: no trial has failed, and the same command goes on and adds what is missing.
         """
         self._put_readings()
         left = self._writer.close()
@@ -79,13 +80,13 @@ class Log(Listener):
         status = "KILLED" if lacks and status == "FINISHED" else status
 
         def end() -> None:
-            with contextlib.suppress(Exception):  # else they stay RUNNING, until the sweep is taken up again
+            with contextlib.suppress(Exception):  # else they stay RUNNING until the sweep goes on
                 for key in self._trials:
                     if str(key) in left:
                         self._tracker.end_trial(self._trials[key], "KILLED")
             self._tracker.end_sweep(status)
 
-        self._tell_last("the end of the sweep", end)  # last: it lets another sweep into the experiment
+        self._tell_last("the end of the sweep", end)  # last, because then another sweep may use the experiment
 
     def _tell_last(self, what: str, job: Callable[[], None]) -> None:
         last = Writer(MLFLOW, self._board)
@@ -93,19 +94,19 @@ class Log(Listener):
         last.close(patient=not self._board.lacks(MLFLOW))
 
     def _sum_up(self, method: str) -> None:
-        """Tell the sweep's own run of a method once all its trials have ended."""
+        """If all trials of a method have ended, log its chosen rounds in the sweep's own run."""
         if all(key in self._ended for key in self._trials if key.method == method):
             self._writer.put(f"the chosen rounds of {method}", lambda: self._tracker.summary.log([method]))
 
     def _sum_up_all(self) -> None:
-        """Of methods too that lack trials."""
+        """Log the chosen rounds of all methods, also of those that lack trials."""
         self._tracker.summary.log(sorted(self._tracker.summary.methods()))
 
     def _put_readings(self) -> None:
-        """Tell all that were read so far, on a line of their own: no trial waits for them."""
+        """Log all readings so far. They have a line of their own, so no trial waits for them."""
         if self._readings.pending() and not self._readings_wait:
             self._readings_wait = True
-            self._put("what the nodes were busy with", self._tell_readings)
+            self._put("how busy the nodes were", self._tell_readings)
 
     def _tell_readings(self) -> None:
         readings = self._readings.pending()
@@ -118,15 +119,15 @@ class Log(Listener):
 
     def _when_open(self, job: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
-            self._open_sweep()
+            self._tracker.open_sweep(self._sweep)  # once its server answers
             job()
 
         return run
 
     def _log(self, key: TrialKey) -> None:
-        """Log the trial's rounds that wait for it: one, or several at once where logging has fallen behind."""
+        """Log the next round of the trial that waits, or several at once if logging has fallen behind."""
         trial, waiting, chain = self._trials[key], self._unlogged[key], self._chains[key]
-        if not waiting:  # logged together with an earlier one
+        if not waiting:  # it was logged together with an earlier one
             return
         reports = [waiting[place] for place in range(min(len(waiting), ROUNDS_AT_ONCE))]
         for report in reports:
@@ -143,7 +144,7 @@ class Log(Listener):
 
 
 def _follow(chain: list[Report], report: Report) -> None:
-    """Add a round to a trial's rounds 1, 2, ...; those of a trial that was started elsewhere take the others' place."""
+    """Add a round to a trial's rounds 1, 2, ...; a different round of that number, and all after it, are dropped."""
     place = report.number - 1
     assert place <= len(chain), (place, len(chain))
     if place == len(chain) or chain[place].link != report.link:

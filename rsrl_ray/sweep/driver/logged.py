@@ -1,4 +1,4 @@
-"""A trial's rounds as MLflow is given them, made of what the archive has; and which of them is chosen so far."""
+"""A trial's rounds as MLflow gets them, made from the archive; and which of them is the chosen one so far."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _MEASURES = ("test_", "validation_", "f1_", "train_size", "photos_seen")  # how 
 
 
 class LoggedRounds:
-    """Makes round after round of several trials; of each it remembers the round before."""
+    """Makes the rounds of several trials; it remembers the last round of each."""
 
     def __init__(self, task: Task) -> None:
         self._task, self._archive = task, Archive(task.experiment.storage)
         self._previous: dict[str, Record] = {}
 
     def round(self, trial: Trial, report: Report, choice: BestSoFar | None) -> Round:
-        """A reported round; choice : where it is better than all before it."""
+        """A reported round. choice : set if it is better than all rounds before it."""
         record, before = self._record(trial, report.key), self._before(trial, report)
         fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
         title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
@@ -41,11 +41,11 @@ class LoggedRounds:
         return Round(report.number, report.metrics, report.note, report.link, report.created, write, choice)
 
     def forget(self, trial: Trial) -> None:
-        """It has ended: logits of a thousand trials would fill the memory."""
+        """The trial has ended. The logits of a thousand trials would fill the memory."""
         self._previous.pop(trial.id, None)
 
     def _before(self, trial: Trial, report: Report) -> NDArray[np.bool_]:
-        """The kept mask of the round before, [N]; round 1 has none, and no photo has come back."""
+        """The kept mask of the round before, [N]; all photos for round 1, so that none counts as returned."""
         if report.number == 1:
             return np.ones(len(self._task.photos.scores), dtype=bool)
         return self._record(trial, report.parent_key).kept
@@ -59,22 +59,22 @@ class LoggedRounds:
 
 
 def choices(chain: Sequence[Report], chooses: Split) -> list[BestSoFar]:
-    """Of a trial's rounds 1, 2, ... those that are better than all before them: the last one is the chosen one.
+    """Those of a trial's rounds 1, 2, ... that are better than all before them; the last of them is the chosen one.
 
-    chooses : the photos that rounds are chosen on.
+    chooses : the photos on which rounds are chosen.
     """
     curves = {
         name: curve_of({report.number: report.metrics[name] for report in chain if name in report.metrics}, len(chain))
         for name in (VALIDATION, TEST)
     }
-    criterion, trial = default_criterion(chooses), TrialKey(0, "")  # which trial it is does not matter
+    criterion, trial = default_criterion(chooses), TrialKey(0, "")  # any key does
     so_far = [{name: curve[: end + 1] for name, curve in curves.items()} for end in range(len(chain))]
     chosen = [choose({trial: each}, criterion)[trial] for each in so_far]
     return [_choice(chain[:number]) for number in dict.fromkeys(chosen)]
 
 
 def _choice(chain: Sequence[Report]) -> BestSoFar:
-    """The last of these rounds; a measure that it lacks and another one has is nan, not the other one's."""
+    """The last of these rounds. A measure is nan if the round lacks it and another round has it."""
     last, names = chain[-1], dict.fromkeys(name for report in chain for name in report.metrics)
     values = {name: last.metrics.get(name, math.nan) for name in names if name.startswith(_MEASURES)}
     return BestSoFar(last.number, last.created, {"round": float(last.number), **values})

@@ -1,4 +1,4 @@
-"""The nodes that trials may be on: not those that cannot set them up."""
+"""On which nodes trials may run: not on those that cannot set them up."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,31 +10,31 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.nodes.room import all_nodes, with_room
-from rsrl_ray.sweep.ray_insides import ask_again, asked_by, has_processes
+from rsrl_ray.sweep.ray_insides.trials import ask_again, asked_by, has_processes
 
 _NODE = "ray.io/node-id"  # a label that Ray gives every node
-_TOLD_NODES = 3  # nodes
+_TOLD_NODES = 3  # in a message
 
 
 class Placement(PlacementGroupFactory):
-    """A trial's resources, on none of the nodes that are in ``without`` when they are asked for.
+    """A trial's resources, on none of the nodes that are in ``without`` at the time of asking.
 
-    A process that a trial has left goes to any other one, on such a node too: there it has its photos.
+    If a trial has left its process, any other trial may get that, also on such a node: the process has its photos.
     """
 
     def __init__(self, bundles: list[dict[str, int | float]], without: set[str]) -> None:
         super().__init__(bundles)
-        self._without = without  # not what two requests are compared by
+        self._without = without  # two requests are equal also if this differs
 
     def to_placement_group(self) -> PlacementGroup:
-        """Ask Ray for them."""
+        """Ask Ray for the resources."""
         others = [{_NODE: f"!in({','.join(sorted(self._without))})"} for _ in self.bundles] if self._without else None
         asked: PlacementGroup = placement_group(self.bundles, self.strategy, bundle_label_selector=others)
         return asked
 
 
 class Places:
-    """Keeps trials from the nodes that are to blame, and ends the sweep if no other node is left."""
+    """Keeps trials away from the nodes that are to blame; ends the sweep if no other node is left."""
 
     def __init__(self, blame: Blame, display: Display) -> None:
         self._blame, self._display = blame, display
@@ -43,16 +43,16 @@ class Places:
         self._end = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its scheduler; the terminal stays here."""
+        """Nothing: Ray pickles its scheduler, but the terminal stays here."""
         return {}
 
     def assign(self, trial: Trial) -> None:
-        """Let the trial, which is new, ask for resources by way of `Placement`."""
+        """Make a new trial ask for its resources with a `Placement`."""
         self._asked = Placement(asked_by(trial).bundles, self._without)
         trial.update_resources(self._asked)
 
     def look(self, tune: Any) -> None:
-        """Follow what has failed; ``tune`` is the controller of Ray Tune, before it starts trials."""
+        """Act on what has failed, before ``tune``, the controller of Ray Tune, starts trials."""
         out = self._blame.out
         if out and not self._end and not has_processes(tune):
             self._end = self._none_is_left(out)
@@ -64,7 +64,7 @@ class Places:
             ask_again(tune, self._asked)
 
     def check(self) -> None:
-        """Raise ValueError if the sweep was ended since no node was left."""
+        """Raise ValueError if the sweep was ended because no node was left."""
         if self._end:
             raise ValueError(self._end)
 
@@ -79,7 +79,7 @@ class Places:
         self._without.update(out)
 
     def _none_is_left(self, out: Mapping[str, str]) -> str:
-        """That no node is left, if that is so; while there is none at all, a cluster may start some."""
+        """A sentence if no good node is left, else "". If there is no node at all, a cluster may start some."""
         assert self._asked is not None
         nodes = with_room(self._asked.required_resources)
         if not nodes or any(node.id not in out for node in nodes):

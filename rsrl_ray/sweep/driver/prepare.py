@@ -1,4 +1,4 @@
-"""What a sweep needs before its trials begin: photos, folds, starting weights, features; checked."""
+"""What a sweep needs before its trials begin: checked photos, folds, starting weights and features."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ SMALL_NETWORK = 50e6  # bytes of trained weights up to which `archive: {weights:
 def prepare(
     experiment: Experiment, display: Display, skip_bad: bool, joined: bool, trainers: Callable[[Task], Trainers]
 ) -> Task:
-    """All that needs no Ray; see `rsrl_ray.sweep.driver.launch.run_sweep`."""
+    """Everything that needs no Ray; see `rsrl_ray.sweep.driver.launch.run_sweep`."""
     photos = load(experiment, display, skip_bad, joined)
     classes = photos.classes
     all_folds = folds_of(experiment, photos)
@@ -34,7 +34,7 @@ def prepare(
         display.said(line, "note")
     start = starting_weights(experiment.network, len(classes), [experiment.seed, 0])
     if start.random_layers and experiment.network.weights != "none":
-        display.said(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these start random")
+        display.said(f"{experiment.network.weights} lacks {', '.join(start.random_layers)}: these layers start random")
     if experiment.training.precision == "bf16" and not experiment.resources.gpus and lacks_bf16():
         slow = "this machine's CPU has no units for bfloat16, so training.precision bf16 is many times slower than fp32"
         display.said(slow, "note")
@@ -53,7 +53,7 @@ def prepare(
 
 
 def _kept(experiment: Experiment, frozen: Weights) -> str:
-    """The digest of the weights that are not trained, which the archive keeps for those who want the whole network."""
+    """Write the weights that are not trained into the archive, for whoever needs the whole network; their digest."""
     if not frozen:
         return ""
     name = array_digest(frozen)
@@ -68,7 +68,7 @@ def keeps_all(task: Task) -> bool:
 
 
 def complete(task: Task, display: Display, joined: bool) -> Task:
-    """All that needs Ray: the share of a GPU, where nodes copy photos from, and features where layers are frozen."""
+    """Everything that needs Ray: a trial's share of a GPU, where nodes copy photos from, features of frozen layers."""
     hold_file(task.photos.pixels_path, data_holder(task.experiment, task.sweep_id()))
     source = row_source(task.photos.pixels) if joined else None
     here = ray.get_runtime_context().get_node_id()
@@ -77,7 +77,7 @@ def complete(task: Task, display: Display, joined: bool) -> Task:
 
 
 def _with_gpu_share(task: Task, display: Display) -> Task:
-    """``resources: {gpus: auto}`` as a number."""
+    """The task with a number in place of ``resources: {gpus: auto}``."""
     experiment = task.experiment
     if experiment.resources.gpus != "auto":
         return task

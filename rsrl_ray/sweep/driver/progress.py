@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: where each trial stands, and a line for what a reader should know."""
+"""What a sweep shows while it runs: how far each trial is, and lines for what a reader should know."""
 
 import contextlib
 import time
@@ -33,7 +33,7 @@ class SweepProgress(Listener):
     """Trial, state, round of rounds, macro F, kept photos, time left."""
 
     def __init__(self, display: Display, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
-        """``may_wait``: whether the sweep may have to wait for nodes of a cluster."""
+        """``may_wait`` : whether the sweep may have to wait for nodes of a cluster."""
         self._display, self._rounds, self._may_wait = display, rounds, may_wait
         self._standings = {key: TrialProgress() for key in keys}
         self._ran = time.monotonic()  # when a trial last ran
@@ -49,13 +49,13 @@ class SweepProgress(Listener):
             self._refresh()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Refresh, twice a second at the most."""
+        """Refresh, at most twice a second."""
         if time.monotonic() - self._shown > REFRESH_S:
             self._say_that_it_waits(trials)
             self._refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has an actor."""
+        """The trial has an actor."""
         self._standings[trial_key(trial)].state = "running"
 
     def on_failure(self, trial: Trial, failure: Failure) -> None:
@@ -88,7 +88,7 @@ class SweepProgress(Listener):
         self._display.said(f"{key}: {how}; started again", "warning")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has failed for good."""
+        """Ray has given it up, for good or too early."""
         key, number = trial_key(trial), self._standings[trial_key(trial)].round + 1
         if trial.max_failures == 0:
             self._standings[key].state = "failed"
@@ -99,13 +99,13 @@ class SweepProgress(Listener):
             self._display.said(f"{key}: {ended}", "warning")
 
     def close(self) -> None:
-        """Leave the last state on the screen."""
+        """Show the last state, which stays on the screen."""
         if self._is_begun:
             self._refresh()
         self._shows.close()
 
     def _say_that_it_waits(self, trials: list[Trial]) -> None:
-        """Once every `WAIT_S` in which no trial of a cluster ran, so that it does not seem to hang."""
+        """Say it every `WAIT_S` in which no trial of a cluster runs, so that the sweep does not seem to hang."""
         now = time.monotonic()
         if any(trial.status == Trial.RUNNING for trial in trials):
             self._ran = now
@@ -120,14 +120,10 @@ class SweepProgress(Listener):
         self._display.progress("rounds", done, self._rounds * len(rows), rows)
 
     def _row(self, key: TrialKey, standing: TrialProgress) -> Row:
-        return Row(
-            key,
-            standing.state,
-            f"{standing.round}/{self._rounds}",
-            _macro(standing.report),
-            _kept(standing.report),
-            self._left(standing),
-        )
+        report, made = standing.report, f"{standing.round}/{self._rounds}"
+        if report is None:
+            return Row(key, standing.state, made)
+        return Row(key, standing.state, made, _macro(report), _kept(report), self._left(standing))
 
     def _line(self, key: TrialKey, report: Report) -> str:
         made = f"{report.seconds:.0f} s" if report.made else "from the archive"
@@ -138,25 +134,17 @@ class SweepProgress(Listener):
         if row.state != "running" or not row.trained:
             return ""
         seconds = sum(row.trained) / len(row.trained) * (self._rounds - row.round)
-        return (
-            f"{seconds / 3600:.1f} h"
-            if seconds > 5400
-            else f"{seconds / 60:.0f} min"
-            if seconds > 90
-            else f"{seconds:.0f} s"
-        )
+        if seconds > 5400:
+            return f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
-def _macro(report: Report | None) -> str:
-    if report is None:
-        return ""
+def _macro(report: Report) -> str:
     if VALIDATION not in report.metrics:
         return f"{report.value:.3f}"
     return f"{report.value:.3f} (test {report.metrics[TEST]:.3f})"
 
 
-def _kept(report: Report | None) -> str:
-    if report is None:
-        return ""
+def _kept(report: Report) -> str:
     size, dropped = int(report.metrics["train_size"]), int(report.metrics["dropped"])
     return f"{size:,} of {size + dropped:,}"

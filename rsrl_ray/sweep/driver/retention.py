@@ -1,7 +1,7 @@
-"""Whose weights must stay: who holds those of a round, and who needs them no more.
+"""Which weights must stay: who holds those of a round, and who no longer needs them.
 
-The storage's other sweeps, whatever their names, methods and `archive`, note in the archive what they need, just as
-this one does (`Archive.hold`). Weights are deleted once nobody holds them.
+All sweeps of a storage, whatever their names, methods and `archive`, note in the archive what they need, as this one
+does (`Archive.hold`). Weights are deleted when nobody holds them.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ from rsrl_ray.sweep.report import Report
 
 
 class Hold(NamedTuple):
-    """A trial holds the weights of the round under ``key``; the whole sweep does where ``trial`` is None."""
+    """A trial holds the weights of the round under ``key``; if ``trial`` is None, the whole sweep does."""
 
     key: str
     trial: TrialKey | None
@@ -24,7 +24,7 @@ class Hold(NamedTuple):
 
 @dataclass(frozen=True)
 class Changes:
-    """What is held now, and was not; what is held no more."""
+    """What is newly held, and what is no longer held."""
 
     hold: frozenset[Hold] = frozenset()
     release: frozenset[Hold] = frozenset()
@@ -36,14 +36,15 @@ _TrialChain = tuple[TrialKey, str]  # a trial and the start of its chain of roun
 class WeightRetention:
     """Tells which weights the trials of a sweep need, as their rounds come in.
 
-    A trial needs those of its newest round, to go on from when rounds are added, and of its best, as its model; where
-    its method averages rounds, it needs all those that the best and the next round are averaged with. A trial that
-    others who share its rounds have overtaken goes on from there: that the sweep holds for it, which is one hold for
-    however many trials wait. Holds are counted as rounds come in: to ask a thousand trials at each result takes over
-    10 ms. A trial that was started again on another kind of device has a second chain of rounds, and needs the like of
-    each.
+    A trial needs the weights of its newest round, to go on when rounds are added, and of its best round, as its model.
+    If its method averages rounds, it needs all rounds that the best and the next round are averaged with.
 
-    With ``keep_all`` the sweep holds every round, for ever.
+    Other trials that share its rounds may have overtaken a trial. It then goes on from their round, which the sweep
+    holds for it: one hold, for any number of trials that wait. Holds are counted as rounds come in, because to ask a
+    thousand trials at each result takes over 10 ms. A trial that was started again on another kind of device has a
+    second chain of rounds, and needs the same of each chain.
+
+    With ``keep_all``, the sweep holds every round for ever.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class WeightRetention:
         keep_all: bool = False,
         predictions: Mapping[TrialKey, Prediction] | None = None,
     ) -> None:
-        """``sweep`` is its id. predictions : of the trials; the largest logit if it is None."""
+        """``sweep`` : its id. predictions : of the trials; the largest logit for a trial that is not in it."""
         self.sweep, self.keep_all = sweep, keep_all
         self._outlines, self._predictions = outlines, predictions or {}
         self._sharers: defaultdict[Prefix, list[TrialKey]] = defaultdict(list)
@@ -63,14 +64,14 @@ class WeightRetention:
         self._rounds: defaultdict[_TrialChain, dict[int, Hold]] = defaultdict(dict)
         self._best: dict[_TrialChain, tuple[float, int]] = {}
         self._own: dict[_TrialChain, set[Hold]] = {}
-        self._ahead: dict[_TrialChain, dict[int, Hold]] = {}  # rounds that others have made for it
+        self._ahead: dict[_TrialChain, dict[int, Hold]] = {}  # rounds that others have made and it needs
         self._held: Counter[Hold] = Counter()
-        self._told: dict[Hold, bool] = {}  # whether its holding or its release was told last
+        self._told: dict[Hold, bool] = {}  # the last change told: True if it is held
 
     def finished(self, trial: TrialKey, report: Report) -> Changes:
-        """A round of ``trial`` is in the archive. Each change is told once: trials that share a round all report it.
+        """A round of ``trial`` is in the archive. Each change is told once, though all who share a round report it.
 
-        A round that nobody needs is released too: an earlier process of this sweep may have held it.
+        A round that nobody needs is released too, because an earlier process of this sweep may have held it.
         """
         own, shared, chain = Hold(report.key, trial), Hold(report.key, None), (trial, report.origin.start_key)
         if self.keep_all:
@@ -87,11 +88,11 @@ class WeightRetention:
         return self._tell(changed, own)
 
     def is_held(self, hold: Hold) -> bool:
-        """Whether it is still there."""
+        """Whether it is still held."""
         return self._held[hold] > 0
 
     def _wanted(self, chain: _TrialChain) -> set[Hold]:
-        """What a trial needs itself."""
+        """What a trial itself needs."""
         rounds, newest, (_, best) = self._rounds[chain], max(self._rounds[chain]), self._best[chain]
         prediction = self._prediction(chain)
         wanted = {newest, *prediction.rounds(best), *prediction.rounds(newest + 1)}
@@ -100,7 +101,7 @@ class WeightRetention:
     def _overtaken(self, chain: _TrialChain, number: int, shared: Hold) -> set[Hold]:
         """Round ``number`` of the chain is made, perhaps by another trial; the holds that have changed.
 
-        What was made for a trial that averages is needed whole: it is not known yet which of its rounds is its best.
+        A trial that averages needs all rounds made for it, because nobody knows yet which of them is its best.
         """
         newest, before = max(self._rounds[chain], default=0), self._ahead.get(chain, {})
         ahead = {place: hold for place, hold in {**before, number: shared}.items() if place > newest}
@@ -113,7 +114,7 @@ class WeightRetention:
         return self._predictions.get(chain[0], LARGEST_LOGIT)
 
     def _moved(self, before: set[Hold], now: set[Hold]) -> set[Hold]:
-        """One who had the holds ``before`` has those of ``now``; those that have changed."""
+        """Somebody had the holds ``before`` and has ``now`` others; the holds that have changed."""
         self._held.update(now - before)
         self._held.subtract(before - now)
         return before ^ now
@@ -121,7 +122,7 @@ class WeightRetention:
     def _tell(self, changed: set[Hold], own: Hold) -> Changes:
         held = {hold for hold in changed if self._held[hold] and not self._told.get(hold)}
         gone = {hold for hold in changed if not self._held[hold] and self._told.get(hold, True)}
-        # What was never shared is released only along with the trial's own hold: to look costs a request.
+        # The sweep's hold that was never told is released only together with the trial's: a release costs a request.
         gone -= {hold for hold in gone if hold.trial is None and hold not in self._told and own not in gone}
         self._told |= dict.fromkeys(held, True) | dict.fromkeys(gone, False)
         return Changes(frozenset(held), frozenset(gone))

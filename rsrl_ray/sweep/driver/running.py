@@ -1,7 +1,7 @@
-"""A sweep whose trials run: what schedules them, what listens to them, and how all of it is ended."""
+"""A sweep whose trials run: what schedules them, what listens to them, and how all of it ends."""
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from ray import tune
@@ -25,22 +25,21 @@ from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
+from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.write import Tracker
 
 
 class Running:
-    """The trials of a sweep, from the first to the end of the last; ``listeners`` are called back by Ray Tune."""
+    """The trials of a sweep, from the first to the last; Ray Tune calls the ``listeners`` back."""
 
-    def __init__(
-        self, task: Task, tracker: Tracker, open_sweep: Callable[[], None], display: Display, may_wait: bool
-    ) -> None:
-        """``open_sweep`` opens the sweep in the tracker. may_wait : whether a cluster may still get nodes."""
+    def __init__(self, task: Task, tracker: Tracker, sweep: SweepRun, display: Display, may_wait: bool) -> None:
+        """``may_wait`` : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = WeightRetention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
-        self._log = Log(task, tracker, open_sweep, trials, self.board)
+        self._log = Log(task, tracker, sweep, trials, self.board)
         self.attempts = Attempts(self._log.end, self._claims)
         self._weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         self._places = Places(self.attempts.blame, display)
@@ -48,7 +47,7 @@ class Running:
         self.listeners: list[tune.Callback] = [self.attempts, self._log, self._weights, self.progress]
 
     def run(self, task: Task, scratch: str) -> None:
-        """Run all trials until they have ended, or Ctrl-C; ``scratch`` is Ray's folder.
+        """Run all trials until they have ended, or until Ctrl-C; ``scratch`` : a folder for Ray.
 
         Raises
         ------
@@ -68,13 +67,13 @@ class Running:
         return [key for key in self._trials if key not in ended]
 
     def close(self, status: str) -> None:
-        """End what still runs, and wait until MLflow and storage are told; the board has what could not be done."""
+        """End what still runs, and wait for MLflow and storage; the board has what could not be done."""
         self.attempts.close()
         self._weights.close()
         self._log.close(status)
 
     def free(self) -> None:
-        """Leave the terminal in order, and nothing at Ray's head."""
+        """Leave the terminal in order and no notes at Ray's head."""
         self.progress.close()
         self._claims.close()
 
@@ -82,7 +81,7 @@ class Running:
         return self._claims.waits(trial.config["trial"]["id"])
 
     def _fit(self, task: Task, trials: Collection[TrialKey], scratch: str) -> None:
-        """Run these trials until they have ended or were given up, or Ctrl-C."""
+        """Run these trials until they have ended or were given up, or until Ctrl-C."""
         resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
         points = [{"fold": key.fold, "method": key.method, "id": self._trials[key].id} for key in trials]
         trainable: Any = tune.with_parameters(RSRLTrial, task=task, claims=self._claims)

@@ -1,4 +1,4 @@
-"""Which waiting trial may start: one whose next round no other trial is about to make."""
+"""Which waiting trial may start: one whose next round no other trial will make soon."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -13,19 +13,19 @@ from ray.tune.schedulers import FIFOScheduler
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import Method
 from rsrl_ray.sweep.driver.places import Places
-from rsrl_ray.sweep.ray_insides import asked_by
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.ray_insides.trials import asked_by
+from rsrl_ray.sweep.report import Report, told_in
 
 Prefix = tuple[Any, ...]  # (fold, learning, what the rule does in revision 1, 2, ...): names a round beforehand
-Outline = tuple[Prefix, ...]  # the rounds that a trial is to make
-PENDING_AT_ONCE = 16  # trials that ask for resources at a time: enough to let a cluster grow
+Outline = tuple[Prefix, ...]  # the rounds that a trial will make
+PENDING_AT_ONCE = 16  # so many trials may ask for resources; enough to make a cluster grow
 
 
 def outline(fold: int, method: Method, rounds: int) -> Outline:
     """The rounds 1 to ``rounds`` of a trial, each named by its fold and by what leads to it.
 
-    Methods that train alike, and whose rules have done the same so far, make the same rounds, so rounds with equal
-    names are equal. How a method predicts is not part of it.
+    Methods that train alike, and whose rules have done the same so far, make the same rounds. So rounds with equal
+    names are equal. How a method predicts is not part of the name.
     """
     done = tuple(method.rule.at(revision) for revision in range(1, rounds))
     return tuple((fold, method.learning, *done[:number]) for number in range(rounds))
@@ -46,14 +46,14 @@ def slots(trial: Trial) -> int:
 class SharingScheduler(FIFOScheduler):
     """First in, first out, but a trial waits while another live trial is about to make its next round.
 
-    A waiting trial is PAUSED, which in Ray Tune means: no actor, no resources. Ray starts every PENDING
-    trial by itself, so a new trial is paused as it is added, and handed out when its turn comes. All rounds of a
-    started trial are expected of it; of one that has ended, however it ended, none is.
+    A waiting trial is PAUSED, which in Ray Tune means: no actor, no resources. Ray starts every PENDING trial by
+    itself, so a new trial is paused when it is added, and handed out when its turn comes. A started trial is expected
+    to make all its rounds. A trial that has ended, in whatever way, is expected to make none.
 
-    Ray asks several times a result, so a waiting trial is looked at again only when the round it waits for is made,
-    or is expected of nobody any more.
+    Ray asks several times for each result. So a waiting trial is checked again only if the round that it waits for is
+    made, or if no trial is expected to make it any more.
 
-    slots : how many trials such as this one can run at once. places : keeps trials from some nodes.
+    slots : how many trials such as this one can run at once. places : keeps trials away from some nodes.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class SharingScheduler(FIFOScheduler):
         self._held_up: defaultdict[Prefix, list[Trial]] = defaultdict(list)  # the others, by the round they wait for
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """A new trial waits; one that Ray puts back after a failure goes on, and its rounds are expected."""
+        """A new trial waits. A trial that Ray adds again after a failure goes on, and its rounds are expected."""
         if trial.trial_id not in self._place:
             self._place[trial.trial_id] = len(self._place)
             trial.status = Trial.PAUSED
-            # Tune asks every trial for its folder at the end, also those that Ctrl-C left waiting
+            # at the end, Tune asks every trial for its folder, also those that Ctrl-C left waiting
             trial.init_local_path()  # type: ignore[no-untyped-call]
             if self._places is not None:
                 self._places.assign(trial)
@@ -88,31 +88,32 @@ class SharingScheduler(FIFOScheduler):
             self._expect(trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
-        """Its round is made: trials that waited for it may start."""
-        if Failure.from_result(result) is None:
-            made = self._outline(trial)[Report.from_result(result).number - 1]
+        """A round is made: trials that waited for it may start."""
+        told = told_in(result)
+        if isinstance(told, Report):
+            made = self._outline(trial)[told.number - 1]
             self._done.add(made)
             self._look_again([made])
         return self.CONTINUE
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
-        """No round is expected of it any more, and the process it leaves behind waits for a trial."""
+        """The trial will make no more rounds, and its process waits for another trial."""
         self._slots = self._slots_for(trial)
         self._void(trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """No round is expected of it, until Ray adds it again."""
+        """The trial will make no more rounds, unless Ray adds it again."""
         self._void(trial)
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
-        """No round is expected of it any more."""
+        """The trial will make no more rounds."""
         self._void(trial)
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """The first waiting trial that may start; else the one that a free process, if there is one, goes to.
+        """The first waiting trial that may start; or else the trial for a free process, if there is one.
 
-        Ray gives a process that a trial has left to the trial that stands here, and ends the one that is being started
-        for it, which takes seconds: so a trial whose own process is being started is passed over.
+        Ray gives a free process to the trial that is returned. If it is just starting another process for this trial,
+        which takes seconds, Ray ends that one. So a trial whose own process is starting is skipped.
         """
         if self._places is not None:
             self._places.look(tune_controller)
@@ -134,7 +135,7 @@ class SharingScheduler(FIFOScheduler):
         heapq.heappush(self._turn, (self._place[trial.trial_id], trial))
 
     def _look_again(self, prefixes: Iterable[Prefix]) -> None:
-        """At the trials that waited for these rounds."""
+        """Queue the trials that waited for these rounds."""
         for prefix in prefixes:
             for trial in self._held_up.pop(prefix, []):
                 self._queue(trial)

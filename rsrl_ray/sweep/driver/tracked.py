@@ -1,6 +1,5 @@
-"""A sweep as MLflow knows it: its id, its trials, and the tracker that is told of it."""
+"""A sweep as MLflow knows it: its trials, what its own run says, and the tracker that writes it."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -9,7 +8,7 @@ import yaml
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.identity import data_digest, photos_digest, trial_ids, weights_digest
+from rsrl_ray.identity import data_digest, photos_digest, recipe, trial_ids, weights_digest
 from rsrl_ray.method import methods_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.store.location import Location, redacted
@@ -21,11 +20,11 @@ from rsrl_ray.tracking.lease import MayLive
 from rsrl_ray.tracking.names import CHOOSES, DATA, FOLDS_FILE, GROUPS, LEFT_OUT_FILE, TABLE, WEIGHTS
 from rsrl_ray.tracking.read import artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
-from rsrl_ray.tracking.write import Tracker
+from rsrl_ray.tracking.write import Say, Tracker
 
 
 def trials_of(task: Task) -> dict[TrialKey, Trial]:
-    """Fold by method; the folds of a method first, because they share nothing and need not wait."""
+    """The trials, method by method: the folds of a method share nothing, so none waits for another."""
     experiment, methods = task.experiment, methods_of(task.experiment)
     fingerprint = data_digest(task.photos.fingerprint, task.photos.scores.tolist())
     splits = {fold.number: _splits(task, fold) for fold in task.folds}
@@ -43,7 +42,7 @@ def trials_of(task: Task) -> dict[TrialKey, Trial]:
 
 
 def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
-    """A fold's photos as data sets, with the scores that the fold has of them."""
+    """A fold's photos as data sets, with their scores in this fold."""
     scores, images = task.scores_in(fold), np.array(task.photos.images, dtype=object)
     found = []
     for context, rows in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
@@ -55,38 +54,34 @@ def _splits(task: Task, fold: Fold) -> tuple[FoldData, ...]:
     return tuple(found)
 
 
-def open_tracker(
-    task: Task, sweep: str, knobs: dict[str, object], warn: Callable[[str], None], may_live: MayLive = is_alive
-) -> tuple[Tracker, Callable[[], None]]:
-    """The tracker, and what opens the sweep's parent run in it: at once, or once the server is back."""
+def open_tracker(task: Task, sweep: SweepRun, warn: Say, may_live: MayLive = is_alive) -> Tracker:
+    """The tracker, in which the ``sweep`` is opened, unless its server does not answer yet.
+
+    Raises ValueError if another process sweeps into the experiment, or if a local store cannot be opened.
+    """
     experiment = task.experiment
     where = Location(mlflow_uri(experiment))
     tracker = Tracker(where.text, experiment.name, artifacts_root(experiment), warn, may_live)
-    own = _sweep_run(task, sweep, knobs)
-
-    def open_sweep() -> None:
-        tracker.open_sweep(own)
-
     try:
         newest = tracker.newest()
-        open_sweep()
+        tracker.open_sweep(sweep)
     except ValueError:
         raise
     except Exception as error:
         if not where.is_served:
             raise ValueError(f"mlflow: cannot open {where}: {redacted(str(error))}") from error
-        warn(f"MLflow at {where} does not answer; rounds are logged there once it does.")
+        warn(f"MLflow at {where} does not answer; rounds are logged there when it does.")
         newest = None
-    if newest is not None and newest[0] != sweep:
-        changed = "; ".join(changed_knobs(newest[1], knobs))
+    if newest is not None and newest[0] != sweep.id:
+        changed = "; ".join(changed_knobs(newest[1], dict(sweep.params)))
         changed = changed or "the photos, their scores or groups, or the starting weights"
-        warn(f"new trials, since the file has changed: {changed}")
-    return tracker, open_sweep
+        warn(f"new trials, because the file has changed: {changed}")
+    return tracker
 
 
-def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
-    """What MLflow is told of the sweep."""
-    experiment, photos = task.experiment, task.photos
+def sweep_run(task: Task) -> SweepRun:
+    """What the sweep's own run in MLflow says."""
+    experiment, photos, sweep = task.experiment, task.photos, task.sweep_id()
     files = {
         "experiment.yaml": redacted(yaml.safe_dump(asdict(experiment), sort_keys=False)),
         FOLDS_FILE: folds_csv(photos, task.folds),
@@ -104,11 +99,11 @@ def _sweep_run(task: Task, sweep: str, knobs: dict[str, object]) -> SweepRun:
     trials = {name: key for key, name in trial_ids(experiment, sweep).items()}
     former = "" if photos.groups is None else task.sweep_id(dealing=1)
     scores = tuple(photos.classes.tolist())
-    return SweepRun(sweep, knobs, note, files, tags, trials, scores, experiment.rounds, former)
+    return SweepRun(sweep, recipe(experiment), note, files, tags, trials, scores, experiment.rounds, former)
 
 
 def folds_csv(photos: PhotoSet, folds: list[Fold]) -> str:
-    """One row per photo: image, score, and for every fold the split it is in."""
+    """One row for each photo: image, score, and its split in every fold."""
     table = pd.DataFrame({"image": photos.images, "score": photos.scores})
     for fold in folds:
         split = np.full(len(table), "train", dtype=object)

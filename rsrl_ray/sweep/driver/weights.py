@@ -1,4 +1,4 @@
-"""Notes in the archive on who needs which weights, made in the background; what nobody holds is deleted."""
+"""Notes in the archive on who needs which weights, written in the background. What nobody holds is deleted."""
 
 import functools
 from collections import defaultdict
@@ -19,21 +19,21 @@ from rsrl_ray.tracking.entries import Trial as TrackedTrial
 
 
 class KeptWeights(Listener):
-    """Tells the archive what `WeightRetention` says: of each round in order, and no round waits for another one."""
+    """Writes what `WeightRetention` says into the archive: in order for each round, and no round waits."""
 
     def __init__(
         self, task: Task, retention: WeightRetention, trials: Mapping[TrialKey, TrackedTrial], writer: Writer
     ) -> None:
-        """``writer`` is its own: a bucket that is away does not hold up MLflow."""
+        """``writer`` : not that of MLflow, so that a bucket that does not answer does not stop MLflow."""
         self._experiment, self._archive = task.experiment.name, Archive(task.experiment.storage)
         self._retention, self._trials, self._writer = retention, trials, writer
 
     def on_round(self, trial: Trial, report: Report) -> None:
-        """A trial has a round more: note which weights are needed now, then which are not."""
+        """A trial has one more round: note which weights are needed now, and then which are not."""
         key = trial_key(trial)
         changes = self._retention.finished(key, report)
         for hold in changes.hold:
-            if hold != Hold(report.key, key):  # which the trial itself has noted when it had the round
+            if hold != Hold(report.key, key):  # the trial has noted this itself
                 self._writer.put(_line(hold.key), functools.partial(self._hold, hold))
         gone: defaultdict[str, list[str]] = defaultdict(list)
         for hold in changes.release:
@@ -42,11 +42,11 @@ class KeptWeights(Listener):
             self._writer.put(_line(unneeded), functools.partial(self._archive.release, unneeded, *holders))
 
     def close(self) -> None:
-        """Wait for it. What is not noted costs disk, or time where another sweep deletes weights."""
+        """Wait until all is written. What is not costs disk, or time if another sweep deletes weights."""
         self._writer.close()
 
     def _hold(self, hold: Hold) -> None:
-        if self._retention.is_held(hold):  # still: rounds that are replayed pass by
+        if self._retention.is_held(hold):  # it may be released again, because replayed rounds come fast
             holder = self._holder(hold)
             self._archive.hold(hold.key, holder.id, holder.words)
 

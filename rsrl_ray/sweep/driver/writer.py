@@ -1,4 +1,4 @@
-"""Jobs for a store that may be away: done in the background, in order, again where they fail."""
+"""Jobs for a store that may not answer: done in the background, in order, and tried again if they fail."""
 
 import threading
 import time
@@ -10,28 +10,28 @@ from rsrl_ray.sweep.driver.board import Board, Store
 from rsrl_ray.tracking.mlflow_insides import is_away
 
 RETRY_S = 5.0
-STORE_PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that is away
+STORE_PATIENCE_S = 30.0  # how long the end of a sweep waits for a store that does not answer
 
 
 class Writer:
-    """Runs jobs in a thread, in order for each line; a job that fails is tried again, and holds up only its line.
+    """Runs jobs in a thread, in order for each line. A job that fails is tried again, and only its line waits for it.
 
-    What fails takes no more than half of the time, however long a refusal takes: the other lines go on.
+    Jobs that fail take at most half of the time, however long each takes, so the other lines go on.
     """
 
     def __init__(self, store: Store, board: Board) -> None:
         self._store, self._board = store, board
-        self._jobs: dict[str, deque[Callable[[], None]]] = {}  # of no line that has none
+        self._jobs: dict[str, deque[Callable[[], None]]] = {}  # lines without jobs are not in it
         self._refused: dict[str, str] = {}  # lines whose first job has failed, and why
         self._retry_at = 0.0
-        self._away = False  # whether the last job that failed was the first one of its line to do so
+        self._away = False  # whether the last failure was the first of its line
         self._changed = threading.Condition()
         self._closing, self._patience, self._last_success = False, 0.0, time.monotonic()
         self._thread = threading.Thread(target=self._run, name=store.name, daemon=True)
         self._thread.start()
 
     def put(self, line: str, job: Callable[[], None]) -> None:
-        """Queue a job of the ``line``, whose name says to people what it is about."""
+        """Queue a job of the ``line``, whose name tells people what it is about."""
         with self._changed:
             if not self._jobs:
                 self._last_success = time.monotonic()
@@ -39,9 +39,9 @@ class Writer:
             self._changed.notify()
 
     def close(self, patient: bool = True) -> set[str]:
-        """Finish what is queued; the lines in which something is left, after `STORE_PATIENCE_S` without a success.
+        """Finish what is queued, until `STORE_PATIENCE_S` pass without a success; the lines with jobs that are left.
 
-        The board counts it. Without being ``patient`` a job is tried once.
+        The board counts these jobs. If not ``patient``, a job is tried once.
         """
         with self._changed:
             self._closing, self._patience = True, STORE_PATIENCE_S if patient else 0.0
@@ -59,7 +59,7 @@ class Writer:
             began = time.monotonic()
             try:
                 self._jobs[line][0]()
-            except Exception as error:  # whatever a store or its client raises must not stop the sweep
+            except Exception as error:  # no error of a store or its client may stop the sweep
                 self._failed(line, began, _words(error))
             else:
                 self._done(line)
@@ -67,7 +67,7 @@ class Writer:
     def _failed(self, line: str, began: float, why: str) -> None:
         with self._changed:
             self._away = self._refused.pop(line, None) is None
-            self._refused[line] = why  # behind the other ones
+            self._refused[line] = why  # behind the others
             now = time.monotonic()
             self._retry_at = now + max(now - began, RETRY_S / len(self._refused))
         self._board.refused(self._store, line, why)
@@ -79,12 +79,12 @@ class Writer:
             self._away, self._last_success = False, time.monotonic()
             jobs = self._jobs.pop(line)
             jobs.popleft()
-            if jobs:  # behind the other ones
+            if jobs:  # behind the others
                 self._jobs[line] = jobs
         self._board.done(self._store, line)
 
     def _next(self) -> str | None:
-        """The line whose first job is to be tried now, waited for; None at the end."""
+        """Wait for a line whose first job can be tried now; None at the end."""
         with self._changed:
             while not self._ends():
                 due = self._refused if time.monotonic() >= self._retry_at else {}

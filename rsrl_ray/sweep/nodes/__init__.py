@@ -1,1 +1,1 @@
-"""Every node, and what is known of them: which Ray is joined, what its nodes have, what they hold."""
+"""The nodes: which Ray is joined, what its nodes have, and what each of them keeps."""

@@ -1,27 +1,27 @@
-"""Which Ray a sweep joins, if any: one that answers, and takes this process for one of its own."""
+"""Which Ray a sweep joins, if any: one that answers, and that accepts the token of this process."""
 
 import os
 import socket
 
 from rsrl_ray.display import Display
-from rsrl_ray.sweep.ray_insides import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
+from rsrl_ray.sweep.ray_insides.connection import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
 
-NEW, AUTO = "local", "auto"  # what RAY_ADDRESS may be, beside an address: Ray's own words
+NEW, AUTO = "local", "auto"  # RAY_ADDRESS is one of these words of Ray, or an address
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
 _VARIABLE = "RAY_ADDRESS"
 _HEAD_PATIENCE_S = 10.0  # Ray itself tries for minutes
 
 
 def address_to_join(display: Display) -> str | None:
-    """The address of the Ray to join: RAY_ADDRESS, else what `ray start` left on this machine; None to begin one.
+    """The address of the Ray to join: RAY_ADDRESS, or else what `ray start` left on this machine; None to begin one.
 
-    Raises ValueError if the one that was asked for does not answer, or has other tokens than this process.
+    Raises ValueError if the Ray that was asked for does not answer, or has another token than this process.
     """
     wanted = os.environ.get(_VARIABLE, "")
     if wanted == NEW:
         return None
     found = address_left_here() if wanted in ("", AUTO) else wanted
-    if not found or "/" in found:  # the latter is Ray's client, which speaks with the head by itself
+    if not found or "/" in found:  # with "/" it is for Ray's client, which talks to the head itself
         return found or None
     is_own_choice = found == wanted
     name = f"Ray at {found}, {'as asked for' if is_own_choice else 'the one that `ray start` began here'},"
@@ -37,28 +37,29 @@ def address_to_join(display: Display) -> str | None:
 
 
 def reach(address: str, patience: float) -> None:
-    """Connect to a head, for so many seconds at most. Raises OSError if none answers, ValueError of no address."""
+    """Connect to a head; ``patience`` in seconds. Raises OSError if none answers, ValueError if it is no address."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=patience).close()
 
 
 def _agree(name: str, tokens: Tokens, is_own_choice: bool) -> None:
-    """Take the token along where one is asked for; raise ValueError if tokens differ.
+    """Take the token along if the head asks for one. Raises ValueError if the tokens do not fit.
 
-    Ray would try for 20 s, or begin: then no worker of a Ray without tokens is let into a process that has one.
+    Without this, Ray tries for 20 s. Or it starts, and then this process, which has a token, lets in no worker of a Ray
+    that has none.
     """
     mode = os.environ.get(TOKEN_MODE, "").lower()
     where = "~/.ray/auth_token or RAY_AUTH_TOKEN"
     if tokens.asked and not tokens.fits:
-        here = "the one here is another" if tokens.here else "there is none here"
+        here = "the one here is different" if tokens.here else "there is none here"
         raise ValueError(
-            f"{name} lets in only those who have its token, and {here} ({where}): bring the token of whoever "
+            f"{name} lets in only those who have its token, and {here} ({where}): copy the token from whoever "
             f"began it; {ELSE}"
         )
     if tokens.asked:
         take_token_along()
     elif tokens.here and (mode == "token" or not (mode or is_own_choice)):
         raise ValueError(
-            f"{name} was begun without a token, and this process has one ({where}), so that its workers "
-            f"could not answer: {TOKEN_MODE}=disabled joins it as it is; {ELSE}"
+            f"{name} was begun without a token, and this process has one ({where}), so its workers "
+            f"cannot answer: {TOKEN_MODE}=disabled joins it without a token; {ELSE}"
         )

@@ -1,103 +1,92 @@
 """Which trial makes a round of the archive now, so that no other trial of the sweep makes it too.
 
-The scheduler knows only which rounds will be the same because their thresholds are; that two thresholds keep the same
-photos turns out when they have been applied.
+The scheduler knows that two rounds are the same only if their thresholds are. Two thresholds may also keep the same
+photos, which shows only when they are applied.
 """
 
+import contextlib
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from ray.exceptions import RayError
 
-from rsrl_ray.sweep.ray_insides import HeadNotes
+from rsrl_ray.sweep.ray_insides.connection import HeadNotes
 
 _CLAIMED, _WAITS_FOR = "claimed", "waits"
 _UNREACHABLE = (RayError, RuntimeError, OSError, AttributeError)  # what is raised if there is no Ray, or no head
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Claims:
-    """The claims of a sweep's trials on keys of the archive; travels to workers. ``id`` tells sweeps apart.
+    """The claims of a sweep's trials on keys of the archive. Workers get a copy. ``id`` tells sweeps apart.
 
-    A trial that starts again is another attempt of it: its earlier attempt is dead, and its claims are void. If the
-    notes cannot be reached, or there is no Ray, all is granted: at worst a round is trained twice.
+    If the notes cannot be reached, or there is no Ray, every claim is granted: at worst a round is trained twice.
     """
 
     notes: HeadNotes = field(default_factory=HeadNotes)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def claim(self, key: str, trial: str, attempt: str) -> bool:
-        """Whether the round is now this attempt's to make; if not, another trial makes it."""
-        return self._ask(lambda: self._claim(key, trial, attempt), True)
-
-    def release(self, key: str, trial: str, attempt: str) -> None:
-        """The round is in the archive, or given up; nothing happens where a later attempt has claimed it."""
-        name = self._name(_CLAIMED, key)
-        if self._ask(lambda: self.notes.get(name), None) == f"{trial} {attempt}":
-            self._ask(lambda: self.notes.delete(name), None)
-
     def ended(self, trial: str) -> None:
-        """The trial's process has ended, however: its claims are void."""
-        self._ask(lambda: self._end(trial), None)
-        self._ask(lambda: self.notes.delete(self._name(_WAITS_FOR, trial)), None)
+        """The trial's process has ended, in whatever way: its claims are void."""
+        with contextlib.suppress(*_UNREACHABLE):
+            for name in self.notes.names(self.name_of(_CLAIMED, "")):
+                if (self.notes.get(name) or "").startswith(f"{trial} "):
+                    self.notes.delete(name)
+            self.notes.delete(self.name_of(_WAITS_FOR, trial))
 
     def waits(self, trial: str) -> bool:
-        """Whether the trial waits for a round that another one makes."""
-        return self._ask(lambda: self.notes.get(self._name(_WAITS_FOR, trial)) is not None, False)
+        """Whether the trial waits for a round that another trial makes."""
+        with contextlib.suppress(*_UNREACHABLE):
+            return self.notes.get(self.name_of(_WAITS_FOR, trial)) is not None
+        return False
 
     def close(self) -> None:
         """The sweep has ended: nothing of it stays at the head."""
-        self._ask(self._clear, None)
-
-    def _claim(self, key: str, trial: str, attempt: str) -> bool:
-        name, mine, waits = self._name(_CLAIMED, key), f"{trial} {attempt}", self._name(_WAITS_FOR, trial)
-        while not self.notes.add(name, mine):
-            maker = self.notes.get(name)
-            if maker is None:  # released just now
-                continue
-            if maker.split()[0] != trial:
-                self.notes.put(waits, key)
-                return False
-            self.notes.put(name, mine)
-            break
-        self.notes.delete(waits)
-        return True
-
-    def _end(self, trial: str) -> None:
-        for name in self.notes.names(self._name(_CLAIMED, "")):
-            if (self.notes.get(name) or "").startswith(f"{trial} "):
+        with contextlib.suppress(*_UNREACHABLE):
+            for name in self.notes.names(self.name_of("")):
                 self.notes.delete(name)
 
-    def _clear(self) -> None:
-        for name in self.notes.names(self._name("")):
-            self.notes.delete(name)
-
-    def _name(self, *parts: str) -> str:
+    def name_of(self, *parts: str) -> str:
+        """The name of a note of this sweep."""
         return "/".join([self.id, *parts])
-
-    def _ask(self, question: Callable[[], T], otherwise: T) -> T:
-        try:
-            return question()
-        except _UNREACHABLE:
-            return otherwise
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt of a trial."""
+    """One attempt of a trial, which claims rounds.
+
+    A trial that starts again is another attempt of it: the earlier attempt is dead, and its claims are void.
+    """
 
     claims: Claims
     trial: str
-    attempt: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def claim(self, key: str) -> bool:
-        """See `Claims.claim`."""
-        return self.claims.claim(key, self.trial, self.attempt)
+        """Whether this attempt is to make the round now. If not, another trial makes it."""
+        notes, name, waits = self.claims.notes, self._claimed(key), self.claims.name_of(_WAITS_FOR, self.trial)
+        with contextlib.suppress(*_UNREACHABLE):
+            while not notes.put(name, str(self), over=False):
+                maker = notes.get(name)
+                if maker is None:  # it was released just now
+                    continue
+                if maker.split()[0] != self.trial:
+                    notes.put(waits, key)
+                    return False
+                notes.put(name, str(self))
+                break
+            notes.delete(waits)
+        return True
 
     def release(self, key: str) -> None:
-        """See `Claims.release`."""
-        self.claims.release(key, self.trial, self.attempt)
+        """The round is in the archive, or given up. Nothing happens if a later attempt has claimed it."""
+        with contextlib.suppress(*_UNREACHABLE):
+            if self.claims.notes.get(self._claimed(key)) == str(self):
+                self.claims.notes.delete(self._claimed(key))
+
+    def __str__(self) -> str:
+        """As its claims name it."""
+        return f"{self.trial} {self.id}"
+
+    def _claimed(self, key: str) -> str:
+        return self.claims.name_of(_CLAIMED, key)

@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on: a cluster that is joined, or one made of this machine."""
+"""The Ray that a sweep runs on: a cluster that it joins, or a new Ray on this machine."""
 
 import contextlib
 import logging
@@ -8,18 +8,19 @@ from collections.abc import Iterator
 import ray
 from ray.exceptions import AuthenticationError, ObjectStoreFullError, OutOfDiskError
 
+from rsrl_ray.core.errors import first_line
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.nodes.address import ELSE, NEW, address_to_join
 from rsrl_ray.sweep.nodes.room import living
-from rsrl_ray.sweep.ray_insides import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
+from rsrl_ray.sweep.ray_insides.connection import began_ray, folder_of_ray, has_room_for_sockets, signals_left_alone
 
-# glibc gives every large array back to the system and asks for it anew: a third of AlexNet's time on a CPU.
+# Otherwise glibc returns every large array to the system and asks for it again: a third of AlexNet's time on a CPU.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
 @contextlib.contextmanager
 def joined_cluster(display: Display) -> Iterator[bool]:
-    """Connected to the Ray that there is to join (see `address_to_join`), if there is one; yields whether.
+    """Join a Ray while the body runs, if there is one (see `address_to_join`); yields whether there is.
 
     Raises ValueError if it cannot be joined.
     """
@@ -30,47 +31,47 @@ def joined_cluster(display: Display) -> Iterator[bool]:
     if address is None:
         yield False
         return
-    with display.started("joining Ray"):
-        _connect(address)
-    try:
-        display.said(_described())
+    with _connected(address, "joining Ray", display):
         yield True
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager
 def quiet_ray(display: Display) -> Iterator[None]:
-    """The Ray this process is connected to, else a new one.
+    """While the body runs there is a Ray: the one that this process is connected to, or a new one.
 
-    Raises ValueError if it does not start, and in the place of Ray's own errors of the body where it has no room.
+    Raises ValueError if it does not start, or if Ray has no room for what the body gives it.
     """
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a process a core, none with the trials' variables
+    # Else Ray starts a process for each core, without the environment of the trials.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    began = not ray.is_initialized()
-    if began:
-        with display.started("starting Ray"):
-            _connect(NEW)
+    with contextlib.nullcontext() if ray.is_initialized() else _connected(NEW, "starting Ray", display):
+        try:
+            yield
+        except (ObjectStoreFullError, OutOfDiskError) as error:
+            raise ValueError(
+                f"Ray has no room for what every trial starts with: its object store is full, and the disk under "
+                f"{folder_of_ray()} is full too; free some space there, or start Ray with a larger store: "
+                "`ray start --head --object-store-memory=BYTES`"
+            ) from error
+
+
+@contextlib.contextmanager
+def _connected(address: str, what: str, display: Display) -> Iterator[None]:
+    """Connect to the Ray at this address while the body runs; ``what`` is shown until it is connected."""
+    with display.started(what):
+        _connect(address)
     try:
-        if began:
-            display.said(_described())
+        display.said(_described())
         yield
-    except (ObjectStoreFullError, OutOfDiskError) as error:
-        raise ValueError(
-            f"Ray has no room for what every trial starts with: its object store is full, and so is the disk under "
-            f"{folder_of_ray()}; free some space there, or start Ray with a larger store: "
-            "`ray start --head --object-store-memory=BYTES`"
-        ) from error
     finally:
-        if began:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def _described() -> str:
-    """The Ray that this process is connected to, in a line: where it is, and what it has."""
+    """The Ray that this process is connected to, in one line: where it is, and what it has."""
     nodes = living()
     cpus, gpus = (sum(node.has.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     whose = "begun here" if began_ray() else "joined"
@@ -93,20 +94,20 @@ def _connect(address: str) -> None:
             )
     except (AuthenticationError, OSError, ValueError) as error:
         if address == NEW:
-            raise ValueError(f"Ray did not start: {str(error).splitlines()[0]}") from error
-        raise ValueError(f"Ray at {address} cannot be joined: {str(error).splitlines()[0]}; {ELSE}") from error
+            raise ValueError(f"Ray did not start: {first_line(error)}") from error
+        raise ValueError(f"Ray at {address} cannot be joined: {first_line(error)}; {ELSE}") from error
     except Exception as error:
-        if type(error) is not Exception:  # Ray has no name of its own for a start that takes longer than 30 s
+        if type(error) is not Exception:  # Ray raises a plain Exception if its start takes longer than 30 s
             raise
         raise ValueError(
-            f"Ray did not start: {str(error).splitlines()[0]} Where the machine is busy, the same command tries again"
+            f"Ray did not start: {first_line(error)} If the machine is busy, run the same command again"
         ) from error
 
 
 def _short_folder() -> str | None:
-    """Where a new Ray puts its files; None if Ray's own choice will do.
+    """Where a new Ray puts its files; None for Ray's own choice.
 
-    A socket's path has a limit of about 100 bytes, which a TMPDIR as clusters have it exceeds.
+    The path of a socket has at most about 100 bytes. A TMPDIR on a cluster is often too long for that.
 
     Raises
     ------
@@ -117,8 +118,8 @@ def _short_folder() -> str | None:
         return None
     if "RAY_TMPDIR" in os.environ:
         raise ValueError(
-            f"RAY_TMPDIR={os.environ['RAY_TMPDIR']} is too long for the sockets of Ray, whose paths have a limit; give "
-            "a shorter folder, such as /tmp"
+            f"RAY_TMPDIR={os.environ['RAY_TMPDIR']} is too long for the sockets of Ray, whose paths have a limit; "
+            "set it to a shorter folder, such as /tmp"
         )
     for place in ("/tmp", "/var/tmp", "/dev/shm"):
         folder = os.path.join(place, f"ray-{os.getuid()}")
@@ -127,6 +128,6 @@ def _short_folder() -> str | None:
             if os.access(folder, os.W_OK | os.X_OK) and os.stat(folder).st_uid == os.getuid():
                 return folder
     raise ValueError(
-        f"TMPDIR={os.environ.get('TMPDIR')} is too long for the sockets of Ray, and /tmp cannot be written to; give a "
-        "shorter folder in the environment variable RAY_TMPDIR"
+        f"TMPDIR={os.environ.get('TMPDIR')} is too long for the sockets of Ray, and /tmp cannot be written to; set "
+        "the environment variable RAY_TMPDIR to a shorter folder"
     )

@@ -1,20 +1,18 @@
-"""Whether what a worker writes is where the driver looks: it leaves a note in storage, which has to be seen there.
+"""Whether the driver finds what a worker writes: the worker leaves a note in storage, and the driver must see it.
 
-Nodes whose storage is a folder of their own would train everything, and nothing of it would ever be found.
+If a node's storage is a folder of its own, it trains everything, and nobody ever finds the results.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.store.location import Location
 from rsrl_ray.store.storage import Note, StorageError
-from rsrl_ray.sweep.nodes.room import living, wanted, with_room
+from rsrl_ray.sweep.nodes.room import called_on, living, wanted, with_room
 
 ANSWERS_S = 60.0  # how long the nodes are waited for
 SEEN_S = 10.0  # how long a note is looked for
@@ -22,9 +20,9 @@ NAMED = 3  # nodes in a message
 
 
 def check_nodes(experiment: Experiment) -> None:
-    """Have all nodes that hold a trial leave a note where this process looks for it; nothing of that stays.
+    """Every node with room for a trial leaves a note, and this process looks for it; no note stays.
 
-    A node that does not answer is passed over: it sets up no trial either, see `check_here`.
+    A node that does not answer is skipped: it cannot set up a trial either, see `check_here`.
 
     Raises
     ------
@@ -33,7 +31,7 @@ def check_nodes(experiment: Experiment) -> None:
     """
     names = {node.id: node.name for node in with_room(wanted(experiment.resources))}
     notes = {node: Note(experiment.storage) for node in names}
-    asked = {node: _at(node, Note.leave, note) for node, note in notes.items()}
+    asked = {node: called_on(node, Note.leave, note) for node, note in notes.items()}
     answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWERS_S) if asked else ([], [])
     troubles: dict[str, str] = {}
     for node, note in notes.items():
@@ -44,16 +42,16 @@ def check_nodes(experiment: Experiment) -> None:
             why = ray.get(asked[node])
             if why or not note.is_seen(0.0 if troubles else SEEN_S):
                 troubles[names[node]] = why
-                ray.get(_at(node, Note.remove, note))
+                ray.get(called_on(node, Note.remove, note))
         note.remove()
     if troubles:
         raise StorageError(_refusal(experiment.storage, troubles))
 
 
 def check_here(storage: str, driver_node: str) -> None:
-    """Leave a note in the storage of this node, which has to be seen on the driver's node.
+    """Leave a note in the storage of this node, which the node of the driver must see.
 
-    A bucket is the same one for all nodes; one that is away for a while is no fault of a node's.
+    A bucket is not checked: it is the same for all nodes, and a node is not to blame if it does not answer for a while.
 
     Raises `StorageError` if it is not seen, or cannot be left.
     """
@@ -63,21 +61,15 @@ def check_here(storage: str, driver_node: str) -> None:
     note = Note(storage)
     why = note.leave()
     try:
-        is_seen = not why and ray.get(_at(driver_node, Note.is_seen, note, SEEN_S))
+        is_seen = not why and ray.get(called_on(driver_node, Note.is_seen, note, SEEN_S))
     finally:
         note.remove()
     if not is_seen:
         raise StorageError(_refusal(storage, {node.name: why for node in living() if node.id == here}))
 
 
-def _at(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function will have returned on this node."""
-    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0)(function).options(scheduling_strategy=on_it).remote(*arguments)
-
-
 def _refusal(storage: str, troubles: Mapping[str, str]) -> str:
-    """In a sentence, what is wrong on which nodes; troubles : by node, why it cannot write; "" if it can."""
+    """One sentence: what is wrong on which nodes. troubles : by node, why it cannot write; empty if it can."""
     place = Location(storage)
     by_cause: dict[str, list[str]] = {}
     for node, why in troubles.items():

@@ -1,9 +1,9 @@
-"""The device that this process computes on, known by what it computes.
+"""The device that this process computes on. It is told from others by what it computes.
 
-Beside the rounds of the archive lies a note of what the first device of a name has made of the probe
-(``rounds/devices/``, where a cluster's workers may write). A device that makes the same of it has the plain name, which
-enters keys as ever; another one has its probe in its name. A round says which probe its device has made, so that
-deleting the notes costs time, never results.
+Beside the rounds of the archive lies a note with the probe of the first device of each name (``rounds/devices/``, where
+a cluster's workers may write). A device with the same probe has the plain name, which enters the keys. Another device
+has its probe in its name. A round says which probe its device has, so if the notes are deleted this costs time, but
+never results.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ from rsrl_ray.vision.reproducible import device_kind, machine, versions
 
 PROBE_SHOWN = 12  # of the digits of a probe, in a name
 
-_KNOWN: dict[tuple[str, str], Device] = {}  # of this process, by storage and what is probed
+_KNOWN: dict[tuple[str, str], Device] = {}  # the devices of this process, by storage and what is probed
 
 
 def device_here(task: Task) -> Device:
-    """The device of this process, which stays what it is; remarks are made once.
+    """The device of this process, which never changes. Only the first call returns its remarks.
 
     Raises
     ------
@@ -51,20 +51,18 @@ def device_here(task: Task) -> Device:
 
 
 def _noted(task: Task, probing: dict[str, Any], own: str) -> Device:
-    """The device by its own probe and the one that is noted in storage, which is its own if there is none."""
+    """The device, by its ``own`` probe and the probe noted in storage. If none is noted, its own is noted."""
     storage, path, kind = Storage(task.experiment.storage), f"rounds/devices/{digest(probing)}.json", probing["device"]
     note = json.dumps({"probe": own, **probing}, indent=1).encode()
     remarks = []
     first = storage.write_first(path, note)
     noted = _probe_of(storage.read(path))
     if noted is None:
-        remarks.append(f"{storage.where(path)} was damaged and is written anew, for this machine")
+        remarks.append(f"{storage.where(path)} was damaged and is written again, for this machine")
         storage.write(path, note)
         first, noted = True, own
     if first and noted == own and _has_untold_rounds(task, kind):
-        remarks.append(
-            f"the archive has rounds of {kind} that do not say which machine made them: they are taken for this one's"
-        )
+        remarks.append(f"the archive has rounds of {kind} that do not say which machine made them: this one is assumed")
     return Device(kind if noted == own else f"{kind}-probe={own[:PROBE_SHOWN]}", own, tuple(remarks))
 
 
@@ -89,11 +87,11 @@ def _has_untold_rounds(task: Task, kind: str) -> bool:
 
 
 def _probe(task: Task, probing: str) -> str:
-    """What this device makes of the probe, also as an earlier process has found it since the machine was started."""
+    """The probe of this device. An earlier process may have found it since the machine was started."""
     experiment, here = task.experiment, machine(task.device)
     known = cache_folder(Location(experiment.storage)) / "probes" / f"{probing}-on-{here}" if here else None
     if known is not None:
-        with contextlib.suppress(OSError, ValueError):  # of an earlier process; there may be none, or half of it
+        with contextlib.suppress(OSError, ValueError):  # an earlier process wrote it, perhaps only half of it
             if re.fullmatch("[0-9a-f]{32}", found := known.read_text("utf-8")):
                 return found
     found = probe(experiment.network, probed(experiment.training), len(task.photos.classes), task.start, task.device)

@@ -1,4 +1,4 @@
-"""The features of a sweep whose network is frozen in part: made once, by all nodes, and kept once a node."""
+"""The features of a sweep whose network is partly frozen: all nodes make them once, and each node keeps a copy."""
 
 import contextlib
 import queue
@@ -19,7 +19,7 @@ from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.store.location import FEATURES, Location, cache_folder
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.photos import pixels_here, row_source
-from rsrl_ray.sweep.nodes.room import living, wait_for_room
+from rsrl_ray.sweep.nodes.room import living, wait_for_room, wanted
 from rsrl_ray.sweep.task import FeatureSource, Task
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
@@ -29,7 +29,7 @@ from rsrl_ray.vision.reproducible import versions
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
 OTHER_WORKERS_S = 10.0  # how long the first worker that is ready waits for the others
-RESTARTS = 3  # of a worker whose process or node dies
+RESTARTS = 3  # of a worker if its process or node dies
 
 
 class FeatureWorker:
@@ -39,12 +39,12 @@ class FeatureWorker:
         self._task: Task | None = None
 
     def device(self, shared: "list[ray.ObjectRef[Task]]") -> Device:
-        """Its device; of a worker that was started again it may be another one."""
+        """Its device; after a restart it may be another one."""
         return device_here(ray.get(shared[0]))
 
     def features(self, shared: "list[ray.ObjectRef[Task]]", rows: range) -> tuple[str, NDArray[Any]]:
         """The name of its device, and the features of these photos, [K, ...]."""
-        if self._task is None:  # not the constructor's: Ray would warn of what it has to keep for a restart
+        if self._task is None:  # not in the constructor: Ray would warn, because it keeps those arguments for a restart
             self._task = ray.get(shared[0])
             self._kind = device_here(self._task).kind
             self._maker, self._pixels = _maker(self._task), pixels_here(self._task.photos, self._task.source)
@@ -52,7 +52,7 @@ class FeatureWorker:
 
 
 class _Workers:
-    """Those with the most common device; each does one part at a time."""
+    """The workers with the most common device; each makes the features of one part at a time."""
 
     def __init__(self, task: Task, most: int, display: Display) -> None:
         """Raises ValueError if no worker starts, or none can compute features."""
@@ -65,8 +65,8 @@ class _Workers:
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
         )
-        share = {"CPU": resources.cpus, "GPU": float(resources.gpus)}
-        room = max(1, sum(node.count(share) for node in living()))  # one more comes if there is none yet
+        share = wanted(resources)
+        room = max(1, sum(node.count(share) for node in living()))  # a cluster may still start one
         self._all = [options.remote() for _ in range(min(most, room))]
         try:
             devices = _ready(self._all, self._shared, display)
@@ -82,17 +82,17 @@ class _Workers:
             self._free.put(worker)
 
     def features(self, rows: range) -> NDArray[Any]:
-        """Of these photos, [K, ...], by the next worker that is free; what one that is lost had to do others do.
+        """The features of these photos, [K, ...], made by the next free worker, or by another one if that is lost.
 
         Raises
         ------
         ValueError
-            If all are lost.
+            If all workers are lost.
         """
         worker = self._free.get()
         if worker is None:
-            self._free.put(None)  # for the next one that waits
-            raise ValueError("all workers that passed photos through the frozen layers have died; try again")
+            self._free.put(None)  # for the next caller that waits
+            raise ValueError("all workers that pass photos through the frozen layers have died; run the command again")
         try:
             kind, found = ray.get(worker.features.remote(self._shared, rows))
         except RayTaskError as error:
@@ -109,18 +109,18 @@ class _Workers:
         return self.features(rows)
 
     def close(self) -> None:
-        """Free what they have taken."""
+        """End the workers."""
         for worker in self._all:
             ray.kill(worker)
 
 
 def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", display: Display) -> dict[Any, Device]:
-    """The devices of those that are ready soon after the first one is."""
+    """The devices of the workers that are ready, at most `OTHER_WORKERS_S` after the first one."""
     asked = {worker.device.remote(shared): worker for worker in workers}
     wait_for_room(list(asked), display)
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=OTHER_WORKERS_S)
     devices: dict[Any, Device] = {}
-    cause: Exception = ValueError("no worker started that passes photos through the frozen layers; try again")
+    cause: Exception = ValueError("no worker started that passes photos through the frozen layers; run again")
     for one in ready:
         try:
             devices[asked[one]] = ray.get(one)
@@ -134,12 +134,12 @@ def _ready(workers: list[Any], shared: "list[ray.ObjectRef[Task]]", display: Dis
 
 
 def with_features(task: Task, display: Display, joined: bool) -> Task:
-    """Have the features on this node, and where the Ray was ``joined`` a source that other nodes copy them from.
+    """The task, with the features on this node; if the Ray was ``joined``, other nodes can copy them from here.
 
     Raises
     ------
     ValueError
-        If a worker cannot make them, or they cannot be kept.
+        If a worker cannot make them, or the disk cannot keep them.
     """
     files, kind = _files(task), None
     if task.device == "cpu":
@@ -164,7 +164,7 @@ def _made_by_all(task: Task, files: FeatureFiles, display: Display) -> RowFile:
             file = files.file(workers.kind, first.shape[1:], first.dtype.str)
             file.write(lambda rows: list(workers.features(rows)), display.progress, None, workers.count, groups)
     except OutOfMemory as error:
-        raise ValueError(f"the GPU's memory is full ({error}); try a larger share of it by resources.gpus") from error
+        raise ValueError(f"the GPU's memory is full ({error}); raise resources.gpus, the share of a GPU") from error
     return file
 
 
@@ -176,8 +176,8 @@ def _tell(remarks: Sequence[str], display: Display) -> None:
 def features_here(task: Task) -> NDArray[Any]:
     """The features [N, ...], a read-only memory map that all processes of a node share.
 
-    Where the file is not on this node it is copied from the node of the driver, or, if that has another device,
-    made here.
+    If the file is not on this node, it is copied from the node of the driver. If that node has another device, the
+    features are made here.
     """
     files, kind = _files(task), device_here(task).kind
     file = files.find(kind) or _copied(task, files, kind) or _made_here(task, files, kind)

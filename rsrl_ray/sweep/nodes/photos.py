@@ -1,6 +1,6 @@
-"""The photos of a sweep: read by all nodes, decoded once, kept once a node."""
+"""The photos of a sweep: all nodes read and decode them once, and each node keeps a copy."""
 
-import functools
+import contextlib
 import os
 import queue
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from rsrl_ray.display import Display
 from rsrl_ray.photos.decoding import HERE, Decoder, Run
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
-from rsrl_ray.sweep.nodes.room import living
+from rsrl_ray.sweep.nodes.room import called_on, living
 from rsrl_ray.sweep.task import RowSource
 
 
 class Spread(Run):
-    """Runs functions on all nodes of the Ray, on each as many at a time as it has cores; here, as in `HERE`, 4 more."""
+    """Runs functions on all nodes of the Ray, as many at a time as a node has cores; on this node 4 more, as `HERE`."""
 
     def __init__(self) -> None:
         mine = ray.get_runtime_context().get_node_id()
-        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # reading waits more than it computes
+        here: list[str | None] = [None] * min(32, (os.cpu_count() or 1) + 4)  # a reader mostly waits
         places = here + [node.id for node in living() if node.id != mine for _ in range(node.count({"CPU": 1}))]
         self.threads = len(places)
         self._free = queue.SimpleQueue[str | None]()
@@ -35,34 +35,26 @@ class Spread(Run):
             self._free.put(place)
 
     def __call__(self, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str]:
-        """Call it where a core is free; what another node does not manage, as it has no such file, is done here."""
+        """Call it on a node with a free core; if that node cannot do it, because it lacks the file, it is done here."""
         place = self._free.get()
         try:
-            found = None if place is None else _there(place, function, arguments)
+            found = None if place is None else _there(place, function, *arguments)
             return function(*arguments) if found is None else found
         finally:
             self._free.put(place)
 
 
-def _there(
-    node: str, function: Callable[..., list[Pixels | str]], arguments: tuple[Any, ...]
-) -> list[Pixels | str] | None:
-    """What the function returns on that node; None if it raises, finds a picture no good, or the node is gone."""
-    on_it = NodeAffinitySchedulingStrategy(node, soft=False)
+def _there(node: str, function: Callable[..., list[Pixels | str]], *arguments: Any) -> list[Pixels | str] | None:
+    """What the function returns on that node; None if it raises, finds a bad picture, or the node is gone."""
     try:
-        found: list[Pixels | str] = ray.get(_remote(function).options(scheduling_strategy=on_it).remote(*arguments))
+        found: list[Pixels | str] = ray.get(called_on(node, function, *arguments))
     except RayError:
         return None
     return None if any(isinstance(one, str) for one in found) else found
 
 
-@functools.cache  # Ray sends a function to the cluster each time that it is made remote
-def _remote(function: Callable[..., list[Pixels | str]]) -> Any:
-    return ray.remote(num_cpus=0, max_retries=0)(function)
-
-
 def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSource]":
-    """`RowSource` on this node, of the array that ``opened`` gives."""
+    """A `RowSource` on this node, with the array that ``opened`` returns."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(RowSource)
     handle: ActorHandle[RowSource]
@@ -71,19 +63,17 @@ def row_source(opened: Callable[[], NDArray[Any] | None]) -> "ActorHandle[RowSou
 
 
 def pixels_here(photos: PhotoSet, source: "ActorHandle[RowSource] | None") -> Pixels:
-    """The photos' pixels from this node's file; where it is not there it is copied, or else decoded again."""
-    if source is None:
-        return photos.pixels()
-    try:
-        return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
-    except RayError:
-        return photos.pixels()
+    """The photos' pixels, from this node's file. If it is not there, it is copied, or else decoded again."""
+    if source is not None:
+        with contextlib.suppress(RayError):
+            return photos.pixels(lambda rows: list(ray.get(source.rows.remote(rows))))
+    return photos.pixels()
 
 
 def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool) -> PhotoSet:
-    """Load the experiment's photos, decoded once into a cache in storage (or at home, if storage is a bucket).
+    """Load the experiment's photos, decoded once into a cache in storage (or in the home folder, for a bucket).
 
-    joined : whether to a cluster, whose nodes then all take part.
+    joined : whether this process has joined a cluster, whose nodes then all help.
     """
     with display.started("looking at the photos"):
         photos = load_photos(

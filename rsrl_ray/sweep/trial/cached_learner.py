@@ -27,8 +27,8 @@ POLL_S = 0.25  # between two looks whether another trial has made a round
 class ChainStart:
     """What a chain of rounds starts from.
 
-    key : key(0); weights : the starting weights; cold : whether every round starts from these, not from its parent;
-    frozen : digest of those that are not trained, or empty. device : what trains the rounds.
+    key : key(0). weights : the starting weights. cold : whether every round starts from these, not from its parent.
+    frozen : digest of the weights that are not trained, or empty. device : trains the rounds.
     """
 
     key: str
@@ -39,34 +39,34 @@ class ChainStart:
 
 
 class _Unwritten(NamedTuple):
-    """A round that was trained and is not in the archive yet: its weights, and what will be their checksum."""
+    """The weights of a round that is trained but not in the archive yet, and their checksum, once it is known."""
 
     weights: Weights
     checksum: Future[str]
 
 
 class CachedLearner:
-    """`Learner` before which the archive is looked into.
+    """A `Learner` that looks into the archive first.
 
-    Rounds are addressed by what they train on. A round that another trial of the sweep is making is waited for.
-    Weights are read only if the next round has to be trained; those that were not kept are made again from the
-    nearest ancestor that has them.
+    The key of a round says what it trains on. If another trial of the sweep is making the round, this one waits for it.
+    Weights are read only if the next round must be trained. If they were not kept, they are made again from the nearest
+    ancestor that has weights.
 
-    What was trained is written by `keep`, which may run in another thread while the next round is trained. Until then
-    nobody else makes it.
+    `keep` writes what was trained. It may run in another thread while the next round is trained. Until it has written
+    the round, nobody else makes it.
 
-    learnt : the last round, with its keys and notes; one that was trained just now has no checksums yet.
+    learnt : the last round, with its keys and notes; if it was trained just now, it has no checksums yet.
     """
 
     def __init__(self, trainer: Trainer, archive: Archive, start: ChainStart, holder: Holder, attempt: Attempt) -> None:
-        """``attempt`` is that of the trial, ``holder`` is the trial as one who needs weights."""
+        """``attempt`` claims rounds for the trial, ``holder`` is its name as one who needs weights."""
         self.learnt: Record | None = None
         self._trainer, self._archive, self._start = trainer, archive, start
         self._holder, self._attempt = holder, attempt
         self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
         self._notes = list(start.device.remarks)
         self._weights: Weights | None = start.weights
-        self._parent: Future[str] = _known("")  # checksum of the last round's weights; of the start's it is empty
+        self._parent: Future[str] = _known("")  # checksum of the last round's weights; empty at the start
         self._unwritten: dict[str, _Unwritten] = {}
         self._closed = False
 
@@ -81,7 +81,7 @@ class CachedLearner:
             record = self._make(key, number, kept)
         trained = self._unwritten.get(key)
         if trained is None:
-            self._hold(key)  # before anybody hears of it: from then on it may be the trial's newest or best
+            self._hold(key)  # before it is reported: then it may be the trial's newest or best
             trained = _Unwritten({}, _known(record.weights))
         self._weights = trained.weights or None
         self._parent = _known("") if self._start.cold else trained.checksum
@@ -92,7 +92,7 @@ class CachedLearner:
         return record.logits
 
     def keep(self, record: Record) -> Record:
-        """Write the round, in the order in which they were learnt; its record as the archive has it.
+        """Write the round; its record as the archive has it. Rounds are written in the order in which they were learnt.
 
         Raises `StorageError`, and then the learner is closed.
         """
@@ -100,7 +100,7 @@ class CachedLearner:
             return record
         weights, checksum = self._unwritten[record.key]
         try:
-            self._hold(record.key)  # first: no other sweep may delete them
+            self._hold(record.key)  # before the weights are there, so that no other sweep deletes them
             written = self._archive.write(record.key, record, weights)
         except BaseException as error:
             checksum.set_exception(error)
@@ -112,7 +112,7 @@ class CachedLearner:
         return replace(record, weights=written)
 
     def close(self) -> None:
-        """Give up what is not written: others may make it."""
+        """Give up the rounds that are not written: others may make them."""
         self._closed = True
         for key in list(self._unwritten):
             self._attempt.release(key)
@@ -126,7 +126,7 @@ class CachedLearner:
         return granted
 
     def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
-        """Train the claimed round, unless it was made by another trial just before it was claimed."""
+        """Train the claimed round, unless another trial has made it just before the claim."""
         try:
             record = self._read(key)
             if record is None:
@@ -160,13 +160,13 @@ class CachedLearner:
         self._archive.hold(key, self._holder.id, self._holder.words)
 
     def _read(self, key: str) -> Record | None:
-        """The round in the archive, if it is whole and follows from the last round."""
+        """The round in the archive; None if it is damaged, or does not follow from the last round."""
         record = self._whole(self._archive.read, key)
         if record is not None and record.parent is not None and record.parent != self._parent.result():
             self._note(f"round {record.number} in the archive was trained from other weights; trained again")
             return None
         if record is not None and record.probe and self._start.device.probe not in ("", record.probe):
-            self._note(f"round {record.number} in the archive is of a machine that computes otherwise; trained again")
+            self._note(f"round {record.number} in the archive is from a machine with other bits; trained again")
             return None
         return record
 
@@ -189,14 +189,14 @@ class CachedLearner:
                 break
         if number < done:
             again = f"round {done}" if number + 1 == done else f"rounds {number + 1} to {done}"
-            self._note(f"{again} made again, whose weights were not kept")
+            self._note(f"{again} made again, because the weights were not kept")
         for missing in range(number + 1, done + 1):
             weights = self._trainer.fit(weights, self._kept[missing - 1], missing)
             self._verify(missing, weights)
         return weights
 
     def _whole(self, read: Callable[[str], T | None], key: str) -> T | None:
-        """What the archive has under this key; None, with a note, if it is damaged."""
+        """What the archive has under this key; if it is damaged, None and a note."""
         try:
             return read(key)
         except Damaged as damage:
@@ -204,16 +204,16 @@ class CachedLearner:
             return None
 
     def _verify(self, number: int, weights: Weights) -> None:
-        """Raises ValueError if a round that was made again is not the one in the archive, bit by bit."""
+        """Raises ValueError if a round that was made again differs from the one in the archive in any bit."""
         record = self._whole(self._archive.read, self._keys[number])
         if record is None:
             return
         same = np.array_equal(record.logits, self._trainer.logits(weights))
         if not same or record.weights != weights_checksum(weights):
             raise ValueError(
-                f"round {number}, made again because its weights were not kept, came out with other bits than the "
-                "archive holds: the machine computes differently from the one that made it. Go on where it was made, "
-                "or delete the folder `rounds` in storage to train everything anew here"
+                f"round {number} was made again, because its weights were not kept, and its bits differ from those in "
+                "the archive: this machine computes differently from the one that made it. Continue on that machine, "
+                "or delete the folder `rounds` in storage to train everything again here"
             )
 
 

@@ -1,8 +1,8 @@
-"""What the nodes that train are busy with: measured by the trials' processes, told to MLflow by the driver.
+"""How busy the nodes are that train: the trials' processes measure it, the driver tells MLflow.
 
-The names are those of MLflow's own monitor (`mlflow.system_metrics`), which would have to reach the tracking store from
-every node and to import MLflow into the process of every trial, and whose process on a node would keep a cluster from
-taking an idle node away.
+The names are those of MLflow's own monitor (`mlflow.system_metrics`). That monitor is not used: it needs the tracking
+store on every node and MLflow in the process of every trial. Its process on an idle node would also keep a cluster from
+ending that node.
 """
 
 import os
@@ -18,35 +18,35 @@ from rsrl_ray.tracking.entries import Reading
 
 EVERY_S = 10.0
 _NETWORK = ("network_receive_megabytes", "network_transmit_megabytes")
-_MOST_READINGS = 10_000  # readings that wait to be told
+_MOST_READINGS = 10_000  # that wait
 
 
 class Gauge:
-    """Reads in a thread, at the same times in all processes."""
+    """Measures in a thread, at the same times in all processes."""
 
     def __init__(self, node: str, gpus: bool) -> None:
-        """Node : its address, "" if there is one only. gpus : whether to read those too."""
+        """``node`` : its address, "" if there is only one. gpus : whether to measure GPUs too."""
         self._node, self._gpus = node, _gpus() if gpus else []
         self._readings: deque[Reading] = deque(maxlen=_MOST_READINGS)
         self._closed = threading.Event()
         threading.Thread(target=self._read, name="gauge", daemon=True).start()
 
     def take(self) -> tuple[Reading, ...]:
-        """What was read since the last time."""
+        """The readings since the last call."""
         return tuple(self._readings.popleft() for _ in range(len(self._readings)))
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop measuring."""
         self._closed.set()
 
     def _read(self) -> None:
-        psutil.cpu_percent()  # each call tells of the time since the thread's last one
+        psutil.cpu_percent()  # each call measures the time since the call before, in this thread
         while not self._closed.wait(EVERY_S - time.time() % EVERY_S):
             self._readings.append(Reading(self._node, time.time(), {**_node_values(), **_gpu_values(self._gpus)}))
 
 
 class Readings:
-    """The readings of all processes as the driver tells them: one for a node and time; the network's from 0 on."""
+    """The readings of all processes as MLflow gets them: one for each node and time; the network's begin at 0."""
 
     def __init__(self) -> None:
         self._pending: deque[Reading] = deque(maxlen=_MOST_READINGS)
@@ -54,7 +54,7 @@ class Readings:
         self._first: dict[str, Reading] = {}
 
     def add(self, readings: Iterable[Reading]) -> None:
-        """Those of one process."""
+        """Add the readings of one process."""
         for reading in readings:
             slot = reading.node, round(reading.time / EVERY_S)
             if slot not in self._seen:
@@ -64,11 +64,11 @@ class Readings:
                 self._pending.append(Reading(reading.node, reading.time, {**reading.values, **since}))
 
     def pending(self) -> list[Reading]:
-        """Those that are not told yet."""
+        """The readings that MLflow has not got yet."""
         return list(self._pending)
 
     def told(self, number: int) -> None:
-        """The first so many of `pending` are told."""
+        """MLflow has got the first ``number`` of `pending`."""
         for _ in range(number):
             self._pending.popleft()
 
@@ -94,7 +94,7 @@ def _gpus() -> list[Any]:
     try:
         pynvml.nvmlInit()
         return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:  # no driver of NVIDIA
+    except pynvml.NVMLError:  # no NVIDIA driver
         return []
 
 
@@ -108,7 +108,7 @@ def _gpu_values(gpus: list[Any]) -> dict[str, float]:
         try:
             memory, busy = pynvml.nvmlDeviceGetMemoryInfo(gpu), pynvml.nvmlDeviceGetUtilizationRates(gpu)
             watts = pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000
-        except pynvml.NVMLError:  # not all cards tell all
+        except pynvml.NVMLError:  # some cards do not report everything
             continue
         values |= {
             f"gpu_{number}_utilization_percentage": float(busy.gpu),

@@ -1,7 +1,6 @@
-"""A trial as Ray Tune sees it: look the round up in the archive, else train it; report."""
+"""A trial as Ray Tune sees it: it takes each round from the archive, or else trains it, and reports it."""
 
 import contextlib
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -19,10 +18,9 @@ from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.rounds.table import revision_notes, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
-from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
-from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
+from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, as_result
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.sweep.trial.gauge import Gauge
@@ -34,21 +32,21 @@ from rsrl_ray.vision.trainer import NotFinite
 class RSRLTrial(tune.Trainable):
     """One fold x method; every step is a round.
 
-    It keeps no checkpoints: a trial that starts again, anywhere, replays its finished rounds from the
-    archive in milliseconds and trains on from there.
+    It keeps no checkpoints: if a trial starts again, on any node, it replays its finished rounds from the archive in
+    milliseconds, and then trains the next.
     """
 
     def setup(self, config: dict[str, Any], task: Task | None = None, claims: Claims | None = None) -> None:
-        """Called by Ray once an actor; ``config["trial"]`` names fold, method and the trial's id.
+        """Called by Ray once for each actor; ``config["trial"]`` has fold, method and the trial's id.
 
-        claims : those of the sweep's trials, which know of each other by them.
+        claims : of all trials of the sweep, so that no two trials make the same round.
         """
         assert task is not None, "made by tune.with_parameters"
         self._task, self._claims, self._gauge = task, claims or Claims(), None
         self._thread = ThreadPoolExecutor(1, "rounds")
-        self._coming = _failed("no round was begun")
+        self._coming = _no_round("no round was begun")
         self._cached: CachedLearner | None = None
-        with self._told_by_the_next_step():
+        with self._raised_by_the_next_step():
             if task.driver_node:
                 check_here(task.experiment.storage, task.driver_node)
             self._trainers = task.trainers(task)
@@ -57,46 +55,46 @@ class RSRLTrial(tune.Trainable):
             self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in this actor, once the one before it trains nothing any more."""
+        """Take up another trial in this actor, as soon as the one before has stopped training."""
         if self._cached is not None:
             self._cached.close()
         wait([self._coming])
-        with self._told_by_the_next_step():
+        with self._raised_by_the_next_step():
             self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next round's metrics; a trial that cannot go on ends with ``failed``, the reason.
+        """The report of the next round, or a `Failure` if the trial cannot go on.
 
-        The round after it is trained in a thread while this one is written to the archive and reported. Raises
-        SetUpFailed if the set-up has failed.
+        While this round is written to the archive and reported, a thread trains the next one. Raises SetUpFailed if the
+        set-up has failed.
         """
-        if self._failed is not None:
-            raise self._failed
+        if self._set_up_failed is not None:
+            raise self._set_up_failed
         try:
             result, learnt = self._coming.result()
             assert self._cached is not None
             if result.number < self._task.experiment.rounds:
                 self._coming = self._thread.submit(self._next)
             record = self._cached.keep(learnt)
-        except (NotFinite, ValueError, StorageError) as error:
+        except (NotFinite, ValueError) as error:
             reason = str(error)
         except OutOfMemory as error:
             reason = self._out_of_memory(error)
         else:
-            return self._report(result, record, not learnt.is_written).as_result()
-        if self._coming.done():  # it holds the error, and that holds what was on the GPU
-            self._coming = _failed("the trial has ended")
+            return as_result(self._report(result, record, not learnt.is_written))
+        if self._coming.done():  # it holds the error, which holds what is on the GPU
+            self._coming = _no_round("the trial has ended")
             free_memory()
-        return Failure(reason, self._origin).as_result()
+        return as_result(Failure(reason, self._origin))
 
     def cleanup(self) -> None:
-        """Called by Ray where it ends an actor in good order."""
+        """Called by Ray before it ends an actor."""
         if self._gauge is not None:
             self._gauge.close()
 
     def _seen(self, result: RoundResult) -> int:
-        """Photos that the trial has trained on so far, each as often as it was seen."""
+        """How many photos the trial has trained on so far; a photo counts each time that it is seen."""
         training, whole = self._task.experiment.training, len(self._fold.train)
         kept = int(result.kept.sum())
         self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps == "all"))
@@ -119,20 +117,20 @@ class RSRLTrial(tune.Trainable):
         return f"the GPU's memory is full ({error}); try {' or '.join(ways)}"
 
     @contextlib.contextmanager
-    def _told_by_the_next_step(self) -> Iterator[None]:
-        """Set up in the body; if it fails, `step` says so.
+    def _raised_by_the_next_step(self) -> Iterator[None]:
+        """The body sets up; if it fails, `step` raises why.
 
-        Of an error in the constructor Tune keeps the text alone, and where an actor changes trials it gives the trial
-        up; after one in a step it starts the trial again in another process.
+        If the constructor raises, Tune keeps only the text. If an actor raises while it changes trials, Tune gives the
+        trial up. If a step raises, Tune starts the trial again in another process.
         """
-        self._failed: SetUpFailed | None = None
+        self._set_up_failed: SetUpFailed | None = None
         try:
             yield
         except OutOfMemory as error:
-            self._failed = SetUpFailed(_this_node(), self._out_of_memory(error))
+            self._set_up_failed = SetUpFailed(_this_node(), self._out_of_memory(error))
         except Exception as error:  # whatever is wrong with this node
-            words = str(error) if isinstance(error, ValueError | StorageError) else f"{type(error).__name__}: {error}"
-            self._failed = SetUpFailed(_this_node(), words)
+            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            self._set_up_failed = SetUpFailed(_this_node(), words)
 
     def _begin(self, config: dict[str, Any]) -> None:
         experiment, trial = self._task.experiment, config["trial"]
@@ -155,7 +153,7 @@ class RSRLTrial(tune.Trainable):
             Archive(experiment.storage),
             start,
             trial_holder(experiment.name, TrialKey(fold.number, trial["method"]), trial["id"]),
-            Attempt(self._claims, trial["id"], uuid.uuid4().hex),
+            Attempt(self._claims, trial["id"]),
         )
         self._rounds: Iterator[RoundResult] = run_rounds(
             self._cached,
@@ -167,7 +165,7 @@ class RSRLTrial(tune.Trainable):
         self._coming = self._thread.submit(self._next)
 
     def _report(self, result: RoundResult, record: Record, made: bool) -> Report:
-        """Of a round that is in the archive; ``made``: just now."""
+        """The report of a round that is in the archive; ``made`` : whether it was made just now."""
         experiment, settings = self._task.experiment, self._task.experiment.revision
         result = replace(result, predicted=self._predictor(result.logits))
         table = self._task.table(self._fold, result)
@@ -201,13 +199,13 @@ class RSRLTrial(tune.Trainable):
 
 
 def _this_node() -> str:
-    """Ray's name for the node that this process is on."""
+    """Ray's id of the node that this process runs on."""
     node: str = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     return node
 
 
-def _failed(why: str) -> "Future[tuple[RoundResult, Record]]":
-    """No round, and none to wait for."""
+def _no_round(why: str) -> "Future[tuple[RoundResult, Record]]":
+    """A round that will not come."""
     future = Future[tuple[RoundResult, Record]]()
     future.set_exception(RuntimeError(why))
     return future

@@ -22,7 +22,7 @@ class NetworkTrainers:
     """Makes the trainers of folds, which share one network on its device, because a process has one trial at a time."""
 
     def __init__(self, task: Task) -> None:
-        """Raises ValueError if this machine cannot have photos or features, which another one may."""
+        """Raises ValueError if this machine cannot get the photos or features; another one may."""
         experiment, classes = task.experiment, len(task.photos.classes)
 
         def rows() -> NDArray[Any]:
@@ -30,7 +30,7 @@ class NetworkTrainers:
 
         self._task = task
         self._device: Device | None = None
-        with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # which the trial says
+        with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # `__call__` raises it again
             self._device = device_here(task)  # first, while the network takes no memory
         self._network = NetworkOnDevice(
             experiment.network, experiment.training, classes, rows, Place(task.device, task.gpu_share)
@@ -39,7 +39,7 @@ class NetworkTrainers:
             self._network.make()
 
     def __call__(self, fold: Fold, learning: Learning) -> NetworkTrainer:
-        """The trainer of this fold; the first one tells the remarks on the device."""
+        """The trainer of this fold; only the first one has the remarks on the device."""
         task = self._task
         device = self._device or device_here(task)
         self._device = replace(device, remarks=())

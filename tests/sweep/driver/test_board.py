@@ -6,7 +6,7 @@ import pytest
 from rsrl_ray.sweep.driver import board as boards
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board, read_aloud
 
-GOES_ON = "The sweep goes on, and it is tried again."
+GOES_ON = "The sweep goes on, and tries it again."
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_refusal_that_lasts_is_said_within_a_minute_once_and_when_it_is_over(c
     clock.now = 600.0
     assert board.news() == []
     board.done(MLFLOW, "fold 0, firm")
-    assert board.news() == ["MLflow takes again what the sweep tells it."]
+    assert board.news() == ["MLflow accepts again what the sweep writes."]
     assert board.news() == []
 
 
@@ -71,7 +71,7 @@ def test_stores_are_told_apart_and_lines_are_counted(clock: SimpleNamespace) -> 
         f"storage has not answered for 50 s. {GOES_ON}",
     ]
     board.done(STORAGE, "a")
-    assert board.news() == ["storage takes again what the sweep tells it."]
+    assert board.news() == ["storage accepts again what the sweep writes."]
 
 
 def test_what_is_given_up_at_the_end_is_counted_and_is_no_news(clock: SimpleNamespace) -> None:

@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayT
 from ray.tune import PlacementGroupFactory
 
 from rsrl_ray.sweep.driver.crashes import Crash, crash_of
-from rsrl_ray.sweep.ray_insides import MemoryKill, kills_are_crashes
+from rsrl_ray.sweep.ray_insides.trials import MemoryKill, kills_are_crashes
 from rsrl_ray.sweep.report import SetUpFailed
 
 # As a real one says it, less most of the numbers of its object store, and with other processes.
@@ -63,9 +63,9 @@ def trial(folder: Path, error: Exception | None, text: str = "") -> Any:
 def test_a_process_that_ray_ended_for_its_memory_says_who_had_it_and_what_to_set(tmp_path: Path) -> None:
     crash = crash_of(trial(tmp_path, MemoryKill(KILLED)))
     assert crash.reason == (
-        "memory was short, so Ray ended its process: of 23.5 GiB on 192.0.2.2 1.1 were free, and the most was used by "
+        "memory was short, so Ray ended its process: of 23.5 GiB on 192.0.2.2, 1.1 were free, and most was used by "
         "2 trials 18.6, firefox -contentproc --channel=1942 --ch 1.5, python /home/me/venv/bin/rsrl sweep expe 0.4, "
-        "ray::DashboardAgent 0.1; with resources.cpus above 2 fewer trials run at once, and the results stay the same"
+        "ray::DashboardAgent 0.1; with resources.cpus above 2, fewer trials run at once, and the results stay the same"
     )
     node = "377972dde4806cab32111f4a7efd652c8e2be8d3a756d57a3043f790"
     assert (crash.node, crash.in_set_up, crash.for_memory) == (node, False, True)
@@ -111,7 +111,7 @@ def test_an_error_in_a_round_and_in_a_constructor_are_their_last_line(tmp_path: 
         (
             "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
             "Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: ...",
-            "its worker process has died (killed, also by the kernel for its memory, or crashed)",
+            "its worker process has died (killed, perhaps by the kernel for its memory, or crashed)",
         ),
         ("The actor is dead because it was killed by `ray.kill`.", "it was killed by `ray.kill`"),
         ("Somebody has ended it.", "Somebody has ended it."),

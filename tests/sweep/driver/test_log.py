@@ -14,7 +14,6 @@ from sweep.reports import report
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.identity import recipe
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
@@ -26,6 +25,7 @@ from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.weights import KeptWeights
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.report import as_result
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.entries import Reading
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
@@ -45,7 +45,7 @@ def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
     told = {"key": key, "parent_key": before, "weights": f"w{number}", "created": record.created, "metrics": numbers}
-    return report(number, **told, last=number == 12, system=(reading,)).as_result()
+    return as_result(report(number, **told, last=number == 12, system=(reading,)))
 
 
 @pytest.mark.slow
@@ -57,7 +57,8 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     experiment = read_experiment(file, [])
     task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     trials = tracked.trials_of(task)
-    tracker, open_sweep = tracked.open_tracker(task, "sweep", recipe(experiment), print)
+    sweep = tracked.sweep_run(task)
+    tracker = tracked.open_tracker(task, sweep, print)
     logged: list[list[int]] = []
     log_rounds = tracker.log_rounds
 
@@ -68,7 +69,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     monkeypatch.setattr(tracker, "log_rounds", watched)
     held = threading.Event()
     board = Board()
-    writing = Log(task, tracker, open_sweep, trials, board)
+    writing = Log(task, tracker, sweep, trials, board)
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
     trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
@@ -109,6 +110,9 @@ class Told:
             raise OSError(f"{what} is refused")
         self.calls.append((what, of))
 
+    def open_sweep(self, sweep: Any) -> None:
+        pass
+
     def take_up(self, trial: Any, rounds: Any, origin: Any) -> int:
         return sum(call == ("round", trial.key.method) for call in self.calls)
 
@@ -141,10 +145,11 @@ class Recorded:
         task: Any = SimpleNamespace(
             experiment=experiment, folds=[SimpleNamespace(number=0)], photos=photos, chooses="test"
         )
+        sweep: Any = None
         keys, self.board = [TrialKey(0, method) for method in ("firm", "none")], Board()
         trials = {key: TrackedTrial(key.method, key, {}) for key in keys}
         retention = WeightRetention("sweep", {key: tuple((key, number) for number in range(3)) for key in keys})
-        self.log = Log(task, self.told, lambda: None, trials, self.board)
+        self.log = Log(task, self.told, sweep, trials, self.board)
         self.weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         attempts, archive = Attempts(self.log.end, Claims()), Archive(str(self.folder))
         for key in keys:

@@ -10,7 +10,7 @@ from sweep.reports import ORIGIN, report
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver.progress import SweepProgress
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Failure, as_result, told_in
 from rsrl_ray.terminal import Terminal
 
 METRICS = {
@@ -30,7 +30,7 @@ def said(*results: dict[str, Any]) -> list[str]:
 
 
 def result(number: int, made: bool, note: str = "") -> dict[str, Any]:
-    return report(number, made=made, metrics=METRICS, note=note).as_result()
+    return as_result(report(number, made=made, metrics=METRICS, note=note))
 
 
 def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
@@ -42,14 +42,13 @@ def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
 
 
 def test_a_note_and_a_failure() -> None:
-    _, note, failure = said(result(1, True, "a note"), Failure("it [/] is over", ORIGIN).as_result())
+    _, note, failure = said(result(1, True, "a note"), as_result(Failure("it [/] is over", ORIGIN)))
     assert note == "fold 0, firm, round 1: a note"
     assert failure == "fold 0, firm failed: it [/] is over"
 
 
 def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
     given = report(2, metrics=METRICS, last=True, predicted=np.array([2, 0, 1], dtype=np.int16))
-    told = given.as_result() | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
-    assert Report.from_result(told) is given
-    assert Failure.from_result(told) is None
+    told = as_result(given) | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
+    assert told_in(told) is given
     assert (given.value, given.seconds, told["done"]) == (0.5, 160.0, True)

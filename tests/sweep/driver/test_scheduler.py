@@ -17,7 +17,7 @@ from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.method import Learning, Method
 from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, outline, slots
-from rsrl_ray.sweep.report import Failure
+from rsrl_ray.sweep.report import Failure, as_result
 from rsrl_ray.vision.losses import Balanced
 
 STEPS = {"firm": {1: 0.5}, "later": {1: 0.5, 3: 0.6}, "none": {1: 0.0}}
@@ -63,7 +63,7 @@ class Tune:
         return trial.trial_id
 
     def report(self, fold: int, name: str, number: int) -> None:
-        self.scheduler.on_trial_result(self, self.trials[fold, name], report(number).as_result())  # type: ignore[arg-type]
+        self.scheduler.on_trial_result(self, self.trials[fold, name], as_result(report(number)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_trial_that_ray_puts_back_keeps_its_turn_and_its_rounds(tune: Tune) ->
 def test_a_trial_that_gave_up_has_made_no_round(tune: Tune) -> None:
     assert tune.start() == "0-firm"
     trial = tune.trials[0, "firm"]
-    tune.scheduler.on_trial_result(tune, trial, Failure("diverged", ORIGIN).as_result())  # type: ignore[arg-type]
+    tune.scheduler.on_trial_result(tune, trial, as_result(Failure("diverged", ORIGIN)))  # type: ignore[arg-type]
     tune.scheduler.on_trial_complete(tune, trial, {})  # type: ignore[arg-type]
     trial.status = Trial.TERMINATED
     assert tune.start() == "0-later"

@@ -11,6 +11,7 @@ from sweep.reports import report
 
 from rsrl_ray.sweep.driver import watchdog
 from rsrl_ray.sweep.driver.watchdog import Watchdog
+from rsrl_ray.sweep.report import as_result
 from rsrl_ray.terminal import Terminal
 
 
@@ -21,7 +22,7 @@ def trial(fold: int) -> Any:
 
 
 def result(number: int, seconds: float, made: bool) -> dict[str, Any]:
-    return report(number, made=made, metrics={"seconds": seconds}).as_result()
+    return as_result(report(number, made=made, metrics={"seconds": seconds}))
 
 
 @pytest.mark.parametrize(

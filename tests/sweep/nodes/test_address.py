@@ -13,7 +13,7 @@ from rsrl_ray import api
 from rsrl_ray.display import Silent
 from rsrl_ray.sweep.nodes import address
 from rsrl_ray.sweep.nodes.address import address_to_join
-from rsrl_ray.sweep.ray_insides import Tokens
+from rsrl_ray.sweep.ray_insides.connection import Tokens
 from rsrl_ray.terminal import Terminal
 
 OPEN, MINE, ANOTHERS = Tokens(False, True, True), Tokens(True, True, True), Tokens(True, True, False)
@@ -78,7 +78,7 @@ def test_an_address_of_a_ray_that_has_ended_stops_no_sweep(head: str, monkeypatc
         (NOBODYS, "", ""),
         (MINE, "", ""),
         (MINE, "disabled", ""),
-        (ANOTHERS, "", "lets in only those who have its token, and the one here is another"),
+        (ANOTHERS, "", "lets in only those who have its token, and the one here is different"),
         (CLOSED, "", "lets in only those who have its token, and there is none here"),
         (OPEN, "token", "was begun without a token, and this process has one"),
         (OPEN, "disabled", ""),

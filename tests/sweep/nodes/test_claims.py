@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
-from rsrl_ray.sweep.ray_insides import HeadNotes
+from rsrl_ray.sweep.ray_insides.connection import HeadNotes
 
 
 class Here(HeadNotes):
@@ -15,11 +15,11 @@ class Here(HeadNotes):
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
-    def add(self, name: str, text: str) -> bool:
-        return self.texts.setdefault(name, text) is text
-
-    def put(self, name: str, text: str) -> None:
-        self.texts[name] = text
+    def put(self, name: str, text: str, over: bool = True) -> bool:
+        new = name not in self.texts
+        if new or over:
+            self.texts[name] = text
+        return new
 
     def get(self, name: str) -> str | None:
         return self.texts.get(name)
@@ -33,45 +33,45 @@ class Here(HeadNotes):
 
 def test_a_round_is_one_trials_at_a_time() -> None:
     claims = Claims(Here())
-    assert claims.claim("key", "none", "1")
-    assert claims.claim("key", "none", "1")  # asked again
-    assert not claims.claim("key", "hair", "1")
-    assert claims.claim("other", "hair", "1")
-    claims.release("key", "none", "1")
-    assert claims.claim("key", "hair", "1")
-    assert not claims.claim("key", "none", "1")
+    assert Attempt(claims, "none", "1").claim("key")
+    assert Attempt(claims, "none", "1").claim("key")  # asked again
+    assert not Attempt(claims, "hair", "1").claim("key")
+    assert Attempt(claims, "hair", "1").claim("other")
+    Attempt(claims, "none", "1").release("key")
+    assert Attempt(claims, "hair", "1").claim("key")
+    assert not Attempt(claims, "none", "1").claim("key")
 
 
 def test_claims_of_a_trial_that_died_are_void() -> None:
     claims = Claims(Here())
-    assert claims.claim("key", "none", "1")
-    assert not claims.claim("key", "hair", "1")
+    assert Attempt(claims, "none", "1").claim("key")
+    assert not Attempt(claims, "hair", "1").claim("key")
     claims.ended("none")
-    assert claims.claim("key", "hair", "1")
+    assert Attempt(claims, "hair", "1").claim("key")
     claims.ended("nobody")
 
 
 def test_a_later_attempt_of_the_same_trial_takes_its_claim_over() -> None:
     claims = Claims(Here())
-    assert claims.claim("key", "none", "1")
-    assert claims.claim("key", "none", "2")
-    claims.release("key", "none", "1")  # of a process that was thought dead
-    assert not claims.claim("key", "hair", "1")
-    claims.release("key", "none", "2")
-    assert claims.claim("key", "hair", "1")
+    assert Attempt(claims, "none", "1").claim("key")
+    assert Attempt(claims, "none", "2").claim("key")
+    Attempt(claims, "none", "1").release("key")  # of a process that was thought dead
+    assert not Attempt(claims, "hair", "1").claim("key")
+    Attempt(claims, "none", "2").release("key")
+    assert Attempt(claims, "hair", "1").claim("key")
 
 
 def test_who_waits_is_known() -> None:
     claims = Claims(Here())
-    claims.claim("key", "none", "1")
+    Attempt(claims, "none", "1").claim("key")
     assert not claims.waits("hair")
-    claims.claim("key", "hair", "1")
+    Attempt(claims, "hair", "1").claim("key")
     assert (claims.waits("hair"), claims.waits("none")) == (True, False)
-    claims.release("key", "none", "1")
+    Attempt(claims, "none", "1").release("key")
     assert claims.waits("hair")  # it has not noticed yet
-    claims.claim("key", "hair", "1")
+    Attempt(claims, "hair", "1").claim("key")
     assert not claims.waits("hair")
-    claims.claim("key", "none", "2")
+    Attempt(claims, "none", "2").claim("key")
     claims.ended("none")
     assert not claims.waits("none")
 
@@ -79,9 +79,9 @@ def test_who_waits_is_known() -> None:
 def test_a_sweep_that_has_ended_leaves_nothing_and_another_ones_claims_stay() -> None:
     here = Here()
     ours, theirs = Claims(here), Claims(here)
-    assert ours.claim("key", "none", "1") and theirs.claim("key", "none", "1")
+    assert Attempt(ours, "none", "1").claim("key") and Attempt(theirs, "none", "1").claim("key")
     ours.ended("none")
-    assert not theirs.claim("key", "hair", "1")
+    assert not Attempt(theirs, "hair", "1").claim("key")
     ours.close()
     assert set(here.texts) == {f"{theirs.id}/claimed/key", f"{theirs.id}/waits/hair"}
 
@@ -112,8 +112,8 @@ def test_where_nobody_answers_all_is_granted() -> None:
             raise ray.exceptions.RpcError("the head is gone")
 
     claims = Claims(Gone())
-    assert claims.claim("key", "none", "1") and not claims.waits("none")
-    claims.release("key", "none", "1")
+    assert Attempt(claims, "none", "1").claim("key") and not claims.waits("none")
+    Attempt(claims, "none", "1").release("key")
     claims.ended("none")
     claims.close()
     alone = Attempt(Claims(), "none", "1")  # no Ray

@@ -39,8 +39,8 @@ def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, mon
     assert gpus.gpu_share(4_000_000_000, Terminal(console)) == share
     assert isinstance(console.file, io.StringIO)
     said = (
-        f"trials on a GPU: {round(1 / share)}, since each takes up to 4.0 GB, the fullest or smallest of 2 GPUs, "
-        f"Tesla T4, has {memory / 1e9:.1f} of 30.0 GB free, and more than 4 are too many"
+        f"trials on a GPU: {round(1 / share)}, because each takes up to 4.0 GB, and the fullest or smallest of 2 GPUs, "
+        f"Tesla T4, has {memory / 1e9:.1f} of 30.0 GB free; there are never more than 4"
     )
     assert said in console.file.getvalue()
 
@@ -49,7 +49,7 @@ def test_as_many_trials_share_a_gpu_as_it_holds(memory: float, share: float, mon
 def test_gpus_that_pytorch_does_not_see_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "A_LITTLE", 0)
     monkeypatch.setattr(gpus, "gpus", lambda: [])
-    with pytest.raises(ValueError, match=r"^resources\.gpus: auto, but PyTorch sees no GPU where Ray has some"):
+    with pytest.raises(ValueError, match=r"^resources\.gpus: auto, but PyTorch sees no GPU, and Ray sees some"):
         gpus.gpu_share(4_000_000_000, Silent())
 
 
@@ -67,7 +67,7 @@ def test_a_ray_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    said = "^Ray did not start: The current node timed out .* the same command tries again$"
+    said = "^Ray did not start: The current node timed out .* run the same command again$"
     with pytest.raises(ValueError, match=said), cluster.quiet_ray(Silent()):
         pass
 
@@ -85,7 +85,7 @@ def test_whoever_waits_for_a_node_with_room_says_so_every_minute(joined: bool, m
     console = Console(file=io.StringIO(), width=200)
     room.wait_for_room(["one"], Terminal(console))
     assert isinstance(console.file, io.StringIO)
-    line = "nothing could be begun: waiting for nodes with room (`ray status` shows what the cluster starts)"
+    line = "nothing can start: waiting for nodes with room (`ray status` shows what the cluster starts)"
     assert console.file.getvalue().splitlines() == [line] * (2 if joined else 0)
 
 
@@ -136,11 +136,11 @@ def test_what_another_node_does_not_manage_is_done_here(photos_csv: Path, monkey
     good, gone = str(photos_csv.parent / "2-0.png"), str(photos_csv.parent / "gone.png")
     there, lost = ray.get_runtime_context().get_node_id(), "ab" * 28
     (expected,) = read_digests([good])
-    (found,) = shared_photos._there(there, read_digests, ([good],)) or [None]
+    (found,) = shared_photos._there(there, read_digests, [good]) or [None]
     assert np.array_equal(found, expected)
-    assert shared_photos._there(there, read_digests, ([good, gone],)) is None
-    assert shared_photos._there(there, decode_photos, ([gone], 8, 0.75, PIL.__version__)) is None
-    assert shared_photos._there(lost, read_digests, ([good],)) is None
+    assert shared_photos._there(there, read_digests, [good, gone]) is None
+    assert shared_photos._there(there, decode_photos, [gone], 8, 0.75, PIL.__version__) is None
+    assert shared_photos._there(lost, read_digests, [good]) is None
     monkeypatch.setattr(ray, "nodes", lambda: [node(lost, 3.0), node(there, 3.0), node(lost, 3.0, alive=False)])
     spread = shared_photos.Spread()
     assert spread.threads == min(32, (os.cpu_count() or 1) + 4) + 3
@@ -176,7 +176,7 @@ def test_a_sweep_waits_for_nodes_with_room_and_takes_none_that_does_not_share_it
     with nodes_of_this_machine(Gate(tmp_path, NOT_SHARED), num_cpus=1) as nodes:
         driver = start_driver(file, RAY_ADDRESS=nodes.address)
         assert driver.stdout is not None
-        waits = "no node has 2 CPUs and 0 GPUs for a trial yet: the sweep waits until the cluster has one"
+        waits = "no node has 2 CPUs and 0 GPUs for a trial yet: the sweep waits until the cluster has such a node"
         assert any(waits in line for line in driver.stdout)
         nodes.add_node(num_cpus=2, env_vars={"RSRL_OTHER": str(other)})
         unseen = f"({nodes.head_node.node_ip_address}) writes to {results}; give a folder that all nodes share"
@@ -211,7 +211,7 @@ def test_a_sweep_for_gpus_waits_for_nodes_that_have_them_and_says_so_and_a_stran
         refused = driver.communicate(timeout=100)[0]
     assert said[0] == f"Ray at {address} (joined): 1 node, 1 CPUs, 0 GPUs"
     assert said[1].startswith(
-        "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has one"
+        "no node has 1 CPUs and 0.5 GPUs for a trial yet: the sweep waits until the cluster has such a node"
     )
     assert refused.startswith(f"rsrl sweep: Ray at {address}, the one that `ray start` began here, was begun ")
 

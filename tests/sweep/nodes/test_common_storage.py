@@ -42,7 +42,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     monkeypatch.setattr(common_storage.ray, "get", lambda found: found)
     monkeypatch.setattr(common_storage.ray, "wait", lambda asked, **_: (asked, []))
     monkeypatch.setattr(common_storage.ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(common_storage, "_at", at)
+    monkeypatch.setattr(common_storage, "called_on", at)
     monkeypatch.setattr(common_storage, "SEEN_S", 0.0)
     probe_storage(str(folders["head"]))
     return folders

@@ -28,7 +28,7 @@ from rsrl_ray.vision.network import starting_weights
 KIND = "cpu-AVX2"
 FOLD = Fold(0, np.arange(4), np.arange(4, 5), np.arange(5, 6))
 ONE, TWO = 32 * "1", 32 * "2"
-TOLD = (f"the archive has rounds of {KIND} that do not say which machine made them: they are taken for this one's",)
+TOLD = (f"the archive has rounds of {KIND} that do not say which machine made them: this one is assumed",)
 On = Callable[..., Device]
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_note_is_said_and_written_anew(task: Task, on: On, damage: byt
     on(ONE)
     (note,) = notes(task)
     note.write_bytes(damage)
-    assert on(TWO) == Device(KIND, TWO, (f"{note} was damaged and is written anew, for this machine",))
+    assert on(TWO) == Device(KIND, TWO, (f"{note} was damaged and is written again, for this machine",))
     assert on(ONE).kind == f"{KIND}-probe=111111111111"
 
 

@@ -147,7 +147,7 @@ def test_a_round_of_a_machine_that_computes_otherwise_is_trained_again_and_one_t
     assert made_now(learnt(made(tmp_path, device=untold), 2)) == [False, False]
     again = learnt(made(tmp_path, device=other), 2)
     assert made_now(again) == [True, True] and keys(again) == keys(first)
-    said = "round {} in the archive is of a machine that computes otherwise; trained again"
+    said = "round {} in the archive is from a machine with other bits; trained again"
     assert notes(again) == [said.format(1), said.format(2)]
     assert [manifest(tmp_path, key)["probe"] for key in keys(again)] == ["2e", "2e"]
     learnt(made(tmp_path / "old", device=untold), 1)
@@ -167,11 +167,11 @@ def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tm
     again = learnt(made(tmp_path, toy), 3)
     assert made_now(again) == [False, False, True]
     assert toy.trained == [1, 2, 3]
-    assert notes(again) == ["rounds 1 to 2 made again, whose weights were not kept"]
+    assert notes(again) == ["rounds 1 to 2 made again, because the weights were not kept"]
     other = made(tmp_path, Toy(drift=1e-3))  # its logits are the same
     assert made_now(learnt(other, 3)) == [False, False, False]
     drop(tmp_path, again[2].key)
-    with pytest.raises(ValueError, match=r"^round 1, made again because its weights were not kept, came out"):
+    with pytest.raises(ValueError, match=r"^round 1 was made again, because its weights were not kept"):
         other.learn(4, ALL)
 
 
@@ -241,7 +241,7 @@ def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
         with pytest.raises(StorageError, match="no space"):
             coming.result(30)
     second = cached_learner.round_key(first.key, ALL, 2)
-    assert all(local.claims.claim(key, "another", "1") for key in (first.key, second))
+    assert all(Attempt(local.claims, "another", "1").claim(key) for key in (first.key, second))
     with pytest.raises(StorageError, match="the trial has ended"):
         learner.learn(3, ALL)
 
@@ -307,7 +307,7 @@ def test_a_round_that_another_trial_makes_is_waited_for(
     assert found is not None
     assert (toy.trained, not found.is_written) == (([1], True) if dies else ([], False))
     assert found.maker == ("hair" if dies else "none")
-    assert local.claims.claim(found.key, "third", "1")  # nothing stays claimed
+    assert Attempt(local.claims, "third", "1").claim(found.key)  # nothing stays claimed
 
 
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rsrl_ray.config import Experiment, Revision
 from rsrl_ray.core.trial import Device
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
-from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.report import Report, told_in
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial import gauge
 from rsrl_ray.sweep.trial.gauge import Gauge, Readings
@@ -148,7 +148,8 @@ def test_a_trial_reports_what_its_node_was_busy_with_unless_that_is_turned_off(
     task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Toy(trials))
     trial = trial_of(task)
     trials.append(trial)
-    report = Report.from_result(trial.step())
+    report = told_in(trial.step())
+    assert isinstance(report, Report)
     trial.stop()
     assert bool(report.system) == asked
     assert {one.node for one in report.system} <= {""}

@@ -15,7 +15,7 @@ from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device, Origin
 from rsrl_ray.store.storage import StorageError
-from rsrl_ray.sweep.report import Failure, Report, SetUpFailed
+from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, told_in
 from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.vision.memory import OutOfMemory
@@ -94,11 +94,11 @@ def failure(tmp_path: Path) -> Callable[..., Failure]:
 
     def of(error: Exception, gpus: float = 0.0, batch_size: int = 32) -> Failure:
         trial = trial_of(task_of(tmp_path, Broken(error), gpus, batch_size))
-        found = Failure.from_result(trial.step())
-        assert found is not None
+        found = told_in(trial.step())
+        assert isinstance(found, Failure)
         assert LARGE.pop()() is None  # nothing holds it any more
         assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
-        assert Failure.from_result(trial.step()) == found
+        assert told_in(trial.step()) == found
         assert found.origin == Origin(found.origin.start_key, "cpu-AVX2", tuple(versions()))
         assert len(found.origin.start_key) == 32
         return found
@@ -158,6 +158,6 @@ def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..
 def test_a_trial_has_reused_what_another_one_made_not_its_own_rounds(tmp_path: Path) -> None:
     task = task_of(tmp_path, Sound())
     steps = [trial_of(task, identity).step() for identity in ("one", "one", "two")]
-    reports = [Report.from_result(step) for step in steps]
+    reports = [report for report in map(told_in, steps) if isinstance(report, Report)]
     assert [report.made for report in reports] == [True, False, False]
     assert [report.metrics["reused"] for report in reports] == [0, 0, 1]
