@@ -3,8 +3,9 @@
 By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment
@@ -38,6 +39,14 @@ class TrialState:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The chosen round of every trial that has one, and the photos that rounds of this sweep are chosen on."""
+
+    split: Split
+    rounds: dict[TrialKey, int]
+
+
+@dataclass(frozen=True)
 class Found:
     """A file's results: the sweep's parent run and the trials that were begun, method by method as in the file.
 
@@ -51,7 +60,8 @@ class Found:
     differs: tuple[str, ...]
     is_own: bool
 
-    def states(self) -> dict[TrialKey, TrialState]:
+    @cached_property
+    def states(self) -> Mapping[TrialKey, TrialState]:
         """Every trial with its curves of macro F and of the kept photos."""
         runs = list(self.trials.values())
         found = {name: self.results.curves(runs, name) for name in (VALIDATION, TEST, "train_size")}
@@ -60,28 +70,18 @@ class Found:
             for key, run in self.trials.items()
         }
 
-    def chooses(self, curves: Iterable[Curves]) -> Split:
-        """The photos that the sweep's rounds are chosen on.
-
-        curves : of its trials, which tell it where the sweep is of a version that did not say so.
-        """
+    @cached_property
+    def split(self) -> Split:
+        """The photos that the sweep's rounds are chosen on; the curves tell it if an older version made the sweep."""
         told = self.sweep.tags.get(CHOOSES)
-        return split_of_curves(curves) if told is None else "validation" if told == "validation" else "test"
+        if told is None:
+            return split_of_curves(state.curves for state in self.states.values())
+        return "validation" if told == "validation" else "test"
 
-
-@dataclass(frozen=True)
-class Chosen:
-    """The chosen round of every trial that has one, and the photos that rounds of this sweep are chosen on."""
-
-    split: Split
-    rounds: dict[TrialKey, int]
-
-    @classmethod
-    def of(cls, found: Found, states: Mapping[TrialKey, TrialState], first: int = 1) -> "Chosen":
-        """Among the rounds from ``first`` on. states : of all trials of the sweep."""
-        curves = {key: state.curves for key, state in states.items()}
-        split = found.chooses(curves.values())
-        return cls(split, choose(curves, default_criterion(split), first=first))
+    def chosen(self, first: int = 1) -> Chosen:
+        """The chosen rounds among those from ``first`` on."""
+        curves = {key: state.curves for key, state in self.states.items()}
+        return Chosen(self.split, choose(curves, default_criterion(self.split), first=first))
 
 
 def find_results(experiment: Experiment) -> Found:
@@ -100,7 +100,7 @@ def find_results(experiment: Experiment) -> Found:
             "where they were deleted"
         )
     table = _table(experiment)
-    differences = (_differences(results, sweep, experiment, table) for sweep in sweeps)
+    differences = (_differences(sweep, experiment, table) for sweep in sweeps)
     first: list[str] = []
     for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
         if not differs:
@@ -119,12 +119,11 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
     ValueError
         If there is none, with what differs from the newest.
     """
-    results, table = open_results(experiment), _table(experiment)
-    sweeps = {sweep.id: sweep for sweep in results.sweep_runs()}
-    differences = {name: _differences(results, sweep, experiment, table) for name, sweep in sweeps.items()}
-    own = [sweep for name, sweep in sweeps.items() if not differences[name]]
+    table, sweeps = _table(experiment), open_results(experiment).sweep_runs()
+    differences = [_differences(sweep, experiment, table) for sweep in sweeps]
+    own = [sweep for sweep, differs in zip(sweeps, differences, strict=True) if not differs]
     if not own:
-        differs = "; ".join(next(iter(differences.values()), ["no sweep of it is in MLflow"]))
+        differs = "; ".join(differences[0] if differences else ["no sweep of it is in MLflow"])
         raise ValueError(
             f"{experiment.name} was not swept as the file stands now ({differs}); run `rsrl sweep` on it first"
         )
@@ -181,7 +180,7 @@ def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
     return [f"The trials were made on several kinds of machine: {', '.join(made)}."] if len(made) > 1 else []
 
 
-def _differences(results: TrackedResults, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
+def _differences(sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
     """In words, in what a sweep is not the file's."""
     changed = changed_knobs(dict(sweep.params), recipe(experiment))
     if not changed:  # what costs more is looked at only if need be
@@ -189,13 +188,13 @@ def _differences(results: TrackedResults, sweep: TrackedRun, experiment: Experim
     if changed or table is None:
         return changed
     photos = _photos(table)
-    if not _has_photos(results, sweep, photos):
+    if not _has_photos(sweep, photos):
         return ["the photos or their scores are others"]
     if table.groups is None and not sweep.tags.get(GROUPS):
         return []
     return (
         []
-        if names_digest(table, set(results.photos(sweep)["image"])) == sweep.tags.get(GROUPS, "")
+        if names_digest(table, set(sweep.photos()["image"])) == sweep.tags.get(GROUPS, "")
         else ["the groups of the photos are others"]
     )
 
@@ -227,16 +226,16 @@ def _photos(table: Table) -> frozenset[ScoredName]:
     )
 
 
-def _has_photos(results: TrackedResults, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
+def _has_photos(sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
     """Whether a sweep's photos are those of the file's table, but for those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
-    swept = frozenset(results.photos(sweep).itertuples(index=False, name=None))
+    swept = frozenset(sweep.photos().itertuples(index=False, name=None))
     others = photos - swept
     if not swept <= photos or not others:
         return swept <= photos
     try:
-        left_out = results.read_text(sweep, LEFT_OUT_FILE)
+        left_out = sweep.artifacts.read_text(LEFT_OUT_FILE)
     except ValueError:  # nothing was left out
         return False
     named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import yaml
-from mlflow.entities import Run, ViewType
+from mlflow.entities import ViewType
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
@@ -15,9 +15,8 @@ from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
-from rsrl_ray.tracking.read import TrackedResults, artifacts_root
-from rsrl_ray.tracking.runs import trials
-from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
+from rsrl_ray.tracking.read import TrackedResults, artifacts_root, open_results
+from rsrl_ray.tracking.stores import REFUSALS, asked, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
 NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
@@ -38,11 +37,14 @@ class Named:
 
 def named(experiment: Experiment) -> Named:
     """What the file names. Raises ValueError if no sweep is its own as it stands."""
-    sweeps = frozenset(run.tags[SWEEP] for run in own_sweeps(experiment))
+    own = own_sweeps(experiment)
+    sweeps = frozenset(run.tags[SWEEP] for run in own)
     trials = {name: key for sweep in sweeps for key, name in trial_ids(experiment, sweep).items()}
     made: dict[bool, set[str]] = {True: set(), False: set()}
-    for run in _runs(experiment, sweeps):
-        made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
+    results = open_results(experiment)
+    for sweep in own:
+        for run in results.chains(sweep):
+            made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
     return Named(sweeps, trials, frozenset(made[False] - made[True]))
 
 
@@ -90,21 +92,11 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
-                scores = results.photos(parent)["score"].tolist() if data else []
+                scores = parent.photos()["score"].tolist() if data else []
                 for one in fingerprints:
                     if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
     return found
-
-
-def _runs(experiment: Experiment, sweeps: Collection[str]) -> list[Run]:
-    """The runs of all trials of these sweeps, also those of older chains of rounds."""
-    uri = mlflow_uri(experiment)
-    client = open_to_read(uri, "there is no MLflow store")
-    with asked(uri):
-        found = find_experiment(client, experiment.name)
-        own = sweeps if found else ()
-        return [run for sweep in own for run in trials(client, str(found and found.experiment_id), sweep)]
 
 
 def _keys(tags: Mapping[str, str]) -> set[str]:
@@ -116,7 +108,7 @@ def _shares_storage(experiment: Experiment, name: str) -> bool:
     """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
     results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
     try:
-        told = [yaml.safe_load(results.read_text(run, "experiment.yaml")) for run in results.sweep_runs()[:1]]
+        told = [yaml.safe_load(run.artifacts.read_text("experiment.yaml")) for run in results.sweep_runs()[:1]]
     except (ValueError, yaml.YAMLError):
         return True
     return [knobs["storage"] for knobs in told] in ([], [redacted(experiment.storage)])

@@ -42,12 +42,12 @@ class Standing:
         trials = len(asked.method_names()) * len(asked.fold_numbers())
         return f"{name}: {done} of {trials} trials done; methods {', '.join(asked.method_names())}"
 
-    @cached_property
+    @property
     def states(self) -> Mapping[TrialKey, TrialState]:
-        """Every trial with its curves of macro F."""
-        return self.found.states()
+        """Every trial with its curves of macro F and of the kept photos."""
+        return self.found.states
 
-    @cached_property
+    @property
     def chosen(self) -> Chosen:
         """The chosen round of every trial."""
-        return Chosen.of(self.found, self.states)
+        return self.found.chosen()

@@ -203,7 +203,7 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     assert "2/3" in capsys.readouterr().out
     cut = find_results(read_experiment(half, ["--rounds", "2"]))
     assert seen(cut) == ("one", {"firm": 2}, True, 0)
-    assert cut.states()[TrialKey(0, "firm")].curves["test_macro_f1"].tolist() == [0.01, 0.02]
+    assert cut.states[TrialKey(0, "firm")].curves["test_macro_f1"].tolist() == [0.01, 0.02]
     assert cli.main(["show", str(half), "--rounds", "2"]) == 0
     assert "2/2" in capsys.readouterr().out
     assert cli.main(["show", str(half), "--schedules", "{firm: {1: 0.7}}"]) == 0  # edited, not swept yet
@@ -220,7 +220,7 @@ def test_the_curves_of_all_trials_are_asked_for_at_once(file: Write, monkeypatch
     bulk, single = SqlAlchemyStore.get_metric_history_bulk, SqlAlchemyStore.get_metric_history
     monkeypatch.setattr(SqlAlchemyStore, "get_metric_history_bulk", lambda *all_: asked.append("bulk") or bulk(*all_))
     monkeypatch.setattr(SqlAlchemyStore, "get_metric_history", lambda *all_: asked.append("single") or single(*all_))
-    states = find_results(replace(experiment, rounds=2)).states()
+    states = find_results(replace(experiment, rounds=2)).states
     assert asked == ["bulk"] * 2  # of the three metrics one is not logged
     assert [state.curves["test_macro_f1"].tolist() for state in states.values()] == [[0.01, 0.02]] * 7
     assert all(np.isnan(state.curves["validation_macro_f1"]).all() for state in states.values())
@@ -353,9 +353,8 @@ def test_a_server_that_goes_away_while_it_is_read(file: Write, monkeypatch: pyte
     for read in (
         lambda: results.sweep_runs(),
         lambda: results.trial_runs(found.sweep),
-        lambda: found.states(),
-        lambda: results.read_artifact(run, "folds.csv", Path.read_text),
-        lambda: results.predictions(run),
+        lambda: found.states,
+        lambda: run.artifacts.read("folds.csv", Path.read_text),
     ):
         with pytest.raises(ValueError, match=r"^mlflow: sqlite:"):
             read()

@@ -92,7 +92,7 @@ class Results(Standing):
         number = self.chosen.rounds[key] if round is None else round
         if not 1 <= number <= run.rounds:
             raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged")
-        return self.found.results.read_artifact(run, predictions_path(number), pd.read_parquet)
+        return run.artifacts.read(predictions_path(number), pd.read_parquet)
 
     def figure(self, name: str, method: str | None = None) -> Figure:
         """A figure by name, such as macro_f; method : of those that show one (default: the first that drops photos)."""
