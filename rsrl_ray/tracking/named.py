@@ -16,7 +16,7 @@ from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
 from rsrl_ray.tracking.read import TrackedResults, artifacts_root, open_results
-from rsrl_ray.tracking.stores import REFUSALS, asked, mlflow_uri, open_to_read
+from rsrl_ray.tracking.stores import REFUSALS, Stored, asked, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
 NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
@@ -67,11 +67,7 @@ def registered_rounds(experiment: Experiment, model: str) -> set[str]:
 
 def refuse_while_swept(experiment: Experiment) -> None:
     """Raises ValueError if a sweep that MLflow knows of runs in the experiment's storage, or may."""
-    uri = mlflow_uri(experiment)
-    client = open_to_read(uri, f"no results of {experiment.name} yet; run `rsrl sweep` on the file first")
-    with asked(uri):
-        found = client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)
-    for one in found:
+    for one in _experiments(experiment):
         holder, name = running(one.tags), one.tags.get(EXPERIMENT, one.name)
         if holder and (name == experiment.name or _shares_storage(experiment, name)):
             raise ValueError(
@@ -82,13 +78,10 @@ def refuse_while_swept(experiment: Experiment) -> None:
 
 def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
     """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
-    uri = mlflow_uri(experiment)
-    client = open_to_read(uri, "there is no MLflow store")
-    with asked(uri):
-        names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
+    names = [one.tags.get(EXPERIMENT, "") for one in _experiments(experiment)]
     found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
-        results = TrackedResults(uri, name, artifacts_root(experiment), "")
+        results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
@@ -97,6 +90,14 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
                     if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
     return found
+
+
+def _experiments(experiment: Experiment) -> list[Stored]:
+    """All that are in the experiment's MLflow and were not deleted."""
+    uri = mlflow_uri(experiment)
+    client = open_to_read(uri, f"no results of {experiment.name} yet; run `rsrl sweep` on the file first")
+    with asked(uri):
+        return list(client.search_experiments(ViewType.ACTIVE_ONLY, _ALL))
 
 
 def _keys(tags: Mapping[str, str]) -> set[str]:

@@ -13,10 +13,9 @@ from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.mlflow_insides import is_gone, local_path, rewrite_places
 from rsrl_ray.tracking.stores import asked
 
-_RUN_FOLDER, _MODEL_FOLDER = (
-    "{}/artifacts",
-    "models/{}/artifacts",
-)  # the folder of an id below the experiment's artifacts
+# The folder of an id, below the experiment's artifacts.
+_RUN_FOLDER = "{}/artifacts"
+_MODEL_FOLDER = "models/{}/artifacts"
 
 
 def default_root(uri: str) -> str | None:

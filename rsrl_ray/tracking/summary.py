@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Run
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.entries import BestSoFar, SweepRun
+from rsrl_ray.tracking.histories import history
 from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
 from rsrl_ray.tracking.runs import key_of_run, log_metrics
 
@@ -38,9 +39,8 @@ def choice_within(client: MlflowClient, run: Run, rounds: int) -> dict[str, floa
     """What is `SUMMED` of the round chosen among the first ``rounds``, of which the run may hold more."""
     if int(run.data.tags.get(LOGGED, 0)) <= rounds:
         return choice_of(run)
-    histories = {name: client.get_metric_history(run.info.run_id, CHOSEN + name) for name in SUMMED}
-    within = {name: [point for point in points if point.step <= rounds] for name, points in histories.items()}
-    return {name: max(points, key=lambda point: point.step).value for name, points in within.items() if points}
+    within = {name: history(client, run.info.run_id, CHOSEN + name, rounds) for name in SUMMED}
+    return {name: values[max(values)] for name, values in within.items() if values}
 
 
 class Summary:

@@ -24,12 +24,13 @@ from rsrl_ray.analysis.figures.style import (
     groups,
     legend,
     look,
-    over_rounds,
+    round_axis,
     shortened,
     styled,
 )
 from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.measures import ChosenRounds, confusion
+from rsrl_ray.analysis.numbers.wrong_labels import rates_by_fold
 from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.core import metrics
 
@@ -113,17 +114,17 @@ def noise_curves(noise: pd.DataFrame) -> Figure:
     """Precision and recall of what is dropped against wrong labels, by round from 2 on, fold means; axes a method."""
     dropping = noise.groupby("method", sort=False)["dropped"].sum()
     methods = [str(name) for name, dropped in dropping.items() if dropped]
+    rates = rates_by_fold(noise)
     looks = {name: {"color": COLOURS[place], "linestyle": DASHES[place]} for place, name in enumerate(_FOUND)}
     rows = ceil(len(methods) / 2)
     figure, grid = _grid(len(methods), 2.15 if rows == 1 else 0.75 + rows)
     for axes, method in zip(grid, methods, strict=True):
-        part = noise[(noise["method"] == method) & (noise["round"] > 1)]
-        by_round = part.groupby("round")[["base_rate", *_FOUND]].mean()
-        numbers = by_round.index.to_numpy(dtype=np.int64)
-        axes.plot(numbers, by_round["base_rate"], color=PALE, linewidth=1.0, zorder=1)
+        means = {name: fold_mean(values).mean[1:] for name, values in rates[method].items()}
+        numbers = np.arange(2, 2 + len(means["base_rate"]))
+        axes.plot(numbers, means["base_rate"], color=PALE, linewidth=1.0, zorder=1)
         for name in _FOUND:
-            axes.plot(numbers, by_round[name], marker="." if len(numbers) == 1 else "", **looks[name])
-        over_rounds(axes, int(noise["round"].max()))
+            axes.plot(numbers, means[name], marker="." if len(numbers) == 1 else "", **looks[name])
+        round_axis(axes, int(noise["round"].max()))
         _title(axes, method)
     grid[0].set_ylim(0, 1)
     handles = [Line2D([], [], **looks[name]) for name in _FOUND]
@@ -177,7 +178,7 @@ def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, ByFold], shown: Sequenc
         axes.plot(rounds[:whole], mean[:whole], marker="." if whole == 1 else "", **style)
         if whole < len(mean):
             axes.plot(rounds[whole - 1 :], mean[whole - 1 :], alpha=0.35, **style)
-    over_rounds(axes, max(values.shape[1] for values in curves.values()), ticks)
+    round_axis(axes, max(values.shape[1] for values in curves.values()), ticks)
 
 
 def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ def legend(figure: Figure, names: Sequence[str], handles: Sequence[Artist]) -> N
     figure.legend(handles, names, loc=place, ncols=min(columns, len(names)), columnspacing=1.2)
 
 
-def over_rounds(axes: Axes, rounds: int, ticks: int = 6) -> None:
+def round_axis(axes: Axes, rounds: int, ticks: int = 6) -> None:
     """An x-axis of whole round numbers."""
     if rounds == 1:
         axes.set_xlim(0.5, 1.5)

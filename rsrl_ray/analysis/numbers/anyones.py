@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rsrl_ray.core import statistics
+from rsrl_ray.analysis.numbers.comparisons import conclude
 
 EXAMPLE = 'give a table with a column a method, such as {"none": [0.5, 0.4], "mine": [0.6, 0.5]}'
 
@@ -31,11 +31,10 @@ def compared(
     if not rope >= 0:
         raise ValueError(f"rope: {rope:g}; give 0 or more")
     differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
-    found = [statistics.concluded(column.to_numpy(), ratio, rope) for _, column in differences.items()]
-    rows = pd.DataFrame(found)
-    rows.insert(0, "method", differences.columns)
+    by_method = dict(differences.items())
+    rows = pd.DataFrame(conclude(by_method, dict.fromkeys(by_method, ratio), rope))
     rows.insert(1, "against", baseline)
-    rows.insert(list(rows).index("p") + 1, "p_holm", statistics.holm([row["p"] for row in found]))
+    rows.insert(list(rows).index("p") + 1, "p_holm", rows.pop("p_holm"))
     return rows
 
 

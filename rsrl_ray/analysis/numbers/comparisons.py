@@ -1,8 +1,9 @@
 """Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,10 +67,30 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
         values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
         ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
+        head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
         for name in measures:
-            tested = _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
-            rows += [row | {"at": at, "measure": name} for row in tested]
+            by_fold = {method: part[name].dropna() for method, part in values.items()}
+            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, asked.rope, unsure)]
     return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
+
+
+def conclude(
+    differences: Mapping[Any, "pd.Series[float]"],
+    ratios: Mapping[Any, float],
+    rope: float,
+    unsure: Collection[str] = (),
+) -> list[FrameRow]:
+    """What is concluded of one measure: a row for every method, with ``p_holm``, which is over all of them.
+
+    differences : by method, those of its folds to the baseline. ratios : see `rsrl_ray.core.statistics`.
+    unsure : the methods of which nothing is concluded.
+    """
+    rows: list[FrameRow] = []
+    for method, column in differences.items():
+        row = {"method": method} | statistics.concluded(np.asarray(column, np.float64), ratios[method], rope)
+        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
+    adjusted = statistics.holm([row["p"] for row in rows])
+    return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def in_macro_f(comparisons: pd.DataFrame, at: str = AT_ROUNDS) -> pd.DataFrame:
@@ -121,23 +142,6 @@ def _differences(sweep: Sweep, pairs: list[_PairedTrials], criterion: Criterion)
         values = [measure_round(sweep, trial, numbers[trial.key]) for trial in trials]
         measured.append(pd.DataFrame(values, columns=list(COMPARED)))
     return measured[0] - measured[1]
-
-
-def _tests(
-    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Terms, unsure: Collection[str]
-) -> list[FrameRow]:
-    """The columns of one measure, a row for every method; values : the differences of its folds.
-
-    unsure : the methods of which nothing is concluded.
-    """
-    rows: list[FrameRow] = []
-    for method, column in values.items():
-        row: FrameRow = {"method": method, "against": asked.baseline, "criterion": asked.criterion}
-        row |= statistics.concluded(np.array(column.dropna(), dtype=np.float64), ratios[method], asked.rope)
-        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
-    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = float(adjusted)
-    return rows
 
 
 def _ratio(pair: _PairedTrials) -> float:

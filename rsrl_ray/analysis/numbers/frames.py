@@ -16,8 +16,8 @@ from rsrl_ray.analysis.numbers.measures import (
     confusion,
     largest_class_confusion,
     majority,
+    mean_and_sd,
     measure,
-    spread,
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
 from rsrl_ray.analysis.sweep.arrays import Sweep
@@ -149,7 +149,7 @@ def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], FrameRow]) ->
         row: FrameRow = {"method": method, "criterion": criterion, "folds": len(part)}
         row["rounds"] = ", ".join(str(number) for number in part["round"].dropna())
         for name in ("round", "train_size", *SCORES):
-            row |= spread(name, part[name])
+            row |= mean_and_sd(name, part[name])
             if name in SCORES:
                 row[f"{name}_pooled"] = pooled[str(method), str(criterion)][name]
         rows.append(row)

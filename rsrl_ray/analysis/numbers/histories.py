@@ -124,14 +124,10 @@ def fold_words(sweep: Sweep, photo: int) -> str:
     """Which folds train, choose the round and test on a photo."""
     parts = {trial.fold: int(trial.split[photo]) for trial in sweep.trials.values()}
     said = []
-    for part, words in (
-        (TEST_PHOTO, "test photo"),
-        (VALIDATION_PHOTO, "validation photo"),
-        (TRAINING_PHOTO, "training photo"),
-    ):
+    for part, words in ((TEST_PHOTO, "test"), (VALIDATION_PHOTO, "validation"), (TRAINING_PHOTO, "training")):
         folds = sorted(fold for fold, own in parts.items() if own == part)
         if folds:
-            said.append(f"{words} of fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}")
+            said.append(f"{words} photo of fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}")
     return "; ".join(said)
 
 

@@ -104,7 +104,7 @@ def chosen_rounds(sweep: Sweep) -> ChosenRounds:
     return choose(sweep.trials.values(), sweep.criterion)
 
 
-def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
+def mean_and_sd(name: str, values: "pd.Series[Any]") -> dict[str, float]:
     """``name_mean`` and ``name_sd`` (ddof 1) of the values that are there."""
     numbers = values.to_numpy(dtype=np.float64, na_value=math.nan)
     return {f"{name}_mean": statistics.mean(numbers), f"{name}_sd": statistics.sd(numbers)}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.numbers.curves import ByFold
 from rsrl_ray.analysis.numbers.measures import FrameRow, majority
 from rsrl_ray.analysis.sweep.arrays import TRAINING_PHOTO, Sweep, TrialRounds
 
@@ -49,6 +50,17 @@ def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
     """Of every method and fold, the means over the rounds from 2 on of dropped and `RATES`; nan if none has any."""
     later = noise[noise["round"] > 1]
     return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
+
+
+def rates_by_fold(noise: pd.DataFrame) -> dict[str, dict[str, ByFold]]:
+    """By method, each of `RATES` by fold and round, [F, R]; NaN in round 1, in which nothing is dropped yet."""
+    found: dict[str, dict[str, ByFold]] = {}
+    for method, part in noise.groupby("method", sort=False):
+        table = part.pivot(index="fold", columns="round")
+        rates = {name: table[name].to_numpy(np.float64) for name in RATES}
+        is_first = table["dropped"].columns == 1
+        found[str(method)] = {name: np.where(is_first, math.nan, values) for name, values in rates.items()}
+    return found
 
 
 def _rows(sweep: Sweep, trial: TrialRounds) -> Iterator[FrameRow]:

@@ -4,9 +4,9 @@ Vega-Lite, because it draws SVG: the charts print as sharp as text, take their c
 also in a dark one, and a browser test can read what is drawn. vl-convert brings its code (0.9 MB) as a Python package.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.analysis.figures.style import COLOURS, DASHES, TOGETHER
 from rsrl_ray.analysis.numbers.curves import ByFold, fold_mean, metric_by_fold
-from rsrl_ray.analysis.numbers.wrong_labels import RATES
+from rsrl_ray.analysis.numbers.wrong_labels import rates_by_fold
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
 DECIMALS = "f"  # of an axis, in d3's words: with as many decimals as tell its ticks apart; of these another one
@@ -63,33 +63,22 @@ class Chart:
 
 def charts(sweep: Sweep) -> list[Chart]:
     """What MLflow has of every round, fold means by round; a measure that no trial has is left out."""
-    drawn = [
-        _chart(sweep, name, title.format(majority=sweep.majority), metric_by_fold(sweep, name))
-        for name, title in _TITLES.items()
-    ]
-    return [chart for chart in drawn if chart.lines]
+    titles = {name: title.format(majority=sweep.majority) for name, title in _TITLES.items()}
+    return _charts(sweep, titles, partial(metric_by_fold, sweep))
 
 
 def score_charts(sweep: Sweep) -> list[Chart]:
     """F-measure of every score on the test photos (Fig. 7), on one scale."""
     names = {f"f1_{score}": f"F of score {score}" for score in sweep.classes}
-    drawn = [_chart(sweep, name, title, metric_by_fold(sweep, name)) for name, title in names.items()]
+    drawn = _charts(sweep, names, partial(metric_by_fold, sweep))
     domain = _domain([line for chart in drawn for line in chart.lines])
-    return [replace(chart, domain=domain) for chart in drawn if chart.lines]
+    return [replace(chart, domain=domain) for chart in drawn]
 
 
 def noise_charts(sweep: Sweep, noise: pd.DataFrame) -> list[Chart]:
     """What was dropped against labels known to be wrong; noise : the frame of `Frames`."""
-    revised = noise.copy()
-    revised.loc[revised["round"] == 1, list(RATES)] = np.nan  # nothing is dropped yet
-    methods = {
-        str(method): part.pivot(index="fold", columns="round") for method, part in revised.groupby("method", sort=False)
-    }
-    drawn = [
-        _chart(sweep, name, title, {method: table[name].to_numpy(np.float64) for method, table in methods.items()})
-        for name, title in _NOISE_TITLES.items()
-    ]
-    return [chart for chart in drawn if chart.lines]
+    rates = rates_by_fold(noise)
+    return _charts(sweep, _NOISE_TITLES, lambda name: {method: found[name] for method, found in rates.items()})
 
 
 def looks(methods: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -106,14 +95,18 @@ def library() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE)
 
 
-def _chart(sweep: Sweep, name: str, title: str, curves: Mapping[str, ByFold]) -> Chart:
-    """A line for every method that has a value; curves : [F, R], by method."""
-    found = {method: fold_mean(values) for method, values in curves.items() if np.isfinite(values).any()}
-    lines = tuple(
-        Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
-        for method, mean in found.items()
-    )
-    return Chart(name, title, OTHER_FORMATS.get(name, DECIMALS), _domain(lines), lines)
+def _charts(sweep: Sweep, titles: Mapping[str, str], curves_of: Callable[[str], Mapping[str, ByFold]]) -> list[Chart]:
+    """A chart for each title that some method has values of. curves_of : by its name, values [F, R] by method."""
+    drawn = []
+    for name, title in titles.items():
+        means = {method: fold_mean(values) for method, values in curves_of(name).items() if np.isfinite(values).any()}
+        lines = tuple(
+            Line(sweep.methods.index(method), _known(mean.mean), _known(mean.sd), tuple(map(int, mean.folds)))
+            for method, mean in means.items()
+        )
+        if lines:
+            drawn.append(Chart(name, title, OTHER_FORMATS.get(name, DECIMALS), _domain(lines), lines))
+    return drawn
 
 
 def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:

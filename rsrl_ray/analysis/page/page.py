@@ -16,11 +16,10 @@ from PIL import Image
 from rsrl_ray.analysis.figures.drawings import FigureFile, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.numbers.words import interval, p_value, signed
-from rsrl_ray.analysis.page.album import make_album
+from rsrl_ray.analysis.page.album import Album, longest, make_album
 from rsrl_ray.analysis.page.answer import findings, forest
 from rsrl_ray.analysis.page.charts import Chart, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
-from rsrl_ray.analysis.page.photo_section import Section, map_section, photo_section
 from rsrl_ray.analysis.page.pictures import Embedded, data_uri, jpeg_uri
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
@@ -39,6 +38,20 @@ TABLES = {  # by their headings, the tables that stand together
     "Comparisons": ("comparisons",),
     "Known noise": ("noise",),
 }
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    id : its anchor. heading : its title (h2), also in the table of contents. html : what stands under it, as markup.
+    parts : by anchor, those of its headings (h3) that the table of contents names too.
+    """
+
+    id: str
+    heading: str
+    html: Markup
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,20 @@ def sections(content: Content, environment: Environment) -> list[Section]:
         Section("curves", "Curves, round by round", curves, parts),
         _tables(content, write),
         _methods(content, write),
-        photo_section(album, environment, sweep.rounds),
-        map_section(content.gallery, album, environment),
+        *photo_sections(album, content.gallery, environment, sweep.rounds),
         Section("recipe", "Data and recipe", recipe_of),
     ]
+
+
+def photo_sections(album: Album, gallery: Gallery, environment: Environment, rounds: int) -> list[Section]:
+    """What each method never kept, dropped most and took back; and the maps, beside what they have to differ from.
+
+    album : holds the photos of the gallery too. rounds : that the sweep asks for.
+    """
+    write: Any = environment.get_template("photos.html").module
+    parts = tuple((f"photos-{place}", method) for place, method in enumerate(album.lists, 1))
+    photos = write.photos(album, longest(len(album.lists)), rounds)
+    return [Section("photos", "Photos", photos, parts), Section("maps", "Highlight maps", write.maps(gallery, album))]
 
 
 def _tables(content: Content, write: Any) -> Section:

@@ -1,6 +1,6 @@
 """What takes less memory than arrays of a trial's rounds [R, N]: bits, and what is read when asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ class ByRound(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Bits:
+class Bits(Sequence[NDArray[np.bool_]]):
     """A mask [R, N] in an eighth of its memory."""
 
     def __init__(self, packed: NDArray[np.uint8], photos: int) -> None:
@@ -29,10 +29,6 @@ class Bits:
         """R."""
         return len(self._packed)
 
-    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
-        """Round after round, [N]."""
-        return (self[place] for place in range(len(self)))
-
     def __getitem__(self, place: Any) -> Any:
         """As of an array."""
         rounds, photos = _parted(place)
@@ -40,7 +36,7 @@ class Bits:
 
 
 @dataclass(frozen=True)
-class OnDemand:
+class OnDemand(Sequence[NDArray[Any]]):
     """Values [R, N] of which each round is read when it is asked for: ``read`` gives that of a number, from 1, [N]."""
 
     rounds: int
@@ -49,10 +45,6 @@ class OnDemand:
     def __len__(self) -> int:
         """R."""
         return self.rounds
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Round after round, [N]."""
-        return (self[place] for place in range(len(self)))
 
     def __getitem__(self, place: Any) -> Any:
         """As of an array."""

@@ -145,15 +145,14 @@ def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> TextTable:
-    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+    for method, part in _folds_by_method(frames):
         cells: dict[int, str] = {}
         for row in records(part):
             cells[row["fold"]] = number(row["macro_f1"])
             if pd.notna(row["round"]):
                 cells[row["fold"]] += f" ({row['round']})"
-        rows.append((str(method), *(cells.get(fold, NOTHING) for fold in sweep.folds)))
+        rows.append((method, *(cells.get(fold, NOTHING) for fold in sweep.folds)))
     caption = (
         "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
         f"{frames.criterion}."
@@ -162,17 +161,22 @@ def _folds(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _quartiles(sweep: Sweep, frames: Frames) -> TextTable:
-    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+    for method, part in _folds_by_method(frames):
         values = np.quantile(part["macro_f1"], (0, 0.25, 0.5, 0.75, 1))
-        rows.append((str(method), *(number(float(value)) for value in values)))
+        rows.append((method, *(number(float(value)) for value in values)))
     caption = (
         f"Macro F on the test photos over the {len(sweep.folds)} folds, rounds chosen by the criterion "
         f"{frames.criterion}. Each fold's value and round are in folds.csv."
     )
     columns = ("method", "lowest", "lower quartile", "median", "upper quartile", "highest")
     return TextTable("folds", caption, columns, tuple(rows), lines=(1,))
+
+
+def _folds_by_method(frames: Frames) -> list[tuple[str, pd.DataFrame]]:
+    """Each method's rows of ``folds``, of the criterion that tables show; the largest class's come first."""
+    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
+    return [(str(method), part) for (method, _), part in shown.groupby(["method", "criterion"], sort=False)]
 
 
 def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:

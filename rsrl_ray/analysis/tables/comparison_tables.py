@@ -6,8 +6,7 @@ import pandas as pd
 
 from rsrl_ray.analysis.numbers.comparisons import AT_ROUNDS
 from rsrl_ray.analysis.numbers.frames import records
-from rsrl_ray.analysis.numbers.measures import FrameRow
-from rsrl_ray.analysis.numbers.measures import spread as mean_and_sd
+from rsrl_ray.analysis.numbers.measures import FrameRow, mean_and_sd
 from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import TextTable
