@@ -1,4 +1,4 @@
-"""What MLflow knows of who needs data and weights: the sweeps of a file, registered models, and who sweeps just now."""
+"""What MLflow knows of who needs data and weights: sweeps of a file, registered models, sweeps that run now."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -49,9 +49,9 @@ def named(experiment: Experiment) -> Named:
 
 
 def registered_rounds(experiment: Experiment, model: str) -> set[str]:
-    """The archive's keys of the rounds that versions of a registered model come from; those too of their trials.
+    """The archive's keys of all rounds that versions of a registered model may need.
 
-    A version may average rounds of its trial, and does not say which.
+    These are all rounds of their trials: a version may average several of them, and does not say which.
     """
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, "there is no MLflow store")
@@ -66,7 +66,7 @@ def registered_rounds(experiment: Experiment, model: str) -> set[str]:
 
 
 def refuse_while_swept(experiment: Experiment) -> None:
-    """Raises ValueError if a sweep that MLflow knows of runs in the experiment's storage, or may."""
+    """Raises ValueError if a sweep that MLflow knows of runs, or may run, in the experiment's storage."""
     for one in _experiments(experiment):
         holder, name = running(one.tags), one.tags.get(EXPERIMENT, one.name)
         if holder and (name == experiment.name or _shares_storage(experiment, name)):
@@ -77,7 +77,7 @@ def refuse_while_swept(experiment: Experiment) -> None:
 
 
 def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
-    """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
+    """The sweeps in this MLflow that were made of decoded photos, by the fingerprint of these."""
     names = [one.tags.get(EXPERIMENT, "") for one in _experiments(experiment)]
     found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
@@ -106,7 +106,7 @@ def _keys(tags: Mapping[str, str]) -> set[str]:
 
 
 def _shares_storage(experiment: Experiment, name: str) -> bool:
-    """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
+    """Whether the newest sweep of an experiment lies in this storage, or does not say where it lies."""
     results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
     try:
         told = [yaml.safe_load(run.artifacts.read_text("experiment.yaml")) for run in results.sweep_runs()[:1]]

@@ -93,12 +93,12 @@ class TrackedRun:
 
 def artifacts_root(experiment: Experiment) -> str | None:
     """URI of the artifacts of an experiment that MLflow itself writes to; None if a tracking server knows."""
-    # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
+    # A database has no place for files: by default MLflow would put them into the working folder.
     return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
 
 def open_results(experiment: Experiment) -> "TrackedResults":
-    """The results of an experiment that was begun already.
+    """The results of an experiment that was begun.
 
     Raises
     ------
@@ -132,7 +132,7 @@ class TrackedResults:
         return [self._tracked(run, False) for run in sorted(runs, key=opened, reverse=True)]
 
     def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
-        """The trials of a sweep as they were taken up, the last one last; of one with several chains the newest."""
+        """The trials of a sweep in the order in which they were taken up; of several chains of a trial the newest."""
         dead = not is_alive(parent.tags.get(DRIVER, ""))
         return [self._tracked(run, dead) for run in newest(self.chains(parent))]
 
@@ -142,7 +142,7 @@ class TrackedResults:
             return trials(self._client, self.experiment_id, parent.tags[SWEEP])
 
     def curves(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, Curve]:
-        """A metric of the rounds 1 to R that a run is cut to, [R], by run id; nan if a round has none."""
+        """A metric by round, [R], by run id, R the rounds that the run is cut to; nan if a round has no value."""
         rounds = {run.id: run.rounds for run in runs if metric in run.metrics}
         with asked(self.uri):
             found = histories(self._client, rounds, metric)
@@ -174,7 +174,7 @@ class TrackedResults:
         }
 
     def _tracked(self, run: Run, dead: bool) -> TrackedRun:
-        """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
+        """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING does not run."""
         tags = run.data.tags
         return TrackedRun(
             id=run.info.run_id,

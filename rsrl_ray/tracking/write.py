@@ -60,7 +60,7 @@ class Tracker:
     def __init__(
         self, uri: str, experiment: str, artifacts: str | None, say: Say, may_live: MayLive = is_alive
     ) -> None:
-        """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
+        """Open the store, which is made if it is not there yet; ``say`` is told what moved.
 
         artifacts : URI where the experiment's artifacts go; the server decides if it is None.
         may_live : says of a process that holds the experiment whether it may still run, see `Lease`.
@@ -75,8 +75,8 @@ class Tracker:
     def open_sweep(self, sweep: SweepRun) -> None:
         """Find or make the sweep's parent run and mark it running, once.
 
-        Runs that a crash left RUNNING are ended: nobody else writes to the experiment, but for a process of this
-        machine that is older than the lease. Trials that go on are set RUNNING again as they log.
+        Runs that a crash left RUNNING are ended, because nobody else writes to the experiment, except a process of this
+        machine that is older than the lease. Trials that go on are set RUNNING again when they log.
 
         Raises
         ------
@@ -127,8 +127,8 @@ class Tracker:
     def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
 
-        A run never holds two chains: where another kind of device, other libraries or anything else has led to other
-        rounds, the run that holds the others is left as it is, and what differs is said.
+        A run never holds two chains: if another kind of device, other libraries or anything else has led to other
+        rounds, the run that holds those is left as it is, and what differs is said.
 
         rounds : the trial's rounds 1, 2, ... as far as they are known.
         """
@@ -143,8 +143,8 @@ class Tracker:
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
         """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
 
-        Several at once take little longer than one does. The trial has been taken up, and the first of them is the one
-        after those that are logged.
+        Several at once take little longer than one. The trial was taken up before, and the first of the rounds follows
+        the last one that is logged.
         """
         child = self._children[trial.id]
         assert rounds[0].number == 1 + len(child.chain.rounds), (trial, rounds[0].number)
@@ -172,9 +172,9 @@ class Tracker:
         self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
     def log_choices(self, trial: Trial, choices: Sequence[BestSoFar], rounds: int) -> None:
-        """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
+        """Sum up the last of them: the chosen round among the trial's first ``rounds``, which may be fewer than it has.
 
-        Logs what is lacking of them, if the trial's rounds were logged by a version that did not log choices.
+        Choices that MLflow lacks are logged, because older versions logged rounds without choices.
         """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
@@ -184,7 +184,7 @@ class Tracker:
         self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
 
     def log_system(self, readings: Iterable[Reading]) -> None:
-        """Log what nodes were busy with, in the parent run; the step is the time in seconds since that began."""
+        """Log how busy nodes were, in the parent run; the step is the time in seconds after the start of that run."""
         run = self.parent.run.info
         metrics = [
             Metric(system_name(reading.node, name), value, int(1000 * reading.time), step)
@@ -195,10 +195,10 @@ class Tracker:
         log_metrics(self._client, run.run_id, metrics)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
-        """``status``: FINISHED, FAILED (with the reason) or KILLED.
+        """End a trial's run. status : FINISHED, FAILED (with the reason) or KILLED.
 
-        A trial that was not taken up, because it ended before it told where its rounds come from, has a run without
-        rounds; one that holds some stays as it is: they may be another chain's.
+        A trial may end before it told where its rounds come from, and so before it was taken up. It gets a run without
+        rounds; if it has a run with rounds already, that stays as it is, because they may be those of another chain.
         """
         self._sweep.lease.keep()
         if trial.id not in self._children:

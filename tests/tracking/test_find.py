@@ -157,7 +157,7 @@ def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, t
     assert seen(find_results(files["none"])) == ("none", {"firm": 2}, True, 0)
     (tmp_path / "none.csv").write_text("\n".join([f"{head},group", f"{lines[0]},other", *tables["bursts"][2:]]) + "\n")
     found = find_results(files["none"])
-    assert not found.is_own and "the groups of the photos are others" in found.differs[0]
+    assert not found.is_own and "the groups of the photos are different" in found.differs[0]
 
 
 @pytest.mark.parametrize("old", [True, False])
@@ -174,7 +174,7 @@ def test_the_sweep_of_the_files_photos_is_taken(file: Write, photos_csv: Path, t
     (tmp_path / "all.csv").write_text("image,score\nx.png,3\n")
     found = find_results(files["all"])
     assert seen(found) == ("other", {"firm": 2}, False, 1)
-    assert "the photos or their scores are others" in found.differs[0]
+    assert "the photos or their scores are different" in found.differs[0]
     (tmp_path / "all.csv").unlink()  # as on a machine that has no photos
     found = find_results(files["all"])
     assert seen(found) == ("other", {"firm": 2}, True, 1)
@@ -210,7 +210,10 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     printed = " ".join(capsys.readouterr().out.split())
     assert "waiting" in printed and "0.03" not in printed
     was, now = "from revision 1: 0.5, 0.5, 0.5", "from revision 1: 0.7, 0.7, 0.7"
-    assert f"Method firm was swept otherwise (thresholds was {was}, is {now}): those are other trials." in printed
+    assert (
+        f"Method firm was swept with other settings (thresholds was {was}, is {now}): those are other trials."
+        in printed
+    )
 
 
 def test_the_curves_of_all_trials_are_asked_for_at_once(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +335,7 @@ def test_a_tracking_server_that_is_away_is_one_sentence(
     for command in ("show", "analyze", "highlight", "register", "ui"):
         assert cli.main([command, str(file)]) == 2
         said = capsys.readouterr().err
-        assert "mlflow: http://***@127.0.0.1:9 does not answer; see that the server runs" in said
+        assert "mlflow: http://***@127.0.0.1:9 does not answer; check that the server runs" in said
         assert "secret" not in said and len(said.splitlines()) == 1
 
 
