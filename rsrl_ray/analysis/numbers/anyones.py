@@ -1,4 +1,4 @@
-"""Anybody's scores of methods in folds, compared as those of a sweep are."""
+"""Comparing anybody's scores of methods in folds, as those of a sweep are compared."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,12 @@ def compared(
     Raises
     ------
     ValueError
-        If it is no such table, a score is missing, or there is nothing to compare.
+        If it is not such a table, a score is missing, or there is nothing to compare.
     """
     table = _table(scores)
     if baseline not in table.columns:
-        raise ValueError(f"baseline {baseline!r}: there are {', '.join(map(str, table.columns))}")
+        there = ", ".join(map(str, table.columns))
+        raise ValueError(f"baseline {baseline!r}: there is no such method; there are {there}")
     if len(table.columns) == 1:
         raise ValueError(f"scores: there is no method besides the baseline {baseline!r}; {EXAMPLE}")
     if len(table) < 2:

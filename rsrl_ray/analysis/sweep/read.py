@@ -1,4 +1,4 @@
-"""A sweep is read from MLflow: metrics, and every round's table of photos."""
+"""Reading a sweep from MLflow: metrics, and the table of photos of every round."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,11 +32,11 @@ from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
-HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
+HELD = 2**29  # bytes of all trials' predictions and self-confidences; the rest is read when it is asked for
 
 
 def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
-    """Read the experiment's sweep. found : of `rsrl_ray.tracking.find.find_results`, if it was called already.
+    """Read the experiment's sweep. found : what `rsrl_ray.tracking.find.find_results` gave, if it was called before.
 
     Trials that the experiment file does not name (any more), and rounds beyond those that it asks for, are left out.
 
@@ -63,7 +63,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         metrics = {name: values.result() for name, values in curves_of.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
-        threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
+        threads.shutdown(cancel_futures=True)  # if one round could not be read, the others need not be tried
     return Sweep(
         name=experiment.name,
         run_id=found.sweep.id,
@@ -99,7 +99,7 @@ class _TrialReading:
         self._rounds = [shared.threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
 
     def _read(self, number: int) -> ReadRound:
-        # The folds' threads have begun before, so none waits for one that waits for it.
+        # The threads that read folds were started before these, so this wait always ends.
         return read_round(self._run.artifacts, number, self._fold.result(), self._photos, self._is_held)
 
     def trial(self, metrics: Mapping[str, Mapping[str, Curve]], epochs: int) -> TrialRounds:
@@ -133,14 +133,14 @@ class _TrialReading:
 
 
 def _photos_seen(metrics: pd.DataFrame, kept: ByRound, epochs: int) -> NDArray[np.float64]:
-    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept."""
+    """As logged; versions up to 0.1 did not log it, and passed ``epochs`` times over the kept photos."""
     if PHOTOS_SEEN in metrics and metrics[PHOTOS_SEEN].notna().all():
         return metrics[PHOTOS_SEEN].to_numpy(dtype=np.float64)
     return np.cumsum([mask.sum() * epochs for mask in kept], dtype=np.float64)
 
 
 def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[str]:
-    """A sentence for every trial that was begun and lacks rounds, and one for the waiting folds of a method."""
+    """A sentence for every trial that was begun and lacks rounds, and one for the folds of a method that wait."""
     lines = []
     for name in experiment.method_names():
         for fold in experiment.fold_numbers():

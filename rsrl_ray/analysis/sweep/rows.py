@@ -1,4 +1,4 @@
-"""What takes less memory than arrays of a trial's rounds [R, N]: bits, and what is read when asked for."""
+"""Values of a trial's rounds [R, N] in less memory than an array takes: as bits, or read when they are asked for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class ByRound(Protocol):
-    """[R, N], indexed as an array is, by rounds and then by photos; an array is one."""
+    """Values [R, N], indexed like an array, by rounds and then by photos. An array is one too."""
 
     def __len__(self) -> int: ...
 
@@ -22,7 +22,7 @@ class Bits(Sequence[NDArray[np.bool_]]):
     """A mask [R, N] in an eighth of its memory."""
 
     def __init__(self, packed: NDArray[np.uint8], photos: int) -> None:
-        """Packed : [R, N / 8], as `np.packbits` has it."""
+        """packed : [R, N / 8], as `np.packbits` makes it."""
         self._packed, self._photos = packed, photos
 
     def __len__(self) -> int:
@@ -30,7 +30,7 @@ class Bits(Sequence[NDArray[np.bool_]]):
         return len(self._packed)
 
     def __getitem__(self, place: Any) -> Any:
-        """As of an array."""
+        """As an array gives it."""
         rounds, photos = _parted(place)
         return np.unpackbits(self._packed[rounds], axis=-1, count=self._photos).view(np.bool_)[..., photos]
 
@@ -47,7 +47,7 @@ class OnDemand(Sequence[NDArray[Any]]):
         return self.rounds
 
     def __getitem__(self, place: Any) -> Any:
-        """As of an array."""
+        """As an array gives it."""
         rounds, photos = _parted(place)
         numbers = range(1, self.rounds + 1)[rounds]
         if isinstance(numbers, int):
