@@ -98,7 +98,7 @@ def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
             "no round of method 'firm' in fold 7 is logged; rounds are logged of 'firm' in fold 0; ",
             lambda: results.predictions("firm", fold=7),
         ),
-        ("figure 'no': there are macro_f, differences", lambda: results.figure("no")),
+        ("figure 'no': there is no such figure; there are macro_f, differences", lambda: results.figure("no")),
         ("method 'no': no round of it", lambda: results.figure("macro_f", "no")),
     ):
         with pytest.raises(ValueError, match=said):

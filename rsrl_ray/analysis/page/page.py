@@ -27,12 +27,12 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.identity import recipe
 from rsrl_ray.method import method_of
 
-SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
-LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
+SHEETS = ("dropped", "returned", "assigned")  # figures of photos: JPEG is a fifth of their size
+LISTED = ("dropped", "returned")  # figures of what the section of photos shows in its own way
 STYLE_SHEETS = ("page.css", "photos.css")
-CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, if scripts do not run
+CURVES = ("training_size", "majority_share", "total_f")  # figures in place of the charts, if scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
-TABLES = {  # by their headings, the tables that stand together
+TABLES = {  # the tables that stand together, by their heading
     "Performance": ("methods", "groups", "ordinal"),
     "Choosing the round": ("criteria", "folds"),
     "Comparisons": ("comparisons",),
@@ -56,7 +56,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Content:
-    """What the page is made of; ``pictures`` lie in ``folder``, the page's, in ``figures``, as PNG."""
+    """What the page is made of. folder : the page's; its ``figures`` hold ``pictures`` as PNG."""
 
     sweep: Sweep
     experiment: Experiment
@@ -68,7 +68,7 @@ class Content:
 
     @cached_property
     def charts(self) -> dict[str, list[Chart]]:
-        """The curves that a reader's browser draws, by group."""
+        """The charts that a reader's browser draws, by group."""
         return {
             "common": charts(self.sweep),
             "scores": score_charts(self.sweep),
@@ -76,7 +76,7 @@ class Content:
         }
 
     def figures(self, names: Sequence[str] = (), method: str = "") -> list[Embedded]:
-        """The pictures of a method ("" of all) whose name begins with one of ``names``."""
+        """The pictures of a method ("" : of all methods) whose names begin with one of ``names``."""
         shown = [one for one in self.pictures if one.method == method and one.name.startswith(tuple(names))]
         return [_figure(picture, self.folder / "figures" / f"{picture.name}.png") for picture in shown]
 
@@ -97,13 +97,13 @@ def write_page(content: Content) -> None:
         sections=sections(content, environment),
         data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
         scripts=[Markup(script) for script in scripts],
-        policy=Markup(" ".join(map(_digest, scripts))),  # these two and no other script may run
+        policy=Markup(" ".join(map(_digest, scripts))),  # only these scripts may run
     )
     (content.folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def sections(content: Content, environment: Environment) -> list[Section]:
-    """The page's sections in their order: what a reader came for comes first."""
+    """The page's sections in their order: the answer comes first."""
     write: Any = environment.get_template("sections.html").module
     sweep, frames = content.sweep, content.frames
     answer = write.answer(findings(frames), forest(frames), [*sweep.missing, *frames.notes])
@@ -137,7 +137,7 @@ def photo_sections(album: Album, gallery: Gallery, environment: Environment, rou
 
 
 def _tables(content: Content, write: Any) -> Section:
-    """Those of `TABLES` that there are."""
+    """The tables of `TABLES` that there are."""
     named = {table.name: table for table in content.tables}
     groups = {heading: [named[name] for name in names if name in named] for heading, names in TABLES.items()}
     shown = [(heading, f"tables-{place}", tables) for place, (heading, tables) in enumerate(groups.items()) if tables]
@@ -146,7 +146,7 @@ def _tables(content: Content, write: Any) -> Section:
 
 
 def _methods(content: Content, write: Any) -> Section:
-    """What each method is, and its own table and figures."""
+    """What each method is, with its own table and figures."""
     alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(LISTED)})
     methods = [
         {

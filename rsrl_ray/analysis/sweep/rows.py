@@ -22,7 +22,7 @@ class Bits(Sequence[NDArray[np.bool_]]):
     """A mask [R, N] in an eighth of its memory."""
 
     def __init__(self, packed: NDArray[np.uint8], photos: int) -> None:
-        """packed : [R, N / 8], as `np.packbits` makes it."""
+        """Keep the bits. packed : [R, N / 8], as `np.packbits` makes it. photos : N."""
         self._packed, self._photos = packed, photos
 
     def __len__(self) -> int:

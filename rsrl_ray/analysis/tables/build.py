@@ -32,11 +32,11 @@ MEANS = {  # tables of means over the folds: the heading of each measure, and wh
     ),
 }
 NUMBERS = "%.6g"
-SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
+SIDE_BY_SIDE = 10  # folds; if there are more, tables show quartiles
 
 
 def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
-    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; the tables, see `tables`.
+    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; returns the tables, see `tables`.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
 
 
 def _write_ledger(sweep: Sweep, file: Path) -> None:
-    """A trial at a time: of a large sweep it takes more than memory holds."""
+    """Write one trial at a time, because the ledger of a large sweep does not fit into memory."""
     with file.open("w", encoding="utf-8", newline="") as out:
         for place, part in enumerate(ledger_parts(sweep)):
             part.to_csv(out, index=False, header=place == 0, float_format=NUMBERS)
@@ -67,7 +67,7 @@ def _write_ledger(sweep: Sweep, file: Path) -> None:
 def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
     """In the order of a page: methods, groups, ordinal, criteria, folds, comparisons, noise, every method's classes.
 
-    Comparisons and noise are there where their frames have rows.
+    Comparisons and noise are there if their frames have rows.
     """
     how = "in each fold as the best on its validation photos"
     if frames.criterion == "oracle":
@@ -113,7 +113,7 @@ def _methods(frames: Frames, how: str) -> TextTable:
 
 
 def _rounds(listed: str) -> str:
-    """The chosen rounds, ``3, 14, 7``; of many folds, their median and quartiles, ``12 (9 to 15)``."""
+    """The chosen rounds, ``3, 14, 7``; if there are many folds, their median and quartiles, ``12 (9 to 15)``."""
     numbers = [int(number) for number in listed.split(", ")] if listed else []
     if len(numbers) <= SIDE_BY_SIDE:
         return listed or NOTHING
@@ -180,7 +180,7 @@ def _folds_by_method(frames: Frames) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
-    """The classes of a method, network 1 beside the chosen one."""
+    """The classes of one method: network 1 beside the chosen network."""
     part = frames.classes[frames.classes["method"] == method]
     sides = [records(part[part["network"] == network]) for network in ("first", "chosen")]
     rows = []

@@ -1,4 +1,4 @@
-"""The tables of methods against a baseline, and of what was dropped against labels that are known to be wrong."""
+"""The tables of methods against a baseline, and of dropped photos against labels that are known to be wrong."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ _MEASURES_NAMED = {
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-_SHOWN_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
+_SHOWN_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # measures that the table shows at equal photos seen too
 LARGE_NOTE = "macro F 50+: over the classes that have 50 photos or more."
 
 
 def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
-    """Every method against the baseline; ``comparisons`` : the frame, with one row at least."""
+    """Every method against the baseline. comparisons : the frame, with one row or more."""
     at_rounds = comparisons["at"] == AT_ROUNDS
     shown = records(comparisons[at_rounds | comparisons["measure"].isin(_SHOWN_AT_PHOTOS)])
     rows = tuple(_comparison(row) for row in shown)
@@ -51,7 +51,7 @@ def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
 
 
 def noise_table(noise: pd.DataFrame) -> TextTable:
-    """What was dropped against what is wrong, over the rounds from 2 on; ``noise`` : the frame, with such a round."""
+    """What was dropped against what is wrong, over the rounds from 2 on. noise : the frame, with such a round."""
     folds = over_rounds(noise)
     rows = []
     for method, part in folds.groupby("method", sort=False):
