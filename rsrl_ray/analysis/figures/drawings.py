@@ -153,7 +153,7 @@ def _frame_drawings(frames: Frames) -> Iterator[Drawing]:
         text = (
             f"Differences in macro F on the test photos to the method {comparisons['against'].iloc[0]}: mean over the "
             "folds and its 95 % interval (corrected resampled t-test); grey: differences up to "
-            f"{frames.rope:g}, taken for none."
+            f"{frames.rope:g}, which count as none."
         )
         yield Drawing(FigureFile("differences", text), partial(differences, comparisons, frames.rope))
     if (frames.noise["dropped"] > 0).any():

@@ -19,7 +19,7 @@ def ledger(sweep: Sweep, method: str, found: History) -> Figure:
     """Photos x rounds of every class that is revised, dark where dropped; those dropped most often on top.
 
     Of photos that were dropped equally often, those dropped earlier come first. With several folds the shade is the
-    share, among the folds that train on the photo, of those that dropped it. A photo that no fold trains on is left out.
+    share, among the folds that train on the photo, of those that dropped it. Photos without such folds are left out.
 
     found : the history of all photos under the method.
     """

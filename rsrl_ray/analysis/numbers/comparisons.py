@@ -115,7 +115,7 @@ def detectable_note(comparisons: pd.DataFrame) -> str:
     units = least if least == most else f"{least} to {most}, from method to method"
     return (
         f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
-        f"macro F {units}); no difference shown does not mean none."
+        f"macro F {units}); a smaller difference may be there, although it is not shown."
     )
 
 

@@ -166,7 +166,7 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
         notes.append(
             "There are no validation photos to choose the round on (folds.validation), so the criteria validation and "
             "validation_mean are not shown, and the tables show the oracle's rounds. The oracle chooses on the test "
-            "photos that it is measured on and is optimistic by an amount that cannot be told."
+            "photos that it is measured on, so it is optimistic, and it is not known by how much."
         )
     if baseline not in sweep.begun:
         notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")

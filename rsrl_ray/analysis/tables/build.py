@@ -27,8 +27,8 @@ MEANS = {  # tables of means over the folds: the heading of each measure, and wh
     "ordinal": (
         {"quadratic_kappa": "quadratic kappa", "mae": "MAE", "macro_mae": "macro MAE", "spearman": "Spearman's rho"},
         "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
-        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
-        "units of the score and best low, Spearman's rank correlation;",
+        "right, 0: as good as chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), "
+        "both in units of the score (the lower, the better), Spearman's rank correlation;",
     ),
 }
 NUMBERS = "%.6g"
@@ -108,7 +108,7 @@ def _methods(frames: Frames, how: str) -> TextTable:
     if has_large:
         caption += f" {LARGE_NOTE}"
     if lacking := [method for method in frames.begun() if method in frames.incomplete]:
-        caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
+        caption += f" These methods lack rounds or folds, so their means cannot be compared: {', '.join(lacking)}."
     return TextTable("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
 
 

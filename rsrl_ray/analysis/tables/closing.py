@@ -40,5 +40,5 @@ def explained(frames: Frames) -> str:
     said = f"Mean ± standard deviation over the folds, each at its round chosen on {chosen}."
     against = in_macro_f(frames.comparisons)["against"]
     if len(against):
-        said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for so many methods."
+        said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for the number of methods."
     return said

@@ -59,7 +59,7 @@ def noise_table(noise: pd.DataFrame) -> TextTable:
         rows.append((str(method), *cells, _over_folds(part["base_rate"], 3)))
     caption = (
         "What was dropped against labels that are wrong on purpose, among the training photos labelled as one of the "
-        "classes that are revised: means over the rounds from 2 on (where nothing was dropped, a round has no "
+        "classes that are revised: means over the rounds from 2 on (a round that drops nothing has no "
         "precision), then mean ± standard deviation over the folds. Base rate: share of wrong labels, the precision of "
         "a random drop. Average precision: how well the self-confidence of the network that judged ranks the wrong "
         "labels, whatever was dropped."
