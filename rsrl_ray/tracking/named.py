@@ -15,7 +15,7 @@ from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
-from rsrl_ray.tracking.read import TrackedResults, artifacts_root, open_results
+from rsrl_ray.tracking.read import open_results
 from rsrl_ray.tracking.stores import REFUSALS, Stored, asked, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
@@ -81,7 +81,7 @@ def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> M
     names = [one.tags.get(EXPERIMENT, "") for one in _experiments(experiment)]
     found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
-        results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
+        results = open_results(experiment, name)
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
@@ -107,7 +107,7 @@ def _keys(tags: Mapping[str, str]) -> set[str]:
 
 def _shares_storage(experiment: Experiment, name: str) -> bool:
     """Whether the newest sweep of an experiment lies in this storage, or does not say where it lies."""
-    results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
+    results = open_results(experiment, name)
     try:
         told = [yaml.safe_load(run.artifacts.read_text("experiment.yaml")) for run in results.sweep_runs()[:1]]
     except (ValueError, yaml.YAMLError):

@@ -97,16 +97,17 @@ def artifacts_root(experiment: Experiment) -> str | None:
     return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
 
-def open_results(experiment: Experiment) -> "TrackedResults":
-    """The results of an experiment that was begun.
+def open_results(experiment: Experiment, name: str = "") -> "TrackedResults":
+    """The results of an experiment that was begun. name : that of another one in the same MLflow.
 
     Raises
     ------
     ValueError
         If nothing was tracked yet, or the store cannot be reached.
     """
-    missing = f"no results of {experiment.name} yet; run `rsrl sweep` on the file first"
-    return TrackedResults(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
+    name = name or experiment.name
+    missing = f"no results of {name} yet; run `rsrl sweep` on the file first"
+    return TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), missing)
 
 
 class TrackedResults:

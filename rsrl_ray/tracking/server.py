@@ -75,8 +75,6 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
 def _local_folder(bucket: Location) -> Path:
     """The folder of this machine for the database of a bucket: one for each bucket."""
     everything = Path.home() / ".cache" / "rsrl_ray" / "mlflow"
-    if (everything / DATABASE).exists():
-        print(f"not used, because it does not say of which bucket it is: {everything / DATABASE}", flush=True)
     # another server may have a bucket of this name
     server = parse_qs(urlsplit(bucket.text).query).get("endpoint_override", [])
     return everything / digest([bucket.bare.rstrip("/"), *server])
@@ -133,8 +131,7 @@ class DatabaseCopy:
             state = self._state()
             with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
                 copy = Path(folder, DATABASE)
-                opened = (contextlib.closing(sqlite3.connect(file, _LOCKED_S)) for file in (self._file, copy))
-                with next(opened) as ours, next(opened) as theirs:
+                with _connected(self._file) as ours, _connected(copy) as theirs:
                     ours.backup(theirs)  # the server may be writing
                 with copy.open("rb") as content, self._system.open_output_stream(self._path) as out:
                     shutil.copyfileobj(content, out)
@@ -152,11 +149,9 @@ class DatabaseCopy:
 
     def _known(self) -> tuple[int, int]:
         """The numbers of the copies that the file comes from and makes."""
-        with contextlib.closing(sqlite3.connect(self._file, _LOCKED_S)) as database:
-            base, mine = (
-                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-            )
-        return int(base), int(mine)
+        with _connected(self._file) as database:
+            numbers = [database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
+        return int(numbers[0][0]), int(numbers[1][0])
 
     def _move_aside(self) -> None:
         """Keep a file of another history than the bucket's, under another name, and say so."""
@@ -179,9 +174,13 @@ class DatabaseCopy:
         return [self._file.with_name(name) for name in names if self._file.with_name(name).exists()]
 
 
+def _connected(file: Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(file, _LOCKED_S))
+
+
 def _number(file: Path, base: int, mine: int) -> None:
     """Let a database remember the numbers of two copies, see `DatabaseCopy`."""
-    with contextlib.closing(sqlite3.connect(file, _LOCKED_S)) as database:
+    with _connected(file) as database:
         database.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id={base}; PRAGMA user_version={mine}; COMMIT;")
 
 

@@ -13,7 +13,7 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.entries import BestSoFar, SweepRun
 from rsrl_ray.tracking.histories import history
 from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
-from rsrl_ray.tracking.runs import key_of_run, log_metrics
+from rsrl_ray.tracking.runs import key_of_run
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
 """What is summed up over folds: the columns of a table in a paper."""
@@ -81,7 +81,7 @@ class Summary:
             if any(_differ(self._told.get(name), value) for name, value in new.items()):
                 step = self._next_step(method)
                 metrics += [Metric(name, value, now, step) for name, value in new.items()]
-        log_metrics(self._client, self._parent, metrics)
+        self._client.log_batch(self._parent, metrics)
         self._told |= {metric.key: metric.value for metric in metrics}
 
     def _over_folds(self, method: str) -> dict[str, float]:

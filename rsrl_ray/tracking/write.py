@@ -38,7 +38,7 @@ from rsrl_ray.tracking.names import (
 from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
-from rsrl_ray.tracking.runs import as_params, as_tags, log_metrics, opened, parents, search
+from rsrl_ray.tracking.runs import as_params, as_tags, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
@@ -164,7 +164,7 @@ class Tracker:
             tags |= {key_tag(done.number): done.link.key, weights_tag(done.number): done.link.weights}
             tags |= {note_tag(done.number): done.note} if done.note else {}
         choices = [done.choice for done in rounds if done.choice is not None]
-        log_metrics(self._client, child.run_id, [*metrics, *choice_metrics(choices)])
+        self._client.log_batch(child.run_id, [*metrics, *choice_metrics(choices)])
         self._client.log_batch(child.run_id, tags=as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
         if choices:
@@ -178,7 +178,7 @@ class Tracker:
         """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
-        log_metrics(self._client, child.run_id, choice_metrics(lacking))
+        self._client.log_batch(child.run_id, choice_metrics(lacking))
         if lacking:
             child.choice = lacking[-1].values
         self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
@@ -192,7 +192,7 @@ class Tracker:
             for step in [max(0, int(reading.time - run.start_time / 1000))]
             for name, value in reading.values.items()
         ]
-        log_metrics(self._client, run.run_id, metrics)
+        self._client.log_batch(run.run_id, metrics)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
         """End a trial's run. status : FINISHED, FAILED (with the reason) or KILLED.

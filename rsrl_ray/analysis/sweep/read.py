@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -58,8 +57,10 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         folds = {fold: threads.submit(read_fold, run.artifacts) for fold, run in firsts.items()}
         rows = np.cumsum([run.rounds for run in begun]) * len(photos.scores)
         are_held = rows * (photos.score_type.itemsize + np.dtype(np.float32).itemsize) <= HELD
-        shared = _Shared(photos, folds, threads)
-        read = {run.key: _TrialReading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
+        read = {
+            run.key: _TrialReading(run, photos, folds[run.fold], threads, bool(held))
+            for run, held in zip(begun, are_held, strict=True)
+        }
         metrics = {name: values.result() for name, values in curves_of.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
@@ -81,22 +82,14 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
     )
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What the trials of a sweep share while they are read."""
-
-    photos: ReadPhotos
-    folds: Mapping[int, "Future[TrialFold]"]
-    threads: ThreadPoolExecutor
-
-
 class _TrialReading:
     """A trial whose rounds are being read by threads. is_held : whether its predictions stay in memory."""
 
-    def __init__(self, shared: _Shared, run: TrackedRun, is_held: bool) -> None:
-        self._run, self._photos = run, shared.photos
-        self._is_held, self._fold = is_held, shared.folds[run.fold]
-        self._rounds = [shared.threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
+    def __init__(
+        self, run: TrackedRun, photos: ReadPhotos, fold: "Future[TrialFold]", threads: ThreadPoolExecutor, is_held: bool
+    ) -> None:
+        self._run, self._photos, self._fold, self._is_held = run, photos, fold, is_held
+        self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
 
     def _read(self, number: int) -> ReadRound:
         # The threads that read folds were started before these, so this wait always ends.
