@@ -162,7 +162,7 @@ class Experiment:
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
     modules: dict[str, str] = field(default_factory=dict)
-    """Source of modules with your own rules and losses, by name; by default read from files beside the experiment file."""
+    """Source of modules with your own rules and losses, by name; by default that of the files beside this one."""
     storage: str = "results"
     """Where archive and results go: a folder (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)

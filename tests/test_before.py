@@ -46,7 +46,7 @@ def test_a_sweep_of_before_is_read(project: Path, capsys: pytest.CaptureFixture[
     found = find_results(read_experiment(project / "before.yaml"))
     assert (found.is_own, found.differs) == (True, ())
     assert list(found.trials) == [TrialKey(0, "firm"), TrialKey(0, "none")]
-    for key, state in found.states().items():
+    for key, state in found.states.items():
         np.testing.assert_allclose(state.curves["validation_macro_f1"], VALIDATION[key.method], rtol=0, atol=1e-15)
     assert cli.main(["show", str(project / "before.yaml")]) == 0
     assert "round 2: 0.333 (0.210)" in capsys.readouterr().out

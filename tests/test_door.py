@@ -209,7 +209,7 @@ def test_a_comparison_of_any_table() -> None:
     assert found.loc["mine", "p_holm"] == min(1, 2 * found["p"].min())
     assert found.loc["mine", ["worse", "equivalent", "better"]].sum() == pytest.approx(1)
     assert rsrl.compare({"none": [1, 2], "mine": [2, 3]}, ratio=0.25).loc[0, "difference"] == 1
-    with pytest.raises(ValueError, match="baseline 'nobody': there are none, mine, other"):
+    with pytest.raises(ValueError, match="baseline 'nobody': there is no such method; there are none, mine, other"):
         rsrl.compare(scores, "nobody", ratio=0.5)
 
 
@@ -227,7 +227,7 @@ def test_what_is_not_as_the_file_has_it_is_said_once(monkeypatch: pytest.MonkeyP
     assert shown.console.file.getvalue() == "note: These are the older results.\n"  # type: ignore[attr-defined]
     with (
         pytest.warns(UserWarning, match="older"),
-        pytest.raises(ValueError, match="method 'none' in fold 0 is logged; nor is a round"),
+        pytest.raises(ValueError, match="method 'none' in fold 0 is logged; no other method has"),
     ):
         rsrl.results(experiment).predictions("none")
 

@@ -73,7 +73,7 @@ def test_any_folder_name_works_in_every_uri(
     tracker.open_sweep(SweepRun("one", {}, "", {"folds.csv": "image,score\n"}, {}))
     results = open_results(experiment)
     (run,) = results.sweep_runs()
-    assert results.read_artifact(run, "folds.csv", Path.read_text) == "image,score\n"
+    assert run.artifacts.read("folds.csv", Path.read_text) == "image,score\n"
     assert list(storage.glob("artifacts/*/artifacts/folds.csv"))
     assert os.listdir(tmp_path) == [name]  # nothing lies under another spelling of it
     assert opened_by_ui(file, monkeypatch).get_experiment_by_name("tiny") is not None

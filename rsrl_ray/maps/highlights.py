@@ -52,15 +52,13 @@ def highlight(experiment: Experiment, question: Question, out: Path, progress: P
     ValueError
         If there are no such rounds or photos, or ``out`` cannot be written.
     """
-    results = find_results(experiment)
-    tracker = results.results
-    subject = find_rounds(results, experiment, question)
-    asked = find_photos(tracker, experiment, subject, question)
+    subject = find_rounds(find_results(experiment), experiment, question)
+    asked = find_photos(experiment, subject, question)
     comparison = Comparison(subject, experiment, question.after_relu)
     rows: dict[str, dict[str, Any]] = {}
     with quiet_pillow(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         if question.shared_map:
-            test = find_photos(tracker, experiment, subject, Question())
+            test = find_photos(experiment, subject, Question())
             comparison.share_map(_batches(pool, test, comparison, "comparing", progress))
         try:
             files = HighlightFiles(out, experiment, question, subject, asked)

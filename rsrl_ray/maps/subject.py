@@ -12,9 +12,9 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import controls_of, main_method
 from rsrl_ray.photos.table import photo_sources, public_name
 from rsrl_ray.store.location import URI
-from rsrl_ray.tracking.find import Chosen, Found
+from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
-from rsrl_ray.tracking.read import TrackedResults, TrackedRun
+from rsrl_ray.tracking.read import TrackedRun
 from rsrl_ray.vision.network import Conv1
 
 
@@ -86,7 +86,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
         experiment.fold_numbers()[0] if question.fold is None else question.fold,
         main_method(experiment) if question.method is None else question.method,
     )
-    tracker, runs = found.results, found.trials
+    runs = found.trials
     run = runs.get(trial)
     if run is None:
         begun = "; ".join(map(str, runs)) or "none"
@@ -94,18 +94,16 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     number = _chosen_round(found, run, experiment.rounds) if question.number is None else question.number
     against = number - 1 if question.against is None else question.against
     _check_rounds(run, experiment.rounds, number, against)
-    pair = _read_pair(tracker, run, number, against)
+    pair = _read_pair(run, number, against)
     controls = controls_of(experiment, trial.method)
     begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)
     control = next((control for control in begun_controls if control is not None), None)
     reason = _no_control(controls, control, trial, number)
-    other = None if control is None or reason else _read_pair(tracker, control, number, against)
+    other = None if control is None or reason else _read_pair(control, number, against)
     return Subject(run, number, against, pair, other, reason)
 
 
-def find_photos(
-    tracker: TrackedResults, experiment: Experiment, subject: Subject, question: Question
-) -> dict[str, str]:
+def find_photos(experiment: Experiment, subject: Subject, question: Question) -> dict[str, str]:
     """The photos to map: name -> absolute path or URI.
 
     If the question names none, these are the fold's test photos of ``score`` (None: of any score): all of them, or the
@@ -114,7 +112,7 @@ def find_photos(
     if question.photos and not (question.top is None and question.score is None):
         raise ValueError("give either photos, or the number and score of the test photos to take (top, score)")
     path, columns = predictions_path(subject.number), ["image", "split", "score", "self_confidence"]
-    table = tracker.read_artifact(subject.run, path, lambda file: pd.read_parquet(file, columns=columns))
+    table = subject.run.artifacts.read(path, lambda file: pd.read_parquet(file, columns=columns))
     table["image"] = table["image"].map(public_name)  # tables of older versions hold keys
     if not question.photos:
         return photo_sources(experiment.photos, _test_photos(table, question, subject.run.fold))
@@ -133,7 +131,7 @@ def _chosen_round(found: Found, run: TrackedRun, asked: int) -> int:
     rounds = min(run.rounds, asked)
     if rounds < 2:
         raise ValueError(f"{run.key}: rounds logged so far: {rounds}; a highlight map compares two")
-    return Chosen.of(found, found.states(), first=2).rounds[run.key]
+    return found.chosen(first=2).rounds[run.key]
 
 
 def _check_rounds(run: TrackedRun, asked: int, number: int, against: int) -> None:
@@ -160,8 +158,8 @@ def _no_control(controls: list[str], control: TrackedRun | None, trial: TrialKey
     return ""
 
 
-def _read_pair(tracker: TrackedResults, run: TrackedRun, number: int, against: int) -> Pair:
-    later, earlier = (tracker.read_artifact(run, conv1_path(wanted), _read_conv1) for wanted in (number, against))
+def _read_pair(run: TrackedRun, number: int, against: int) -> Pair:
+    later, earlier = (run.artifacts.read(conv1_path(wanted), _read_conv1) for wanted in (number, against))
     return Pair(later, earlier)
 
 

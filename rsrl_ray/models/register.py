@@ -25,7 +25,7 @@ from rsrl_ray.models.load import LOADER, MODEL_NAME, open_store
 from rsrl_ray.rounds.table import decision_of
 from rsrl_ray.store.archive import Archive, Damaged
 from rsrl_ray.store.holders import model_holder
-from rsrl_ray.tracking.find import Chosen, Found, find_results
+from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.names import KEY, key_tag, predictions_path
 from rsrl_ray.tracking.places import mend
 from rsrl_ray.tracking.read import TrackedRun, artifacts_root
@@ -108,7 +108,7 @@ def register(
     keys = {number: choice.run.tags.get(key_tag(number)) for number in prediction.rounds(choice.number)}
     key = keys[choice.number]
     weights = [_weights(experiment, choice, number, held) for number, held in keys.items()]
-    tables = [found.results.read_artifact(choice.run, predictions_path(number), pd.read_parquet) for number in keys]
+    tables = [choice.run.artifacts.read(predictions_path(number), pd.read_parquet) for number in keys]
     decision = None if prediction.plain else decision_of(tables, prediction)
     network = _Served(weights, _settings(experiment, np.unique(tables[-1]["score"]).tolist()), decision)
     tags = {"experiment": experiment.name, KEY: str(key), **choice.tags()}
@@ -142,8 +142,7 @@ def choose(found: Found, experiment: Experiment, method: str, fold: int | None) 
         raise ValueError(f"there is no method {method!r}; there are {', '.join(experiment.method_names())}")
     if not found.is_own:
         raise ValueError(f"{found.differs[0]} Run `rsrl sweep` on the file first.")
-    states = found.states()
-    chosen = Chosen.of(found, states)
+    states, chosen = found.states, found.chosen()
     numbers = {
         key: number for key, number in chosen.rounds.items() if key.method == method and fold in (None, key.fold)
     }

@@ -1,7 +1,7 @@
 """Which chain of rounds a trial's run holds, and which of a trial's chains is the trial: the one taken up last.
 
-A run never holds two chains. A chain is known by the archive's keys of its rounds, each of which depends on the one
-before, and by their start.
+A run never holds two chains. The archive's keys of its rounds tell which chain it is: each key depends on the one
+before, and the first on the start.
 """
 
 import math
@@ -28,34 +28,34 @@ from rsrl_ray.tracking.runs import key_of_run, opened
 
 @dataclass(frozen=True)
 class Chain:
-    """What is logged of a chain: the key that it starts from ("" if its run does not say), and its rounds."""
+    """What is logged of a chain: the key that it starts from ("" if its run does not say it), and its rounds."""
 
     start: str
     rounds: list[Link]
 
     @classmethod
     def of(cls, run: Run) -> "Chain":
-        """The chain that a trial's run holds, as far as it is wholly logged."""
+        """The chain that a trial's run holds: the rounds that are wholly logged."""
         tags = run.data.tags
         numbers = range(1, int(tags.get(LOGGED, 0)) + 1)
         rounds = [Link(tags.get(key_tag(number), ""), tags.get(weights_tag(number), "")) for number in numbers]
         return cls(tags.get(CHAIN, ""), rounds)
 
     def agrees(self, rounds: Sequence[Link], origin: Origin) -> bool:
-        """Whether these ``rounds`` can be of this chain, as far as both are known."""
+        """Whether these ``rounds`` can belong to this chain, as far as both are known."""
         alike = "" in (self.start, origin.start_key) or self.start == origin.start_key
         return alike and all(map(Link.agrees, self.rounds, rounds))
 
 
 def origin_tags(origin: Origin) -> dict[str, str]:
-    """What a trial's run says of where its chain comes from."""
+    """The tags of a trial's run that say where its chain comes from."""
     if not origin.start_key:
         return {}
     return {CHAIN: origin.start_key, DEVICE: origin.device, VERSIONS: ", ".join(origin.versions)}
 
 
 def difference(run: Run, origin: Origin) -> str:
-    """In words, in what a chain of this ``origin`` differs from that of a run."""
+    """How a chain of this ``origin`` differs from the chain of a run, in words."""
     before, now = run.data.tags, origin_tags(origin)
     if DEVICE not in before:
         return "that run does not say what its rounds were made on"
@@ -71,8 +71,8 @@ def difference(run: Run, origin: Origin) -> str:
 def order(run: Run) -> tuple[int, int, float, int]:
     """What a trial's runs are sorted by, so that the chain that was taken up last comes last.
 
-    By the opening of the sweep, then by count, see `place_tags`. Older runs have no count: of the chains of one opening
-    one at a time goes on, so the last one has ended last, or goes on still.
+    First by the opening of the sweep, then by count, see `place_tags`. Older runs have no count. In one opening only
+    one chain goes on at a time, so the last chain is the one that ended last, or that still runs.
     """
     info = run.info
     ended = math.inf if info.status == "RUNNING" else info.end_time or 0
@@ -80,24 +80,24 @@ def order(run: Run) -> tuple[int, int, float, int]:
 
 
 def place_tags(known: Iterable[Run], opening: int) -> dict[str, str]:
-    """What a run says if it is taken up now: it is the last in the `order` of its trial's runs.
+    """The tags of a run that is taken up now: they make it the last in the `order` of its trial's runs.
 
-    known : all of the trial's runs, those that were deleted too, which people may restore. opening : that of the sweep.
+    known : all runs of the trial, deleted ones too, because people may restore them. opening : that of the sweep.
     """
     count = 1 + max(map(_count, known), default=0)
     return {OPENED: str(opening), TAKEN_UP: str(count), NEWEST: "yes"}
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
-    """Of every trial the run whose chain was taken up last, in this order."""
+    """The run of every trial whose chain was taken up last; those taken up last come last."""
     last = {run.data.tags[TRIAL]: run for run in sorted(runs, key=order)}
     return sorted(last.values(), key=order)
 
 
 def newest_of_methods(runs: Iterable[Run], trials: Mapping[str, TrialKey]) -> list[Run]:
-    """Of every fold and method the run that was taken up last; none of a method that the file has redefined since.
+    """The run of every fold and method that was taken up last, without methods that the file has redefined.
 
-    trials : of the file, by id.
+    trials : those of the file, by id.
     """
     ids = {key: trial for trial, key in trials.items()}
     asked = [run for run in newest(runs) if ids.get(key_of_run(run), run.data.tags[TRIAL]) == run.data.tags[TRIAL]]

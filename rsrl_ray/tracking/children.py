@@ -32,9 +32,10 @@ class Child:
 
 @dataclass(frozen=True)
 class Parent:
-    """A sweep that was taken up: its id, its run, and its place among all that were taken up.
+    """A sweep that was taken up: its id, its run, and its place among all sweeps that were taken up.
 
-    source : tags of the program that does it. artifacts : URI of the experiment's; None if a server knows.
+    source : tags of the program that takes it up. artifacts : URI of the experiment's artifacts; None if a server
+    knows it.
     """
 
     client: MlflowClient
@@ -47,7 +48,7 @@ class Parent:
     say: Callable[[str], None]
 
     def child(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> Child:
-        """The run of a trial's chain, ready to be logged to."""
+        """The run of a trial's chain, ready to log to."""
         known = search(self.client, self.experiment_id, f"tags.`{TRIAL}` = '{trial.id}'", ViewType.ALL)
         known.sort(key=order, reverse=True)
         runs = [run for run in known if run.info.lifecycle_stage == LifecycleStage.ACTIVE]
@@ -76,7 +77,7 @@ class Parent:
         run = self.client.create_run(self.experiment_id, tags=tags)
         if others:
             self.say(
-                f"{trial.key}: its run in MLflow holds rounds that come out otherwise here "
+                f"{trial.key}: its run in MLflow holds rounds that come out differently here "
                 f"({difference(others[0], origin)}); it stays as it is, and this chain of rounds gets a run "
                 f"of its own, {name!r}"
             )

@@ -13,7 +13,7 @@ from rsrl_ray.tracking.names import METHOD
 class FoldData:
     """Photos of a fold as a data set: ``context`` is train, validation or test.
 
-    digest : of their names and scores, 36 characters at most. source : where the table lies. counts : photos by score.
+    digest : of their names and scores, at most 36 characters. source : where the table lies. counts : photos by score.
     """
 
     context: str
@@ -42,15 +42,15 @@ class Trial:
 
     @property
     def place(self) -> dict[str, str]:
-        """Its place among the trials, as its run says it."""
+        """Its fold and method, as its run says them."""
         return {"fold": str(self.key.fold), METHOD: self.key.method}
 
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """A round that was better than all before it: at the end of a trial, the last of these is the chosen one.
+    """A round that is better than all rounds before it. At the end of a trial the last such round is the chosen one.
 
-    created : Unix time of the round. values : ``round``, its number, and its measures; nan if it lacks one that an
+    created : Unix time of the round. values : ``round`` (its number) and its measures; nan for a measure that only an
     earlier round has.
     """
 
@@ -61,10 +61,10 @@ class BestSoFar:
 
 @dataclass(frozen=True)
 class Round:
-    """A round as it is logged: its metrics' values, and a note for the reader if not empty.
+    """A round as it is logged: the values of its metrics, and a note for the reader, which may be empty.
 
-    link, created : the archived round's key and weights, and its Unix time. write : writes its files into a folder.
-    choice : where it is better than all before it.
+    link, created : key and weights of the archived round, and its Unix time. write : writes its files into a folder.
+    choice : if it is better than all rounds before it.
     """
 
     number: int
@@ -80,8 +80,9 @@ class Round:
 class SweepRun:
     """What a sweep's parent run says. ``files`` : artifacts by name, as text.
 
-    trials : of the file, by id; of each it asks for so many ``rounds``. scores : the distinct scores of the photos,
-    ascending. former : the id that a sweep of these photos had whose groups were dealt to folds in another way.
+    trials : those of the file, by id. rounds : how many the file asks for in each. scores : the distinct scores of the
+    photos, ascending. former : the id that versions gave to this sweep that dealt groups to folds in another way; ""
+    if there is none.
     """
 
     id: str
@@ -97,7 +98,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a node was busy with at a Unix time: MLflow's names of system metrics, without ``system/``.
+    """How busy a node was at a Unix time. values : by MLflow's names of system metrics, without ``system/``.
 
     node : its address; "" if there is one node only.
     """

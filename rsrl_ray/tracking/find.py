@@ -1,10 +1,12 @@
 """The sweep and the trials that an experiment file stands for, found among all that MLflow holds of its name.
 
-By recipe, starting weights, the table of photos and thresholds; every command that reads results takes what this finds.
+A sweep is compared by recipe, starting weights and photos, a trial by its method. All commands that read results use
+this.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from rsrl_ray.config import NAMED_WEIGHTS, Experiment
@@ -38,11 +40,19 @@ class TrialState:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The chosen round of every trial that has one, and the photos that rounds of this sweep are chosen on."""
+
+    split: Split
+    rounds: dict[TrialKey, int]
+
+
+@dataclass(frozen=True)
 class Found:
     """A file's results: the sweep's parent run and the trials that were begun, method by method as in the file.
 
-    A trial's rounds are cut to those that the file asks for. differs : sentences on what is not as the file has it.
-    is_own : whether the sweep is the file's own, and not an older one with another recipe, weights or photos.
+    A trial's rounds are cut to those that the file asks for. differs : sentences on what is not as in the file.
+    is_own : whether the sweep is the file's own, and not an older one with another recipe, other weights or photos.
     """
 
     results: TrackedResults
@@ -51,7 +61,8 @@ class Found:
     differs: tuple[str, ...]
     is_own: bool
 
-    def states(self) -> dict[TrialKey, TrialState]:
+    @cached_property
+    def states(self) -> Mapping[TrialKey, TrialState]:
         """Every trial with its curves of macro F and of the kept photos."""
         runs = list(self.trials.values())
         found = {name: self.results.curves(runs, name) for name in (VALIDATION, TEST, "train_size")}
@@ -60,28 +71,18 @@ class Found:
             for key, run in self.trials.items()
         }
 
-    def chooses(self, curves: Iterable[Curves]) -> Split:
-        """The photos that the sweep's rounds are chosen on.
-
-        curves : of its trials, which tell it where the sweep is of a version that did not say so.
-        """
+    @cached_property
+    def split(self) -> Split:
+        """The photos that the sweep's rounds are chosen on; the curves tell it if an older version made the sweep."""
         told = self.sweep.tags.get(CHOOSES)
-        return split_of_curves(curves) if told is None else "validation" if told == "validation" else "test"
+        if told is None:
+            return split_of_curves(state.curves for state in self.states.values())
+        return "validation" if told == "validation" else "test"
 
-
-@dataclass(frozen=True)
-class Chosen:
-    """The chosen round of every trial that has one, and the photos that rounds of this sweep are chosen on."""
-
-    split: Split
-    rounds: dict[TrialKey, int]
-
-    @classmethod
-    def of(cls, found: Found, states: Mapping[TrialKey, TrialState], first: int = 1) -> "Chosen":
-        """Among the rounds from ``first`` on. states : of all trials of the sweep."""
-        curves = {key: state.curves for key, state in states.items()}
-        split = found.chooses(curves.values())
-        return cls(split, choose(curves, default_criterion(split), first=first))
+    def chosen(self, first: int = 1) -> Chosen:
+        """The chosen rounds among those from ``first`` on."""
+        curves = {key: state.curves for key, state in self.states.items()}
+        return Chosen(self.split, choose(curves, default_criterion(self.split), first=first))
 
 
 def find_results(experiment: Experiment) -> Found:
@@ -97,10 +98,10 @@ def find_results(experiment: Experiment) -> Found:
     if not sweeps:
         raise ValueError(
             f"no sweep of {experiment.name} is in MLflow; run `rsrl sweep` on the file first, or restore its runs "
-            "where they were deleted"
+            "if they were deleted"
         )
     table = _table(experiment)
-    differences = (_differences(results, sweep, experiment, table) for sweep in sweeps)
+    differences = (_differences(sweep, experiment, table) for sweep in sweeps)
     first: list[str] = []
     for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
         if not differs:
@@ -112,19 +113,18 @@ def find_results(experiment: Experiment) -> Found:
 
 
 def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
-    """All sweeps that differ in nothing from the file, the one that was taken up last first.
+    """All sweeps that do not differ from the file; the one that was taken up last comes first.
 
     Raises
     ------
     ValueError
-        If there is none, with what differs from the newest.
+        If there is none; it says how the newest differs.
     """
-    results, table = open_results(experiment), _table(experiment)
-    sweeps = {sweep.id: sweep for sweep in results.sweep_runs()}
-    differences = {name: _differences(results, sweep, experiment, table) for name, sweep in sweeps.items()}
-    own = [sweep for name, sweep in sweeps.items() if not differences[name]]
+    table, sweeps = _table(experiment), open_results(experiment).sweep_runs()
+    differences = [_differences(sweep, experiment, table) for sweep in sweeps]
+    own = [sweep for sweep, differs in zip(sweeps, differences, strict=True) if not differs]
     if not own:
-        differs = "; ".join(next(iter(differences.values()), ["no sweep of it is in MLflow"]))
+        differs = "; ".join(differences[0] if differences else ["no sweep of it is in MLflow"])
         raise ValueError(
             f"{experiment.name} was not swept as the file stands now ({differs}); run `rsrl sweep` on it first"
         )
@@ -132,7 +132,7 @@ def own_sweeps(experiment: Experiment) -> list[TrackedRun]:
 
 
 def changed_knobs(before: dict[str, str], now: dict[str, object]) -> list[str]:
-    """In words, the knobs of two recipes that differ; files of weights aside, which lie elsewhere on other machines."""
+    """The knobs in which two recipes differ, in words; without the file of weights, whose place may be another one."""
     names = dict.fromkeys([*now, *before])
     return [
         f"{knob} was {before.get(knob, 'not there')}, is {now.get(knob, 'its default')}"
@@ -153,14 +153,14 @@ def _found(
 
 
 def _is_asked(run: TrackedRun, methods: Mapping[str, Method]) -> bool:
-    """A method of this name may have been another one before."""
+    """Whether its method is that of the file: a method of this name may have been another one before."""
     return run.method in methods and methods[run.method].params.items() <= run.params.items()
 
 
 def _other_methods(
     runs: list[TrackedRun], trials: dict[TrialKey, TrackedRun], methods: Mapping[str, Method]
 ) -> list[str]:
-    """A sentence for every method that was swept only as another one: with other thresholds, or another loss."""
+    """A sentence for every method that was swept only with other settings, such as thresholds or a loss."""
     lacking = methods.keys() - {key.method for key in trials}
     before = {run.method: run for run in runs if run.method in lacking}
     sentences = []
@@ -168,34 +168,34 @@ def _other_methods(
         now = methods[name].params
         was, names = ({part: other.get(part, "") for part in now} for other in (run.params, now))
         changed = [f"{part} was {was[part] or 'another'}, is {names[part]}" for part in now if was[part] != names[part]]
-        sentences.append(f"Method {name} was swept otherwise ({'; '.join(changed)}): those are other trials.")
+        sentences.append(f"Method {name} was swept with other settings ({'; '.join(changed)}): those are other trials.")
     return sentences
 
 
 def _other_machines(trials: dict[TrialKey, TrackedRun]) -> list[str]:
-    """A sentence where trials were made on several kinds of machine, so that their numbers differ by more than K."""
+    """A sentence if trials were made on several kinds of machine, because their numbers differ by that too."""
     made = {
         f"{run.tags[DEVICE]} ({run.tags.get(VERSIONS, '')})": run for run in trials.values() if run.tags.get(DEVICE)
     }
     return [f"The trials were made on several kinds of machine: {', '.join(made)}."] if len(made) > 1 else []
 
 
-def _differences(results: TrackedResults, sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
-    """In words, in what a sweep is not the file's."""
+def _differences(sweep: TrackedRun, experiment: Experiment, table: Table | None) -> list[str]:
+    """How a sweep differs from the file, in words; nothing if it is the file's own."""
     changed = changed_knobs(dict(sweep.params), recipe(experiment))
-    if not changed:  # what costs more is looked at only if need be
+    if not changed:  # what takes longer is compared only if it is needed
         changed = _weights(sweep, experiment)
     if changed or table is None:
         return changed
     photos = _photos(table)
-    if not _has_photos(results, sweep, photos):
-        return ["the photos or their scores are others"]
+    if not _has_photos(sweep, photos):
+        return ["the photos or their scores are different"]
     if table.groups is None and not sweep.tags.get(GROUPS):
         return []
     return (
         []
-        if names_digest(table, set(results.photos(sweep)["image"])) == sweep.tags.get(GROUPS, "")
-        else ["the groups of the photos are others"]
+        if names_digest(table, set(sweep.photos()["image"])) == sweep.tags.get(GROUPS, "")
+        else ["the groups of the photos are different"]
     )
 
 
@@ -226,16 +226,16 @@ def _photos(table: Table) -> frozenset[ScoredName]:
     )
 
 
-def _has_photos(results: TrackedResults, sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
-    """Whether a sweep's photos are those of the file's table, but for those that it left out."""
+def _has_photos(sweep: TrackedRun, photos: frozenset[ScoredName]) -> bool:
+    """Whether a sweep's photos are those of the file's table, apart from those that it left out."""
     if sweep.tags.get(TABLE) == photos_digest(photos):
         return True
-    swept = frozenset(results.photos(sweep).itertuples(index=False, name=None))
+    swept = frozenset(sweep.photos().itertuples(index=False, name=None))
     others = photos - swept
     if not swept <= photos or not others:
         return swept <= photos
     try:
-        left_out = results.read_text(sweep, LEFT_OUT_FILE)
+        left_out = sweep.artifacts.read_text(LEFT_OUT_FILE)
     except ValueError:  # nothing was left out
         return False
     named = {line.partition(": ")[0].rpartition(", ")[2] for line in left_out.splitlines()}

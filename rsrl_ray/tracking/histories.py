@@ -1,4 +1,4 @@
-"""A metric's values by round, of many runs in as few questions as MLflow's store takes."""
+"""A metric's values by round, of many runs, with as few questions to MLflow's store as possible."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from rsrl_ray.tracking.mlflow_insides import OneAtATime, points_of_many
 
-THREADS = 8  # that ask at once: a tracking server answers several, a disk is as fast with few
+THREADS = 8  # that ask at once: a tracking server answers several, and a disk does not get faster by more
 
 
 def history(client: MlflowClient, run: str, metric: str, rounds: int) -> dict[int, float]:
@@ -18,8 +18,8 @@ def history(client: MlflowClient, run: str, metric: str, rounds: int) -> dict[in
 def histories(client: MlflowClient, rounds: Mapping[str, int], metric: str) -> dict[str, dict[int, float]]:
     """`history` of several runs that have the metric, by run id. rounds : by run id, how many.
 
-    A database is asked once for 500 of them, a tracking server once for 100. A folder, and a service that does not know
-    the server's question, are asked for each run, several at a time.
+    A database is asked once for 500 runs, a tracking server once for 100. A folder, or a service that does not know the
+    server's question, is asked for each run, several at a time.
     """
     found: dict[str, dict[int, float]] = {run: {} for run in rounds}
     try:

@@ -18,14 +18,14 @@ from rsrl_ray.tracking.names import ASKS, LEASE
 MayLive = Callable[[str], bool]
 """Says of a process, by its name, whether it may still run."""
 
-CLAIM_WAIT_S = 10.0  # for others that have asked too, and give way once they have read this tag
+CLAIM_WAIT_S = 10.0  # for others that have asked too, which give way when they have read this tag
 
 
 class Lease:
     """The right to write to an experiment, written in its tag `LEASE`."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, may_live: MayLive = is_alive) -> None:
-        """may_live : of a process that has it or asks for it; if it does not live, the lease is free."""
+        """may_live : asked of a process that has the lease or asks for it; if it does not live, the lease is free."""
         self._client, self._experiment, self._may_live = client, experiment_id, may_live
         self._process, number = process(), uuid.uuid4().hex
         self._mine, self._asks = f"{self._process}:{number}", ASKS + number
@@ -60,7 +60,7 @@ class Lease:
             self._client.delete_experiment_tag(self._experiment, LEASE)
 
     def _wait(self) -> None:
-        """Until nobody else has it or asks for it; of those that ask at once the first by name stays."""
+        """Wait until nobody else has it or asks for it; of those that ask at once the first by name stays."""
         deadline = time.monotonic() + CLAIM_WAIT_S
         while others := {tag: _holder(held) for tag, held in self._tags().items() if self._is_anothers(tag, held)}:
             first = min(others)  # the lease, if it is among them
@@ -73,7 +73,7 @@ class Lease:
         return is_one and _holder(held) != self._process and self._may_live(_holder(held))
 
     def _ask_no_more(self) -> None:
-        """Its own, and what processes that were killed have left."""
+        """Delete its own claim, and the claims that killed processes have left."""
         with contextlib.suppress(Exception):  # MLflow may be away, and others clean up as well
             for tag, held in self._tags().items():
                 if tag.startswith(ASKS) and not self._is_anothers(tag, held):

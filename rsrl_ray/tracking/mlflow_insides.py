@@ -26,15 +26,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLO
 
 _DATABASES: Any = utils  # its annotations are not whole
 DATABASE_ERRORS = (sqlite3.Error, _DATABASES.sqlalchemy.exc.SQLAlchemyError)
-CHATTY = "mlflow.utils.environment"  # the logger that warns if there is no pip, as where uv is used
+CHATTY = "mlflow.utils.environment"  # the logger that warns if there is no pip, for example with uv
 _RUNS = 500  # in one question to a database
 _RUNS_OF_SERVER = 100  # in one question to a tracking server, which takes no more
-_STEPS = 1000  # in one question to a tracking server: of more than 2500 values of a run it sends a choice
+_STEPS = 1000  # in one question to a tracking server, which sends only some of more than 2500 values of a run
 _ALL_VALUES = 10**9  # values in a database's answer: all of them
 
 
 def is_away(error: str) -> bool:
-    """Whether it is what MLflow's client says where its server cannot be reached."""
+    """Whether MLflow's client says by this that its server cannot be reached."""
     return "failed with exception" in error
 
 
@@ -52,7 +52,7 @@ def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> No
 
 
 def is_gone(place: str) -> bool:
-    """Whether it is a place on this machine at which nothing lies."""
+    """Whether it is a place on this machine, and nothing lies there."""
     return place.startswith(("file:", "/")) and not local_path(place).exists()
 
 
@@ -142,7 +142,7 @@ class OneAtATime(Exception):
 def points_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, last: int) -> Iterator[Any]:
     """All values of a metric of these runs up to the step ``last``: `Metric`, each with its ``run_id``.
 
-    Raises `OneAtATime` if it is a folder, or a service that does not know the question.
+    Raises `OneAtATime` if the store is a folder, or a service that does not know the question.
     """
     store: Any = client._tracking_client.store
     is_server = isinstance(store, RestStore)
@@ -158,7 +158,7 @@ def points_of_many(client: MlflowClient, run_ids: Sequence[str], metric: str, la
 
 
 def _points_of_server(store: Any, run_ids: list[str], metric: str, last: int) -> Iterator[Any]:
-    """By what MLflow's UI asks for its charts."""
+    """By the question that MLflow's UI asks for its charts."""
     for first in range(1, last + 1, _STEPS):
         steps = {"start_step": first, "end_step": first + _STEPS - 1}
         question = json.dumps({"run_ids": run_ids, "metric_key": metric, **steps})
@@ -169,7 +169,7 @@ def _points_of_server(store: Any, run_ids: list[str], metric: str, last: int) ->
         yield from answer.metrics
 
 
-# Provenance. At an upgrade: does MLflow set these tags itself where a run is made by `MlflowClient`?
+# Provenance. At an upgrade: does MLflow set these tags itself if a run is made by `MlflowClient`?
 
 
 def source_of(folder: str) -> dict[str, str | None]:

@@ -1,11 +1,11 @@
-"""What MLflow knows of who needs data and weights: the sweeps of a file, registered models, and who sweeps just now."""
+"""What MLflow knows of who needs data and weights: sweeps of a file, registered models, sweeps that run now."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import yaml
-from mlflow.entities import Run, ViewType
+from mlflow.entities import ViewType
 
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import TrialKey
@@ -15,9 +15,8 @@ from rsrl_ray.store.processes import in_words
 from rsrl_ray.tracking.find import own_sweeps
 from rsrl_ray.tracking.lease import running
 from rsrl_ray.tracking.names import DATA, EXPERIMENT, KEY, SWEEP, TRIAL
-from rsrl_ray.tracking.read import TrackedResults, artifacts_root
-from rsrl_ray.tracking.runs import trials
-from rsrl_ray.tracking.stores import REFUSALS, asked, find_experiment, mlflow_uri, open_to_read
+from rsrl_ray.tracking.read import open_results
+from rsrl_ray.tracking.stores import REFUSALS, Stored, asked, mlflow_uri, open_to_read
 
 _ALL = 10_000  # experiments that are asked for
 NamedSweep = tuple[str, str]  # an experiment and the id of one of its sweeps
@@ -38,18 +37,21 @@ class Named:
 
 def named(experiment: Experiment) -> Named:
     """What the file names. Raises ValueError if no sweep is its own as it stands."""
-    sweeps = frozenset(run.tags[SWEEP] for run in own_sweeps(experiment))
+    own = own_sweeps(experiment)
+    sweeps = frozenset(run.tags[SWEEP] for run in own)
     trials = {name: key for sweep in sweeps for key, name in trial_ids(experiment, sweep).items()}
     made: dict[bool, set[str]] = {True: set(), False: set()}
-    for run in _runs(experiment, sweeps):
-        made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
+    results = open_results(experiment)
+    for sweep in own:
+        for run in results.chains(sweep):
+            made[run.data.tags[TRIAL] in trials] |= _keys(run.data.tags)
     return Named(sweeps, trials, frozenset(made[False] - made[True]))
 
 
 def registered_rounds(experiment: Experiment, model: str) -> set[str]:
-    """The archive's keys of the rounds that versions of a registered model come from; those too of their trials.
+    """The archive's keys of all rounds that versions of a registered model may need.
 
-    A version may average rounds of its trial, and does not say which.
+    These are all rounds of their trials: a version may average several of them, and does not say which.
     """
     uri = mlflow_uri(experiment)
     client = open_to_read(uri, "there is no MLflow store")
@@ -64,12 +66,8 @@ def registered_rounds(experiment: Experiment, model: str) -> set[str]:
 
 
 def refuse_while_swept(experiment: Experiment) -> None:
-    """Raises ValueError if a sweep that MLflow knows of runs in the experiment's storage, or may."""
-    uri = mlflow_uri(experiment)
-    client = open_to_read(uri, f"no results of {experiment.name} yet; run `rsrl sweep` on the file first")
-    with asked(uri):
-        found = client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)
-    for one in found:
+    """Raises ValueError if a sweep that MLflow knows of runs, or may run, in the experiment's storage."""
+    for one in _experiments(experiment):
         holder, name = running(one.tags), one.tags.get(EXPERIMENT, one.name)
         if holder and (name == experiment.name or _shares_storage(experiment, name)):
             raise ValueError(
@@ -79,32 +77,27 @@ def refuse_while_swept(experiment: Experiment) -> None:
 
 
 def sweeps_of_pixels(experiment: Experiment, fingerprints: Collection[str]) -> Mapping[str, set[NamedSweep]]:
-    """By the fingerprint of decoded photos, the sweeps in this MLflow that were made of them."""
-    uri = mlflow_uri(experiment)
-    client = open_to_read(uri, "there is no MLflow store")
-    with asked(uri):
-        names = [one.tags.get(EXPERIMENT, "") for one in client.search_experiments(ViewType.ACTIVE_ONLY, _ALL)]
+    """The sweeps in this MLflow that were made of decoded photos, by the fingerprint of these."""
+    names = [one.tags.get(EXPERIMENT, "") for one in _experiments(experiment)]
     found: dict[str, set[NamedSweep]] = {one: set() for one in fingerprints}
     for name in filter(None, names):
-        results = TrackedResults(uri, name, artifacts_root(experiment), "")
+        results = open_results(experiment, name)
         for parent in results.sweep_runs():
             data = {run.params[DATA] for run in results.trial_runs(parent) if DATA in run.params}
             with suppress(ValueError):  # its table of folds is gone
-                scores = results.photos(parent)["score"].tolist() if data else []
+                scores = parent.photos()["score"].tolist() if data else []
                 for one in fingerprints:
                     if data_digest(one, scores) in data:
                         found[one].add((name, parent.tags[SWEEP]))
     return found
 
 
-def _runs(experiment: Experiment, sweeps: Collection[str]) -> list[Run]:
-    """The runs of all trials of these sweeps, also those of older chains of rounds."""
+def _experiments(experiment: Experiment) -> list[Stored]:
+    """All that are in the experiment's MLflow and were not deleted."""
     uri = mlflow_uri(experiment)
-    client = open_to_read(uri, "there is no MLflow store")
+    client = open_to_read(uri, f"no results of {experiment.name} yet; run `rsrl sweep` on the file first")
     with asked(uri):
-        found = find_experiment(client, experiment.name)
-        own = sweeps if found else ()
-        return [run for sweep in own for run in trials(client, str(found and found.experiment_id), sweep)]
+        return list(client.search_experiments(ViewType.ACTIVE_ONLY, _ALL))
 
 
 def _keys(tags: Mapping[str, str]) -> set[str]:
@@ -113,10 +106,10 @@ def _keys(tags: Mapping[str, str]) -> set[str]:
 
 
 def _shares_storage(experiment: Experiment, name: str) -> bool:
-    """Whether the newest sweep of an experiment lies in this storage, as far as it says where."""
-    results = TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), "")
+    """Whether the newest sweep of an experiment lies in this storage, or does not say where it lies."""
+    results = open_results(experiment, name)
     try:
-        told = [yaml.safe_load(results.read_text(run, "experiment.yaml")) for run in results.sweep_runs()[:1]]
+        told = [yaml.safe_load(run.artifacts.read_text("experiment.yaml")) for run in results.sweep_runs()[:1]]
     except (ValueError, yaml.YAMLError):
         return True
     return [knobs["storage"] for knobs in told] in ([], [redacted(experiment.storage)])

@@ -1,4 +1,4 @@
-"""What is looked after in MLflow when a sweep is taken up: its experiment, what a crash left, older runs."""
+"""What is put in order in MLflow when a sweep is taken up: its experiment, what a crash left, older runs."""
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -12,7 +12,7 @@ from rsrl_ray.tracking.stores import find_experiment
 
 
 def find_or_create_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """The id of the experiment of the files named ``name``; it is known by a tag from now on."""
+    """The id of the experiment of the files named ``name``; from now on a tag tells its name."""
     found = find_experiment(client, name)
     if found is None:
         return str(client.create_experiment(name, artifacts, {EXPERIMENT: name}))
@@ -27,7 +27,7 @@ def refuse_former(client: MlflowClient, experiment_id: str, name: str, sweep: Sw
     if former:
         raise ValueError(
             f"{name} was swept by a version that dealt groups of photos to folds in another way, so its folds are "
-            "others: to go on, use that version; to sweep with the folds of this one, give the file another `name`. "
+            "different: to go on, use that version; to sweep with the folds of this one, give the file another `name`. "
             "`rsrl show`, `analyze` and `register` still read the sweep as it is"
         )
 
@@ -53,9 +53,9 @@ def open_parent(client: MlflowClient, experiment_id: str, sweep: str) -> tuple[R
 
 
 def newest_runs(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> list[Run]:
-    """The newest run of every fold and method of a sweep; all its trials' runs say by now whether they are one.
+    """The newest run of every fold and method of a sweep; now all runs of its trials say whether they are a newest one.
 
-    Runs of versions up to 0.1 get their method as a parameter, by which others are grouped in MLflow's UI.
+    Runs of versions up to 0.1 get their method as a parameter, because MLflow's UI groups runs by it.
     """
     runs = trials(client, experiment_id, sweep.id)
     newest = {run.info.run_id: run for run in newest_of_methods(runs, sweep.trials)}

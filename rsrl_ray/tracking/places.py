@@ -13,10 +13,9 @@ from rsrl_ray.store.storage import artifact_place
 from rsrl_ray.tracking.mlflow_insides import is_gone, local_path, rewrite_places
 from rsrl_ray.tracking.stores import asked
 
-_RUN_FOLDER, _MODEL_FOLDER = (
-    "{}/artifacts",
-    "models/{}/artifacts",
-)  # the folder of an id below the experiment's artifacts
+# The folder of an id, below the experiment's artifacts.
+_RUN_FOLDER = "{}/artifacts"
+_MODEL_FOLDER = "models/{}/artifacts"
 
 
 def default_root(uri: str) -> str | None:
@@ -45,8 +44,8 @@ def _here(recorded: str, tail: str, root: str | None) -> str:
 def mend(uri: str, experiment_id: str, artifacts: str | None, say: Callable[[str], None]) -> None:
     """Write into MLflow's database on this machine where the artifacts lie, if they were moved.
 
-    Only where they have moved: what the database names is gone, or lies under ``artifacts`` as well (a copy). MLflow's
-    UI, `mlflow models serve` and new runs go where the database says.
+    They were moved if what the database names is gone, or lies under ``artifacts`` as well (a copy). MLflow's UI,
+    `mlflow models serve` and new runs go where the database says.
     """
     file = Location(uri).database
     if file is None or artifacts is None or not artifacts.startswith("file:"):

@@ -1,4 +1,4 @@
-"""Where a run comes from, as MLflow's users expect it: program, user, git commit, and the data that it was made of."""
+"""Where a run comes from, in the tags that MLflow's users expect: program, user, git commit, and its data."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _SCHEMA = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "sco
 def source_tags() -> dict[str, str]:
     """The program, its user and, if the working directory is in a git repository, the commit that is checked out.
 
-    ``mlflow.source.git.dirty`` says whether files that git knows were changed since.
+    ``mlflow.source.git.dirty`` says whether files that git knows were changed after that commit.
     """
     folder = os.getcwd()
     found = {**source_of(folder), GIT_DIRTY: _dirty(folder)}
@@ -34,7 +34,7 @@ def _dirty(folder: str) -> str | None:
         from git import Repo  # without a git program this raises
 
         return str(Repo(folder, search_parent_directories=True).is_dirty()).lower()
-    except Exception:  # as MLflow's own look at git does: what is not known is not said
+    except Exception:  # as MLflow does when it looks at git: what is not known is not said
         return None
 
 

@@ -23,39 +23,12 @@ from rsrl_ray.tracking import views
 from rsrl_ray.tracking.chains import newest
 from rsrl_ray.tracking.histories import histories
 from rsrl_ray.tracking.mlflow_insides import log_files
-from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP, predictions_path
+from rsrl_ray.tracking.names import CHOSEN, DRIVER, FOLDS_FILE, LOGGED, REASON, SWEEP
 from rsrl_ray.tracking.places import run_place
 from rsrl_ray.tracking.runs import method_of_run, opened, parents, trials
 from rsrl_ray.tracking.stores import asked, find_experiment, is_service, mlflow_uri, open_to_read
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run to read from: a sweep's parent run (``fold`` -1, no method), or one trial's.
-
-    status : FINISHED, RUNNING, INTERRUPTED (its process is known to be gone), FAILED or KILLED; reason : why it failed.
-    rounds : how many rounds of the trial are wholly logged. metrics : the names of those that it has by round.
-    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, method and tags.
-    artifacts : URI, where they lie now.
-    """
-
-    id: str
-    fold: int
-    method: str
-    status: str
-    reason: str
-    rounds: int
-    metrics: tuple[str, ...]
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    artifacts: str
-
-    @property
-    def key(self) -> TrialKey:
-        """The trial that it is of."""
-        return TrialKey(self.fold, self.method)
 
 
 @dataclass(frozen=True)
@@ -77,23 +50,64 @@ class Artifacts:
             except Exception as error:  # what a broken file makes its readers raise
                 raise OSError(f"{type(error).__name__}: {error}") from error
 
+    def read_text(self, path: str) -> str:
+        """The artifact at ``path``, in UTF-8."""
+        return self.read(path, lambda file: file.read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run to read from: a sweep's parent run (``fold`` -1, no method), or one trial's.
+
+    status : FINISHED, RUNNING, INTERRUPTED (its process is known to be gone), FAILED or KILLED; reason : why it failed.
+    rounds : how many rounds of the trial are wholly logged. metrics : the names of those that it has by round.
+    params : of a parent run, the sweep's recipe as text; of a trial's, its fold, method and tags.
+    """
+
+    id: str
+    fold: int
+    method: str
+    status: str
+    reason: str
+    rounds: int
+    metrics: tuple[str, ...]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    artifacts: Artifacts
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial that it is of."""
+        return TrialKey(self.fold, self.method)
+
+    def photos(self) -> pd.DataFrame:
+        """The photos of a sweep's parent run, in its order: image, score. Older versions noted the keys of URIs too."""
+        columns = {"image": str, "score": int}
+
+        def read(file: Path) -> pd.DataFrame:
+            return pd.read_csv(file, usecols=list(columns), dtype=columns, keep_default_na=False)  # "" stays a text
+
+        table = self.artifacts.read(FOLDS_FILE, read)
+        return table.assign(image=table["image"].map(public_name))
+
 
 def artifacts_root(experiment: Experiment) -> str | None:
     """URI of the artifacts of an experiment that MLflow itself writes to; None if a tracking server knows."""
-    # A database has no place for files of its own: MLflow's default is the folder where one happens to be.
+    # A database has no place for files: by default MLflow would put them into the working folder.
     return None if is_service(mlflow_uri(experiment)) else artifact_place(experiment.storage)
 
 
-def open_results(experiment: Experiment) -> "TrackedResults":
-    """The results of an experiment that was begun already.
+def open_results(experiment: Experiment, name: str = "") -> "TrackedResults":
+    """The results of an experiment that was begun. name : that of another one in the same MLflow.
 
     Raises
     ------
     ValueError
         If nothing was tracked yet, or the store cannot be reached.
     """
-    missing = f"no results of {experiment.name} yet; run `rsrl sweep` on the file first"
-    return TrackedResults(mlflow_uri(experiment), experiment.name, artifacts_root(experiment), missing)
+    name = name or experiment.name
+    missing = f"no results of {name} yet; run `rsrl sweep` on the file first"
+    return TrackedResults(mlflow_uri(experiment), name, artifacts_root(experiment), missing)
 
 
 class TrackedResults:
@@ -119,41 +133,21 @@ class TrackedResults:
         return [self._tracked(run, False) for run in sorted(runs, key=opened, reverse=True)]
 
     def trial_runs(self, parent: TrackedRun) -> list[TrackedRun]:
-        """The trials of a sweep as they were taken up, the last one last; of one with several chains the newest."""
+        """The trials of a sweep in the order in which they were taken up; of several chains of a trial the newest."""
         dead = not is_alive(parent.tags.get(DRIVER, ""))
+        return [self._tracked(run, dead) for run in newest(self.chains(parent))]
+
+    def chains(self, parent: TrackedRun) -> list[Run]:
+        """The runs of all chains of rounds of a sweep's trials."""
         with asked(self.uri, f"run {parent.id}"):
-            runs = trials(self._client, self.experiment_id, parent.tags[SWEEP])
-        return [self._tracked(run, dead) for run in newest(runs)]
+            return trials(self._client, self.experiment_id, parent.tags[SWEEP])
 
     def curves(self, runs: Sequence[TrackedRun], metric: str) -> dict[str, Curve]:
-        """A metric of the rounds 1 to R that a run is cut to, [R], by run id; nan if a round has none."""
+        """A metric by round, [R], by run id, R the rounds that the run is cut to; nan if a round has no value."""
         rounds = {run.id: run.rounds for run in runs if metric in run.metrics}
         with asked(self.uri):
             found = histories(self._client, rounds, metric)
         return {run.id: curve_of(found.get(run.id, {}), run.rounds) for run in runs}
-
-    def read_artifact(self, run: TrackedRun, path: str, read: Callable[[Path], T]) -> T:
-        """What ``read`` makes of the run's artifact at ``path``, which it must not change."""
-        return self.artifacts(run).read(path, read)
-
-    def read_text(self, run: TrackedRun, path: str) -> str:
-        """The run's artifact at ``path``, in UTF-8."""
-        return self.read_artifact(run, path, lambda file: file.read_text("utf-8"))
-
-    def photos(self, sweep: TrackedRun) -> pd.DataFrame:
-        """The photos of a sweep, in its order: image, score. Older versions noted the keys of URIs too."""
-        columns = {"image": str, "score": int}
-        table = self.read_artifact(sweep, FOLDS_FILE, lambda file: _read_csv(file, columns))
-        return table.assign(image=table["image"].map(public_name))
-
-    def artifacts(self, run: TrackedRun) -> Artifacts:
-        """Those of the run."""
-        return Artifacts(self.uri, run.artifacts)
-
-    def predictions(self, run: TrackedRun) -> list[pd.DataFrame]:
-        """``predictions.parquet`` of a trial's rounds 1, 2, ..."""
-        numbers = range(1, run.rounds + 1)
-        return [self.read_artifact(run, predictions_path(number), pd.read_parquet) for number in numbers]
 
     def log_folder(self, run_id: str, folder: Path, path: str) -> None:
         """Log a folder's files as artifacts of a run, under ``path``."""
@@ -181,7 +175,7 @@ class TrackedResults:
         }
 
     def _tracked(self, run: Run, dead: bool) -> TrackedRun:
-        """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING is not."""
+        """``dead``: the sweep's process is known to be gone, so a run that is marked RUNNING does not run."""
         tags = run.data.tags
         return TrackedRun(
             id=run.info.run_id,
@@ -193,15 +187,10 @@ class TrackedResults:
             metrics=tuple(name for name in run.data.metrics if not name.startswith(CHOSEN)),
             params=run.data.params,
             tags=tags,
-            artifacts=run_place(run, self._artifacts),
+            artifacts=Artifacts(self.uri, run_place(run, self._artifacts)),
         )
 
 
 def cut(run: TrackedRun, rounds: int) -> TrackedRun:
     """The run as if it had no more than ``rounds`` rounds."""
     return replace(run, rounds=min(run.rounds, rounds))
-
-
-def _read_csv(file: Path, columns: Mapping[str, type]) -> pd.DataFrame:
-    """Some columns of a table, of these types; an empty text stays one."""
-    return pd.read_csv(file, usecols=list(columns), dtype=dict(columns), keep_default_na=False)

@@ -1,15 +1,13 @@
 """Runs of an experiment in MLflow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Param, Run, RunTag, ViewType
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.names import METHOD, OPENED, SCHEDULE, SWEEP, TRIAL
-
-_METRICS_AT_ONCE = 1000  # metrics that MLflow takes
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -48,12 +46,6 @@ def method_of_run(run: Run) -> str:
 def key_of_run(run: Run) -> TrialKey:
     """The fold and the method of a trial's run."""
     return TrialKey(int(run.data.tags["fold"]), method_of_run(run))
-
-
-def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
-    """Log any number of metrics."""
-    for first in range(0, len(metrics), _METRICS_AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[first : first + _METRICS_AT_ONCE])
 
 
 def as_params(params: Mapping[str, Any]) -> list[Param]:

@@ -1,7 +1,8 @@
 """MLflow's server as a service, with its database and artifacts in storage: `rsrl server`, on the head of a cluster.
 
-A database needs a disk. In a bucket lies a copy of it, brought back when a new head starts: what MLflow was told since
-the last copy is lost with a head, and logged again from the archive by the next `rsrl sweep` on the same file.
+A database needs a disk. A copy of it lies in the bucket, and is brought back when a new head starts. If a head is lost,
+what MLflow was told after the last copy is lost too; the next `rsrl sweep` on the same file logs it again from the
+archive.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ _VERSION = slice(60, 64)  # SQLite's user_version in a file's header, which neit
 
 
 def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
-    """Run MLflow's server on this machine's loopback until it is told to end; one that crashes is started again.
+    """Run MLflow's server on this machine's loopback until it is told to end; if it crashes, it is started again.
 
     storage : a directory, whose database it then works on, or a URI that pyarrow speaks (s3://, gs://).
     copy_every : seconds between two copies of the database into a bucket.
@@ -74,18 +75,17 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
 def _local_folder(bucket: Location) -> Path:
     """The folder of this machine for the database of a bucket: one for each bucket."""
     everything = Path.home() / ".cache" / "rsrl_ray" / "mlflow"
-    if (everything / DATABASE).exists():
-        print(f"not used, since it does not say of which bucket it is: {everything / DATABASE}", flush=True)
-    server = parse_qs(urlsplit(bucket.text).query).get("endpoint_override", [])  # other servers have such buckets too
+    # another server may have a bucket of this name
+    server = parse_qs(urlsplit(bucket.text).query).get("endpoint_override", [])
     return everything / digest([bucket.bare.rstrip("/"), *server])
 
 
 class DatabaseCopy:
     """A SQLite file on this disk and its copy in a bucket.
 
-    Every copy has a number of its own, drawn at random, in its header. The file remembers two: that of the copy which
-    it goes back to (application_id) and that of the copy which it makes (user_version). A copy in the bucket with any
-    other number was made by another server: it is never overwritten.
+    Every copy has a number of its own in its header, drawn at random. The file remembers two numbers: that of the copy
+    that it comes from (application_id) and that of the copy that it makes (user_version). A copy in the bucket with
+    any other number was made by another server, and is never overwritten.
     """
 
     def __init__(self, file: Path, storage: str) -> None:
@@ -97,9 +97,9 @@ class DatabaseCopy:
         self._refused = False
 
     def fetch(self) -> None:
-        """Bring the copy here, unless the file here goes back to it: a new head goes on where the last one was.
+        """Bring the copy here, unless the file here comes from it: a new head goes on where the last one was.
 
-        A file here that does not is moved aside. Raises ValueError if the bucket does not answer.
+        A file that comes from another copy is moved aside. Raises ValueError if the bucket does not answer.
         """
         try:
             copied = self._copied()
@@ -114,7 +114,7 @@ class DatabaseCopy:
             raise ValueError(f"{self._where} cannot be brought here: {redacted(str(error))}") from error
 
     def push(self) -> None:
-        """Copy the file to the bucket, whole, if it has changed; what fails is said and tried again next time."""
+        """Copy the whole file to the bucket if it has changed; a failure is said, and the next time tries it again."""
         if self._refused or not self._file.exists() or self._state() == self._pushed:
             return
         try:
@@ -131,8 +131,7 @@ class DatabaseCopy:
             state = self._state()
             with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
                 copy = Path(folder, DATABASE)
-                opened = (contextlib.closing(sqlite3.connect(file, _LOCKED_S)) for file in (self._file, copy))
-                with next(opened) as ours, next(opened) as theirs:
+                with _connected(self._file) as ours, _connected(copy) as theirs:
                     ours.backup(theirs)  # the server may be writing
                 with copy.open("rb") as content, self._system.open_output_stream(self._path) as out:
                     shutil.copyfileobj(content, out)
@@ -149,12 +148,10 @@ class DatabaseCopy:
             return int.from_bytes(file.read(100)[_VERSION], "big")
 
     def _known(self) -> tuple[int, int]:
-        """The numbers of the copies that the file goes back to and makes."""
-        with contextlib.closing(sqlite3.connect(self._file, _LOCKED_S)) as database:
-            base, mine = (
-                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-            )
-        return int(base), int(mine)
+        """The numbers of the copies that the file comes from and makes."""
+        with _connected(self._file) as database:
+            numbers = [database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
+        return int(numbers[0][0]), int(numbers[1][0])
 
     def _move_aside(self) -> None:
         """Keep a file of another history than the bucket's, under another name, and say so."""
@@ -164,7 +161,9 @@ class DatabaseCopy:
             file.replace(aside / file.name)
         if aside.exists():
             print(
-                f"{self._where} is another server's and is gone on with; this machine's own is in {aside}", flush=True
+                f"{self._where} was made by another server; this server goes on with it. This machine's own database "
+                f"is now in {aside}",
+                flush=True,
             )
 
     def _state(self) -> tuple[int, ...]:
@@ -175,9 +174,13 @@ class DatabaseCopy:
         return [self._file.with_name(name) for name in names if self._file.with_name(name).exists()]
 
 
+def _connected(file: Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(file, _LOCKED_S))
+
+
 def _number(file: Path, base: int, mine: int) -> None:
     """Let a database remember the numbers of two copies, see `DatabaseCopy`."""
-    with contextlib.closing(sqlite3.connect(file, _LOCKED_S)) as database:
+    with _connected(file) as database:
         database.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id={base}; PRAGMA user_version={mine}; COMMIT;")
 
 

@@ -1,4 +1,4 @@
-"""How far each trial of an experiment's sweep is, read when it is asked for; no round's table is read."""
+"""How far each trial of an experiment's sweep is. It is read when it is asked for, without the tables of rounds."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Standing:
     """Every attribute raises ValueError if there is no sweep of the experiment, or MLflow cannot be read."""
 
     def __init__(self, experiment: Experiment, display: Display | None = None) -> None:
-        """Nothing is read yet. display : is told what is not as the experiment has it; None: a UserWarning says it."""
+        """Nothing is read yet. display : is told what is not as in the experiment; if None, a UserWarning says it."""
         self.experiment = given(experiment)
         self._display = display
 
@@ -32,7 +32,7 @@ class Standing:
         return found
 
     def __repr__(self) -> str:
-        """Name, how many trials are done, and methods; or why nothing is known of them."""
+        """Name, how many trials are done, and methods; or why nothing is known about them."""
         asked, name = self.experiment, f"{type(self).__name__} of {self.experiment.name}"
         try:
             runs = self.found.trials.values()
@@ -41,12 +41,12 @@ class Standing:
         done = sum(run.status == "FINISHED" and run.rounds >= asked.rounds for run in runs)
         return f"{name}: {done} of {len(asked.trials())} trials done; methods {', '.join(asked.method_names())}"
 
-    @cached_property
+    @property
     def states(self) -> Mapping[TrialKey, TrialState]:
-        """Every trial with its curves of macro F."""
-        return self.found.states()
+        """Every trial with its curves of macro F and of the kept photos."""
+        return self.found.states
 
-    @cached_property
+    @property
     def chosen(self) -> Chosen:
         """The chosen round of every trial."""
-        return Chosen.of(self.found, self.states)
+        return self.found.chosen()

@@ -1,6 +1,6 @@
 """An experiment's MLflow store: where it is, what state it is in, and its errors as sentences.
 
-To read, a store is opened only if MLflow would neither make nor migrate anything by it.
+To read, a store is opened only if MLflow does not make or migrate anything when it opens it.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from rsrl_ray.tracking.mlflow_insides import (
 )
 from rsrl_ray.tracking.names import DATABASE, EXPERIMENT
 
-# What MLflow and its libraries raise, and what is raised where one that a store needs is not installed.
+# What MLflow and its libraries raise, and what is raised if a library that a store needs is not installed.
 REFUSALS = (MlflowException, OSError, ImportError, *DATABASE_ERRORS)
 State = Literal["absent", "older", "newer", "ready"]
 Stored: TypeAlias = mlflow.entities.Experiment
@@ -61,19 +61,19 @@ def settle_mlflow() -> None:
 
 @contextlib.contextmanager
 def asked(uri: str, what: str = "") -> Iterator[None]:
-    """Errors of MLflow, its database and its files as a ValueError that says which store, and ``what`` was asked."""
+    """Turn errors of MLflow, its database and its files into a ValueError: which store, and ``what`` was asked."""
     try:
         yield
     except REFUSALS as error:
         cause = redacted(one_line(error))
         where = f"mlflow: {Location(uri)}"
         if Location(uri).is_served and is_away(cause):
-            raise ValueError(f"{where} does not answer; see that the server runs and can be reached") from error
+            raise ValueError(f"{where} does not answer; check that the server runs and can be reached") from error
         raise ValueError(f"{where}: {what or 'the store'}: {cause[:500]}") from error
 
 
 def is_service(uri: str) -> bool:
-    """Whether a store is a server or a service that knows where artifacts go, and not a database or a folder."""
+    """Whether a store is a server or a service, which knows where artifacts go, and not a database or a folder."""
     is_file = is_database(uri) or uri.lower().startswith("file:")
     return uri in NAMES["mlflow"] or (Location(uri).is_uri and not is_file)
 
@@ -96,7 +96,7 @@ def open_to_read(uri: str, missing: str) -> MlflowClient:
     Raises
     ------
     ValueError
-        ``missing`` if there is no store, and where MLflow would migrate it or is too old for it.
+        ``missing`` if there is no store; also if MLflow would migrate it, or is too old for it.
     """
     settle_mlflow()
     with asked(uri):
@@ -106,7 +106,7 @@ def open_to_read(uri: str, missing: str) -> MlflowClient:
         if state == "older":
             raise ValueError(
                 f"mlflow: {Location(uri)} was made by an older MLflow, and opening it would migrate it for ever; "
-                f"`rsrl sweep` does so, or go on with the older MLflow (here is {mlflow.__version__})"
+                f"run `rsrl sweep`, which migrates it, or go on with the older MLflow (here is {mlflow.__version__})"
             )
         _refuse_newer(uri, state)
         return MlflowClient(uri)
@@ -135,12 +135,12 @@ def open_to_write(uri: str, say: Callable[[str], None]) -> MlflowClient:
 
 
 def find_experiment(client: MlflowClient, name: str) -> Stored | None:
-    """The experiment of the files named ``name``: by its tag, whatever people call it; before there was one, by name.
+    """The experiment of the files named ``name``: by its tag, whatever people call it; without a tag, by its name.
 
     Raises
     ------
     ValueError
-        If it was deleted, or where the name is that of another file's renamed experiment.
+        If it was deleted, or if the name is now that of another file's experiment, which was renamed.
     """
     tagged = list(client.search_experiments(ViewType.ALL, filter_string=f"tags.`{EXPERIMENT}` = '{name}'"))
     active = [found for found in tagged if found.lifecycle_stage == "active"]
@@ -174,11 +174,11 @@ def _refuse_newer(uri: str, state: State) -> None:
 
 @contextlib.contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    """One process at a time makes a database's tables: MLflow's migrations fail where another's are under way."""
+    """One process at a time makes a database's tables: MLflow's migrations fail while others run."""
     database = Location(uri).database
     if database is None:
         yield
         return
-    # If nothing can be written nothing is made, so no lock is needed.
+    # If nothing can be written, nothing is made, so no lock is needed.
     with locked(database.with_name(f".{database.name}.migration.lock"), wait=True):
         yield

@@ -1,4 +1,4 @@
-"""The chosen rounds in MLflow: in a trial's run its measures, in the sweep's run those of every method over folds."""
+"""The chosen rounds in MLflow: a trial's run has its measures, the sweep's run those of every method over folds."""
 
 import math
 import time
@@ -11,11 +11,12 @@ from mlflow.entities import Metric, Run
 from rsrl_ray.core import statistics
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.entries import BestSoFar, SweepRun
+from rsrl_ray.tracking.histories import history
 from rsrl_ray.tracking.names import CHOSEN, LOGGED, summed_name
-from rsrl_ray.tracking.runs import key_of_run, log_metrics
+from rsrl_ray.tracking.runs import key_of_run
 
 SUMMED = ("round", "test_macro_f1", "test_macro_f1_50", "test_quadratic_kappa", "test_mae", "train_size")
-"""What is summed up over folds; the columns of a table in a paper."""
+"""What is summed up over folds: the columns of a table in a paper."""
 
 Measures = Mapping[str, float]
 
@@ -35,19 +36,18 @@ def choice_of(run: Run) -> dict[str, float]:
 
 
 def choice_within(client: MlflowClient, run: Run, rounds: int) -> dict[str, float]:
-    """What is `SUMMED` of the round chosen among the first ``rounds``, of which the run may hold more."""
+    """What is `SUMMED` of the round chosen among the first ``rounds``; the run may hold more rounds."""
     if int(run.data.tags.get(LOGGED, 0)) <= rounds:
         return choice_of(run)
-    histories = {name: client.get_metric_history(run.info.run_id, CHOSEN + name) for name in SUMMED}
-    within = {name: [point for point in points if point.step <= rounds] for name, points in histories.items()}
-    return {name: max(points, key=lambda point: point.step).value for name, points in within.items() if points}
+    within = {name: history(client, run.info.run_id, CHOSEN + name, rounds) for name in SUMMED}
+    return {name: values[max(values)] for name, values in within.items() if values}
 
 
 class Summary:
     """What a parent run says of every method: mean, sd (ddof 1), low and high over the folds.
 
-    Of a method that lacks rounds or folds that the file asks for it says only how many folds are complete: its mean
-    could not be compared with others.
+    Of a method that lacks rounds or folds that the file asks for it says only how many folds are complete, because its
+    mean cannot be compared with others.
     """
 
     def __init__(self, client: MlflowClient, parent: Run, runs: Iterable[Run], sweep: SweepRun) -> None:
@@ -61,7 +61,7 @@ class Summary:
             self.put(key_of_run(run), choice_within(client, run, sweep.rounds), int(run.data.tags.get(LOGGED, 0)))
 
     def put(self, trial: TrialKey, values: Measures, rounds: int) -> None:
-        """A trial's measures at its chosen round, and how many rounds it has; none if it has no round."""
+        """A trial's measures at its chosen round (none if it has no round), and how many rounds it has."""
         if values:
             self._chosen[trial], self._rounds[trial] = values, rounds
         else:
@@ -81,11 +81,11 @@ class Summary:
             if any(_differ(self._told.get(name), value) for name, value in new.items()):
                 step = self._next_step(method)
                 metrics += [Metric(name, value, now, step) for name, value in new.items()]
-        log_metrics(self._client, self._parent, metrics)
+        self._client.log_batch(self._parent, metrics)
         self._told |= {metric.key: metric.value for metric in metrics}
 
     def _over_folds(self, method: str) -> dict[str, float]:
-        """By the metric's name; nan of what was logged once and is not known any more, as where a run was deleted."""
+        """By the metric's name; nan for what was logged before and is no longer known, because a run was deleted."""
         asked = sorted(trial for trial in self._trials if trial.method == method)
         complete = [trial for trial in asked if self._rounds.get(trial, 0) >= self._asked]
         folds = [self._chosen[trial] for trial in complete]
@@ -100,7 +100,7 @@ class Summary:
         return before | {name: value for name, value in new.items() if not math.isnan(value)}
 
     def _next_step(self, method: str) -> int:
-        """How often the method was summed up before: MLflow shows what has the highest step."""
+        """How often the method was summed up before, because MLflow shows the value of the highest step."""
         name = summed_name(method, "folds")
         if name not in self._told:
             return 0

@@ -1,7 +1,7 @@
 """The saved view of MLflow's UI that compares a sweep's methods: their means over folds, as charts and as a table.
 
-MLflow keeps a saved view in a tag of the experiment; its format is not documented (that of 3.17 is written here), so a
-test looks at what is drawn. Each sweep has a view of its own: of another recipe's trials there is no mean with these.
+MLflow keeps a saved view in a tag of the experiment. Its format is not documented (that of 3.17 is written here), so a
+test looks at what is drawn. Each sweep has a view of its own, because trials of two recipes have no common mean.
 """
 
 import base64
@@ -28,7 +28,7 @@ _VIEW_COLUMNS = (TEST, "train_size", "round", "test_macro_f1_50", "test_quadrati
 
 
 def seed(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> None:
-    """Make the sweep's view; those of other sweeps are marked as older, and what people saved or changed stays."""
+    """Make the sweep's view, and mark those of other sweeps as older; what people saved or changed stays."""
     tags, own = client.get_experiment(experiment_id).tags, _TAG + _id(sweep.id)
 
     def tell(tag: str, value: str) -> None:
@@ -47,7 +47,7 @@ def seed(client: MlflowClient, experiment_id: str, sweep: SweepRun) -> None:
 
 
 def _renamed(value: str, before: str, now: str) -> str:
-    """A view that has the one name with the other; any other as it is."""
+    """The view under its new name, if it has the one before; any other view as it is."""
     view = json.loads(value)
     return json.dumps(view | {"name": now}) if view["name"] == before else value
 
@@ -65,7 +65,7 @@ def _id(sweep: str) -> str:
 
 
 def _packed(state: dict[str, Any]) -> str:
-    """As the UI writes it: a tag of an experiment holds 20,000 characters at the most."""
+    """As the UI writes it, because a tag of an experiment holds at most 20,000 characters."""
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 
@@ -74,7 +74,7 @@ def _state(sweep: SweepRun) -> dict[str, Any]:
     methods = dict.fromkeys(trial.method for trial in sweep.trials.values())
     return {
         "searchFilter": f"tags.`{SWEEP}` = '{sweep.id}' and tags.`{NEWEST}` = 'yes'",
-        # If not all runs are loaded at first, whole methods are, not the best folds of each.
+        # If not all runs are loaded at first, whole methods are loaded, and not the best folds of each.
         "orderByKey": f"params.`{METHOD}`" if len(sweep.trials) > _LOADED else f"metrics.`{CHOSEN}{TEST}`",
         "orderByAsc": len(sweep.trials) > _LOADED,
         "startTime": "ALL",

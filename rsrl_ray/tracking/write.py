@@ -7,9 +7,10 @@ twice is stored once: timestamps come from the archived rounds.
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 
 from rsrl_ray.core.trial import Link, Origin
 from rsrl_ray.store.location import redacted
@@ -37,11 +38,20 @@ from rsrl_ray.tracking.names import (
 from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
-from rsrl_ray.tracking.runs import as_params, as_tags, log_metrics, opened, parents, search
+from rsrl_ray.tracking.runs import as_params, as_tags, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _OpenSweep:
+    """What there is once a sweep is opened."""
+
+    parent: Parent
+    summary: Summary
+    lease: Lease
 
 
 class Tracker:
@@ -50,16 +60,14 @@ class Tracker:
     def __init__(
         self, uri: str, experiment: str, artifacts: str | None, say: Say, may_live: MayLive = is_alive
     ) -> None:
-        """Open the store; it and its experiment are made where they are not there yet, and ``say`` is told what moved.
+        """Open the store, which is made if it is not there yet; ``say`` is told what moved.
 
         artifacts : URI where the experiment's artifacts go; the server decides if it is None.
         may_live : says of a process that holds the experiment whether it may still run, see `Lease`.
         """
         self._client = open_to_write(uri, say)
         self._uri, self._name, self._artifacts, self._say = uri, experiment, artifacts, say
-        self._experiment = ""
-        self._parent: Parent | None = None
-        self._summary: Summary | None = None
+        self._opened: _OpenSweep | None = None
         self._children: dict[str, Child] = {}
         self._lease: Lease | None = None
         self._may_live = may_live
@@ -67,39 +75,39 @@ class Tracker:
     def open_sweep(self, sweep: SweepRun) -> None:
         """Find or make the sweep's parent run and mark it running, once.
 
-        Runs that a crash left RUNNING are ended: nobody else writes to the experiment, but for a process of this
-        machine that is older than the lease. Trials that go on are set RUNNING again as they log.
+        Runs that a crash left RUNNING are ended, because nobody else writes to the experiment, except a process of this
+        machine that is older than the lease. Trials that go on are set RUNNING again when they log.
 
         Raises
         ------
         ValueError
             If another process sweeps into this experiment, or it was deleted.
         """
-        if self._summary is not None:
+        if self._opened is not None:
             return
-        self._experiment = find_or_create_experiment(self._client, self._name, self._artifacts)
+        experiment = find_or_create_experiment(self._client, self._name, self._artifacts)
         if self._lease is None:
-            self._lease = Lease(self._client, self._experiment, self._may_live)
+            self._lease = Lease(self._client, experiment, self._may_live)
         self._lease.take()
+        parent = None
         try:
-            self._begin(sweep)
+            mend(self._uri, experiment, self._artifacts, self._say)
+            refuse_former(self._client, experiment, self._name, sweep)
+            self._lease.keep()  # nothing is ended or made in the runs of another one
+            run, place = open_parent(self._client, experiment, sweep.id)
+            parent = Parent(self._client, experiment, sweep.id, run, place, source_tags(), self._artifacts, self._say)
+            self._opened = _OpenSweep(parent, self._begin(sweep, parent), self._lease)
         except BaseException:  # nothing that runs or holds the experiment stays behind
             with contextlib.suppress(Exception):  # MLflow may be away
-                if self._parent is not None:
-                    self._client.set_terminated(self._parent.run.info.run_id, "KILLED")
+                if parent is not None:
+                    self._client.set_terminated(parent.run.info.run_id, "KILLED")
                 self._lease.release()
             raise
 
-    def _begin(self, sweep: SweepRun) -> None:
-        mend(self._uri, self._experiment, self._artifacts, self._say)
-        refuse_former(self._client, self._experiment, self._name, sweep)
-        self._keep_lease()  # nothing is ended or made in the runs of another one
-        run, place = open_parent(self._client, self._experiment, sweep.id)
-        self._parent = Parent(
-            self._client, self._experiment, sweep.id, run, place, source_tags(), self._artifacts, self._say
-        )
+    def _begin(self, sweep: SweepRun, parent: Parent) -> Summary:
+        run = parent.run
         self._client.update_run(run.info.run_id, status="RUNNING")
-        tags = {DRIVER: process(), OPENED: str(place), **self._parent.source, **sweep.tags}
+        tags = {DRIVER: process(), OPENED: str(parent.place), **parent.source, **sweep.tags}
         if RUN_NOTE not in run.data.tags:  # people may have written their own
             tags[RUN_NOTE] = sweep.note
         # MLflow refuses a second value, such as a file's new path
@@ -109,26 +117,22 @@ class Tracker:
             for name, content in sweep.files.items():
                 Path(folder, name).write_text(content, encoding="utf-8")
             log_files(run_place(run, self._artifacts), Path(folder), self._uri)
-        newest = newest_runs(self._client, self._experiment, sweep)
-        self._seed_view(sweep)
-        self._summary = Summary(self._client, run, newest, sweep)
-
-    def _seed_view(self, sweep: SweepRun) -> None:
-        """The view is a convenience whose format MLflow may change: the sweep goes on without it."""
+        newest = newest_runs(self._client, parent.experiment_id, sweep)
         try:
-            views.seed(self._client, self._experiment, sweep)
-        except Exception as error:
+            views.seed(self._client, parent.experiment_id, sweep)
+        except Exception as error:  # MLflow may change the format of a view, without which the sweep goes on
             self._say(f"mlflow: the saved view {views.VIEW_NAME!r} could not be made: {redacted(str(error))}")
+        return Summary(self._client, run, newest, sweep)
 
     def take_up(self, trial: Trial, rounds: Sequence[Link], origin: Origin) -> int:
         """Go on in the trial's run that holds this chain of rounds, or in a new one; how many rounds of it are logged.
 
-        A run never holds two chains: where another kind of device, other libraries or anything else has led to other
-        rounds, the run that holds the others is left as it is, and what differs is said.
+        A run never holds two chains: if another kind of device, other libraries or anything else has led to other
+        rounds, the run that holds those is left as it is, and what differs is said.
 
         rounds : the trial's rounds 1, 2, ... as far as they are known.
         """
-        self._keep_lease()
+        self._sweep.lease.keep()
         child = self._children.get(trial.id)
         if child is None or not child.chain.agrees(rounds, origin):
             if child is not None:  # the trial was started again on another kind of device
@@ -139,8 +143,8 @@ class Tracker:
     def log_rounds(self, trial: Trial, rounds: Sequence[Round]) -> None:
         """Log rounds in their order, each at ``step = number``: artifacts, then metrics, then that they are logged.
 
-        Several at once take little longer than one does. The trial has been taken up, and the first of them is the one
-        after those that are logged.
+        Several at once take little longer than one. The trial was taken up before, and the first of the rounds follows
+        the last one that is logged.
         """
         child = self._children[trial.id]
         assert rounds[0].number == 1 + len(child.chain.rounds), (trial, rounds[0].number)
@@ -160,7 +164,7 @@ class Tracker:
             tags |= {key_tag(done.number): done.link.key, weights_tag(done.number): done.link.weights}
             tags |= {note_tag(done.number): done.note} if done.note else {}
         choices = [done.choice for done in rounds if done.choice is not None]
-        log_metrics(self._client, child.run_id, [*metrics, *choice_metrics(choices)])
+        self._client.log_batch(child.run_id, [*metrics, *choice_metrics(choices)])
         self._client.log_batch(child.run_id, tags=as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
         if choices:
@@ -168,19 +172,19 @@ class Tracker:
         self.summary.put(trial.key, child.choice, len(child.chain.rounds))
 
     def log_choices(self, trial: Trial, choices: Sequence[BestSoFar], rounds: int) -> None:
-        """Sum up the last of them, the trial's chosen round among its first ``rounds``, which may be fewer than it has.
+        """Sum up the last of them: the chosen round among the trial's first ``rounds``, which may be fewer than it has.
 
-        Logs what is lacking of them, if the trial's rounds were logged by a version that did not log choices.
+        Choices that MLflow lacks are logged, because older versions logged rounds without choices.
         """
         child = self._children[trial.id]
         lacking = [choice for choice in choices if choice.number > child.choice.get("round", 0)]
-        log_metrics(self._client, child.run_id, choice_metrics(lacking))
+        self._client.log_batch(child.run_id, choice_metrics(lacking))
         if lacking:
             child.choice = lacking[-1].values
         self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
 
     def log_system(self, readings: Iterable[Reading]) -> None:
-        """Log what nodes were busy with, in the parent run; the step is the time in seconds since that began."""
+        """Log how busy nodes were, in the parent run; the step is the time in seconds after the start of that run."""
         run = self.parent.run.info
         metrics = [
             Metric(system_name(reading.node, name), value, int(1000 * reading.time), step)
@@ -188,17 +192,17 @@ class Tracker:
             for step in [max(0, int(reading.time - run.start_time / 1000))]
             for name, value in reading.values.items()
         ]
-        log_metrics(self._client, run.run_id, metrics)
+        self._client.log_batch(run.run_id, metrics)
 
     def end_trial(self, trial: Trial, status: str, reason: str = "") -> None:
-        """``status``: FINISHED, FAILED (with the reason) or KILLED.
+        """End a trial's run. status : FINISHED, FAILED (with the reason) or KILLED.
 
-        A trial that was not taken up, because it ended before it told where its rounds come from, has a run without
-        rounds; one that holds some stays as it is: they may be another chain's.
+        A trial may end before it told where its rounds come from, and so before it was taken up. It gets a run without
+        rounds; if it has a run with rounds already, that stays as it is, because they may be those of another chain.
         """
-        self._keep_lease()
+        self._sweep.lease.keep()
         if trial.id not in self._children:
-            runs = self._search(f"tags.`{TRIAL}` = '{trial.id}'")
+            runs = search(self._client, self.parent.experiment_id, f"tags.`{TRIAL}` = '{trial.id}'")
             if any(Chain.of(run).rounds for run in runs):
                 return
             self.take_up(trial, [], Origin())
@@ -208,10 +212,9 @@ class Tracker:
 
     def end_sweep(self, status: str) -> None:
         """End the parent run: FINISHED, FAILED or KILLED; the experiment is free for another sweep."""
-        self._keep_lease()
+        self._sweep.lease.keep()
         self._client.set_terminated(self.parent.run.info.run_id, status)
-        if self._lease is not None:
-            self._lease.release()
+        self._sweep.lease.release()
 
     def newest(self) -> tuple[str, dict[str, str]] | None:
         """Id and recipe of the sweep of this experiment that was taken up last, or None."""
@@ -224,19 +227,14 @@ class Tracker:
     @property
     def parent(self) -> Parent:
         """The sweep that was opened."""
-        assert self._parent is not None, "open_sweep comes first"
-        return self._parent
+        return self._sweep.parent
 
     @property
     def summary(self) -> Summary:
         """What the parent run says of every method."""
-        assert self._summary is not None, "open_sweep comes first"
-        return self._summary
+        return self._sweep.summary
 
-    def _keep_lease(self) -> None:
-        """Raises ValueError if another process has taken the experiment over since."""
-        assert self._lease is not None, "open_sweep comes first"
-        self._lease.keep()
-
-    def _search(self, condition: str) -> list[Run]:
-        return search(self._client, self._experiment, condition)
+    @property
+    def _sweep(self) -> "_OpenSweep":
+        assert self._opened is not None, "open_sweep comes first"
+        return self._opened

@@ -20,6 +20,7 @@ from rsrl_ray.maps.highlight_files import COLUMNS
 from rsrl_ray.maps.sanity import verdict
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.stores import mlflow_uri
 
 Said = pytest.CaptureFixture[str]
@@ -88,7 +89,8 @@ def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
         frame = pd.read_csv(io.StringIO(getattr(results, name).to_csv(index=False)))  # missing and text alike
         pd.testing.assert_frame_equal(frame, written, rtol=1e-5, check_dtype=False)
     table = results.predictions("firm", fold=1, round=2)
-    assert table.equals(results.found.results.predictions(results.found.trials[TrialKey(1, "firm")])[1])
+    run = results.found.trials[TrialKey(1, "firm")]
+    assert table.equals(run.artifacts.read(predictions_path(2), pd.read_parquet))
     assert len(results.predictions("none")) == 58
     for said, ask in (
         ("round 3: of fold 0, firm the rounds 1 to 2 are logged", lambda: results.predictions("firm", round=3)),
@@ -96,7 +98,7 @@ def assert_at_the_door(experiment: Experiment, folder: Path) -> None:
             "no round of method 'firm' in fold 7 is logged; rounds are logged of 'firm' in fold 0; ",
             lambda: results.predictions("firm", fold=7),
         ),
-        ("figure 'no': there are macro_f, differences", lambda: results.figure("no")),
+        ("figure 'no': there is no such figure; there are macro_f, differences", lambda: results.figure("no")),
         ("method 'no': no round of it", lambda: results.figure("macro_f", "no")),
     ):
         with pytest.raises(ValueError, match=said):
@@ -116,6 +118,6 @@ def read_rows(folder: Path) -> pd.DataFrame:
 def surest(experiment: Experiment) -> list[str]:
     """Of every score the two test photos of the highest self-confidence in round 2 of firm, fold 0."""
     found = find_results(experiment)
-    table = found.results.predictions(found.trials[TrialKey(0, "firm")])[1]
+    table = found.trials[TrialKey(0, "firm")].artifacts.read(predictions_path(2), pd.read_parquet)
     test = table[table["split"] == "test"].sort_values("self_confidence", ascending=False, kind="stable")
     return [photo for _, photos in test.groupby("score") for photo in photos["image"].head(2)]

@@ -9,7 +9,7 @@ from rsrl_ray.config import Experiment, Folds
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.tracking.find import Chosen, TrialState
-from rsrl_ray.tracking.read import TrackedRun, cut
+from rsrl_ray.tracking.read import Artifacts, TrackedRun, cut
 
 TESTED = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.9}
 VALIDATED = {1: 0.5, 2: 0.4, 3: 0.8, 4: 0.9}
@@ -23,7 +23,7 @@ def chosen(states: dict[TrialKey, TrialState], split: Split) -> Chosen:
 def shown(rounds: int, logged: int, split: Split = "validation", **history: dict[int, float]) -> str:
     """The row of a trial with this history, ``logged`` of it wholly, where the file asks for ``rounds``."""
     experiment = Experiment("tiny", "photos.csv", {"none": {1: 0.0}}, rounds=rounds)
-    run = cut(TrackedRun("run", 0, "none", "RUNNING", "", logged, tuple(history), {}, {}, ""), rounds)
+    run = cut(TrackedRun("run", 0, "none", "RUNNING", "", logged, tuple(history), {}, {}, Artifacts("", "")), rounds)
     curves = {name: curve_of(history.get(name, {}), run.rounds) for name in (VALIDATION, TEST, "train_size")}
     console = Console(width=120)
     with console.capture() as captured:
@@ -66,7 +66,7 @@ def test_methods_are_summed_up_over_their_folds() -> None:
         (1, "none", "RUNNING", [0.5, 0.2]),
         (0, "firm", "FAILED", [0.25]),
     ):
-        run = TrackedRun("run", fold, method, status, "", len(test), (TEST,), {}, {}, "")
+        run = TrackedRun("run", fold, method, status, "", len(test), (TEST,), {}, {}, Artifacts("", ""))
         states[run.key] = TrialState(run, {TEST: np.array(test)})
     console = Console(width=120)
     with console.capture() as captured:

@@ -142,7 +142,7 @@ def use_filters(monkeypatch: pytest.MonkeyPatch, filters_of: Callable[[int], Con
     """Replaces the logged first convolution of a round, by its number."""
     monkeypatch.setattr(
         "rsrl_ray.maps.subject._read_pair",
-        lambda tracker, run, number, against: Pair(filters_of(number), filters_of(against)),
+        lambda run, number, against: Pair(filters_of(number), filters_of(against)),
     )
 
 

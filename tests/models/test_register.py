@@ -35,8 +35,8 @@ from rsrl_ray.models.contract import requirements
 from rsrl_ray.rounds.table import logits
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.tracking.find import Found, find_results
-from rsrl_ray.tracking.names import key_tag
-from rsrl_ray.tracking.read import TrackedRun, cut
+from rsrl_ray.tracking.names import key_tag, predictions_path
+from rsrl_ray.tracking.read import Artifacts, TrackedRun, cut
 from rsrl_ray.tracking.stores import mlflow_uri
 
 
@@ -69,7 +69,7 @@ def swept(ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPath
 def table(swept: Swept) -> pd.DataFrame:
     """``predictions.parquet`` of the registered round."""
     place = swept.made.choice
-    return find_results(swept.experiment).results.predictions(place.run)[place.number - 1]
+    return place.run.artifacts.read(predictions_path(place.number), pd.read_parquet)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def store(swept: Swept) -> Iterator[MlflowClient]:
 
 
 def test_the_best_round_of_the_best_fold_is_registered_with_its_run(swept: Swept, store: MlflowClient) -> None:
-    states = {key.fold: state for key, state in find_results(swept.experiment).states().items() if key.method == "firm"}
+    states = {key.fold: state for key, state in find_results(swept.experiment).states.items() if key.method == "firm"}
     curves = {fold: dict(enumerate(state.curves[VALIDATION].tolist(), 1)) for fold, state in states.items()}
     best = max(value for curve in curves.values() for value in curve.values())
     fold = min(fold for fold, curve in curves.items() if best in curve.values())
@@ -129,7 +129,7 @@ class Logged:
                 (TEST,) if validation is None else (VALIDATION, TEST),
                 {},
                 {},
-                "",
+                Artifacts("", ""),
             )
             for fold, (validation, test) in self._curves.items()
         }
@@ -220,7 +220,7 @@ def test_test_photos_have_the_scores_of_the_sweep(swept: Swept, store: MlflowCli
 def test_a_method_that_averages_is_served_as_the_sweep_predicts(swept: Swept, store: MlflowClient) -> None:
     made = registry.register(swept.experiment, "averaged", None, "averaged")
     number = made.choice.number
-    table = find_results(swept.experiment).results.predictions(made.choice.run)[number - 1]
+    table = made.choice.run.artifacts.read(predictions_path(number), pd.read_parquet)
     folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/averaged/1")
     assert len(list(Path(folder).rglob("*weights.safetensors"))) == number  # all rounds so far
     assert len(list(Path(swept.experiment.storage).glob("rounds/*/*/held/registered-averaged"))) == number

@@ -30,6 +30,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.launch import Outcome, run_sweep
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.read import TrackedRun
 from rsrl_ray.tracking.stores import mlflow_uri
 
@@ -230,7 +231,13 @@ def at_first_result(patch: pytest.MonkeyPatch, strike: Callable[[], object]) -> 
 def tables(file: Path) -> Tables:
     """Every round of the file's trials as MLflow holds it."""
     found = find_results(read_experiment(file))
-    return {key: found.results.predictions(run) for key, run in found.trials.items()}
+    return {key: round_tables(run) for key, run in found.trials.items()}
+
+
+def round_tables(run: TrackedRun) -> list[pd.DataFrame]:
+    """Every round of a trial as MLflow holds it."""
+    paths = map(predictions_path, range(1, run.rounds + 1))
+    return [run.artifacts.read(path, pd.read_parquet) for path in paths]
 
 
 def states(file: Path) -> dict[str, TrackedRun]:

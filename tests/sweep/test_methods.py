@@ -213,7 +213,9 @@ def test_a_rule_and_a_loss_of_ones_own_are_named_by_their_import_paths(photos_cs
     (tmp_path / "my_rules.py").write_text(OWN.format(log=str(log)) + "# other code")
     found = find_results(read_experiment(file))
     assert [key.method for key in found.trials] == ["none"]
-    assert any("Method two was swept otherwise (rule was my_rules.First, count 2" in line for line in found.differs)
+    assert any(
+        "Method two was swept with other settings (rule was my_rules.First, count 2" in line for line in found.differs
+    )
     assert len(log.read_text().splitlines()) == imports
 
 

@@ -157,7 +157,7 @@ def test_the_sweep_of_the_files_groups_is_taken(file: Write, photos_csv: Path, t
     assert seen(find_results(files["none"])) == ("none", {"firm": 2}, True, 0)
     (tmp_path / "none.csv").write_text("\n".join([f"{head},group", f"{lines[0]},other", *tables["bursts"][2:]]) + "\n")
     found = find_results(files["none"])
-    assert not found.is_own and "the groups of the photos are others" in found.differs[0]
+    assert not found.is_own and "the groups of the photos are different" in found.differs[0]
 
 
 @pytest.mark.parametrize("old", [True, False])
@@ -174,7 +174,7 @@ def test_the_sweep_of_the_files_photos_is_taken(file: Write, photos_csv: Path, t
     (tmp_path / "all.csv").write_text("image,score\nx.png,3\n")
     found = find_results(files["all"])
     assert seen(found) == ("other", {"firm": 2}, False, 1)
-    assert "the photos or their scores are others" in found.differs[0]
+    assert "the photos or their scores are different" in found.differs[0]
     (tmp_path / "all.csv").unlink()  # as on a machine that has no photos
     found = find_results(files["all"])
     assert seen(found) == ("other", {"firm": 2}, True, 1)
@@ -203,14 +203,17 @@ def test_every_reader_takes_the_files_thresholds_and_rounds(file: Write, capsys:
     assert "2/3" in capsys.readouterr().out
     cut = find_results(read_experiment(half, ["--rounds", "2"]))
     assert seen(cut) == ("one", {"firm": 2}, True, 0)
-    assert cut.states()[TrialKey(0, "firm")].curves["test_macro_f1"].tolist() == [0.01, 0.02]
+    assert cut.states[TrialKey(0, "firm")].curves["test_macro_f1"].tolist() == [0.01, 0.02]
     assert cli.main(["show", str(half), "--rounds", "2"]) == 0
     assert "2/2" in capsys.readouterr().out
     assert cli.main(["show", str(half), "--schedules", "{firm: {1: 0.7}}"]) == 0  # edited, not swept yet
     printed = " ".join(capsys.readouterr().out.split())
     assert "waiting" in printed and "0.03" not in printed
     was, now = "from revision 1: 0.5, 0.5, 0.5", "from revision 1: 0.7, 0.7, 0.7"
-    assert f"Method firm was swept otherwise (thresholds was {was}, is {now}): those are other trials." in printed
+    assert (
+        f"Method firm was swept with other settings (thresholds was {was}, is {now}): those are other trials."
+        in printed
+    )
 
 
 def test_the_curves_of_all_trials_are_asked_for_at_once(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +223,7 @@ def test_the_curves_of_all_trials_are_asked_for_at_once(file: Write, monkeypatch
     bulk, single = SqlAlchemyStore.get_metric_history_bulk, SqlAlchemyStore.get_metric_history
     monkeypatch.setattr(SqlAlchemyStore, "get_metric_history_bulk", lambda *all_: asked.append("bulk") or bulk(*all_))
     monkeypatch.setattr(SqlAlchemyStore, "get_metric_history", lambda *all_: asked.append("single") or single(*all_))
-    states = find_results(replace(experiment, rounds=2)).states()
+    states = find_results(replace(experiment, rounds=2)).states
     assert asked == ["bulk"] * 2  # of the three metrics one is not logged
     assert [state.curves["test_macro_f1"].tolist() for state in states.values()] == [[0.01, 0.02]] * 7
     assert all(np.isnan(state.curves["validation_macro_f1"]).all() for state in states.values())
@@ -332,7 +335,7 @@ def test_a_tracking_server_that_is_away_is_one_sentence(
     for command in ("show", "analyze", "highlight", "register", "ui"):
         assert cli.main([command, str(file)]) == 2
         said = capsys.readouterr().err
-        assert "mlflow: http://***@127.0.0.1:9 does not answer; see that the server runs" in said
+        assert "mlflow: http://***@127.0.0.1:9 does not answer; check that the server runs" in said
         assert "secret" not in said and len(said.splitlines()) == 1
 
 
@@ -353,9 +356,8 @@ def test_a_server_that_goes_away_while_it_is_read(file: Write, monkeypatch: pyte
     for read in (
         lambda: results.sweep_runs(),
         lambda: results.trial_runs(found.sweep),
-        lambda: found.states(),
-        lambda: results.read_artifact(run, "folds.csv", Path.read_text),
-        lambda: results.predictions(run),
+        lambda: found.states,
+        lambda: run.artifacts.read("folds.csv", Path.read_text),
     ):
         with pytest.raises(ValueError, match=r"^mlflow: sqlite:"):
             read()

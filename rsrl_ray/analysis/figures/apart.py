@@ -1,4 +1,4 @@
-"""Work that is done in several processes at once: Matplotlib draws in one thread only."""
+"""Figures that several processes write at once, because Matplotlib draws in one thread only."""
 
 import os
 import signal
@@ -17,9 +17,10 @@ P = TypeVar("P")
 def write_apart(
     write: Callable[[T], list[P]], parts: Sequence[T], meanwhile: Callable[[], list[P]], size: int
 ) -> list[P]:
-    """What ``meanwhile`` returns, which is called here, then what ``write`` returns for each part, in their order.
+    """What ``meanwhile`` returns, which runs in this process, then what ``write`` returns for each part, in order.
 
-    The processes are started anew, not forked: this one has threads. If memory has room for one only, there is none.
+    The processes are started anew, not forked, because this one has threads. If memory has room for only one process,
+    this one does everything.
 
     size : bytes that a part takes while it is written.
     """
@@ -35,7 +36,7 @@ def write_apart(
 
 
 def processes(parts: int, size: int) -> int:
-    """How many write so many parts at once, each of so many bytes."""
+    """How many processes write so many parts at once, each of ``size`` bytes."""
     return max(1, min(MOST_PROCESSES, os.cpu_count() or 1, parts, ROOM // (EMPTY + size)))
 
 

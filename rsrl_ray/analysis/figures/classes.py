@@ -15,7 +15,7 @@ from rsrl_ray.core.revision import majority_classes
 
 @styled
 def score_histogram(sweep: Sweep) -> Figure:
-    """Fig. 1: how many photos each score has; the largest classes, which are revised, stand out."""
+    """Fig. 1: how many photos each score has; the largest classes, which are revised, have another colour."""
     classes, labels = np.unique(sweep.scores, return_inverse=True)
     counts = np.bincount(labels)
     largest = majority_classes(labels, sweep.majority)
@@ -39,7 +39,7 @@ def score_histogram(sweep: Sweep) -> Figure:
 def confusion_matrices(sweep: Sweep, method: str, chosen: ChosenRounds) -> Figure:
     """Confusion matrices of the test photos in round 1 and in the chosen rounds, summed over the folds that have one.
 
-    Shaded by the share of the row, so that the diagonal is the recall.
+    A cell's shade is its share of the row, so the diagonal shows the recall.
     """
     rounds = {key: number for key, number in sorted(chosen.items()) if key.method == method}
     first = np.sum([confusion(sweep, sweep.trials[key], 1) for key in rounds], axis=0)

@@ -1,8 +1,8 @@
 """Figures by round (the paper's Figs. 4 to 8): fold means, with a band of one standard deviation (ddof 1) over folds.
 
-A mean is over the folds that have logged the round; if these are fewer than in round 1, as in a sweep that still
-runs, the line is pale. One fold has no band. Up to four methods share their axes; of more, each has its own, if
-there is room with the others in grey behind it.
+A mean is over the folds that have logged the round. If these are fewer than in round 1, as in a sweep that still runs,
+the line is pale. One fold has no band. Up to four methods share their axes. If there are more, each has axes of its
+own, with the other methods in grey behind it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,13 @@ from rsrl_ray.analysis.figures.style import (
     groups,
     legend,
     look,
-    over_rounds,
+    round_axis,
     shortened,
     styled,
 )
 from rsrl_ray.analysis.numbers.curves import ByFold, by_fold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.measures import ChosenRounds, confusion
+from rsrl_ray.analysis.numbers.wrong_labels import rates_by_fold
 from rsrl_ray.analysis.sweep.arrays import Sweep, TrialRounds
 from rsrl_ray.core import metrics
 
@@ -39,7 +40,7 @@ _FOUND = _COLUMN_TITLES[:2]  # of wrong labels, by what is dropped
 
 @styled
 def training_size(sweep: Sweep) -> Figure:
-    """Fig. 4: training photos that are kept, by round."""
+    """Fig. 4: how many training photos are kept, by round."""
     figure, panels = _panels(sweep, "train_size", "training photos")
     for axes, _ in panels:
         axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -60,7 +61,7 @@ def majority_share(sweep: Sweep) -> Figure:
 def f_measure(sweep: Sweep, chosen: ChosenRounds, kind: str = "total") -> Figure:
     """Fig. 8: total (sum over classes) or macro (their mean) F-measure of the test photos, by round.
 
-    chosen : each is marked at its own fold's value.
+    chosen : the rounds to mark, each at the value of its own fold.
     """
     metric = f"test_{kind}_f1"
     figure, panels = _panels(sweep, metric, f"{kind} F-measure (test)")
@@ -86,13 +87,14 @@ def f_measure(sweep: Sweep, chosen: ChosenRounds, kind: str = "total") -> Figure
 def class_measures(sweep: Sweep, shown: Sequence[str]) -> Figure:
     """Figs. 5 to 7: precision, recall and F of every class on the test photos, by round; ``shown`` : methods.
 
-    A fold without test photos of a class is left out of its mean; so is a class without any, as in the paper.
+    A fold without test photos of a class is left out of its mean. A class without test photos in all folds is left out,
+    as in the paper.
     """
     values = {method: by_fold(sweep, method, lambda trial: _test_measures(sweep, trial)) for method in shown}
     tested = np.any([np.isfinite(v).any(axis=(0, 1, 3)) for v in values.values()], axis=0)
     present = np.flatnonzero(tested)
     height = 0.62 * len(present) + 0.95
-    figure = Figure(figsize=(WIDTH, height))  # laid out by hand: to work it out for 24 axes takes a second
+    figure = Figure(figsize=(WIDTH, height))  # laid out by hand: constrained layout takes a second for 24 axes
     margins = {"left": 0.15, "right": 0.97, "bottom": 0.37 / height, "top": 1 - 0.5 / height}
     grid = figure.subplots(len(present), 3, sharex=True, sharey=True, squeeze=False, gridspec_kw=margins)
     for row, place in zip(grid, present, strict=True):
@@ -113,17 +115,17 @@ def noise_curves(noise: pd.DataFrame) -> Figure:
     """Precision and recall of what is dropped against wrong labels, by round from 2 on, fold means; axes a method."""
     dropping = noise.groupby("method", sort=False)["dropped"].sum()
     methods = [str(name) for name, dropped in dropping.items() if dropped]
+    rates = rates_by_fold(noise)
     looks = {name: {"color": COLOURS[place], "linestyle": DASHES[place]} for place, name in enumerate(_FOUND)}
     rows = ceil(len(methods) / 2)
     figure, grid = _grid(len(methods), 2.15 if rows == 1 else 0.75 + rows)
     for axes, method in zip(grid, methods, strict=True):
-        part = noise[(noise["method"] == method) & (noise["round"] > 1)]
-        by_round = part.groupby("round")[["base_rate", *_FOUND]].mean()
-        numbers = by_round.index.to_numpy(dtype=np.int64)
-        axes.plot(numbers, by_round["base_rate"], color=PALE, linewidth=1.0, zorder=1)
+        means = {name: fold_mean(values).mean[1:] for name, values in rates[method].items()}
+        numbers = np.arange(2, 2 + len(means["base_rate"]))
+        axes.plot(numbers, means["base_rate"], color=PALE, linewidth=1.0, zorder=1)
         for name in _FOUND:
-            axes.plot(numbers, by_round[name], marker="." if len(numbers) == 1 else "", **looks[name])
-        over_rounds(axes, int(noise["round"].max()))
+            axes.plot(numbers, means[name], marker="." if len(numbers) == 1 else "", **looks[name])
+        round_axis(axes, int(noise["round"].max()))
         _title(axes, method)
     grid[0].set_ylim(0, 1)
     handles = [Line2D([], [], **looks[name]) for name in _FOUND]
@@ -132,7 +134,7 @@ def noise_curves(noise: pd.DataFrame) -> Figure:
 
 
 def _panels(sweep: Sweep, metric: str, label: str) -> tuple[Figure, list[tuple[Axes, list[str]]]]:
-    """Draw one metric by round; the axes, each with the methods that it shows."""
+    """Draw one metric by round; returns the figure and its axes, each with the methods that it shows."""
     curves = metric_by_fold(sweep, metric)
     together = groups(list(curves))
     rows = ceil(len(together) / 2)
@@ -148,7 +150,7 @@ def _panels(sweep: Sweep, metric: str, label: str) -> tuple[Figure, list[tuple[A
 
 
 def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """So many axes over rounds, two in a row; height : of the figure, inches."""
+    """So many axes over rounds, two in a row. height : of the figure, inches."""
     columns = min(2, count)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = list(figure.subplots(ceil(count / columns), columns, sharex=True, sharey=True, squeeze=False).ravel())
@@ -177,7 +179,7 @@ def _draw(axes: Axes, sweep: Sweep, curves: Mapping[str, ByFold], shown: Sequenc
         axes.plot(rounds[:whole], mean[:whole], marker="." if whole == 1 else "", **style)
         if whole < len(mean):
             axes.plot(rounds[whole - 1 :], mean[whole - 1 :], alpha=0.35, **style)
-    over_rounds(axes, max(values.shape[1] for values in curves.values()), ticks)
+    round_axis(axes, max(values.shape[1] for values in curves.values()), ticks)
 
 
 def _name(figure: Figure, sweep: Sweep, shown: Sequence[str]) -> None:

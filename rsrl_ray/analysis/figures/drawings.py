@@ -28,12 +28,12 @@ OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},  # nearly as small as 6, and half the time
     "pdf": {"metadata": {"CreationDate": None}},  # the same figure is the same bytes
 }
-PHOTO_BYTES = 64  # bytes that the figures of one method take for each photo and round
+PHOTO_BYTES = 64  # bytes of memory that the figures of one method take for each photo and round
 
 
 @dataclass(frozen=True)
 class FigureFile:
-    """A figure's files: their name without ending, what they show, and of which method ("" of all)."""
+    """A figure's files: their name without ending, what they show, and of which method ("" if of all)."""
 
     name: str
     caption: str
@@ -51,7 +51,7 @@ class Drawing:
 def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path) -> list[FigureFile]:
     """Write every figure that the sweep has data for into ``folder``, as PNG and PDF.
 
-    table : the experiment's table of photos; if a photo cannot be read, its place says so.
+    table : the experiment's table of photos. If a photo cannot be read, the figure says so in its place.
 
     Returns what was written, in the order of a page.
     """
@@ -65,14 +65,14 @@ def write_figures(sweep: Sweep, frames: Frames, folder: Path, table: str | Path)
 
 
 def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: str) -> Figure:
-    """A figure by name, such as ``total_f`` or ``ledger``; and ``macro_f``, which no file holds.
+    """A figure by name, such as ``total_f`` or ``ledger``, also ``macro_f``, which is in no file.
 
-    table : the experiment's table of photos. method : of the figures that show one by itself.
+    table : the experiment's table of photos. method : that of the figures that show only one.
 
     Raises
     ------
     ValueError
-        If there is none of this name; it says which there are.
+        If there is no figure of this name; it says which there are.
     """
     macro_f = Drawing(FigureFile("macro_f", ""), partial(f_measure, sweep, chosen_rounds(sweep), "macro"))
     common = chain([macro_f], _frame_drawings(frames), _common_drawings(sweep))
@@ -82,11 +82,11 @@ def figure(sweep: Sweep, frames: Frames, table: str | Path, name: str, method: s
         if drawing.picture.name == name:
             return drawing.draw()
         names.append(drawing.picture.name)
-    raise ValueError(f"figure {name!r}: there are {', '.join(dict.fromkeys(names))}")
+    raise ValueError(f"figure {name!r}: there is no such figure; there are {', '.join(dict.fromkeys(names))}")
 
 
 def mean_of(sweep: Sweep) -> str:
-    """What a curve shows, in words."""
+    """What curves show, in words."""
     folds = len({key.fold for key in sweep.trials})
     mean = f"mean of {folds} folds, band: one standard deviation" if folds > 1 else "one fold"
     if any(len({len(trial.kept) for trial in sweep.trials_of(method)}) > 1 for method in sweep.begun):
@@ -96,9 +96,9 @@ def mean_of(sweep: Sweep) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """A sweep of one method alone, all that its own figures need.
+    """A sweep of one method alone: all that the method's own figures need.
 
-    file : its name as a file's. mean : what its curves show, in words; "" if they are among those of all methods.
+    file : its name as a file's. mean : what its curves show, in words; "" if all methods share their axes.
     """
 
     sweep: Sweep
@@ -131,7 +131,7 @@ def _write(drawings: Iterable[Drawing], folder: Path) -> list[FigureFile]:
     written = []
     for drawing in drawings:
         with catch_warnings():
-            filterwarnings("ignore", "Glyph .* missing")  # names in a script that the font lacks come out as boxes
+            filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
             _save(drawing.draw(), folder / drawing.picture.name)
         written.append(drawing.picture)
     return written
@@ -141,19 +141,19 @@ def _write(drawings: Iterable[Drawing], folder: Path) -> list[FigureFile]:
 def _save(figure: Figure, path: Path) -> None:
     if (layout := figure.get_layout_engine()) is not None:
         layout.execute(figure)
-        figure.set_layout_engine("none")  # to lay it out again for every file takes as long as drawing it
+        figure.set_layout_engine("none")  # a layout for every file would take as long as drawing
     for kind, options in OPTIONS.items():
         figure.savefig(path.with_name(f"{path.name}.{kind}"), **options)
 
 
 def _frame_drawings(frames: Frames) -> Iterator[Drawing]:
-    """The figures that the frames have rows for, first those that answer first."""
+    """The figures for which the frames have rows; the one that gives the answer comes first."""
     comparisons = frames.comparisons
     if comparisons["difference"].notna().any():
         text = (
             f"Differences in macro F on the test photos to the method {comparisons['against'].iloc[0]}: mean over the "
             "folds and its 95 % interval (corrected resampled t-test); grey: differences up to "
-            f"{frames.rope:g}, taken for none."
+            f"{frames.rope:g}, which count as none."
         )
         yield Drawing(FigureFile("differences", text), partial(differences, comparisons, frames.rope))
     if (frames.noise["dropped"] > 0).any():
@@ -185,7 +185,7 @@ def _class_measures(sweep: Sweep, mean: str) -> Drawing:
 
 
 def _part_drawings(part: _Part, photos: SmallPhotos) -> Iterator[Drawing]:
-    """The figures of one method by itself, each named after it."""
+    """The figures of one method alone, named after it."""
     first = [_class_measures(part.sweep, part.mean)] if part.mean else []
     for drawing in chain(first, _method_drawings(part.sweep, part.method, photos)):
         plain = drawing.picture
@@ -194,7 +194,7 @@ def _part_drawings(part: _Part, photos: SmallPhotos) -> Iterator[Drawing]:
 
 
 def _method_drawings(sweep: Sweep, method: str, photos: SmallPhotos) -> Iterator[Drawing]:
-    """The figures of one method by itself."""
+    """The figures of one method alone."""
     chosen = chosen_rounds(sweep)
     text = "test photos by score and assigned score, in round 1 and in the chosen round, summed over the folds."
     yield Drawing(FigureFile("confusion", text), partial(confusion_matrices, sweep, method, chosen))

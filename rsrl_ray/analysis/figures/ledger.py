@@ -18,8 +18,8 @@ CLASSES_ACROSS = 3  # classes side by side
 def ledger(sweep: Sweep, method: str, found: History) -> Figure:
     """Photos x rounds of every class that is revised, dark where dropped; those dropped most often on top.
 
-    Of photos dropped as often, those dropped earlier come first. With several folds, the shade is the share of the
-    folds training on the photo that dropped it. Photos that no fold trains on are left out.
+    Of photos that were dropped equally often, those dropped earlier come first. With several folds the shade is the
+    share, among the folds that train on the photo, of those that dropped it. Photos without such folds are left out.
 
     found : the history of all photos under the method.
     """
@@ -43,7 +43,7 @@ def ledger(sweep: Sweep, method: str, found: History) -> Figure:
     for axes in grid[len(classes) :]:
         axes.remove()
     grid[0].set_ylabel("photos", labelpad=2)
-    half = 0.5 / (folds + 1)  # the middle of the first shade
+    half = 0.5 / (folds + 1)  # of the first shade: its middle
     bar = figure.colorbar(drawn, ax=grid[: len(classes)].tolist(), location="bottom", shrink=0.5, aspect=12)
     bar.set_ticks([half, 1 - half], labels=["kept", "dropped"] if folds == 1 else ["none", "all"])
     bar.ax.tick_params(length=0)

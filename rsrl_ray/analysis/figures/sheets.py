@@ -1,4 +1,4 @@
-"""Photos themselves: contact sheets of what was dropped and what came back, and examples of two scores (Fig. 9)."""
+"""Contact sheets: photos that were dropped, photos that came back, and examples of two scores (Fig. 9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class SheetPhoto:
 
 
 def history_sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading: str, photos: SmallPhotos) -> Figure:
-    """What became of the first `MOST` of some photos; ``found`` : of all photos under a method. rows : of those."""
+    """What happened to the first `MOST` photos of ``rows``. found : the history of all photos under a method."""
     trained = sweep.trained_scores()
     entries = []
     for row in rows[:MOST]:
@@ -49,7 +49,7 @@ def history_sheet(sweep: Sweep, found: History, rows: NDArray[np.int64], heading
 
 
 def assigned_examples(sweep: Sweep, assigned: NDArray[np.int64], scores: Sequence[int], photos: SmallPhotos) -> Figure:
-    """Fig. 9: test photos that are ``assigned`` to each of ``scores``, taken evenly from all of them."""
+    """Fig. 9: test photos that are ``assigned`` to each of ``scores``, evenly taken from all of these."""
     blocks = []
     for score in scores:
         rows = np.flatnonzero(assigned == score)
@@ -63,7 +63,7 @@ def assigned_examples(sweep: Sweep, assigned: NDArray[np.int64], scores: Sequenc
 
 
 def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[np.int64]:
-    """The score [N] that the chosen network of each photo's test fold assigns; -1 for photos without one."""
+    """The score [N] that a photo gets from the chosen network of the fold that tests on it; -1 if there is none."""
     assigned = np.full(len(sweep.images), -1, np.int64)
     for trial in sweep.trials_of(method):
         if trial.key in chosen:
@@ -73,7 +73,7 @@ def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[
 
 
 def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
-    """The lowest and the highest score that is assigned to at least a row of photos; to any, if none is."""
+    """The lowest and the highest score that at least `ACROSS` photos are assigned to; if there is none, any photo."""
     found, counts = np.unique(assigned[assigned >= 0], return_counts=True)
     often = found[counts >= ACROSS] if (counts >= ACROSS).any() else found
     return sorted({int(often[0]), int(often[-1])})
@@ -81,7 +81,7 @@ def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
 
 @styled
 def contact_sheet(blocks: Sequence[tuple[str, Sequence[SheetPhoto]]], photos: SmallPhotos) -> Figure:
-    """Photos under headings, four in a row, each with its lines of text; a photo that cannot be read is said to be."""
+    """Photos under headings, four in a row, each with its lines of text; why a photo cannot be read is said there."""
     cell = BOX + LINE * (1 + max((len(entry.lines) for _, entries in blocks for entry in entries), default=0)) + 0.1
     height = sum(HEADING + cell * ceil(len(entries) / ACROSS) for _, entries in blocks)
     figure = Figure(figsize=(WIDTH, height))
@@ -100,7 +100,7 @@ def contact_sheet(blocks: Sequence[tuple[str, Sequence[SheetPhoto]]], photos: Sm
 
 
 def _draw(axes: Axes, entry: SheetPhoto, small: Image.Image | str, centre: float, top: float) -> None:
-    """One photo in its box, standing on its lines of text; in inches."""
+    """Draw one photo in its box, above its lines of text. centre, top : inches."""
     if isinstance(small, str):
         axes.text(centre, top + BOX / 2, fill(small, 16), fontsize=6, ha="center", va="center", color="#D55E00")
     else:

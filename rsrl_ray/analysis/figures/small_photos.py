@@ -20,7 +20,7 @@ class SmallPhotos:
         self._known: dict[str, Image.Image | str] = {}
 
     def get(self, image: str) -> Image.Image | str:
-        """The photo that the table names so; or, if it cannot be read, why."""
+        """The photo that has this name in the table; or why it cannot be read."""
         if image not in self._known:
             self._known[image] = self._read(image)
         return self._known[image]

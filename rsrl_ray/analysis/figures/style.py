@@ -1,4 +1,4 @@
-"""How every figure looks: one column of a paper wide, 8 pt, colours that colour-blind readers tell apart."""
+"""How every figure looks: as wide as a column of a paper, 8 pt, in colours that colour-blind readers can tell apart."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ DPI = 220  # of the PNGs: 750 pixels wide
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
     "font.size": 8,
-    "text.parse_math": False,  # a $ in a method's or photo's name is a $
+    "text.parse_math": False,  # a $ in the name of a method or photo stays a $
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,
@@ -40,16 +40,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.2)), (0, (1.2, 1)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v")
 PALE = "#bdbdbd"
-TOGETHER = 4  # methods that one pair of axes can hold; more get axes of their own
+TOGETHER = 4  # methods that share one pair of axes; if there are more, each gets its own
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour and dashes of the method at ``place``; no two of the first 28 look alike."""
+    """Colour and dashes of the method at ``place``; no two of the first 28 look the same."""
     return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
 
 
 def groups(methods: Sequence[str]) -> list[list[str]]:
-    """The methods that are drawn together: all of them, or, where they are many, each by itself."""
+    """The methods that are drawn together: all of them, or, if there are many, each alone."""
     return [list(methods)] if len(methods) <= TOGETHER else [[method] for method in methods]
 
 
@@ -59,15 +59,15 @@ def shortened(name: str, length: int = 40) -> str:
 
 
 def legend(figure: Figure, names: Sequence[str], handles: Sequence[Artist]) -> None:
-    """Names above the axes, in as many columns as their lengths allow."""
+    """Write names above the axes, in as many columns as their lengths allow."""
     names = [shortened(name) for name in names]
     columns = next((n for n in (4, 3, 2) if n * (max(map(len, names)) + 7) <= 64), 1)
     place: Any = "upper center" if figure.get_layout_engine() is None else "outside upper center"
     figure.legend(handles, names, loc=place, ncols=min(columns, len(names)), columnspacing=1.2)
 
 
-def over_rounds(axes: Axes, rounds: int, ticks: int = 6) -> None:
-    """An x-axis of whole round numbers."""
+def round_axis(axes: Axes, rounds: int, ticks: int = 6) -> None:
+    """Give the axes an x-axis of whole round numbers."""
     if rounds == 1:
         axes.set_xlim(0.5, 1.5)
         axes.set_xticks([1])

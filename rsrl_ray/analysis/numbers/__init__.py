@@ -1,1 +1,1 @@
-"""What is computed of a sweep's arrays: measures, choices, comparisons, histories, as values and data frames."""
+"""What is computed from a sweep's arrays: measures, choices, comparisons, histories, as values and data frames."""

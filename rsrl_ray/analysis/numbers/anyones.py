@@ -1,10 +1,10 @@
-"""Anybody's scores of methods in folds, compared as those of a sweep are."""
+"""Comparing anybody's scores of methods in folds, as those of a sweep are compared."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rsrl_ray.core import statistics
+from rsrl_ray.analysis.numbers.comparisons import conclude
 
 EXAMPLE = 'give a table with a column a method, such as {"none": [0.5, 0.4], "mine": [0.6, 0.5]}'
 
@@ -17,11 +17,12 @@ def compared(
     Raises
     ------
     ValueError
-        If it is no such table, a score is missing, or there is nothing to compare.
+        If it is not such a table, a score is missing, or there is nothing to compare.
     """
     table = _table(scores)
     if baseline not in table.columns:
-        raise ValueError(f"baseline {baseline!r}: there are {', '.join(map(str, table.columns))}")
+        there = ", ".join(map(str, table.columns))
+        raise ValueError(f"baseline {baseline!r}: there is no such method; there are {there}")
     if len(table.columns) == 1:
         raise ValueError(f"scores: there is no method besides the baseline {baseline!r}; {EXAMPLE}")
     if len(table) < 2:
@@ -31,11 +32,10 @@ def compared(
     if not rope >= 0:
         raise ValueError(f"rope: {rope:g}; give 0 or more")
     differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
-    found = [statistics.concluded(column.to_numpy(), ratio, rope) for _, column in differences.items()]
-    rows = pd.DataFrame(found)
-    rows.insert(0, "method", differences.columns)
+    by_method = dict(differences.items())
+    rows = pd.DataFrame(conclude(by_method, dict.fromkeys(by_method, ratio), rope))
     rows.insert(1, "against", baseline)
-    rows.insert(list(rows).index("p") + 1, "p_holm", statistics.holm([row["p"] for row in found]))
+    rows.insert(list(rows).index("p") + 1, "p_holm", rows.pop("p_holm"))
     return rows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rsrl_ray.analysis.numbers.measures import Confusion, FrameRow, choose, confusion, majority, measure, spread
+from rsrl_ray.analysis.numbers.measures import Confusion, FrameRow, choose, confusion, majority, mean_and_sd, measure
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.metrics import class_scores
 from rsrl_ray.core.selection import Criterion
@@ -38,7 +38,7 @@ def _by_class(sweep: Sweep, matrices: list[Confusion], majority: NDArray[np.int6
         row: FrameRow = {"group": "majority" if place in majority else "minority", "score": int(score)}
         row |= {"folds": len(present), "support": int(pooled.support[place])}
         for name in PARTS:
-            row |= spread(name, pd.Series([getattr(fold, name)[place] for fold in present], dtype="float64"))
+            row |= mean_and_sd(name, pd.Series([getattr(fold, name)[place] for fold in present], dtype="float64"))
             row[f"{name}_pooled"] = float(getattr(pooled, name)[place]) if present else math.nan
         rows.append(row)
     return rows
@@ -53,7 +53,7 @@ def _by_group(
         members = np.isin(np.arange(len(support)), majority, invert=group == "minority")
         row: FrameRow = {"group": group, "score": None, "folds": len(folds), "support": int(support[members].sum())}
         for name in PARTS:
-            row |= spread(name, pd.Series([fold[f"{group}_{name}"] for fold in folds]))
+            row |= mean_and_sd(name, pd.Series([fold[f"{group}_{name}"] for fold in folds]))
             row[f"{name}_pooled"] = pooled[f"{group}_{name}"]
         rows.append(row)
     return rows

@@ -1,8 +1,9 @@
 """Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from rsrl_ray.core.trial import TrialKey
 
 COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
 ROPE = 0.01
-SLACK = 0.02  # photos seen that differ by less are as many: with `training.steps: all` the last batches differ
+SLACK = 0.02  # numbers of photos seen that differ by less are equal: with `training.steps: all` last batches differ
 AT_ROUNDS, AT_PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
 _COMPARISON_COLUMNS = (
     *("method", "against", "criterion", "at", "measure", "folds", "difference", "sd", "ratio", "t", "df", "p"),
@@ -28,7 +29,7 @@ CONCLUSIONS = ("t", "p", "low", "high", "worse", "equivalent", "better", "detect
 class Terms:
     """What is asked for: every method against ``baseline``, by the rounds that ``criterion`` chooses.
 
-    rope : differences up to it, in units of the measure, are taken for none.
+    rope : differences up to it, in units of the measure, count as no difference.
     """
 
     criterion: Criterion
@@ -51,10 +52,10 @@ class _PairedTrials:
 def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
     """The frame ``comparisons`` of `rsrl_ray.analysis.numbers.frames.Frames`, without rows if there is no baseline.
 
-    Both sides of a pair are given the same chances: in each fold they are cut to the rounds that both have. A method
-    that lacks rounds or folds, or whose baseline does, has differences, but no interval, p or probabilities.
-    At equal photos seen, the trial that has trained on more photos is cut to the rounds in which it had seen no more
-    than the other has at its end, before its round is chosen. If no trial is cut, there are no such rows.
+    Both sides of a pair have the same chances: in each fold they are cut to the rounds that both have. If a method or
+    the baseline lacks rounds or folds, the method has differences, but no interval, p or probabilities.
+    At equal photos seen, the trial that has trained on more photos is cut before its round is chosen: to the rounds in
+    which it had seen no more photos than the other at its end. If no trial is cut, there are no such rows.
     """
     has_baseline = asked.baseline in sweep.begun
     others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
@@ -66,10 +67,30 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
         values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
         ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
+        head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
         for name in measures:
-            tested = _tests({method: part[name] for method, part in values.items()}, ratios, asked, unsure)
-            rows += [row | {"at": at, "measure": name} for row in tested]
+            by_fold = {method: part[name].dropna() for method, part in values.items()}
+            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, asked.rope, unsure)]
     return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
+
+
+def conclude(
+    differences: Mapping[Any, "pd.Series[float]"],
+    ratios: Mapping[Any, float],
+    rope: float,
+    unsure: Collection[str] = (),
+) -> list[FrameRow]:
+    """What is concluded about one measure: a row for every method; ``p_holm`` is adjusted over all of them.
+
+    differences : by method, its value less the baseline's in each fold. ratios : see `rsrl_ray.core.statistics`.
+    unsure : the methods about which nothing is concluded.
+    """
+    rows: list[FrameRow] = []
+    for method, column in differences.items():
+        row = {"method": method} | statistics.concluded(np.asarray(column, np.float64), ratios[method], rope)
+        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
+    adjusted = statistics.holm([row["p"] for row in rows])
+    return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def in_macro_f(comparisons: pd.DataFrame, at: str = AT_ROUNDS) -> pd.DataFrame:
@@ -78,13 +99,13 @@ def in_macro_f(comparisons: pd.DataFrame, at: str = AT_ROUNDS) -> pd.DataFrame:
 
 
 def is_unequal(sweep: Sweep, baseline: str) -> bool:
-    """Whether a trial has trained on more photos than its counterpart, so that comparing at equal photos cuts it."""
+    """Whether some trial has trained on more photos than the other of its pair, so that it is cut at equal photos."""
     pairs = [pair for method in sweep.begun for pair in _pairs(sweep, method, baseline, AT_PHOTOS)]
     return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
 
 
 def detectable_note(comparisons: pd.DataFrame) -> str:
-    """What difference in macro F so many folds could have shown; "" if nothing is known of it."""
+    """What difference in macro F so many folds can show; "" if nothing is known about it."""
     shown = in_macro_f(comparisons)
     shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
     if shown.empty:
@@ -94,7 +115,7 @@ def detectable_note(comparisons: pd.DataFrame) -> str:
     units = least if least == most else f"{least} to {most}, from method to method"
     return (
         f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
-        f"macro F {units}); no difference shown does not mean none."
+        f"macro F {units}); a smaller difference may be there, although it is not shown."
     )
 
 
@@ -113,7 +134,7 @@ def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_Paire
 
 
 def _differences(sweep: Sweep, pairs: list[_PairedTrials], criterion: Criterion) -> pd.DataFrame:
-    """A row for every fold, a column for every measure: the method's value less the baseline's."""
+    """The method's value less the baseline's: a row for every fold, a column for every measure."""
     measured = []
     for side in (0, 1):
         trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
@@ -121,23 +142,6 @@ def _differences(sweep: Sweep, pairs: list[_PairedTrials], criterion: Criterion)
         values = [measure_round(sweep, trial, numbers[trial.key]) for trial in trials]
         measured.append(pd.DataFrame(values, columns=list(COMPARED)))
     return measured[0] - measured[1]
-
-
-def _tests(
-    values: dict[str, "pd.Series[float]"], ratios: dict[str, float], asked: Terms, unsure: Collection[str]
-) -> list[FrameRow]:
-    """The columns of one measure, a row for every method; values : the differences of its folds.
-
-    unsure : the methods of which nothing is concluded.
-    """
-    rows: list[FrameRow] = []
-    for method, column in values.items():
-        row: FrameRow = {"method": method, "against": asked.baseline, "criterion": asked.criterion}
-        row |= statistics.concluded(np.array(column.dropna(), dtype=np.float64), ratios[method], asked.rope)
-        rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
-    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = float(adjusted)
-    return rows
 
 
 def _ratio(pair: _PairedTrials) -> float:

@@ -13,9 +13,9 @@ ByFold = NDArray[np.float64]  # [F, R, ...]; of one trial [R, ...]
 
 @dataclass(frozen=True)
 class FoldMean:
-    """Over the folds that have a value.
+    """A mean over the folds that have a value.
 
-    mean : NaN for no fold. sd : standard deviation (ddof 1), NaN for one fold. folds : how many.
+    mean : NaN if no fold has one. sd : standard deviation (ddof 1), NaN for one fold. folds : how many have one.
     """
 
     mean: NDArray[np.float64]

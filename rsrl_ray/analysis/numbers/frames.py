@@ -1,4 +1,4 @@
-"""The analysis as data frames, one for each CSV file."""
+"""The analysis as data frames: one for each CSV file."""
 
 import math
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from rsrl_ray.analysis.numbers.measures import (
     confusion,
     largest_class_confusion,
     majority,
+    mean_and_sd,
     measure,
-    spread,
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
 from rsrl_ray.analysis.sweep.arrays import Sweep
@@ -29,26 +29,26 @@ LARGEST_CLASS = "always the largest class"
 
 @dataclass(frozen=True)
 class Frames:
-    """What is known of a sweep; missing values are nan (or <NA> in whole-number columns).
+    """What is known about a sweep; missing values are nan (or <NA> in columns of whole numbers).
 
     rounds : fold, method, round, and every metric that MLflow holds.
     folds : method, criterion, fold, status, rounds (how many are logged), round (the chosen one), train_size, `SCORES`.
-    summary : method, criterion, folds (how many), rounds (the chosen ones, by fold), then mean, sd (ddof 1) over the
-        folds of train_size, round and each of `SCORES`; of `SCORES` also the value ``_pooled`` from confusion matrices
+    summary : method, criterion, folds (how many), rounds (the chosen ones, by fold), then mean and sd (ddof 1) over the
+        folds of train_size, round and each of `SCORES`; of `SCORES` also ``_pooled``, the value from confusion matrices
         summed over the folds. ``optimism``, in the rows of the oracle: its mean macro F less that of ``validation``.
     classes : method, network (first | chosen, by ``criterion``), group (minority | majority), score, folds (those that
         have test photos of it), support (their sum), and mean, sd and pooled precision, recall and f1. Rows without
         a score are a group's means.
-    comparisons : of what both sides have, fold by fold: method, against, criterion, at (equal rounds | equal photos
-        seen), measure, folds (paired), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the methods,
-        for each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities), detectable
-        (what difference so many folds can show, in sd) and detectable_difference (likewise, in units of the measure).
-        What is concluded is nan if a side lacks rounds or folds.
+    comparisons : fold by fold, of the rounds that both sides have: method, against, criterion, at (equal rounds | equal
+        photos seen), measure, folds (pairs), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the
+        methods, each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities),
+        detectable (the difference that so many folds can show, in sd) and detectable_difference (the same in units of
+        the measure). What is concluded is nan if a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.numbers.wrong_labels.noise_rows`.
 
-    criterion : that of classes and comparisons, and of tables that show one. rope : of the comparisons.
-    notes : sentences that belong to them. incomplete : methods that lack rounds or folds.
-    In folds and summary the first rows, criterion "", are `LARGEST_CLASS`.
+    criterion : that of classes, of comparisons and of tables that show only one. rope : that of the comparisons.
+    notes : sentences that a reader of the frames should know. incomplete : methods that lack rounds or folds.
+    In folds and summary the first rows, with criterion "", are those of `LARGEST_CLASS`.
     """
 
     rounds: pd.DataFrame
@@ -63,7 +63,7 @@ class Frames:
     incomplete: tuple[str, ...] = ()
 
     def shown(self) -> list[FrameRow]:
-        """The summary's rows of the criterion that tables show, after the largest class's."""
+        """The summary's rows of the criterion that tables show; those of the largest class come first."""
         return records(self.summary[self.summary["criterion"].isin(["", self.criterion])])
 
     def begun(self) -> list[str]:
@@ -79,12 +79,12 @@ def records(frame: pd.DataFrame) -> list[FrameRow]:
 def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frames:
     """Choose rounds by every criterion and measure them; compare every method with ``baseline``.
 
-    rope : in the comparisons, differences up to it, in units of the measure, are taken for none.
+    rope : in the comparisons, differences up to it, in units of the measure, count as no difference.
 
     Raises
     ------
     ValueError
-        If another baseline than the default is given that the sweep has no method of, or the rope is below 0.
+        If the sweep has no method of the name ``baseline``, unless it is the default; or if the rope is below 0.
     """
     if baseline not in sweep.methods and baseline != "none":
         raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")
@@ -110,7 +110,7 @@ def _rounds(sweep: Sweep) -> pd.DataFrame:
 
 
 def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], FrameRow]]:
-    """The folds frame; and by method and criterion, the scores from the summed confusion matrices."""
+    """The frame ``folds``; and the scores of the summed confusion matrices, by method and criterion."""
     rows: list[FrameRow] = []
     pooled: dict[tuple[str, str], FrameRow] = {}
     everywhere = majority(sweep)
@@ -132,7 +132,7 @@ def _folds(sweep: Sweep) -> tuple[pd.DataFrame, dict[tuple[str, str], FrameRow]]
 
 
 def _tested(sweep: Sweep) -> dict[tuple[str, str], Mapping[TrialKey, int | None]]:
-    """By method and criterion, the chosen network of every fold; first the largest class, of which there is none."""
+    """The chosen round of every fold, by method and criterion; first the largest class, which has no round (None)."""
     first = {key.fold: key for key in reversed(sweep.trials)}
     found: dict[tuple[str, str], Mapping[TrialKey, int | None]] = {
         (LARGEST_CLASS, ""): {first[fold]: None for fold in sweep.folds if fold in first}
@@ -149,7 +149,7 @@ def _summary(folds: pd.DataFrame, pooled: Mapping[tuple[str, str], FrameRow]) ->
         row: FrameRow = {"method": method, "criterion": criterion, "folds": len(part)}
         row["rounds"] = ", ".join(str(number) for number in part["round"].dropna())
         for name in ("round", "train_size", *SCORES):
-            row |= spread(name, part[name])
+            row |= mean_and_sd(name, part[name])
             if name in SCORES:
                 row[f"{name}_pooled"] = pooled[str(method), str(criterion)][name]
         rows.append(row)
@@ -166,7 +166,7 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
         notes.append(
             "There are no validation photos to choose the round on (folds.validation), so the criteria validation and "
             "validation_mean are not shown, and the tables show the oracle's rounds. The oracle chooses on the test "
-            "photos that it is measured on and is optimistic by an amount that cannot be told."
+            "photos that it is measured on, so it is optimistic, and it is not known by how much."
         )
     if baseline not in sweep.begun:
         notes.append(f"Nothing to compare with: no round of a method {baseline!r} is logged.")

@@ -1,4 +1,4 @@
-"""What became of photos: which of them a method dropped most, which came back, which it never kept."""
+"""What happened to photos: which of them a method dropped most, which came back, which it never kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ _PER_CENT = np.array([str(share) for share in range(101)], dtype=object)
 
 @dataclass(frozen=True)
 class History:
-    """What became of n photos under one method, over the folds that train on them; R rounds of its longest trial.
+    """What happened to n photos under one method, in the folds that train on them; R rounds of its longest trial.
 
-    dropped : [n, R] share of those folds that dropped it for the round, NaN if there is none.
-    folds, dropping : [n], how many folds train on it, and how many of them dropped it for a round at least.
-    times, of : [n], in how many of their rounds it was dropped, and of how many (round 1, which drops nothing, not
-    counted).
-    returned : [n], how often it came back, all these folds together.
+    dropped : [n, R], share of these folds that dropped the photo for the round; NaN if no fold trains on it.
+    folds, dropping : [n], how many folds train on it, and how many of them dropped it for one round or more.
+    times, of : [n], in how many of their rounds it was dropped, and how many there are (without round 1, which drops
+    nothing).
+    returned : [n], how often it came back, in all these folds together.
     away : [n], in how many rounds it was dropped by the folds that keep it in their last round.
-    is_never_kept : [n], whether every fold that trains on it dropped it in all rounds from the first that drops any on.
+    is_never_kept : [n], whether every fold that trains on it dropped it in all rounds from the first that drops any
+    photo.
     assigned : [n], the score that most of the folds' last networks assign (ties: the lower); -1 if there is none.
-    self_confidence : [n], the mean of their self-confidences, NaN if there is none.
+    self_confidence : [n], the mean of their self-confidences; NaN if there is none.
     """
 
     dropped: NDArray[np.floating]
@@ -40,27 +41,27 @@ class History:
     self_confidence: NDArray[np.float64]
 
     def never_kept(self) -> NDArray[np.int64]:
-        """The photos that no network after the first revision was trained on, the least confident first."""
+        """The photos that no network after the first revision was trained on, those of the lowest confidence first."""
         return np.lexsort([self.self_confidence, ~self.is_never_kept])[: self.is_never_kept.sum()]
 
     def dropped_most(self) -> NDArray[np.int64]:
-        """The photos that were dropped, in most rounds of the folds training on them first; ties: the least sure."""
+        """The photos that were dropped, those dropped in most of their rounds first; ties: the least confident."""
         order = np.lexsort([self.self_confidence, -self.times / np.maximum(self.of, 1)])
         return np.asarray(order[self.times[order] > 0])
 
     def came_back(self) -> NDArray[np.int64]:
-        """The photos that were dropped and are kept in the last round, away longest first; ties: the most confident."""
+        """The dropped photos that the last round keeps, those away longest first; ties: the highest confidence."""
         order = np.lexsort([-self.self_confidence, -self.away / np.maximum(self.of, 1)])
         return np.asarray(order[self.away[order] > 0])
 
 
 @dataclass(frozen=True)
 class Course:
-    """What networks make of n photos by round; R rounds of a method's longest trial. NaN if there is none.
+    """How sure networks are of n photos, by round; R rounds of a method's longest trial.
 
-    trained, tested : [n, R], mean self-confidence of the folds that train on the photo, and of those that test on it.
-    tests : [n], how many the latter are. as_test : [n], the score that most of their last networks assign (ties: the
-    lower); -1 if there is none.
+    trained, tested : [n, R], mean self-confidence of the folds that train on the photo, and of those that test on it;
+    NaN if there is no such fold. tests : [n], how many folds test on it. as_test : [n], the score that most of the last
+    networks of these folds assign (ties: the lower); -1 if there is none.
     """
 
     trained: NDArray[np.float64]
@@ -70,7 +71,7 @@ class Course:
 
 
 def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> History:
-    """Put the folds of a method together; at least one has a round. photos : of the sweep's; all if it is None."""
+    """Put the folds of a method together; at least one has a round. photos : places in the sweep; None: all."""
     trials = sweep.trials_of(method)
     picked = np.arange(len(sweep.images)) if photos is None else np.array(photos, dtype=np.int64)
     rounds = max(len(trial.kept) for trial in trials)
@@ -105,7 +106,7 @@ def history(sweep: Sweep, method: str, photos: Sequence[int] | None = None) -> H
 
 
 def course(sweep: Sweep, method: str, photos: Sequence[int]) -> Course:
-    """The photos of the sweep at these places under a method with a logged round."""
+    """The course of the photos at these places of the sweep, under a method with a logged round."""
     picked = np.array(photos, dtype=np.int64)
 
     def confidence(trial: TrialRounds) -> ByFold:
@@ -121,17 +122,13 @@ def course(sweep: Sweep, method: str, photos: Sequence[int]) -> Course:
 
 
 def fold_words(sweep: Sweep, photo: int) -> str:
-    """Which folds train, choose the round and test on a photo."""
+    """Which folds use a photo to train, to choose the round and to test, in words."""
     parts = {trial.fold: int(trial.split[photo]) for trial in sweep.trials.values()}
     said = []
-    for part, words in (
-        (TEST_PHOTO, "test photo"),
-        (VALIDATION_PHOTO, "validation photo"),
-        (TRAINING_PHOTO, "training photo"),
-    ):
+    for part, words in ((TEST_PHOTO, "test"), (VALIDATION_PHOTO, "validation"), (TRAINING_PHOTO, "training")):
         folds = sorted(fold for fold, own in parts.items() if own == part)
         if folds:
-            said.append(f"{words} of fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}")
+            said.append(f"{words} photo of fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}")
     return "; ".join(said)
 
 

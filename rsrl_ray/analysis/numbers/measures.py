@@ -1,4 +1,4 @@
-"""What one network makes of a fold's test photos, and which round of a trial is chosen."""
+"""How good one network is on a fold's test photos, and which round of a trial is chosen."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -25,22 +25,22 @@ ChosenRounds = Mapping[TrialKey, int]  # of every trial that has one
 
 
 def confusion(sweep: Sweep, trial: TrialRounds, number: int) -> Confusion:
-    """That of the test photos after round ``number`` (from 1)."""
+    """The confusion matrix of the test photos after round ``number`` (from 1)."""
     if trial.confusions is not None:
         return np.asarray(trial.confusions[number - 1], np.int64)  # products of its sums are larger than 32 bits
     return _confusion(sweep, trial, trial.predicted[number - 1])
 
 
 def largest_class_confusion(sweep: Sweep, trial: TrialRounds) -> Confusion:
-    """That of a network that assigns every test photo to the largest class of the training set."""
+    """The confusion matrix of a network that assigns every test photo to the largest class of the training set."""
     largest = sweep.classes[majority(sweep, trial)[0]]
     return _confusion(sweep, trial, np.full(len(sweep.scores), largest))
 
 
 def majority(sweep: Sweep, trial: TrialRounds | None = None) -> NDArray[np.int64]:
-    """Majority classes, indices into ``sweep.classes``, largest first: those that the trial's fold revises.
+    """The majority classes, which the trial's fold revises: indices into ``sweep.classes``, largest first.
 
-    Without a trial, those of all photos, which stand for all folds together.
+    Without a trial, those of all photos, for all folds together.
     """
     scores = sweep.trained_scores() if trial is None else trial.scores[trial.split == TRAINING_PHOTO]
     return majority_classes(sweep.places(scores), sweep.majority)
@@ -54,8 +54,8 @@ def large(sweep: Sweep) -> NDArray[np.bool_]:
 def measure(sweep: Sweep, confusion: Confusion, majority: NDArray[np.int64]) -> dict[str, float]:
     """The `SCORES` of a confusion matrix; the majority classes are given as indices.
 
-    Minority and majority values are means over those of their classes that have photos (the averages of section V.B);
-    nan if none has, as is ``macro_f1_50``.
+    Minority and majority values are means over those of their classes that have photos (the averages of section V.B).
+    They are nan if no class has any, and so is ``macro_f1_50``.
     """
     scores = metrics.class_scores(confusion)
     values = {
@@ -85,7 +85,7 @@ def choose(
 
     Within a fold the round of the best macro F has the best total F too: the classes with test photos are the same.
 
-    ends : how many rounds of each trial may be chosen; all if it is None. first : the first that may.
+    ends : how many rounds of each trial may be chosen; all if None. first : the first round that may be chosen.
 
     Raises
     ------
@@ -104,8 +104,8 @@ def chosen_rounds(sweep: Sweep) -> ChosenRounds:
     return choose(sweep.trials.values(), sweep.criterion)
 
 
-def spread(name: str, values: "pd.Series[Any]") -> dict[str, float]:
-    """``name_mean`` and ``name_sd`` (ddof 1) of the values that are there."""
+def mean_and_sd(name: str, values: "pd.Series[Any]") -> dict[str, float]:
+    """``name_mean`` and ``name_sd`` (ddof 1) of the values that are not nan."""
     numbers = values.to_numpy(dtype=np.float64, na_value=math.nan)
     return {f"{name}_mean": statistics.mean(numbers), f"{name}_sd": statistics.sd(numbers)}
 

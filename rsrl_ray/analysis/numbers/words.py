@@ -1,4 +1,4 @@
-"""Numbers as people read them, in tables and on the page; what is not known is `NOTHING`."""
+"""How numbers are written in tables and on the page; a value that is not known is `NOTHING`."""
 
 import math
 
@@ -11,7 +11,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float) -> str:
-    """``+0.200``; what rounds to zero has no sign."""
+    """``+0.200``; a value that rounds to zero has no sign."""
     text = number(value)
     return f"+{text}" if value > 0 and text != "0.000" else text.replace("−0.000", "0.000")  # noqa: RUF001
 
@@ -28,5 +28,5 @@ def interval(low: float, high: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """``0.604``, or that it is below 0.001."""
+    """``0.604``, or ``<0.001``."""
     return "<0.001" if value < 0.001 else number(value)

@@ -1,4 +1,4 @@
-"""Where labels are wrong on purpose (`config.Noise`): what was dropped against what is wrong."""
+"""What was dropped against what is wrong, if labels are wrong on purpose (`config.Noise`)."""
 
 import math
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rsrl_ray.analysis.numbers.curves import ByFold
 from rsrl_ray.analysis.numbers.measures import FrameRow, majority
 from rsrl_ray.analysis.sweep.arrays import TRAINING_PHOTO, Sweep, TrialRounds
 
@@ -19,22 +20,21 @@ RATES = ("base_rate", "precision", "recall", "average_precision")
 
 
 def noise_rows(sweep: Sweep) -> pd.DataFrame:
-    """A row for every round; none if labels are as they are.
+    """A row for every round; no rows if no labels are wrong on purpose.
 
-    candidates : training photos of the majority classes, as labelled; flipped : those of them whose label is wrong, and
-    base_rate, their share. dropped : those of the candidates that the round leaves out. precision, recall : of dropped
-    against flipped, nan if nothing is dropped, or flipped. average_precision : of 1 - self_confidence in the round
-    before, that of the network that judged, against flipped: how well it ranks wrong labels first, whatever is
-    dropped; nan in round 1.
+    candidates : training photos whose label is one of the majority classes. flipped : those of them whose label is
+    wrong. base_rate : their share. dropped : the candidates that the round leaves out. precision, recall : of dropped
+    against flipped; nan if nothing is dropped, or flipped. average_precision : how well 1 - self_confidence in the
+    round before, that of the network that judged, ranks the flipped photos first, whatever is dropped; nan in round 1.
     """
     rows = [row for trial in sweep.trials.values() for row in _rows(sweep, trial)] if sweep.is_noisy else []
     return pd.DataFrame(rows, columns=list(NOISE_COLUMNS))
 
 
 def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]) -> float:
-    """The sum of precision x gain of recall down the list of photos [n] by doubt, those of equal doubt at once.
+    """The sum of precision x gain of recall along the list of photos [n] sorted by doubt; equal doubts count at once.
 
-    As scikit-learn's ``average_precision_score`` has it, in a tenth of the time; nan if nothing is wrong.
+    The same as scikit-learn's ``average_precision_score``, in a tenth of the time; nan if nothing is wrong.
     """
     if not wrong.any():
         return math.nan
@@ -46,9 +46,20 @@ def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating[Any]]
 
 
 def over_rounds(noise: pd.DataFrame) -> pd.DataFrame:
-    """Of every method and fold, the means over the rounds from 2 on of dropped and `RATES`; nan if none has any."""
+    """For every method and fold, the means of dropped and `RATES` over the rounds from 2 on; nan if there is none."""
     later = noise[noise["round"] > 1]
     return later.groupby(["method", "fold"], sort=False)[["dropped", *RATES]].mean().reset_index()
+
+
+def rates_by_fold(noise: pd.DataFrame) -> dict[str, dict[str, ByFold]]:
+    """By method, each of `RATES` by fold and round, [F, R]; NaN in round 1, because nothing is dropped yet."""
+    found: dict[str, dict[str, ByFold]] = {}
+    for method, part in noise.groupby("method", sort=False):
+        table = part.pivot(index="fold", columns="round")
+        rates = {name: table[name].to_numpy(np.float64) for name in RATES}
+        is_first = table["dropped"].columns == 1
+        found[str(method)] = {name: np.where(is_first, math.nan, values) for name, values in rates.items()}
+    return found
 
 
 def _rows(sweep: Sweep, trial: TrialRounds) -> Iterator[FrameRow]:

@@ -1,4 +1,4 @@
-"""The photos that a page shows: each stands in it once, small, and wherever it is shown it opens its history."""
+"""The photos that a page shows. The page holds each of them once, small, and each opens its history."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from rsrl_ray.tracking.histories import THREADS
 
 THUMBNAIL_SIDE = 224  # pixels, the longer side of a photo in the page
 QUALITY = 78
-PHOTOS_OF_A_LIST = 8  # photos of a list, and
-LISTS = 200  # photos of all lists together, but for
-FEWEST = 2  # photos of a list
+PHOTOS_OF_A_LIST = 8  # the most photos of a list
+LISTS = 200  # the most photos of all lists together
+FEWEST = 2  # photos that a list may always have
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A list of photos. count : how many there are of this kind. rows : of those to show, among the sweep's photos."""
+    """A list of photos. count : how many there are of this kind. rows : those to show, as places in the sweep."""
 
     heading: str
     count: int
@@ -36,9 +36,9 @@ class Listed:
 class Shown:
     """A photo of the page.
 
-    number : of its anchors, and its place in the histories of `Album`. image : as the table names it. name : of its
-    file. thumbnail : or why it cannot be read. score : it is trained on as. true_score : if that is another one.
-    folds : in words.
+    number : that of its anchors, and its place in the histories of `Album`. image : its name in the table. name : that
+    of its file, short. thumbnail : the picture, or why it cannot be read. score : the one that networks are trained on.
+    true_score : if it is another one. folds : what each fold uses it for, in words.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Shown:
 class Album:
     """What the page shows of photos.
 
-    lists : by method, those of the methods that drop photos. photos : by row in the sweep, all that are shown, [n].
+    lists : by method, of the methods that drop photos. photos : all that are shown, n, by their place in the sweep.
     histories, courses : of these n photos, by method with a logged round.
     """
 
@@ -64,7 +64,7 @@ class Album:
     courses: dict[str, Course]
 
     def named(self, image: str) -> Shown | None:
-        """The photo that the table names so, if it is shown."""
+        """The photo that has this name in the table, if it is shown."""
         return next((photo for photo in self.photos.values() if photo.image == image), None)
 
     def spark(self, photo: Shown, method: str, with_tests: bool = False) -> Sparkline:
@@ -74,7 +74,7 @@ class Album:
 
 
 def make_album(sweep: Sweep, table: str | Path, others: Sequence[str] = ()) -> Album:
-    """The photos of the lists, and ``others`` by name. table : the experiment's table of photos."""
+    """The photos of the lists, and ``others``, which are names. table : the experiment's table of photos."""
     chosen = lists(sweep, sweep.begun)
     places = {image: row for row, image in enumerate(sweep.images)}
     listed = [row for each in chosen.values() for one in each for row in one.rows]
@@ -100,7 +100,7 @@ def make_album(sweep: Sweep, table: str | Path, others: Sequence[str] = ()) -> A
 
 
 def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
-    """By method, what it never kept, what else it dropped most, and what came back; none for one that drops nothing."""
+    """By method, what it never kept, what else it dropped most, and what came back; no methods that drop nothing."""
     so_far = dict.fromkeys(sweep.incomplete, " so far")
     # one method's history at a time is held
     found = {method: _lists(history(sweep, method), so_far.get(method, "")) for method in methods}
@@ -110,12 +110,12 @@ def lists(sweep: Sweep, methods: Sequence[str]) -> dict[str, list[Listed]]:
 
 
 def longest(methods: int) -> int:
-    """How many photos a list holds at most: so many that the lists of all these methods fit one page."""
+    """How many photos a list holds at most, so that the lists of all these methods fit on one page."""
     return max(FEWEST, min(PHOTOS_OF_A_LIST, LISTS // (3 * max(1, methods))))
 
 
 def _lists(found: History, so_far: str) -> list[Listed]:
-    """so_far : a word for a method that lacks rounds or folds, of which more may say otherwise."""
+    """so_far : words for a method that lacks rounds or folds, because more of these may change its lists."""
     most = found.dropped_most()
     kinds = {
         f"Never kept once dropping began{so_far}": found.never_kept(),

@@ -1,4 +1,4 @@
-"""The answer of a sweep: which methods differ from the baseline, by how much, and how sure that is."""
+"""The answer of a sweep: which methods differ from the baseline, how much, and how sure this is."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
 
-SIGNIFICANT = 0.05  # p after Holm, below which a difference is said to be one
+SIGNIFICANT = 0.05  # p after Holm; below it the page says that methods differ
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from ``low`` to ``high`` on a line from 0 to 100 percent; ticks : round ones among them, in words."""
+    """Values from ``low`` to ``high`` on a line from 0 to 100 percent. ticks : round values among them, as text."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Scale:
 
     @classmethod
     def over(cls, values: Iterable[float]) -> "Scale":
-        """One that holds these values and 0."""
+        """The scale that holds these values and 0."""
         values = [*values, 0.0]
         low, high = min(values), max(values)
         room = 0.08 * (high - low) or 0.01
@@ -44,10 +44,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Forest:
-    """Differences in macro F to ``against``, those of the highest first.
+    """Differences in macro F to the method ``against``, the highest first.
 
-    rows : of the frame ``comparisons`` after as many rounds; also ``verdict``, one of `VERDICTS`, and ``photos``, the
-    row after as many photos, or None.
+    rows : those of the frame ``comparisons`` at equal rounds, and in each ``verdict``, one of `VERDICTS`, and
+    ``photos``, the row at equal photos seen, or None.
     """
 
     against: str
@@ -57,7 +57,7 @@ class Forest:
 
 
 def findings(frames: Frames) -> list[str]:
-    """The result in plain sentences: which methods differ from the baseline, and the method of the highest macro F."""
+    """The result in plain sentences: which methods differ from the baseline, and which has the highest macro F."""
     shown = frames.summary[frames.summary["criterion"] == frames.criterion]
     known = shown[shown["macro_f1_mean"].notna() & ~shown["method"].isin(list(frames.incomplete))]
     known = known.sort_values("macro_f1_mean", ascending=False, kind="stable")
@@ -66,15 +66,15 @@ def findings(frames: Frames) -> list[str]:
     best = known.iloc[0]
     largest = frames.summary[frames.summary["method"] == LARGEST_CLASS].iloc[0]
     highest = (
-        f"The highest macro F on the test photos, {_macro_f(best)} over {best['folds']} folds, is that of the method "
-        f"{best['method']}; to assign always the largest class gives {_macro_f(largest)}."
+        f"The method {best['method']} has the highest macro F on the test photos, {_macro_f(best)} over "
+        f"{best['folds']} folds; always assigning the largest class gives {_macro_f(largest)}."
     )
     tests = _tests(frames)
     return [highest] if tests.empty else [_differing(tests), highest]
 
 
 def forest(frames: Frames) -> Forest | None:
-    """The intervals of the comparisons, those of the highest difference first; None if there is none."""
+    """The intervals of the comparisons, the highest difference first; None if there are none."""
     tests = _tests(frames)
     if tests.empty:
         return None
@@ -88,7 +88,7 @@ def forest(frames: Frames) -> Forest | None:
 
 
 def _tests(frames: Frames) -> pd.DataFrame:
-    """The comparisons in macro F after as many rounds that have an interval."""
+    """The comparisons in macro F at equal rounds that have an interval."""
     rows = in_macro_f(frames.comparisons)
     return rows[rows["p"].notna()]
 
@@ -101,7 +101,7 @@ def _sign(test: "pd.Series[Any] | FrameRow") -> int:
 
 
 def _differing(tests: pd.DataFrame) -> str:
-    """Which methods are better and worse, by how much; of those that are not shown to differ, how many."""
+    """Which methods are better and worse, and how much; and how many are not shown to differ."""
     against, many = f"the control {tests['against'].iloc[0]}", len(tests)
     how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
     tests = tests.sort_values("difference", ascending=False, kind="stable")

@@ -1,4 +1,4 @@
-"""Examples of highlight maps for a page: of every score the photos that the network is surest of."""
+"""Examples of highlight maps for a page: for every score the photos that the network is most sure of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ CAPTIONS = {"map": "highlight map", "null_map": "control", "edge_map": "edges", 
 
 @dataclass(frozen=True)
 class Examples:
-    """Photos to map, in round ``number`` of one trial against the round before."""
+    """Photos to make maps of, in round ``number`` of one trial against the round before."""
 
     photos: tuple[str, ...]
     fold: int
@@ -33,9 +33,9 @@ class Examples:
 class Card:
     """A photo of the gallery.
 
-    text : what is known of its map, or why there is none. differs : whether the map does from control and edges both.
-    pictures : the map, the control's, the photo's edges and, on one card, the map of random weights; those that there
-        are.
+    text : what is known about its map, or why there is none. differs : whether the map differs from both control and
+    edges. pictures : the map, the control, the photo's edges and, on one card, the map of random weights, as far as
+    they are there.
     """
 
     photo: str
@@ -47,9 +47,9 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cards of some examples; if there are none, ``reason`` says why.
+    """Cards of some examples. If there are none, ``reason`` says why.
 
-    verdict, random : what the maps are worth, see `rsrl_ray.maps.sanity`.
+    verdict, random : how much the maps are worth, in words, see `rsrl_ray.maps.sanity`.
     """
 
     cards: tuple[Card, ...] = ()
@@ -62,8 +62,8 @@ class Gallery:
 def find_examples(sweep: Sweep) -> Examples:
     """`PHOTOS_OF_A_SCORE` test photos of every score.
 
-    Of the first method that drops photos (of the first of all, if none does), in its first fold with two rounds:
-    the chosen one among its rounds from 2 on. Raises ValueError if no trial has two rounds.
+    They are those of the first method that drops photos (if none does, of the first), in its first fold with two
+    rounds, in the round that is chosen among those from 2 on. Raises ValueError if no trial has two rounds.
     """
     order = {method: place for place, method in enumerate(sweep.begun)}
 
@@ -79,7 +79,7 @@ def find_examples(sweep: Sweep) -> Examples:
 
 
 def make_cards(sweep: Sweep, rows: pd.DataFrame, folder: Path) -> tuple[Card, ...]:
-    """A card for every row, with columns as ``highlights.csv`` in ``folder``, where the maps lie too."""
+    """A card for every row. rows : with the columns of ``highlights.csv``. folder : where the maps lie."""
     scores = dict(zip(sweep.images, sweep.scores.tolist(), strict=True))
     return tuple(
         Card(row["photo"], scores[row["photo"]], remark(row), row["differs"] is True, _pictures(row, folder))
@@ -88,7 +88,7 @@ def make_cards(sweep: Sweep, rows: pd.DataFrame, folder: Path) -> tuple[Card, ..
 
 
 def remark(row: Mapping[Any, Any]) -> str:
-    """What is known of a map; what is missing in the row is not."""
+    """What is known about a map; what is missing in the row is left out."""
     said = []
     if pd.notna(row["J"]):
         said.append(f"J {row['J']:.0f}, 1 − correlation {1 - row['correlation']:.1e}")  # noqa: RUF001
@@ -102,7 +102,7 @@ def remark(row: Mapping[Any, Any]) -> str:
 
 
 def _surest(sweep: Sweep, trial: TrialRounds, number: int) -> tuple[str, ...]:
-    """By score, names of the test photos of the highest self-confidence in the round."""
+    """The names of the test photos of the highest self-confidence in the round, score by score."""
     confidence, is_test = trial.self_confidence[number - 1], trial.split == TEST_PHOTO
     names: list[str] = []
     for score in sweep.classes:
@@ -114,7 +114,7 @@ def _surest(sweep: Sweep, trial: TrialRounds, number: int) -> tuple[str, ...]:
 
 
 def _pictures(row: Mapping[Any, Any], folder: Path) -> list[Embedded]:
-    """The overlays that there are."""
+    """The pictures of a card that there are."""
     pictures = []
     for column, caption in CAPTIONS.items():
         if row[column]:

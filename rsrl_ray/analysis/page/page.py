@@ -16,11 +16,10 @@ from PIL import Image
 from rsrl_ray.analysis.figures.drawings import FigureFile, mean_of
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.numbers.words import interval, p_value, signed
-from rsrl_ray.analysis.page.album import make_album
+from rsrl_ray.analysis.page.album import Album, longest, make_album
 from rsrl_ray.analysis.page.answer import findings, forest
 from rsrl_ray.analysis.page.charts import Chart, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
-from rsrl_ray.analysis.page.photo_section import Section, map_section, photo_section
 from rsrl_ray.analysis.page.pictures import Embedded, data_uri, jpeg_uri
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
@@ -28,12 +27,12 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.identity import recipe
 from rsrl_ray.method import method_of
 
-SHEETS = ("dropped", "returned", "assigned")  # figures of photos: as JPEG a fifth of their size
-LISTED = ("dropped", "returned")  # what the section of photos shows otherwise
+SHEETS = ("dropped", "returned", "assigned")  # figures of photos: JPEG is a fifth of their size
+LISTED = ("dropped", "returned")  # figures of what the section of photos shows in its own way
 STYLE_SHEETS = ("page.css", "photos.css")
-CURVES = ("training_size", "majority_share", "total_f")  # what the page's charts show, if scripts do not run
+CURVES = ("training_size", "majority_share", "total_f")  # figures in place of the charts, if scripts do not run
 SCALE = 2 / 3  # a figure's pixel in the page
-TABLES = {  # by their headings, the tables that stand together
+TABLES = {  # the tables that stand together, by their heading
     "Performance": ("methods", "groups", "ordinal"),
     "Choosing the round": ("criteria", "folds"),
     "Comparisons": ("comparisons",),
@@ -42,8 +41,22 @@ TABLES = {  # by their headings, the tables that stand together
 
 
 @dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    id : its anchor. heading : its title (h2), also in the table of contents. html : what stands under it, as markup.
+    parts : by anchor, those of its headings (h3) that the table of contents names too.
+    """
+
+    id: str
+    heading: str
+    html: Markup
+    parts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Content:
-    """What the page is made of; ``pictures`` lie in ``folder``, the page's, in ``figures``, as PNG."""
+    """What the page is made of. folder : the page's; its ``figures`` hold ``pictures`` as PNG."""
 
     sweep: Sweep
     experiment: Experiment
@@ -55,7 +68,7 @@ class Content:
 
     @cached_property
     def charts(self) -> dict[str, list[Chart]]:
-        """The curves that a reader's browser draws, by group."""
+        """The charts that a reader's browser draws, by group."""
         return {
             "common": charts(self.sweep),
             "scores": score_charts(self.sweep),
@@ -63,7 +76,7 @@ class Content:
         }
 
     def figures(self, names: Sequence[str] = (), method: str = "") -> list[Embedded]:
-        """The pictures of a method ("" of all) whose name begins with one of ``names``."""
+        """The pictures of a method ("" : of all methods) whose names begin with one of ``names``."""
         shown = [one for one in self.pictures if one.method == method and one.name.startswith(tuple(names))]
         return [_figure(picture, self.folder / "figures" / f"{picture.name}.png") for picture in shown]
 
@@ -84,13 +97,13 @@ def write_page(content: Content) -> None:
         sections=sections(content, environment),
         data={"methods": looks(content.sweep.methods), "charts": drawn} if drawn else None,
         scripts=[Markup(script) for script in scripts],
-        policy=Markup(" ".join(map(_digest, scripts))),  # these two and no other script may run
+        policy=Markup(" ".join(map(_digest, scripts))),  # only these scripts may run
     )
     (content.folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def sections(content: Content, environment: Environment) -> list[Section]:
-    """The page's sections in their order: what a reader came for comes first."""
+    """The page's sections in their order: the answer comes first."""
     write: Any = environment.get_template("sections.html").module
     sweep, frames = content.sweep, content.frames
     answer = write.answer(findings(frames), forest(frames), [*sweep.missing, *frames.notes])
@@ -107,14 +120,24 @@ def sections(content: Content, environment: Environment) -> list[Section]:
         Section("curves", "Curves, round by round", curves, parts),
         _tables(content, write),
         _methods(content, write),
-        photo_section(album, environment, sweep.rounds),
-        map_section(content.gallery, album, environment),
+        *photo_sections(album, content.gallery, environment, sweep.rounds),
         Section("recipe", "Data and recipe", recipe_of),
     ]
 
 
+def photo_sections(album: Album, gallery: Gallery, environment: Environment, rounds: int) -> list[Section]:
+    """What each method never kept, dropped most and took back; and the maps, beside what they have to differ from.
+
+    album : holds the photos of the gallery too. rounds : that the sweep asks for.
+    """
+    write: Any = environment.get_template("photos.html").module
+    parts = tuple((f"photos-{place}", method) for place, method in enumerate(album.lists, 1))
+    photos = write.photos(album, longest(len(album.lists)), rounds)
+    return [Section("photos", "Photos", photos, parts), Section("maps", "Highlight maps", write.maps(gallery, album))]
+
+
 def _tables(content: Content, write: Any) -> Section:
-    """Those of `TABLES` that there are."""
+    """The tables of `TABLES` that there are."""
     named = {table.name: table for table in content.tables}
     groups = {heading: [named[name] for name in names if name in named] for heading, names in TABLES.items()}
     shown = [(heading, f"tables-{place}", tables) for place, (heading, tables) in enumerate(groups.items()) if tables]
@@ -123,7 +146,7 @@ def _tables(content: Content, write: Any) -> Section:
 
 
 def _methods(content: Content, write: Any) -> Section:
-    """What each method is, and its own table and figures."""
+    """What each method is, with its own table and figures."""
     alone = sorted({picture.name for picture in content.pictures if not picture.name.startswith(LISTED)})
     methods = [
         {

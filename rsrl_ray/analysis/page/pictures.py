@@ -18,7 +18,7 @@ class Embedded:
 
 
 def embedded(image: Image.Image, caption: str = "", quality: int = 85) -> Embedded:
-    """The picture, each of its pixels one of the page."""
+    """The picture at its own size: each of its pixels is a CSS pixel of the page."""
     return Embedded(jpeg_uri(image, quality), caption, *image.size)
 
 

@@ -1,4 +1,4 @@
-"""A photo's self-confidence by round as a small line, and marks below the rounds that dropped it: paths of an SVG."""
+"""A photo's self-confidence by round as a small line, and a mark for each round that dropped it: paths of an SVG."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 SPARK_WIDTH, SPARK_HEIGHT = 100, 32  # of the drawing
 TOP, BOTTOM = 2, 22  # where a self-confidence of 1 and of 0 lies
-MARK = 8  # how tall a mark is where all folds dropped the photo
+MARK = 8  # height of a mark if all folds dropped the photo
 
 
 @dataclass(frozen=True)
 class Sparkline:
-    """line, tested : the path of the training folds' mean, and of the testing folds'. marks : of what was dropped.
+    """The paths of the drawing.
 
-    step : how wide a mark is. words : the numbers, for those who cannot see the drawing.
+    line, tested : the mean of the folds that train on the photo, and of those that test on it. marks : of the rounds
+    that dropped it. step : how wide a mark is. words : the numbers, for those who cannot see the drawing.
     """
 
     line: str
@@ -44,7 +45,7 @@ def sparkline(
 
 
 def _path(places: list[int], values: NDArray[np.float64]) -> str:
-    """A line through the values that are there; one by itself is a dot."""
+    """A line through the values that are there; a single value is a dot."""
     path, is_down = "", False
     for x, value in zip(places, values, strict=True):
         if np.isnan(value):

@@ -1,1 +1,1 @@
-"""What comes of the analysis: a folder with a page of it all, and results in Python."""
+"""The results of the analysis: a folder with a page of everything, and values in Python."""

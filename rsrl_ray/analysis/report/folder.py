@@ -18,7 +18,7 @@ from rsrl_ray.tracking.read import open_results
 
 @dataclass(frozen=True)
 class Written:
-    """What was written; notes : sentences on what is missing."""
+    """What was written; notes : sentences on what is lacking."""
 
     folder: Path
     frames: Frames
@@ -26,7 +26,7 @@ class Written:
 
     @property
     def page(self) -> Path:
-        """One page of all."""
+        """The page of everything."""
         return self.folder / "index.html"
 
 
@@ -36,7 +36,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
     Raises
     ------
     ValueError
-        If there is nothing to analyse yet, baseline or rope make no sense, or the folder cannot be written to.
+        If there is nothing to analyse yet, baseline or rope are wrong, or the folder cannot be written to.
     """
     folder = out or default_folder(experiment)
     with display.started("reading the rounds"):
@@ -54,7 +54,7 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
 
 
 def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:
-    """Map some photos; writes what `rsrl_ray.maps.highlights.highlight` writes to ``folder``."""
+    """Make maps of some photos; `rsrl_ray.maps.highlights.highlight` writes them into ``folder``."""
     from rsrl_ray.maps.highlights import highlight  # late: torch takes half a GB
     from rsrl_ray.maps.sanity import random_words, verdict
     from rsrl_ray.maps.subject import Question
@@ -69,6 +69,6 @@ def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:
 
 
 def default_folder(experiment: Experiment) -> Path:
-    """``analysis/NAME`` in storage, or in the working directory where storage is a bucket."""
+    """``analysis/NAME`` in storage, or in the working directory if storage is a bucket."""
     storage = Location(experiment.storage)
     return (Path() if storage.is_uri else storage.path) / "analysis" / experiment.name

@@ -1,4 +1,4 @@
-"""A sweep's results in Python: the frames of the CSV files, predictions, figures and the page, read when asked for."""
+"""A sweep's results in Python: frames as in the CSV files, predictions, figures and the page, read when asked for."""
 
 from functools import cached_property
 from html import escape
@@ -26,7 +26,7 @@ from rsrl_ray.tracking.standing import Standing
 
 
 class Results(Standing):
-    """What is logged of an experiment's sweep, as it was when first asked for; ask `results` again for what came since.
+    """What is logged of an experiment's sweep when it is first asked for; call `results` again for newer rounds.
 
     Every attribute and method raises ValueError if there is no sweep of the experiment, or no round of it yet.
     """
@@ -39,7 +39,7 @@ class Results(Standing):
         self._baseline, self._rope = baseline, rope
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the methods as `rsrl analyze` ends with them."""
+        """What a notebook shows: the table of methods with which `rsrl analyze` ends."""
         try:
             table, said = methods_table(self.frames).to_html(index=False, na_rep=""), explained(self.frames)
         except ValueError:  # nothing is logged yet
@@ -87,32 +87,35 @@ class Results(Standing):
             there = "; ".join(
                 f"{key.method!r} in fold {key.fold}" for key, run in self.found.trials.items() if run.rounds
             )
-            logged = f"rounds are logged of {there}" if there else "nor is a round of any other method"
+            logged = f"rounds are logged of {there}" if there else "no other method has a logged round either"
             raise ValueError(f"no round of method {method!r} in fold {fold} is logged; {logged}")
         number = self.chosen.rounds[key] if round is None else round
         if not 1 <= number <= run.rounds:
-            raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged")
-        return self.found.results.read_artifact(run, predictions_path(number), pd.read_parquet)
+            raise ValueError(f"round {number}: of {key} the rounds 1 to {run.rounds} are logged; give one of these")
+        return run.artifacts.read(predictions_path(number), pd.read_parquet)
 
     def figure(self, name: str, method: str | None = None) -> Figure:
-        """A figure by name, such as macro_f; method : of those that show one (default: the first that drops photos)."""
+        """A figure by name, such as macro_f.
+
+        method : of the figures that show one method; by default the first that drops photos.
+        """
         begun, main = self.sweep.begun, main_method(self.experiment)
         if method not in (None, *begun):
-            raise ValueError(f"method {method!r}: no round of it is logged; there are {', '.join(begun)}")
+            raise ValueError(f"method {method!r}: no round of it is logged; give one of {', '.join(begun)}")
         of = method or (main if main in begun else begun[0])
         return _shown(figure(self.sweep, self.frames, self.experiment.photos, name, of))
 
     def page(self, out: str | Path | None = None, display: Display | None = None) -> Path:
-        """Write tables, figures, highlight maps and the page of them all; where the page is.
+        """Write tables, figures, highlight maps and a page of all of them; returns the page's path.
 
         out : the folder (by default analysis/NAME in storage).
         """
         return self.write(out, display).page
 
     def write(self, out: str | Path | None = None, display: Display | None = None) -> Written:
-        """Likewise; all that was written."""
+        """As `page`, but returns all that was written."""
         folder = None if out is None else Path(out)
-        if display is None:  # else whoever has it shows the notes
+        if display is None:  # else the caller shows the notes
             _ = self.found
         return analyze(self.experiment, folder, self._baseline, self._rope, display or Silent())
 
@@ -136,7 +139,7 @@ class Swept(Results):
 
 
 def _shown(figure: Figure) -> Figure:
-    """The figure as a notebook shows it: pyplot, which tells notebooks of figures, has not made this one."""
+    """The figure with its PNG for a notebook, which knows by itself only figures that pyplot has made."""
 
     @styled
     def png() -> bytes:

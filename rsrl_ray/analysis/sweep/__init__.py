@@ -1,1 +1,1 @@
-"""The tracked sweep as arrays: read from MLflow, held in little memory."""
+"""The tracked sweep as arrays, read from MLflow and held in little memory."""

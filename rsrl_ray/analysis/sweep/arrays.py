@@ -23,10 +23,10 @@ class TrialRounds:
     metrics : index round 1 to R, one column for each MLflow metric; nan if a round has none.
     split : [N], 0 train, 1 validation, 2 test. scores : [N], as the trial has them: with `config.Noise` those of
     training and validation photos are the noisy ones.
-    photos_seen : [R], how many photos it has trained on by then, each as often as it was seen.
+    photos_seen : [R], how many photos it has trained on by then, each counted as often as it was seen.
     predicted : [R, N], scores, in the smallest type. kept : [R, N], False outside the training photos.
-    self_confidence : [R, N], float32. Of large sweeps these are read when they are asked for, but for ``kept``.
-    confusions : of the test photos, [R, C, C], as they were counted on reading; None if they were not.
+    self_confidence : [R, N], float32. In large sweeps it and ``predicted`` are read when they are asked for.
+    confusions : of the test photos, [R, C, C], counted while the rounds are read; None if they were not counted.
     """
 
     fold: int
@@ -55,7 +55,7 @@ class TrialRounds:
         return self.metrics[metric].to_numpy(dtype=np.float64)
 
     def dropped(self) -> NDArray[np.bool_]:
-        """The training photos that a round left out, [R, N]."""
+        """The training photos that each round left out, [R, N]."""
         return np.asarray(~self.kept[:] & (self.split == TRAINING_PHOTO))
 
 
@@ -67,7 +67,7 @@ class Sweep:
     is_noisy : whether labels are wrong on purpose (`config.Noise`), so that it is known which.
     rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
     majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
-    missing : sentences on what is not there.
+    missing : sentences on what is lacking.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Sweep:
 
     @property
     def criterion(self) -> Criterion:
-        """The one that tables and figures choose rounds by, see `rsrl_ray.core.selection.default_criterion`."""
+        """The criterion by which tables and figures choose rounds, see `rsrl_ray.core.selection.default_criterion`."""
         return default_criterion(self.chooses)
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
-        """Those that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
+        """The criteria that can choose in every trial, see `rsrl_ray.core.selection.usable_criteria`."""
         return usable_criteria(self.chooses)
 
     @property
@@ -111,7 +111,7 @@ class Sweep:
         return [self.trials[key] for key in keys if key in self.trials]
 
     def trained_scores(self) -> NDArray[np.int64]:
-        """The photos' scores as networks are trained on them, [N]: the same in every fold that trains on a photo."""
+        """The scores that networks are trained on, [N]; a photo has the same in every fold that trains on it."""
         scores = self.scores.copy()
         for trial in self.trials.values():
             trained = trial.split == TRAINING_PHOTO

@@ -1,8 +1,7 @@
-"""A sweep is read from MLflow: metrics, and every round's table of photos."""
+"""Reading a sweep from MLflow: metrics, and the table of photos of every round."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,19 +23,19 @@ from rsrl_ray.analysis.sweep.round_files import (
 )
 from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.selection import TEST, VALIDATION, Curve
+from rsrl_ray.core.selection import Curve
 from rsrl_ray.core.trial import STATES, TrialKey
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.histories import THREADS
 from rsrl_ray.tracking.names import predictions_path
-from rsrl_ray.tracking.read import TrackedResults, TrackedRun
+from rsrl_ray.tracking.read import TrackedRun
 
 PHOTOS_SEEN = "photos_seen"  # a metric
-HELD = 2**29  # bytes of all trials' predictions and self-confidences; what is more is read when it is asked for
+HELD = 2**29  # bytes of all trials' predictions and self-confidences; the rest is read when it is asked for
 
 
 def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
-    """Read the experiment's sweep. found : of `rsrl_ray.tracking.find.find_results`, if it was called already.
+    """Read the experiment's sweep. found : what `rsrl_ray.tracking.find.find_results` gave, if it was called before.
 
     Trials that the experiment file does not name (any more), and rounds beyond those that it asks for, are left out.
 
@@ -46,28 +45,26 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         If there is no sweep, no round of it is logged yet, or a logged round cannot be read.
     """
     found = found or find_results(experiment)
-    tracker, begun = found.results, [run for run in found.trials.values() if run.rounds]
+    begun = [run for run in found.trials.values() if run.rounds]
     if not begun:
         raise ValueError(f"no round of {experiment.name} is logged yet; `rsrl show` tells how far it is")
-    photos = tracker.read_artifact(begun[0], predictions_path(1), read_photos)
+    photos = begun[0].artifacts.read(predictions_path(1), read_photos)
     threads = ThreadPoolExecutor(THREADS)
     try:
         names = sorted({name for run in begun for name in run.metrics})
-        curves_of = {name: threads.submit(tracker.curves, begun, name) for name in names}
+        curves_of = {name: threads.submit(found.results.curves, begun, name) for name in names}
         firsts = {run.fold: run for run in reversed(begun)}
-        folds = {fold: threads.submit(read_fold, tracker.artifacts(run)) for fold, run in firsts.items()}
+        folds = {fold: threads.submit(read_fold, run.artifacts) for fold, run in firsts.items()}
         rows = np.cumsum([run.rounds for run in begun]) * len(photos.scores)
         are_held = rows * (photos.score_type.itemsize + np.dtype(np.float32).itemsize) <= HELD
-        shared = _Shared(tracker, photos, folds, threads)
-        read = {run.key: _TrialReading(shared, run, bool(held)) for run, held in zip(begun, are_held, strict=True)}
+        read = {
+            run.key: _TrialReading(run, photos, folds[run.fold], threads, bool(held))
+            for run, held in zip(begun, are_held, strict=True)
+        }
         metrics = {name: values.result() for name, values in curves_of.items()}
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
-        threads.shutdown(cancel_futures=True)  # what one could not read, a thousand others need not try
-    curves = [
-        {name: trial.metrics[name].to_numpy(np.float64) for name in (VALIDATION, TEST) if name in trial.metrics}
-        for trial in trials.values()
-    ]
+        threads.shutdown(cancel_futures=True)  # if one round could not be read, the others need not be tried
     return Sweep(
         name=experiment.name,
         run_id=found.sweep.id,
@@ -81,31 +78,22 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         majority=experiment.revision.majority_classes,
         missing=(*found.differs, *_missing(experiment, found.trials)),
         is_noisy=photos.are_noisy,
-        chooses=found.chooses(curves),
+        chooses=found.split,
     )
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What the trials of a sweep share while they are read."""
-
-    tracker: TrackedResults
-    photos: ReadPhotos
-    folds: Mapping[int, "Future[TrialFold]"]
-    threads: ThreadPoolExecutor
 
 
 class _TrialReading:
     """A trial whose rounds are being read by threads. is_held : whether its predictions stay in memory."""
 
-    def __init__(self, shared: _Shared, run: TrackedRun, is_held: bool) -> None:
-        self._run, self._photos, self._artifacts = run, shared.photos, shared.tracker.artifacts(run)
-        self._is_held, self._fold = is_held, shared.folds[run.fold]
-        self._rounds = [shared.threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
+    def __init__(
+        self, run: TrackedRun, photos: ReadPhotos, fold: "Future[TrialFold]", threads: ThreadPoolExecutor, is_held: bool
+    ) -> None:
+        self._run, self._photos, self._fold, self._is_held = run, photos, fold, is_held
+        self._rounds = [threads.submit(self._read, number) for number in range(1, run.rounds + 1)]
 
     def _read(self, number: int) -> ReadRound:
-        # The folds' threads have begun before, so none waits for one that waits for it.
-        return read_round(self._artifacts, number, self._fold.result(), self._photos, self._is_held)
+        # The threads that read folds were started before these, so this wait always ends.
+        return read_round(self._run.artifacts, number, self._fold.result(), self._photos, self._is_held)
 
     def trial(self, metrics: Mapping[str, Mapping[str, Curve]], epochs: int) -> TrialRounds:
         """The trial, once everything is read; metrics : by name and run."""
@@ -133,19 +121,19 @@ class _TrialReading:
 
     def _values(self, column: str, kind: "np.dtype[Any]", read: Sequence[NDArray[Any] | None]) -> ByRound:
         if not self._is_held:
-            return OnDemand(self._run.rounds, partial(read_column, self._artifacts, column, kind))
+            return OnDemand(self._run.rounds, partial(read_column, self._run.artifacts, column, kind))
         return np.stack([values for values in read if values is not None])
 
 
 def _photos_seen(metrics: pd.DataFrame, kept: ByRound, epochs: int) -> NDArray[np.float64]:
-    """As logged; versions up to 0.1 did not log it, and trained for ``epochs`` passes over what is kept."""
+    """As logged; versions up to 0.1 did not log it, and passed ``epochs`` times over the kept photos."""
     if PHOTOS_SEEN in metrics and metrics[PHOTOS_SEEN].notna().all():
         return metrics[PHOTOS_SEEN].to_numpy(dtype=np.float64)
     return np.cumsum([mask.sum() * epochs for mask in kept], dtype=np.float64)
 
 
 def _missing(experiment: Experiment, runs: dict[TrialKey, TrackedRun]) -> list[str]:
-    """A sentence for every trial that was begun and lacks rounds, and one for the waiting folds of a method."""
+    """A sentence for every trial that was begun and lacks rounds, and one for the folds of a method that wait."""
     lines = []
     for name in experiment.method_names():
         for fold in experiment.fold_numbers():

@@ -1,4 +1,4 @@
-"""What is read of a round's ``predictions.parquet``: little of it is held."""
+"""What is read from the ``predictions.parquet`` of a round; little of it is held."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ PREDICTED, CONFIDENCE = "predicted", "self_confidence"
 
 @dataclass(frozen=True)
 class ReadPhotos:
-    """The photos of a sweep and their true scores, [N]; are_noisy : whether trials have others."""
+    """The photos of a sweep and their true scores, [N]; are_noisy : whether trials have other scores."""
 
     images: tuple[str, ...]
     scores: NDArray[np.int64]
@@ -40,7 +40,8 @@ class ReadPhotos:
     def score_type(self) -> "np.dtype[Any]":
         """The smallest that holds all scores."""
         low, high = int(self.classes[0]), int(self.classes[-1])
-        return np.min_scalar_type(min(low, -1 - high))  # of a number below 0: a type with signs holds -1 - n if n
+        # A number below 0 asks for a signed type, which holds n if it holds -1 - n.
+        return np.min_scalar_type(min(low, -1 - high))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ReadRound:
 
 
 def read_fold(artifacts: Artifacts) -> TrialFold:
-    """The fold of a trial, which all trials of the fold share."""
+    """The fold of a trial; it is the same for all trials of the fold."""
 
     def read(file: Path) -> TrialFold:
         table = _columns(file, ["split", "score"])
@@ -77,7 +78,7 @@ def read_fold(artifacts: Artifacts) -> TrialFold:
 
 
 def read_photos(file: Path) -> ReadPhotos:
-    """Those of any round's table."""
+    """The photos of the table of any round."""
     are_noisy = TRUE_SCORE in pq.read_schema(file).names
     score = TRUE_SCORE if are_noisy else "score"
     table = _columns(file, ["image", score])

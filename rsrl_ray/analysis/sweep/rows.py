@@ -1,6 +1,6 @@
-"""What takes less memory than arrays of a trial's rounds [R, N]: bits, and what is read when asked for."""
+"""Values of a trial's rounds [R, N] in less memory than an array takes: as bits, or read when they are asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class ByRound(Protocol):
-    """[R, N], indexed as an array is, by rounds and then by photos; an array is one."""
+    """Values [R, N], indexed like an array, by rounds and then by photos. An array is one too."""
 
     def __len__(self) -> int: ...
 
@@ -18,29 +18,25 @@ class ByRound(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Bits:
+class Bits(Sequence[NDArray[np.bool_]]):
     """A mask [R, N] in an eighth of its memory."""
 
     def __init__(self, packed: NDArray[np.uint8], photos: int) -> None:
-        """Packed : [R, N / 8], as `np.packbits` has it."""
+        """Keep the bits. packed : [R, N / 8], as `np.packbits` makes it. photos : N."""
         self._packed, self._photos = packed, photos
 
     def __len__(self) -> int:
         """R."""
         return len(self._packed)
 
-    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
-        """Round after round, [N]."""
-        return (self[place] for place in range(len(self)))
-
     def __getitem__(self, place: Any) -> Any:
-        """As of an array."""
+        """As an array gives it."""
         rounds, photos = _parted(place)
         return np.unpackbits(self._packed[rounds], axis=-1, count=self._photos).view(np.bool_)[..., photos]
 
 
 @dataclass(frozen=True)
-class OnDemand:
+class OnDemand(Sequence[NDArray[Any]]):
     """Values [R, N] of which each round is read when it is asked for: ``read`` gives that of a number, from 1, [N]."""
 
     rounds: int
@@ -50,12 +46,8 @@ class OnDemand:
         """R."""
         return self.rounds
 
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Round after round, [N]."""
-        return (self[place] for place in range(len(self)))
-
     def __getitem__(self, place: Any) -> Any:
-        """As of an array."""
+        """As an array gives it."""
         rounds, photos = _parted(place)
         numbers = range(1, self.rounds + 1)[rounds]
         if isinstance(numbers, int):

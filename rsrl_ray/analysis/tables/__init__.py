@@ -1,1 +1,1 @@
-"""Tables in LaTeX, Markdown and at the terminal, and the CSV files."""
+"""Tables in LaTeX, in Markdown and at the terminal, and the CSV files."""

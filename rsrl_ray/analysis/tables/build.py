@@ -27,16 +27,16 @@ MEANS = {  # tables of means over the folds: the heading of each measure, and wh
     "ordinal": (
         {"quadratic_kappa": "quadratic kappa", "mae": "MAE", "macro_mae": "macro MAE", "spearman": "Spearman's rho"},
         "How near the assigned scores are to those of the test photos: Cohen's kappa with quadratic weights (1: all "
-        "right, 0: as by chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), both in "
-        "units of the score and best low, Spearman's rank correlation;",
+        "right, 0: as good as chance), mean absolute error over the photos (MAE) and over the classes (macro MAE), "
+        "both in units of the score (the lower, the better), Spearman's rank correlation;",
     ),
 }
 NUMBERS = "%.6g"
-SIDE_BY_SIDE = 10  # folds; of more, tables show the quartiles
+SIDE_BY_SIDE = 10  # folds; if there are more, tables show quartiles
 
 
 def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
-    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; the tables, see `tables`.
+    """Write ``folder/*.csv`` and ``folder/tables/*.tex``; returns the tables, see `tables`.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_tables(sweep: Sweep, frames: Frames, folder: Path) -> list[TextTable]:
 
 
 def _write_ledger(sweep: Sweep, file: Path) -> None:
-    """A trial at a time: of a large sweep it takes more than memory holds."""
+    """Write one trial at a time, because the ledger of a large sweep does not fit into memory."""
     with file.open("w", encoding="utf-8", newline="") as out:
         for place, part in enumerate(ledger_parts(sweep)):
             part.to_csv(out, index=False, header=place == 0, float_format=NUMBERS)
@@ -67,7 +67,7 @@ def _write_ledger(sweep: Sweep, file: Path) -> None:
 def tables(sweep: Sweep, frames: Frames) -> list[TextTable]:
     """In the order of a page: methods, groups, ordinal, criteria, folds, comparisons, noise, every method's classes.
 
-    Comparisons and noise are there where their frames have rows.
+    Comparisons and noise are there if their frames have rows.
     """
     how = "in each fold as the best on its validation photos"
     if frames.criterion == "oracle":
@@ -108,12 +108,12 @@ def _methods(frames: Frames, how: str) -> TextTable:
     if has_large:
         caption += f" {LARGE_NOTE}"
     if lacking := [method for method in frames.begun() if method in frames.incomplete]:
-        caption += f" Rounds or folds are lacking, so that means cannot be compared: {', '.join(lacking)}."
+        caption += f" These methods lack rounds or folds, so their means cannot be compared: {', '.join(lacking)}."
     return TextTable("methods", caption, tuple(heading for heading, _ in columns), tuple(rows), lines=(1,))
 
 
 def _rounds(listed: str) -> str:
-    """The chosen rounds, ``3, 14, 7``; of many folds, their median and quartiles, ``12 (9 to 15)``."""
+    """The chosen rounds, ``3, 14, 7``; if there are many folds, their median and quartiles, ``12 (9 to 15)``."""
     numbers = [int(number) for number in listed.split(", ")] if listed else []
     if len(numbers) <= SIDE_BY_SIDE:
         return listed or NOTHING
@@ -145,15 +145,14 @@ def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _folds(sweep: Sweep, frames: Frames) -> TextTable:
-    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+    for method, part in _folds_by_method(frames):
         cells: dict[int, str] = {}
         for row in records(part):
             cells[row["fold"]] = number(row["macro_f1"])
             if pd.notna(row["round"]):
                 cells[row["fold"]] += f" ({row['round']})"
-        rows.append((str(method), *(cells.get(fold, NOTHING) for fold in sweep.folds)))
+        rows.append((method, *(cells.get(fold, NOTHING) for fold in sweep.folds)))
     caption = (
         "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
         f"{frames.criterion}."
@@ -162,11 +161,10 @@ def _folds(sweep: Sweep, frames: Frames) -> TextTable:
 
 
 def _quartiles(sweep: Sweep, frames: Frames) -> TextTable:
-    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
     rows = []
-    for (method, _), part in shown.groupby(["method", "criterion"], sort=False):
+    for method, part in _folds_by_method(frames):
         values = np.quantile(part["macro_f1"], (0, 0.25, 0.5, 0.75, 1))
-        rows.append((str(method), *(number(float(value)) for value in values)))
+        rows.append((method, *(number(float(value)) for value in values)))
     caption = (
         f"Macro F on the test photos over the {len(sweep.folds)} folds, rounds chosen by the criterion "
         f"{frames.criterion}. Each fold's value and round are in folds.csv."
@@ -175,8 +173,14 @@ def _quartiles(sweep: Sweep, frames: Frames) -> TextTable:
     return TextTable("folds", caption, columns, tuple(rows), lines=(1,))
 
 
+def _folds_by_method(frames: Frames) -> list[tuple[str, pd.DataFrame]]:
+    """Each method's rows of ``folds``, of the criterion that tables show; the largest class's come first."""
+    shown = frames.folds[frames.folds["criterion"].isin(["", frames.criterion])]
+    return [(str(method), part) for (method, _), part in shown.groupby(["method", "criterion"], sort=False)]
+
+
 def _classes(frames: Frames, method: str, name: str, how: str) -> TextTable:
-    """The classes of a method, network 1 beside the chosen one."""
+    """The classes of one method: network 1 beside the chosen network."""
     part = frames.classes[frames.classes["method"] == method]
     sides = [records(part[part["network"] == network]) for network in ("first", "chosen")]
     rows = []

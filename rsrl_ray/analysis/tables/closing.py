@@ -1,4 +1,4 @@
-"""What `rsrl analyze` ends with at the terminal: every method's macro F, and how far it is from the baseline's."""
+"""The table with which `rsrl analyze` ends: every method's macro F, and its difference to the baseline's."""
 
 import pandas as pd
 from rich.console import Group
@@ -10,7 +10,7 @@ from rsrl_ray.terminal import cell, make_table
 
 
 def closing(frames: Frames) -> Group:
-    """Rows of the summary's criterion, the largest class's first; differences only if there is a baseline."""
+    """The table and what its columns are, for the terminal."""
     table = methods_table(frames)
     shown = make_table([str(column) for column in table], left=["method"], title="Macro F on the test photos")
     for method, *others in table.itertuples(index=False):
@@ -19,7 +19,7 @@ def closing(frames: Frames) -> Group:
 
 
 def methods_table(frames: Frames) -> pd.DataFrame:
-    """The same as a frame of text."""
+    """The table as a frame of text; the largest class comes first. Differences are there if there is a baseline."""
     compared = in_macro_f(frames.comparisons)
     differences = {
         row["method"]: (signed(row["difference"]), interval(row["low"], row["high"]), p_value(row["p_holm"]))
@@ -35,10 +35,10 @@ def methods_table(frames: Frames) -> pd.DataFrame:
 
 
 def explained(frames: Frames) -> str:
-    """What the columns are."""
+    """What the columns are, in words."""
     chosen = "test photos (oracle)" if frames.criterion == "oracle" else "validation photos"
     said = f"Mean ± standard deviation over the folds, each at its round chosen on {chosen}."
     against = in_macro_f(frames.comparisons)["against"]
     if len(against):
-        said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for so many methods."
+        said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for the number of methods."
     return said

@@ -1,4 +1,4 @@
-"""The tables of methods against a baseline, and of what was dropped against labels that are known to be wrong."""
+"""The tables of methods against a baseline, and of dropped photos against labels that are known to be wrong."""
 
 from typing import Any
 
@@ -6,8 +6,7 @@ import pandas as pd
 
 from rsrl_ray.analysis.numbers.comparisons import AT_ROUNDS
 from rsrl_ray.analysis.numbers.frames import records
-from rsrl_ray.analysis.numbers.measures import FrameRow
-from rsrl_ray.analysis.numbers.measures import spread as mean_and_sd
+from rsrl_ray.analysis.numbers.measures import FrameRow, mean_and_sd
 from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import TextTable
@@ -19,12 +18,12 @@ _MEASURES_NAMED = {
     "minority_f1": "minority F",
     "majority_f1": "majority F",
 }
-_SHOWN_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # those that the table shows at equal photos seen too
+_SHOWN_AT_PHOTOS = ("macro_f1", "macro_f1_50")  # measures that the table shows at equal photos seen too
 LARGE_NOTE = "macro F 50+: over the classes that have 50 photos or more."
 
 
 def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
-    """Every method against the baseline; ``comparisons`` : the frame, with one row at least."""
+    """Every method against the baseline. comparisons : the frame, with one row or more."""
     at_rounds = comparisons["at"] == AT_ROUNDS
     shown = records(comparisons[at_rounds | comparisons["measure"].isin(_SHOWN_AT_PHOTOS)])
     rows = tuple(_comparison(row) for row in shown)
@@ -52,7 +51,7 @@ def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
 
 
 def noise_table(noise: pd.DataFrame) -> TextTable:
-    """What was dropped against what is wrong, over the rounds from 2 on; ``noise`` : the frame, with such a round."""
+    """What was dropped against what is wrong, over the rounds from 2 on. noise : the frame, with such a round."""
     folds = over_rounds(noise)
     rows = []
     for method, part in folds.groupby("method", sort=False):
@@ -60,7 +59,7 @@ def noise_table(noise: pd.DataFrame) -> TextTable:
         rows.append((str(method), *cells, _over_folds(part["base_rate"], 3)))
     caption = (
         "What was dropped against labels that are wrong on purpose, among the training photos labelled as one of the "
-        "classes that are revised: means over the rounds from 2 on (where nothing was dropped, a round has no "
+        "classes that are revised: means over the rounds from 2 on (a round that drops nothing has no "
         "precision), then mean ± standard deviation over the folds. Base rate: share of wrong labels, the precision of "
         "a random drop. Average precision: how well the self-confidence of the network that judged ranks the wrong "
         "labels, whatever was dropped."

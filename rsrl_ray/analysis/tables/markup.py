@@ -1,4 +1,4 @@
-"""A table as it is read, in LaTeX and in Markdown."""
+"""A table of text, in LaTeX and in Markdown."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _LATEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "{}$&#%_"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {"[": "{[}", "*": "{*}"}  # at a row's start, the \\ and \midrule before would take them for their own
+    | {"[": "{[}", "*": "{*}"}  # at a row's start, \\ and \midrule before it would read them as their options
     | {"±": r"$\pm$", "−": "$-$", NOTHING: "--"}  # noqa: RUF001
 )
 _MARKDOWN = re.compile(r"([\\`*_{}<>|~#\[\]])")
@@ -18,10 +18,10 @@ Cells = tuple[str, ...]
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as it is read.
+    """A table of text.
 
     name : of its file, without suffix. text : how many of the first columns hold text, not numbers.
-    lines : after which rows (counted from 1) a line is drawn. method : the one that it is of, "" of all.
+    lines : after which rows (counted from 1) a line is drawn. method : the one that it is about; "" if all.
     """
 
     name: str
@@ -34,7 +34,7 @@ class TextTable:
 
 
 def latex(table: TextTable) -> str:
-    """The table as a LaTeX float; needs the package booktabs."""
+    """The table as a LaTeX float; it needs the package booktabs."""
     body = []
     for number, row in enumerate(table.rows, 1):
         body.append(f"    {_latex_row(row)}")

@@ -74,5 +74,5 @@ def test_a_figure_by_its_name(sweep: Sweep, table: Path) -> None:
     assert_array_equal(figure(sweep, frames, table, "confusion", "paper").axes[0].images[0].get_array()[:, 1], 1)
     assert figure(sweep, frames, table, "ledger", "paper").axes[0].get_title().startswith("score 3")
     there = "macro_f, differences, scores, training_size, majority_share, total_f, class_measures, confusion, assigned"
-    with pytest.raises(ValueError, match=f"^figure 'ledger': there are {there}$"):  # none drops nothing
-        figure(sweep, frames, table, "ledger", "none")
+    with pytest.raises(ValueError, match=f"^figure 'ledger': there is no such figure; there are {there}$"):
+        figure(sweep, frames, table, "ledger", "none")  # which drops nothing

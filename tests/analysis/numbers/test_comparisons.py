@@ -116,6 +116,6 @@ def test_what_could_be_shown_in_words() -> None:
     frame = pd.DataFrame(rows, columns=["measure", "at", "folds", "detectable", "detectable_difference"])
     assert detectable_note(frame) == (
         "25 folds can show a difference of 1.2 sd (standard deviation of the differences, fold by fold; in macro F "
-        "0.020 to 0.033, from method to method); no difference shown does not mean none."
+        "0.020 to 0.033, from method to method); a smaller difference may be there, although it is not shown."
     )
     assert detectable_note(frame.assign(detectable=math.nan)) == ""

@@ -221,7 +221,7 @@ def test_comparisons_with_the_control(by_hand: Sweep) -> None:
         "A comparison on fewer than two folds has no t, p and interval.",
         "late lacks rounds or folds: no verdict, and no mean to compare with others.",
         "2 folds can show a difference of 12.5 sd (standard deviation of the differences, fold by fold; in macro F "
-        "3.545); no difference shown does not mean none.",
+        "3.545); a smaller difference may be there, although it is not shown.",
     )
 
 

@@ -11,8 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from rsrl_ray.analysis.page.album import make_album
 from rsrl_ray.analysis.page.gallery import Card, Examples, Gallery
-from rsrl_ray.analysis.page.page import STYLE_SHEETS
-from rsrl_ray.analysis.page.photo_section import map_section, photo_section
+from rsrl_ray.analysis.page.page import STYLE_SHEETS, photo_sections
 from rsrl_ray.analysis.page.pictures import embedded
 from rsrl_ray.analysis.sweep.arrays import Sweep
 
@@ -43,7 +42,7 @@ def path(by_hand: Sweep, tmp_path: Path) -> Path:
     loader = PackageLoader("rsrl_ray.analysis.page", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     album = make_album(by_hand, tmp_path / "photos.csv", [card.photo for card in cards])
-    sections = photo_section(album, environment, by_hand.rounds), map_section(gallery, album, environment)
+    sections = photo_sections(album, gallery, environment, by_hand.rounds)
     assert sections[0].parts == (("photos-1", "paper"),)
     style = "".join(loader.get_source(environment, name)[0] for name in STYLE_SHEETS)
     head = (

@@ -31,7 +31,7 @@ from rsrl_ray.rounds.files import write_round
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
-from rsrl_ray.tracking.find import Chosen, find_results
+from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.write import Tracker
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
@@ -197,7 +197,7 @@ def test_all_readers_choose_on_the_photos_that_the_sweep_says_or_of_an_old_one_t
     without = {"change": without_validation} if lacks else validated
     log(experiment, tracker, 1, "firm", [1, 2, 3], test_macro_f1=0.1, **without)
     found, sweep = find_results(experiment), read_sweep(experiment)
-    chosen = {trial.fold: at for trial, at in Chosen.of(found, found.states()).rounds.items()}
+    chosen = {trial.fold: at for trial, at in found.chosen().rounds.items()}
     registered = {fold: register.choose(found, experiment, "firm", fold).number for fold in (0, 1)}
     analysed = {trial.fold: at for trial, at in chosen_rounds(sweep).items()}
     assert chosen == registered == analysed == {0: number, 1: number}

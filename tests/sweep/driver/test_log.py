@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sweep.reports import report
+from sweep.sweeping import round_tables
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Silent
@@ -83,7 +84,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     assert max(map(len, logged)) == ROUNDS_AT_ONCE
     found = find_results(experiment)
     (run,) = found.trials.values()
-    tables = found.results.predictions(run)
+    tables = round_tables(run)
     for number, table in enumerate(tables, start=1):
         logits = np.random.default_rng(number).normal(size=(photos, 5)).astype(np.float32)
         np.testing.assert_array_equal(table.filter(like="logit_"), logits)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import write_experiment
 from sweep.ray_nodes import nodes_of_this_machine
@@ -24,7 +25,7 @@ from rsrl_ray.models import register as registry
 from rsrl_ray.rounds.table import logits
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
-from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.needs import OWN
 from rsrl_ray.tracking.stores import mlflow_uri
 
@@ -177,7 +178,7 @@ def test_the_registered_network_is_whole_and_scores_as_its_round(file: Path) -> 
     experiment = read_experiment(file)
     made = registry.register(experiment, None, None, None)
     loaded = models.load_model(None, mlflow_uri(experiment))
-    table = find_results(experiment).results.predictions(made.choice.run)[made.choice.number - 1]
+    table = made.choice.run.artifacts.read(predictions_path(made.choice.number), pd.read_parquet)
     folder = Path(experiment.photos).parent
     asked = models.find_photos([str(folder / name) for name in table["image"]])
     scores = models.score(loaded.model, asked)
