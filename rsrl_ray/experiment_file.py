@@ -129,8 +129,12 @@ def _nested(value: Any) -> Any:
 def _name_of(photos: Path) -> str:
     """Of ``cats/photos.csv``, ``cats-photos``; of a folder, its own."""
     place = photos.absolute()
-    words = [place.name] if place.is_dir() else [place.parent.name, place.stem]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("._-") or "photos"
+    return plain_name(place.name if place.is_dir() else f"{place.parent.name}-{place.stem}")
+
+
+def plain_name(text: str) -> str:
+    """A name for an experiment that is as near to the text as MLflow and all disks allow."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "photos"
 
 
 def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:
