@@ -20,9 +20,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from rsrl_ray.cli.cluster_checks import cluster_mistakes
-from rsrl_ray.cli.cluster_clouds import instance_profile
-from rsrl_ray.cli.cluster_file import ClusterFile, read_cluster_file
+from rsrl_ray.cluster.checks import cluster_mistakes
+from rsrl_ray.cluster.clouds import instance_profile
+from rsrl_ray.cluster.file import ClusterFile, read_cluster_file
 
 POLICY = "rsrl"  # its name in both roles
 DESCRIPTION = "Nodes of a cluster of rsrl_ray, made by its experiments/aws_account.py"

@@ -24,27 +24,22 @@ import tempfile
 import threading
 import time
 import urllib.request
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import ray
-from PIL import Image
+from meters import Clock, Meter
 from ray.cluster_utils import Cluster
-from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from rich.console import Console
+from toys import OPERATIONS, counted_storage, schedules, toys, write_photos
 
 from rsrl_ray import config
 from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.tables.build import write_tables
-from rsrl_ray.core.trial import Device
-from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.driver import launch
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.log import Log
@@ -54,155 +49,10 @@ from rsrl_ray.sweep.driver.running import Running
 from rsrl_ray.sweep.driver.scheduler import SharingScheduler
 from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.driver.weights import KeptWeights
-from rsrl_ray.sweep.report import Report
-from rsrl_ray.sweep.task import Task, Trainers
 from rsrl_ray.terminal import Terminal
-from rsrl_ray.vision.network import Conv1, Weights
 
 FOLDS = 5
-SCORES = {2: 0.1, 3: 0.24, 4: 0.42, 5: 0.17, 6: 0.07}  # shares of the photos
-OPERATIONS = ("read", "write", "list", "delete")
 OBJECT_STORE = 100 << 20  # bytes a node
-
-
-class ToyTrainer:
-    """A `Trainer` whose weights are four numbers, and whose logits are drawn from a generator seeded by them.
-
-    After every round it notes in a file of its process how often that has used storage.
-    """
-
-    device = Device("cpu")
-
-    def __init__(self, task: Task, operations: dict[str, int], notes: Path) -> None:
-        self._labels, self._classes = task.photos.labels, len(task.photos.classes)
-        self._operations, self._notes = operations, notes / f"{os.getpid()}.json"
-
-    def fit(self, parent: Weights, kept: np.ndarray, number: int) -> Weights:
-        """Weights that depend on parent, kept photos and number, as a real round's do."""
-        seed = [zlib.crc32(kept.tobytes()), number, *(zlib.crc32(array.tobytes()) for array in parent.values())]
-        return {"w": np.random.default_rng(seed).normal(size=4).astype(np.float32)}
-
-    def logits(self, weights: Weights) -> np.ndarray:
-        """[N, C], leaning to the label."""
-        generator = np.random.default_rng(zlib.crc32(weights["w"].tobytes()))
-        logits = generator.normal(size=(len(self._labels), self._classes))
-        logits[np.arange(len(self._labels)), self._labels] += 1.5
-        return logits.astype(np.float32)
-
-    def conv1(self, weights: Weights) -> Conv1:
-        """As large as AlexNet's."""
-        self._notes.write_text(json.dumps(self._operations))
-        weight = np.resize(weights["w"], (64, 3, 11, 11))
-        return Conv1(weight, np.zeros(64, np.float32), (4, 4), (2, 2))
-
-
-def toys(notes: Path) -> Callable[[Task], Trainers]:
-    """Toy trainers, which note in this folder how often they use storage."""
-
-    def of_process(task: Task) -> Trainers:
-        operations = counted_storage()
-        return lambda fold, learning: ToyTrainer(task, operations, notes)
-
-    return of_process
-
-
-def counted_storage() -> dict[str, int]:
-    """Count the calls of `Storage` in this process from now on."""
-    counts: dict[str, int] = defaultdict(int)
-
-    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            counts[name] += 1
-            return method(*arguments)
-
-        return call
-
-    for name in OPERATIONS:
-        setattr(Storage, name, counting(name, getattr(Storage, name)))
-    return counts
-
-
-class Clock:
-    """Calls, wall time and CPU time of the calling thread, by name."""
-
-    def __init__(self) -> None:
-        self.spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
-
-    def watch(self, owner: type, *names: str) -> None:
-        """Time methods of a class from now on."""
-        for name in names:
-            setattr(owner, name, self._timed(f"{owner.__name__}.{name}", getattr(owner, name)))
-
-    def _timed(self, label: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            wall, thread = time.perf_counter(), time.thread_time()
-            try:
-                return method(*arguments, **named)
-            finally:
-                spent = self.spent[label]
-                spent[0] += 1
-                spent[1] += time.perf_counter() - wall
-                spent[2] += time.thread_time() - thread
-
-        return call
-
-
-class Meter(Callback):
-    """One sample a result: wall time, CPU time of the driver's main thread, memory, what the log lacks."""
-
-    def __init__(self, log: Log, results: int) -> None:
-        self._log, self._process = log, psutil.Process()
-        self._tenth = max(1, results // 10)
-        self.samples: list[tuple[float, float, float, int]] = []
-        self.reused = 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Sample."""
-        queued = sum(map(len, list(self._log._writer._jobs.values())))
-        memory = self._process.memory_info().rss / 2**20
-        self.samples.append((time.perf_counter(), time.thread_time(), memory, queued))
-        self.reused += Report.from_result(result).metrics["reused"]
-        if len(self.samples) % self._tenth == 0:
-            self._print_tenth()
-
-    def _print_tenth(self) -> None:
-        if len(self.samples) == self._tenth:
-            print("results  ms a result: mean    p50    p99  CPU of the main thread  RSS MiB  queued")
-        gaps = 1e3 * np.diff(np.array(self.samples[-self._tenth :])[:, :2], axis=0)
-        wall, (_, _, memory, queued) = gaps[:, 0], self.samples[-1]
-        spread = f"{wall.mean():12.1f} {np.percentile(wall, 50):6.1f} {np.percentile(wall, 99):6.1f}"
-        print(f"{len(self.samples):7d} {spread} {gaps[:, 1].mean():23.2f} {memory:8.0f} {queued:7d}", flush=True)
-
-
-def schedules(count: int, rounds: int, unshared: bool) -> dict[str, dict[int, Any]]:
-    """A grid: K of revision 1 on, of a third of the rounds on, of two thirds on, so that trials branch like a tree.
-
-    Unshared, each schedule has its own K from revision 1 on.
-    """
-    levels = np.linspace(0.5, 0.9, count).round(6).tolist()
-    if unshared:
-        return {f"s{n}": {1: k} for n, k in enumerate(levels)}
-    early, middle, late = [0.5, 0.6, 0.7, 0.8, 0.85], [0.55, 0.65, 0.75, 0.8, 0.9], levels
-    return {
-        f"s{n}": {1: early[n % 5], 1 + rounds // 3: middle[n // 5 % 5], 1 + 2 * rounds // 3: late[n]}
-        for n in range(count)
-    }
-
-
-def write_photos(folder: Path, count: int) -> Path:
-    """Grey pictures of one pixel's noise, and their scores."""
-    rows = ["image,score"]
-    generator = np.random.default_rng(0)
-    for score, share in SCORES.items():
-        for number in range(round(count * share)):
-            name = f"{score}-{number}.png"
-            Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / name)
-            rows.append(f"{name},{score}")
-    (folder / "photos.csv").write_text("\n".join(rows) + "\n")
-    return folder / "photos.csv"
 
 
 @contextlib.contextmanager
@@ -330,7 +180,7 @@ def main() -> None:
             folds=config.Folds(count=FOLDS, validation=0.2),
             network=config.Network(backbone="small", weights="none", image_size=32),
             rounds=given.rounds,
-            archive=config.WeightRetention(weights="needed"),
+            archive=config.Retention(weights="needed"),
             mlflow=uri,
         )
         before = psutil.Process().memory_info().rss / 2**20

@@ -1,6 +1,12 @@
 """Repetitive self-revised learning (RSRL) as a distributed experiment sweep on Ray.
 
-The names in ``__all__`` are what this package promises; each is loaded when it is first asked for.
+    import rsrl_ray as rsrl
+
+    experiment = rsrl.read("photos.yaml", rounds=10)
+    results = rsrl.run_sweep(experiment)
+    results.summary, results.figure("macro_f"), results.page()
+
+The names in ``__all__`` are what this package promises; each is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -10,6 +16,7 @@ if TYPE_CHECKING:
     from rsrl_ray.analysis.report.results import Results
     from rsrl_ray.api import (
         check,
+        check_cluster,
         compare,
         highlight,
         init,
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
         score,
         serve,
         standing,
+        ui,
     )
     from rsrl_ray.classifier import RSRLClassifier
     from rsrl_ray.core.rules import table as rules
@@ -34,6 +42,7 @@ __all__ = [
     "RSRLClassifier",
     "Results",
     "check",
+    "check_cluster",
     "compare",
     "highlight",
     "init",
@@ -49,6 +58,7 @@ __all__ = [
     "score",
     "serve",
     "standing",
+    "ui",
 ]
 
 # Where a name is that is not one of `rsrl_ray.api`; without a colon it is the module itself.

@@ -4,9 +4,8 @@ Imports are late, so that each call loads only what it needs. Every call raises 
 user can mend. A display is told what a long call does; by default the terminal or the notebook shows it.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,27 +19,29 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsrl_ray.analysis.report.results import Results, Swept
+    from rsrl_ray.cluster.file import Mistake
     from rsrl_ray.core.rules.rule import Rule
     from rsrl_ray.inventory import Item
     from rsrl_ray.models.register import Registered
     from rsrl_ray.photos.photo_set import Examination
     from rsrl_ray.tracking.standing import Standing
+    from rsrl_ray.tracking.ui import UI
 
 
 def read(file: str | Path, **knobs: Any) -> Experiment:
-    """The experiment of a file; knobs, such as ``rounds=10`` or ``training={"epochs": 3}``, go over those in it."""
+    """Read an experiment file; knobs, such as ``rounds=10`` or ``training={"epochs": 3}``, go over those in it."""
     return Experiment.read(file, knobs)
 
 
 def make_demo(folder: str | Path = "rsrl-demo") -> Path:
-    """Make 2,500 small photos, some with a wrong label on purpose; their experiment file."""
+    """Make 2,500 small photos, some with a wrong label on purpose, and their experiment file, whose path this is."""
     from rsrl_ray.demo import prepare
 
     return prepare(Path(folder))
 
 
 def init(photos: str | Path, file: str | Path | None = None, display: Display | None = None) -> Path:
-    """Write a commented experiment file that fits photos and this machine, which is timed for it; where it is.
+    """Write a commented experiment file that fits photos and this machine; its path. Some batches are timed for it.
 
     photos : a table, AVA's list or a folder per score. file : by default in the working folder, named as the photos.
     """
@@ -54,7 +55,7 @@ def check(
 ) -> "Examination":
     """Read every photo of a table, a folder or an experiment: their scores, and ``problems``, all that is wrong.
 
-    memory : GiB that decoding one photo may take; an experiment says so itself.
+    memory : GiB that decoding one photo may take; an experiment has its own.
     """
     from rsrl_ray.method import check_own
     from rsrl_ray.photos.photo_set import check_photos
@@ -69,6 +70,14 @@ def check(
         return check_photos(source, memory=memory, progress=told.progress)
 
 
+def check_cluster(file: str | Path) -> "list[Mistake]":
+    """Find what is wrong with a cluster file and shows without asking the cloud, in the order of its lines."""
+    from rsrl_ray.cluster.checks import cluster_mistakes
+    from rsrl_ray.cluster.file import read_cluster_file
+
+    return cluster_mistakes(read_cluster_file(Path(file)))
+
+
 def run_sweep(
     experiment: config.Experiment,
     skip_bad: bool = False,
@@ -76,20 +85,19 @@ def run_sweep(
     ray: str = "auto",
     display: Display | None = None,
 ) -> "Swept":
-    """Run a sweep, or go on with it; what it gave, and in ``outcome`` how it ended.
+    """Run a sweep, or go on with it; its results, and in ``outcome`` how it ended.
 
-    skip_bad : leave out photos that `check` finds bad. take_over : though another process holds the experiment, which
-    has crashed. ray : ``new``, begun here; an address; ``auto``: that of RAY_ADDRESS, else what `ray start` has
-    begun, else a new one.
+    skip_bad : leave out photos that `check` finds bad. take_over : sweep although another process holds the
+    experiment, because that one has crashed. ray : see `rsrl_ray.sweep.nodes.address.asked_for`.
     """
     told, experiment = display or here(), given(experiment)
-    with _on_ray(ray):
-        from rsrl_ray.sweep.driver.ahead import sound, started_ahead
+    from rsrl_ray.sweep.driver.ahead import sound, started_ahead
+    from rsrl_ray.sweep.nodes.address import asked_for
 
-        with started_ahead(told, wanted=sound(experiment)):
-            from rsrl_ray.sweep.driver import launch
+    with asked_for(ray), started_ahead(told, wanted=sound(experiment)):
+        from rsrl_ray.sweep.driver import launch
 
-            outcome = launch.run_sweep(experiment, told, skip_bad, take_over)
+        outcome = launch.run_sweep(experiment, told, skip_bad, take_over)
     from rsrl_ray.analysis.report.results import Swept  # and what draws figures, which a sweep does not wait for
 
     return Swept(experiment, outcome)
@@ -113,6 +121,16 @@ def standing(experiment: config.Experiment, display: Display | None = None) -> "
     from rsrl_ray.tracking.standing import Standing
 
     return Standing(experiment, display)
+
+
+def ui(experiment: config.Experiment, display: Display | None = None) -> "UI":
+    """Start MLflow's UI on an experiment's sweep; a notebook shows links to its ``pages``.
+
+    It runs until ``stop()`` or the end of this process. If the experiment is tracked by a server, that one shows them.
+    """
+    from rsrl_ray.tracking.ui import UI
+
+    return UI(given(experiment), display or here())
 
 
 def highlight(
@@ -179,7 +197,7 @@ def score(
 
 
 def prune(experiment: config.Experiment, free: bool = False) -> "list[Item]":
-    """What the experiment's storage holds, by who needs it; with ``free`` an end to what nobody does."""
+    """List what the experiment's storage holds, by who needs it. free : delete what nobody needs."""
     from rsrl_ray.inventory import inventory, undisturbed
 
     with undisturbed(given(experiment)):
@@ -191,7 +209,7 @@ def prune(experiment: config.Experiment, free: bool = False) -> "list[Item]":
 
 
 def serve(storage: str, port: int = 5000) -> None:
-    """MLflow's server on this machine's loopback, its database and artifacts in storage, until it is stopped."""
+    """Run MLflow's server on this machine's loopback, its database and artifacts in storage, until it is stopped."""
     from rsrl_ray.tracking.server import serve as run
 
     run(storage, port)
@@ -200,12 +218,11 @@ def serve(storage: str, port: int = 5000) -> None:
 def revise(
     rule: "Rule | Mapping[str, Any]", logits: "ArrayLike", labels: "ArrayLike", seed: int = 0, **settings: Any
 ) -> "NDArray[np.bool_]":
-    """Which photos a rule keeps for the next network: a mask [n].
+    """Which photos a rule keeps for the next network: a mask [n]. For example ``revise({"quantile": 0.2}, z, y)``.
 
-    rule : of `rsrl_ray.rules`, or as in an experiment file, ``{"quantile": 0.2}``, also one of your own by its import
-    path, whose module is in the working folder or can be imported. logits : of these photos, [n, C], or
-    of the networks so far, [R, n, C]. labels : [n], 0 to C - 1. seed : of a rule that draws at random.
-    settings : ``majority_classes``, ``membership`` and ``min_kept``, see `rsrl_ray.config.Revision`.
+    rule : of `rsrl_ray.rules`, as in an experiment file, or one of your own by its import path. logits : of these
+    photos, [n, C], or of the networks so far, [R, n, C]. labels : [n], 0 to C - 1. seed : of a rule that draws at
+    random. settings : ``majority_classes``, ``membership`` and ``min_kept``, see `rsrl_ray.config.Revision`.
     """
     from rsrl_ray.rounds.anyones import kept_by
 
@@ -232,17 +249,3 @@ def here() -> Display:
     from rsrl_ray.terminal import Terminal
 
     return Notebook() if in_notebook() else Terminal()
-
-
-@contextlib.contextmanager
-def _on_ray(which: str) -> Iterator[None]:
-    """While the body runs, RAY_ADDRESS, which all of this process reads, asks for this Ray."""
-    before = os.environ.get("RAY_ADDRESS")
-    try:
-        if which != "auto":
-            os.environ["RAY_ADDRESS"] = "local" if which == "new" else which
-        yield
-    finally:
-        os.environ.pop("RAY_ADDRESS", None)
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from rsrl_ray import config
 from rsrl_ray.config import NAMED_WEIGHTS, check
-from rsrl_ray.core.errors import one_line
 from rsrl_ray.core.own import is_own, module_of, source_of
+from rsrl_ray.knob_errors import in_words
 from rsrl_ray.store.location import Location, sqlite_uri
 
 NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
@@ -102,18 +102,24 @@ def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> confi
     ValueError
         As `read_experiment`.
     """
-    for field in dataclasses.fields(config.Experiment):
-        group, value = field.default_factory, knobs.get(field.name, {})
-        if dataclasses.is_dataclass(group) and not (isinstance(value, Mapping) or dataclasses.is_dataclass(value)):
-            first = dataclasses.fields(group)[0]
-            raise ValueError(f"{field.name}: {value!r}; give its knobs, such as {{{first.name!r}: {first.default!r}}}")
+    _check_groups(knobs)
     parser = _parser()
     try:
         found = parser.parse_object(_nested(knobs), namespace=base, defaults=True)
     except (ArgumentError, TypeError) as error:
-        raise ValueError(_short(error)) from error
+        raise ValueError(in_words(error)) from error
     _resolve(found, Path.cwd())
     return as_experiment(found, parser)
+
+
+def _check_groups(knobs: Mapping[str, Any] | Namespace) -> None:
+    """Raise ValueError for a group that is given as something else, such as ``training: 3``."""
+    for field in dataclasses.fields(config.Experiment):
+        group, value = field.default_factory, knobs.get(field.name, {})
+        is_given = isinstance(value, Mapping | Namespace) or dataclasses.is_dataclass(value)
+        if dataclasses.is_dataclass(group) and not is_given:
+            first = dataclasses.fields(group)[0]
+            raise ValueError(f"{field.name}: {value!r}; give its knobs, such as {{{first.name!r}: {first.default!r}}}")
 
 
 def _nested(value: Any) -> Any:
@@ -129,8 +135,12 @@ def _nested(value: Any) -> Any:
 def _name_of(photos: Path) -> str:
     """Of ``cats/photos.csv``, ``cats-photos``; of a folder, its own."""
     place = photos.absolute()
-    words = [place.name] if place.is_dir() else [place.parent.name, place.stem]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("._-") or "photos"
+    return plain_name(place.name if place.is_dir() else f"{place.parent.name}-{place.stem}")
+
+
+def plain_name(text: str) -> str:
+    """A name for an experiment that is as near to the text as MLflow and all disks allow."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "photos"
 
 
 def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:
@@ -146,12 +156,12 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
     try:
         knobs = parser.parse_path(path, defaults=True)
     except (ArgumentError, TypeError, ValueError, OSError) as error:
-        raise ValueError(f"{file}: {_short(error)}") from error
+        raise ValueError(f"{file}: {in_words(error)}") from error
     _resolve(knobs, path.resolve().parent)
     try:
         knobs = parser.parse_args(list(overrides), namespace=knobs)
     except (ArgumentError, TypeError) as error:
-        raise ValueError(f"{' '.join(overrides)}: {_short(error)}") from error
+        raise ValueError(f"{' '.join(overrides)}: {in_words(error)}") from error
     _resolve(knobs, Path.cwd())
     return knobs
 
@@ -160,10 +170,8 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment
     """The checked experiment that a namespace of `parse` stands for."""
     from rsrl_ray.method import methods_of  # and NumPy with it, which help does not wait for
 
-    try:
-        built = vars(parser.instantiate(knobs))
-    except (ArgumentError, TypeError) as error:  # a whole group given as something else, such as `training: 3`
-        raise ValueError(f"a knob is not what it should be: {_short(error)}") from error
+    _check_groups(knobs)
+    built = vars(parser.instantiate(knobs))
     values = {field.name: built[field.name] for field in dataclasses.fields(config.Experiment)}
     experiment: config.Experiment = _plain(config.Experiment(**values))
     check(experiment)
@@ -241,7 +249,3 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
     return value if kind is None else kind(value)
-
-
-def _short(error: Exception) -> str:
-    return re.sub(r'Parser key "([^"]+)"', r"\1", one_line(error))

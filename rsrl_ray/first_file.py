@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from rsrl_ray.display import Display
+from rsrl_ray.experiment_file import plain_name
 
 if TYPE_CHECKING:
     from rsrl_ray.photos.table import Table
@@ -26,10 +27,10 @@ def write_first_file(photos: Path, file: Path | None, display: Display) -> Path:
         If the file is there already or cannot be written, the table cannot be read or has one score, or a GPU is full.
     """
     from rsrl_ray.photos.table import read_table
-    from rsrl_ray.template import Scores, compose, duration, name_of
+    from rsrl_ray.template import Scores, compose, duration
     from rsrl_ray.terminal import pasted
 
-    file = file or Path(f"{name_of(photos)}.yaml")
+    file = file or Path(f"{plain_name(photos.absolute().stem)}.yaml")
     if file.exists():
         raise ValueError(
             f"{file} is there already; move it away, or name another: rsrl init {pasted(photos)} mine.yaml"

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import re
 import textwrap
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rsrl_ray.config import Network, Training
+from rsrl_ray.experiment_file import plain_name
 
 if TYPE_CHECKING:
     from rsrl_ray.vision.speed import Speed, TrainsOn
@@ -107,6 +107,7 @@ def compose(photos: Path, file: Path, scores: Scores, machine: Machine, commands
     """The file's text; ``commands`` : what to run, in order."""
     training = setup(machine.device)
     sizes = ", ".join(f"{score} ({size:,})" for score, size in scores.sizes.items())
+    majority = ", ".join(map(str, scores.majority))
     card = {
         "photos": _wrapped(f"{scores.photos:,}, with the scores {sizes}"),
         "machine": [f"{machine.cores} CPU cores, {machine.device.name}"],
@@ -118,7 +119,7 @@ def compose(photos: Path, file: Path, scores: Scores, machine: Machine, commands
 # Do methods that drop photos, or a loss made for rare scores, score photos better than training on all of them?
 #
 {_card(card)}
-name: {_quoted(name_of(file))}
+name: {_quoted(plain_name(file.absolute().stem))}
 photos: {_quoted(relative)}   # paths are relative to this file
 storage: results   # all that a sweep makes: a folder, s3://... or gs://...
 
@@ -137,7 +138,7 @@ training:
   threads: {training.threads}         # of a trial; it is part of the result, so change it before the first sweep
   steps: {training.steps}         # who drops photos trains as long as who keeps all; kept: shorter, as in the paper
 
-# Photos are dropped from the common scores only, those with more photos than the average: {_listed(scores.majority)}.
+# Photos are dropped from the common scores only, those with more photos than the average: {majority}.
 revision: {{majority_classes: {len(scores.majority)}}}
 rounds: {ROUNDS}   # networks in a row, each trained on from the one before
 
@@ -155,11 +156,6 @@ methods:
 seed: 0
 resources: {{cpus: 1, gpus: {"auto" if machine.device.gpus else 0}}}   # of a trial: a method on a fold
 """
-
-
-def name_of(path: Path) -> str:
-    """A name for an experiment, after a file or folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().stem).strip("._-") or "photos"
 
 
 def about(seconds: float) -> str:
@@ -195,7 +191,7 @@ def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
         f"{about(_seconds(scores, machine, machine.whole))}: copy this file, and change in the copy"
     )
     whole = (
-        f'#   name: "{name_of(file)}-all"',
+        f'#   name: "{plain_name(file.absolute().stem)}-all"',
         f"#   network: {{backbone: {SQUEEZENET.backbone}, weights: imagenet, image_size: {SQUEEZENET.image_size}}}",
         "#   trainable: all",
     )
@@ -247,10 +243,6 @@ def _wrapped(text: str) -> list[str]:
 
 def _comment(text: str) -> str:
     return "\n".join(f"# {line}" for line in textwrap.wrap(text, 116, break_on_hyphens=False))
-
-
-def _listed(scores: list[int]) -> str:
-    return ", ".join(map(str, scores))
 
 
 def _quoted(text: str) -> str:

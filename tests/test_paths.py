@@ -81,17 +81,17 @@ def test_any_folder_name_works_in_every_uri(
 
 
 def opened_by_ui(file: Path, patch: pytest.MonkeyPatch) -> MlflowClient:
-    """The store that `rsrl ui` gives to MLflow's server, whose program takes the place of its own."""
+    """The store that `rsrl ui` gives to MLflow's server."""
 
-    def execv(program: str, words: list[str]) -> None:
-        raise InterruptedError(*words)
+    def started(command: list[str], env: dict[str, str], **_: object) -> None:
+        raise InterruptedError(*command, env["MLFLOW_BACKEND_STORE_URI"])
 
-    patch.setattr(os, "execv", execv)
-    patch.setenv("MLFLOW_BACKEND_STORE_URI", "")
-    with pytest.raises(InterruptedError) as raised:
-        cli.main(["ui", str(file)])
-    assert raised.value.args[1:4] == ("-m", "mlflow", "ui")
-    return MlflowClient(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    with patch.context() as within:
+        within.setattr(subprocess, "Popen", started)
+        with pytest.raises(InterruptedError) as raised:
+            cli.main(["ui", str(file)])
+    assert raised.value.args[1:4] == ("-m", "mlflow", "server")
+    return MlflowClient(raised.value.args[-1])
 
 
 @pytest.mark.parametrize("name", NAMES)

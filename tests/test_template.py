@@ -9,9 +9,9 @@ import pytest
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import majority_classes
-from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.experiment_file import plain_name, read_experiment
 from rsrl_ray.method import drops_photos, methods_of
-from rsrl_ray.template import Machine, Scores, about, compose, duration, name_of
+from rsrl_ray.template import Machine, Scores, about, compose, duration
 from rsrl_ray.vision.speed import Speed, TrainsOn
 
 OLD_CPU, NEW_CPU = (TrainsOn("a CPU", 0, bf16) for bf16 in (False, True))
@@ -146,7 +146,7 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
     ],
 )
 def test_a_name_after_the_photos(path: str, name: str, tmp_path: Path) -> None:
-    assert name_of(Path(path)) == name
+    assert plain_name(Path(path).stem) == name
     file = tmp_path / f"{name}.yaml"
     file.write_text(compose(tmp_path / path, file, Scores({1: 5, 2: 9}), CPU, []))
     experiment = read_experiment(file)

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from rsrl_ray import terminal
+from rsrl_ray.cli import tables
 from rsrl_ray.config import Experiment
 from rsrl_ray.photos.photo_set import Examination
 from rsrl_ray.photos.readers import Problem
@@ -28,10 +29,10 @@ def test_data_is_never_markup(name: str, markup: bool) -> None:
     for kind in ("note", "failure"):
         terminal.Terminal(console).said(name, kind)
     found = Examination((name,), np.array([3]), (Problem(1, name, name),), (name,))
-    console.print(terminal.examination(found, name))
+    console.print(tables.examination(found, name))
     row = {"photo": name, "score": None, "error": name}
-    console.print(terminal.scores(pd.DataFrame([row])))
-    console.print(terminal.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), {}, Chosen("test", {})))
+    console.print(tables.scores(pd.DataFrame([row])))
+    console.print(tables.trials(Experiment("x", "p.csv", {name: {1: 0.5}}), {}, Chosen("test", {})))
     assert shown(console).count(name) >= 2 + 4 + 2 + 5
 
 

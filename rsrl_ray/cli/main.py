@@ -1,9 +1,6 @@
 """The command line: `rsrl COMMAND`. Imports are late, so that help answers at once."""
 
 import argparse
-import contextlib
-import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -108,27 +105,41 @@ def _check(words: list[str]) -> int:
         help="that decoding one photo may take, as resources.photo_memory of the experiment (default: %(default)s)",
     )
     given = parser.parse_args(words)
-    source = given.photos
-    if source.endswith((".yaml", ".yml")):
-        from rsrl_ray.experiment_file import names_photos, read_experiment
+    if not given.photos.endswith((".yaml", ".yml")):
+        return _check_photos(given.photos, given.photo_memory)
+    from rsrl_ray.experiment_file import names_photos, read_experiment
 
-        if not names_photos(Path(source)):
-            from rsrl_ray.cli.cluster_checks import check_cluster
+    if not names_photos(Path(given.photos)):
+        return _check_cluster(given.photos)
+    experiment = read_experiment(given.photos)
+    return _check_photos(experiment.photos, experiment.resources.photo_memory, experiment)
 
-            return check_cluster(Path(source))
-        experiment = read_experiment(Path(source))
-        return _check_photos(experiment.photos, experiment.resources.photo_memory, experiment)
-    return _check_photos(source, given.photo_memory)
+
+def _check_cluster(file: str) -> int:
+    from rsrl_ray import api
+    from rsrl_ray.terminal import Terminal, cell
+
+    mistakes, shown = api.check_cluster(file), Terminal()
+    shown.show(cell(file, "bold"))
+    for mistake in mistakes:
+        shown.show(cell(mistake, "red"))
+    if mistakes:
+        shown.said(f"{len(mistakes)} to mend before `ray up`")
+        return 1
+    shown.said("nothing wrong that shows from here; what is in the account only `ray up` sees")
+    return 0
 
 
 def _check_photos(source: str, memory: float, experiment: "Experiment | None" = None) -> int:
     """Say what is wrong with the photos, and with the folds of the experiment."""
-    from rsrl_ray import api, terminal
+    from rsrl_ray import api
+    from rsrl_ray.cli import tables
     from rsrl_ray.photos.folds import describe_folds, folds_of
+    from rsrl_ray.terminal import Terminal
 
-    shown = terminal.Terminal()
+    shown = Terminal()
     found = api.check(source if experiment is None else experiment, memory, shown)
-    shown.show(terminal.examination(found, source))
+    shown.show(tables.examination(found, source))
     if experiment is not None and not found.problems:
         folds = folds_of(experiment, found)
         for line in describe_folds(found, experiment.draw(), folds):
@@ -147,18 +158,19 @@ def _experiment_of(words: list[str], prog: str, description: str) -> "Experiment
 
 
 def _show(words: list[str]) -> int:
-    from rsrl_ray import api, terminal
+    from rsrl_ray import api
+    from rsrl_ray.cli import tables
     from rsrl_ray.core.trial import is_complete
-    from rsrl_ray.store.location import redacted
+    from rsrl_ray.terminal import Terminal
     from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = _experiment_of(words, "rsrl show", "A table of its trials.")
-    shown = terminal.Terminal()
+    shown = Terminal()
     standing = api.standing(experiment, shown)
     states, chosen = standing.states, standing.chosen
-    shown.show(terminal.trials(experiment, states, chosen))
+    shown.show(tables.trials(experiment, states, chosen))
     if len(experiment.fold_numbers()) > 1:
-        shown.show(terminal.methods(experiment, states, chosen))
+        shown.show(tables.methods(experiment, states, chosen))
     notes = []
     rounds = {key: state.run.rounds for key, state in states.items()}
     if chosen.split == "validation":
@@ -170,33 +182,26 @@ def _show(words: list[str]) -> int:
         notes.append("so far: rounds or folds are lacking, so that this mean cannot be compared with others")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
-        shown.said(redacted(line))
+        shown.said(line)
     return 0
 
 
 def _ui(words: list[str]) -> int:
     from rsrl_ray import api
-    from rsrl_ray.store.location import Location, redacted
     from rsrl_ray.terminal import Terminal
-    from rsrl_ray.tracking.places import mend
-    from rsrl_ray.tracking.read import artifacts_root
-    from rsrl_ray.tracking.stores import mlflow_uri
 
     experiment = _experiment_of(words, "rsrl ui", "MLflow's UI, on port 5000 if that is free.")
-    uri = mlflow_uri(experiment)
-    served, port = Location(uri).is_served, str(_free_port(5000))
-    found = api.standing(experiment, Terminal()).found
-    mend(uri, found.results.experiment_id, artifacts_root(experiment), print)
-    server = redacted(uri) if served else f"http://127.0.0.1:{port}"
-    for name, page in found.results.pages(server, found.sweep, list(found.trials.values())).items():
-        print(f"{name}: {page}")
-    if served:
+    ui = api.ui(experiment, Terminal())
+    print(ui)  # as it is: the addresses have words that look like passwords
+    if not ui.is_own:
         return 0
-    print("MLflow's UI is starting; Ctrl-C ends it", flush=True)
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # which language models need
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # not on the command line, which everybody on this machine sees
-    place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])
+    print("MLflow's UI runs; Ctrl-C ends it", flush=True)
+    try:
+        return 1 if ui.wait() else 0
+    except KeyboardInterrupt:
+        return STOPPED
+    finally:
+        ui.stop()
 
 
 def _server(words: list[str]) -> int:
@@ -210,14 +215,6 @@ def _server(words: list[str]) -> int:
 
     api.serve(given.storage, given.port)
     return 0
-
-
-def _free_port(wanted: int) -> int:
-    """The wanted port of this machine, or another one where it is taken."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as place:
-            return int(place.getsockname()[1])
-    raise ValueError("no port is free on 127.0.0.1")
 
 
 def _analyze(words: list[str]) -> int:

@@ -27,16 +27,18 @@ def highlight(words: list[str]) -> int:
     parser.add_argument("--absolute", action="store_true", help="the size of the difference, without its sign")
     parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
     asked = parser.parse_args(words)
-    from rsrl_ray import api, terminal
+    from rsrl_ray import api
     from rsrl_ray.analysis.report.folder import default_folder
+    from rsrl_ray.cli import tables
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.maps.sanity import random_words, verdict
+    from rsrl_ray.terminal import Terminal
 
-    experiment, shown = read_experiment(asked.experiment), terminal.Terminal()
+    experiment, shown = read_experiment(asked.experiment), Terminal()
     out = asked.out or default_folder(experiment)
     question = {name: getattr(asked, name) for name in QUESTION}
     rows = api.highlight(experiment, *asked.photos, out=out, display=shown, number=asked.round, **question)
-    shown.show(terminal.highlights(rows))
+    shown.show(tables.highlights(rows))
     for sentence in filter(None, (verdict(rows), random_words(rows))):
         shown.said(sentence)
     shown.said(f"written to {out}")
@@ -104,18 +106,20 @@ def score(words: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file (default: %(default)s)")
     asked = parser.parse_args(words)
-    from rsrl_ray import api, terminal
+    from rsrl_ray import api
+    from rsrl_ray.cli import tables
     from rsrl_ray.experiment_file import read_experiment
     from rsrl_ray.models.load import check_writable
     from rsrl_ray.photos.formats import heic_hint
+    from rsrl_ray.terminal import Terminal
 
     check_writable(asked.out)
     experiment = None if asked.experiment is None else read_experiment(asked.experiment)
-    shown = terminal.Terminal()
+    shown = Terminal()
     table = api.score(asked.photos, asked.model, experiment, shown)
     table.to_csv(asked.out, index=False)
     bad = int(table["error"].notna().sum())
-    shown.show(terminal.scores(table))
+    shown.show(tables.scores(table))
     hint = heic_hint(dict(zip(table["photo"], table["error"].fillna(""), strict=True)))
     ignored = table.attrs["ignored"]
     left_out = f"; files that are no pictures, left out: {ignored:,}" if ignored else ""

@@ -49,18 +49,12 @@ def serve(storage: str, port: int, copy_every: float = COPY_S) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     copy = DatabaseCopy(folder / DATABASE, storage) if place.is_uri else None
     artifacts = artifact_place(storage)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = os.environ | {  # not on the command line, which everybody on this machine sees
-        "MLFLOW_BACKEND_STORE_URI": sqlite_uri((folder / DATABASE).absolute()),
-        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # which language models need
-    }
     if copy is not None:
         copy.fetch()
     print(f"MLflow: http://127.0.0.1:{port}, artifacts in {Location(artifacts)}", flush=True)
     try:
         while True:
-            with _started(command, environment) as server:
+            with started(sqlite_uri((folder / DATABASE).absolute()), port, artifacts) as server:
                 while server.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         server.wait(copy_every)
@@ -185,9 +179,19 @@ def _number(file: Path, base: int, mine: int) -> None:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process and its workers, ended with this context."""
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+def started(store: str, port: int, artifacts: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of MLflow's server and its workers on this machine's loopback, ended with this context.
+
+    store : URI of its database. artifacts : URI of the folder into which it puts artifacts itself.
+    """
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    told = {  # not on the command line, which everybody on this machine sees
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # which language models need
+    }
+    if artifacts is not None:
+        told["MLFLOW_ARTIFACTS_DESTINATION"] = artifacts
+    server = subprocess.Popen(command, env=os.environ | told, start_new_session=True)
     try:
         yield server
     finally:

@@ -1,7 +1,6 @@
 import contextlib
 import dataclasses
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,15 +98,6 @@ def test_ctrl_c_before_the_sweep_is_one_line(
     monkeypatch.setattr(cli, "_show", interrupted)
     assert cli.main(["show", "x.yaml"]) == 130
     assert capsys.readouterr().err == "stopped; what is done is kept, the same command goes on\n"
-
-
-def test_ui_takes_another_port_where_the_usual_one_is_taken() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = int(taken.getsockname()[1])
-        assert cli._free_port(port) not in (port, 0)
-    assert cli._free_port(port) == port
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rsrl_ray import terminal
+from rsrl_ray.cli import tables
 from rsrl_ray.config import Experiment, Folds
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
 from rsrl_ray.core.trial import TrialKey
@@ -28,7 +28,7 @@ def shown(rounds: int, logged: int, split: Split = "validation", **history: dict
     console = Console(width=120)
     with console.capture() as captured:
         states = {run.key: TrialState(run, curves)}
-        console.print(terminal.trials(experiment, states, chosen(states, split)))
+        console.print(tables.trials(experiment, states, chosen(states, split)))
     return " ".join(next(line for line in captured.get().splitlines() if line.startswith("   0")).split())
 
 
@@ -70,7 +70,7 @@ def test_methods_are_summed_up_over_their_folds() -> None:
         states[run.key] = TrialState(run, {TEST: np.array(test)})
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(terminal.methods(experiment, states, chosen(states, "test")))
+        console.print(tables.methods(experiment, states, chosen(states, "test")))
     assert [line.split() for line in captured.get().splitlines()[2:]] == [
         ["none", "2/2", "1", "0.400", "0.141"],  # .3 and .5, each its best
         ["firm", "1/2", "0", "0.250", "so", "far"],

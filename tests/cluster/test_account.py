@@ -21,7 +21,7 @@ from ray.autoscaler._private.util import prepare_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 from sweep.servers import KEYS, Handler, place, proxied, s3_server
 
-from rsrl_ray.cli.cluster_file import read_cluster_file
+from rsrl_ray.cluster.file import read_cluster_file
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import Storage, probe_storage
 from rsrl_ray.tracking.names import DATABASE

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rsrl_ray.cli import main as cli
-from rsrl_ray.cli.cluster_checks import cluster_mistakes
-from rsrl_ray.cli.cluster_file import read_cluster_file
+from rsrl_ray.cluster.checks import cluster_mistakes
+from rsrl_ray.cluster.file import read_cluster_file
 
 pytestmark = pytest.mark.slow  # Ray's launcher and EC2's parameters are read
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rsrl_ray import terminal
+from rsrl_ray.cli import tables
 from rsrl_ray.photos import formats
 from rsrl_ray.photos.checks import PhotoProblems
 from rsrl_ray.photos.decoding import Decoder
@@ -49,7 +50,7 @@ def test_heic_without_the_extra_names_it(without_heif: Any, tmp_path: Path) -> N
     found = check_photos(tmp_path)
     shown = terminal.make_console()
     with shown.capture() as text:
-        shown.print(terminal.examination(found, tmp_path), soft_wrap=True)
+        shown.print(tables.examination(found, tmp_path), soft_wrap=True)
     assert hint in text.get()
     with pytest.raises(PhotoProblems) as refused:
         load_photos(tmp_path, Decoder(8), tmp_path / "cache")

@@ -3,9 +3,6 @@
 import base64
 import contextlib
 import json
-import os
-import signal
-import subprocess
 import time
 import urllib.request
 import zlib
@@ -26,6 +23,7 @@ from rsrl_ray.cli import main as cli
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking import views
 from rsrl_ray.tracking.entries import BestSoFar, Round, SweepRun, Trial
+from rsrl_ray.tracking.server import started
 from rsrl_ray.tracking.write import Tracker
 
 TAG = "mlflow.sharedViewState."
@@ -63,23 +61,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An MLflow server that a sweep was tracked in, another sweep of the same experiment before it."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     put_database(folder / "server.db")
-    command = [os.environ["RSRL_PYTHON"], "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "a")]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
-    while True:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{uri}/health", timeout=5).close()
-            break
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.2)
-    older = {"id-other": TrialKey(0, "paper")}
-    for sweep in (SweepRun("cd", {}, "", {}, {}, older, (2, 3)), SWEEP):
-        log_sweep(Tracker(uri, "photos", None, print), sweep)
-    yield uri
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with started(f"sqlite:///{folder}/server.db", port, str(folder / "a")) as process:
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{uri}/health", timeout=5).close()
+                break
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.2)
+        older = {"id-other": TrialKey(0, "paper")}
+        for sweep in (SweepRun("cd", {}, "", {}, {}, older, (2, 3)), SWEEP):
+            log_sweep(Tracker(uri, "photos", None, print), sweep)
+        yield uri
+    with pytest.raises(OSError, match="refused"):  # its workers have ended with it
+        urllib.request.urlopen(uri, timeout=5)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Which Ray a sweep joins, if any: one that answers, and that accepts the token of this process."""
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.ray_insides.connection import TOKEN_MODE, Tokens, address_left_here, take_token_along, tokens_for
@@ -10,6 +12,24 @@ NEW, AUTO = "local", "auto"  # RAY_ADDRESS is one of these words of Ray, or an a
 ELSE = "`--ray new` (RAY_ADDRESS=local) sweeps on this machine alone"
 _VARIABLE = "RAY_ADDRESS"
 _HEAD_PATIENCE_S = 10.0  # Ray itself tries for minutes
+
+
+@contextlib.contextmanager
+def asked_for(which: str) -> Iterator[None]:
+    """While the body runs, RAY_ADDRESS, which all of this process reads, asks for this Ray.
+
+    which : ``new`` begins one on this machine; an address joins that one; ``auto`` joins that of RAY_ADDRESS, else the
+    one that `ray start` has begun here, else begins one.
+    """
+    before = os.environ.get(_VARIABLE)
+    try:
+        if which != AUTO:
+            os.environ[_VARIABLE] = NEW if which == "new" else which
+        yield
+    finally:
+        os.environ.pop(_VARIABLE, None)
+        if before is not None:
+            os.environ[_VARIABLE] = before
 
 
 def address_to_join(display: Display) -> str | None:

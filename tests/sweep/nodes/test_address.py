@@ -9,7 +9,6 @@ import pytest
 from ray._private import services
 from rich.console import Console
 
-from rsrl_ray import api
 from rsrl_ray.display import Silent
 from rsrl_ray.sweep.nodes import address
 from rsrl_ray.sweep.nodes.address import address_to_join
@@ -34,7 +33,7 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def joined(which: str = "auto") -> str | None:
-    with api._on_ray(which):
+    with address.asked_for(which):
         return address_to_join(Silent())
 
 

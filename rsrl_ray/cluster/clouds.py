@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rsrl_ray.cli.cluster_file import ClusterFile, Keys, Mistake, meant
+from rsrl_ray.cluster.file import ClusterFile, Keys, Mistake, meant
 
 _INSTALL = "install it: pip install -e '.[cluster]'"
 _UNKNOWN = re.compile(r'Unknown parameter in (\S+): "(\w+)", must be one of: (.*)')

@@ -1,12 +1,12 @@
-"""`rsrl check cluster.yaml`: what is wrong with a cluster file, told before `ray up` asks the cloud."""
+"""What is wrong with a cluster file, by its lines."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rsrl_ray.cli.cluster_clouds import aws_mistakes, gcp_mistakes
-from rsrl_ray.cli.cluster_file import ClusterFile, Keys, Mistake, meant, read_cluster_file
+from rsrl_ray.cluster.clouds import aws_mistakes, gcp_mistakes
+from rsrl_ray.cluster.file import ClusterFile, Keys, Mistake, meant
 
 _TO_CHANGE = {"my-bucket": "bucket", "my-project": "project"}
 _SCHEMES = {"aws": "s3", "gcp": "gs"}
@@ -18,22 +18,6 @@ _KINDS = {
     "integer": "a whole number",
 }
 _REMOTE = re.compile(r"~/[\w./-]*\w")
-
-
-def check_cluster(path: Path) -> int:
-    """Print what is wrong with a cluster file; 1 if anything is. Raises ValueError if it is no such file."""
-    from rsrl_ray.terminal import Terminal, cell
-
-    mistakes = cluster_mistakes(read_cluster_file(path))
-    shown = Terminal()
-    shown.show(cell(path, "bold"))
-    for mistake in mistakes:
-        shown.show(cell(mistake, "red"))
-    if mistakes:
-        shown.said(f"{len(mistakes)} to mend before `ray up`")
-        return 1
-    shown.said("nothing wrong that shows from here; what is in the account only `ray up` sees")
-    return 0
 
 
 def cluster_mistakes(file: ClusterFile) -> list[Mistake]:

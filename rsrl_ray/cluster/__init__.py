@@ -1,0 +1,1 @@
+"""Mistakes in a cluster file, found before `ray up` asks the cloud."""
