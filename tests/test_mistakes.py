@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "a prediction that has nothing to learn from": (
         knob(folds={"count": 2, "validation": 0}, methods={"a": {"predict": {"decision": "expected_f"}}}),
         SWEEP,
-        "methods.a: predict: expected-F decision learns from validation photos, and folds.validation is 0",
+        "methods.a: predict: expected-F decision learns from validation photos, but folds.validation is 0",
     ),
     "unknown sampling": (method(sampling="odd"), SWEEP, "methods.a: sampling: 'odd'; give one of shuffled, class_bal"),
     "one K for a rule of thresholds": (
