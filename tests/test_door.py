@@ -126,7 +126,7 @@ def test_own_code_is_part_of_a_methods_identity_and_of_no_others(tmp_path: Path)
     """Its digest enters; reading imports nothing, and the text goes where the experiment goes."""
     file, module = tmp_path / "a.yaml", tmp_path / "my_code.py"
     file.write_text("{name: a, photos: p.csv, methods: {none: {}, mine: {revise: {my_code.Mine: {share: 0.2}}}}}")
-    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: there is no file of a module my_code beside"):
+    with pytest.raises(ValueError, match=r"methods.mine: my_code.Mine: the module my_code is not beside"):
         read_experiment(file)
     module.write_text("raise SystemExit('imported')")
     before = read_experiment(file)

@@ -170,7 +170,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
         "methods.a: revision: 'a'; give a whole number, 1 or more",
     ),
     "one fold": (knob(folds={"count": 1}), SWEEP, "folds.count: 1 leaves no photos to train on"),
-    "a fold that is not there": (knob(folds={"count": 2, "use": [2]}), SWEEP, "folds.use: [2] with 2 folds"),
+    "a fold that is not there": (knob(folds={"count": 2, "use": [2]}), SWEEP, "folds.use: [2], but there are 2 folds"),
     "a fold beyond the last repeat": (
         knob(folds={"count": 2, "repeats": 2, "use": [3, 4]}),
         SWEEP,
