@@ -156,13 +156,13 @@ class Experiment:
     name: Name
     """Name of the experiment in MLflow and of its folder in storage: letters, digits, `.`, `_` and `-`."""
     photos: str
-    """Photos: .csv or .parquet (image, score), AVA.txt, or a folder for each score; relative to the experiment file."""
+    """Photos: .csv or .parquet (image, score), AVA.txt, or a folder per score; relative to the experiment file."""
     schedules: dict[str, Steps] = field(default_factory=dict)
     """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K from 0 to 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
     modules: dict[str, str] = field(default_factory=dict)
-    """Source of modules with your own rules and losses, by name; by default that of the files beside this one."""
+    """Source of modules with your own rules and losses, by name; by default of files beside the experiment file."""
     storage: str = "results"
     """Where archive and results go: a folder (relative to the experiment file), s3://... or gs://..."""
     folds: Folds = field(default_factory=Folds)

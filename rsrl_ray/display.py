@@ -1,4 +1,4 @@
-"""Who is told what a long call does: one small protocol, which a terminal and a notebook show in their own ways."""
+"""A small protocol that says what a long call does. A terminal and a notebook show it in their own ways."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,15 +8,15 @@ from typing import Literal, Protocol
 from rsrl_ray.core.trial import TrialKey
 
 Kind = Literal["plain", "note", "warning", "failure", "detail"]
-"""Of a line. detail: whoever shows progress as it moves leaves it out."""
+"""The kind of a line. A display with a moving bar leaves out lines of the kind detail."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A trial as it is shown; all but the key is text, empty if nothing is known yet.
+    """A trial for display. All fields but the key are text, empty if nothing is known yet.
 
-    state : waiting, starting, running, done or failed. round : the last one that is done, of how many. score : macro F.
-    kept : photos of the last round. left : how much longer the trial takes.
+    state : waiting, starting, running, done or failed. round : the last finished round, and the number of all.
+    score : macro F. kept : kept photos of the last round. left : the time that the trial still needs.
     """
 
     key: TrialKey
@@ -31,15 +31,15 @@ class Display(Protocol):
     """Shows what a long call does."""
 
     def started(self, what: str) -> AbstractContextManager[object]:
-        """Something lasts as long as the body; its progress ends with it."""
+        """Show ``what`` while the body runs. Its progress ends with the body."""
         ...
 
     def progress(self, what: str, done: int, total: int, rows: Sequence[Row] = ()) -> None:
-        """So many of all steps of a stage, such as "decoding", are done; rows : the trials, if these are the steps."""
+        """Show how many steps of ``what``, such as "decoding", are done. rows : the trials of a sweep."""
         ...
 
     def said(self, line: str, kind: Kind = "plain") -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Experiment files: YAML and command line to an `Experiment`, by jsonargparse."""
+"""Reads an `Experiment` from YAML, the command line and Python, with jsonargparse."""
 
 import dataclasses
 import functools
@@ -17,12 +17,12 @@ from rsrl_ray.core.own import is_own, module_of, source_of
 from rsrl_ray.knob_errors import in_words
 from rsrl_ray.store.location import Location, sqlite_uri
 
-NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # which are no paths
-TABLE_ENDS = (".csv", ".parquet", ".txt")  # of photos; none is an experiment file
+NAMES = {"network.weights": NAMED_WEIGHTS, "mlflow": ("databricks", "databricks-uc", "uc")}  # these are not paths
+TABLE_ENDS = (".csv", ".parquet", ".txt")  # suffixes of tables of photos
 
 
 def experiment_parser(**kwargs: Any) -> ArgumentParser:
-    """A parser of every knob of an experiment, with the docstrings of `rsrl_ray.config` as its help."""
+    """A parser of all knobs of an experiment. Its help are the docstrings of `rsrl_ray.config`."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True, unset_sentinel=True)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **kwargs)
     parser.add_class_arguments(config.Experiment)
@@ -30,38 +30,38 @@ def experiment_parser(**kwargs: Any) -> ArgumentParser:
 
 
 def read_experiment(file: str | Path, overrides: Sequence[str] = ()) -> config.Experiment:
-    """Read and check an experiment file; ``overrides`` are command-line words such as ``--rounds 3``.
+    """Read and check an experiment file. overrides : words of the command line, such as ``--rounds 3``.
 
-    Paths in the file, also those of ``mlflow``, are relative to the file, those among the overrides to the working
-    directory.
+    Paths in the file, also that of ``mlflow``, are relative to the file. Paths in overrides are relative to the working
+    folder.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or a knob is unknown, missing, out of its range or contradicts another.
+        If the file cannot be read, or if a knob is unknown, missing, out of its range or contradicts another.
     """
     parser = _parser()
     return as_experiment(parse(file, overrides, parser), parser)
 
 
 def names_photos(file: Path) -> bool:
-    """Whether a YAML file is an experiment file: whether it has the knob ``photos``, which others have not."""
+    """Whether a YAML file is an experiment file: it has the knob ``photos``, and other files do not."""
     return file.is_file() and bool(re.search(rb"^photos\s*:", file.read_bytes(), re.MULTILINE))
 
 
 @functools.cache
 def _parser() -> ArgumentParser:
-    """Made once, because that takes longer than to read a file with it."""
+    """The parser is made once, because making it takes longer than reading a file."""
     return experiment_parser()
 
 
 class Experiment(config.Experiment):
-    """An experiment that is made in Python, checked as a file is."""
+    """An experiment that is made in Python. It is checked as a file is."""
 
     def __init__(self, photos: str | Path, name: str | None = None, **knobs: Any) -> None:
         """Photos and knobs as in an experiment file, see `rsrl_ray.config.Experiment`; groups may be dictionaries.
 
-        name : by default made of the names of the photos' folder and table. Paths are relative to the working folder.
+        name : by default the names of the photos' folder and table. Paths are relative to the working folder.
 
         Raises
         ------
@@ -75,32 +75,30 @@ class Experiment(config.Experiment):
 
     @classmethod
     def read(cls, file: str | Path, knobs: Mapping[str, Any]) -> "Experiment":
-        """Read a file, and set knobs over those in it; paths among the latter are relative to the working folder."""
+        """Read a file and replace knobs of it. Paths in ``knobs`` are relative to the working folder."""
         found = read_knobs(knobs, parse(file, (), _parser()))
         return cls(**{knob.name: getattr(found, knob.name) for knob in dataclasses.fields(found)})
 
 
 def given(experiment: object) -> config.Experiment:
-    """The experiment that somebody gave. Raises ValueError if it is something else, such as the name of its file."""
+    """The experiment that a user gave. Raises ValueError if it is something else, such as the name of a file."""
     if isinstance(experiment, config.Experiment):
         return experiment
     if isinstance(experiment, str | os.PathLike):
-        raise ValueError(f"{os.fspath(experiment)}: a file is no experiment; give rsrl.read({os.fspath(experiment)!r})")
-    raise ValueError(f"{experiment!r:.80}: no experiment; give rsrl.read(FILE) or rsrl.Experiment(PHOTOS, ...)")
+        file = os.fspath(experiment)
+        raise ValueError(f"{file}: this is the name of a file, not an experiment; give rsrl.read({file!r})")
+    raise ValueError(f"{experiment!r:.80}: not an experiment; give rsrl.read(FILE) or rsrl.Experiment(PHOTOS, ...)")
 
 
 def revision_of(knobs: Mapping[str, Any]) -> config.Revision:
-    """The group ``revision`` alone, checked as in a file. Raises ValueError."""
+    """The group ``revision`` of these knobs, checked as in a file. Raises ValueError."""
     return read_knobs({"name": "any", "photos": ".", "methods": {"none": {}}, "revision": knobs}).revision
 
 
 def read_knobs(knobs: Mapping[str, Any], base: Namespace | None = None) -> config.Experiment:
-    """The checked experiment of knobs in Python; groups are dictionaries or dataclasses. base : of `parse`.
+    """The checked experiment of knobs in Python; groups are dictionaries or dataclasses.
 
-    Raises
-    ------
-    ValueError
-        As `read_experiment`.
+    base : knobs of `parse`, which ``knobs`` replace. Raises ValueError as `read_experiment` does.
     """
     _check_groups(knobs)
     parser = _parser()
@@ -123,7 +121,7 @@ def _check_groups(knobs: Mapping[str, Any] | Namespace) -> None:
 
 
 def _nested(value: Any) -> Any:
-    """Groups and rules of this package as dictionaries and paths as text, as YAML has them."""
+    """A value as YAML would have it: groups and rules of this package are dictionaries, and paths are text."""
     of_ours = type(value).__module__.startswith(f"{__package__}.")
     if of_ours and dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
@@ -133,7 +131,7 @@ def _nested(value: Any) -> Any:
 
 
 def _name_of(photos: Path) -> str:
-    """Of ``cats/photos.csv``, ``cats-photos``; of a folder, its own."""
+    """The name for photos: ``cats-photos`` for ``cats/photos.csv``; for a folder, its own name."""
     place = photos.absolute()
     return plain_name(place.name if place.is_dir() else f"{place.parent.name}-{place.stem}")
 
@@ -144,13 +142,13 @@ def plain_name(text: str) -> str:
 
 
 def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) -> Namespace:
-    """The file's knobs, with the overrides over them, as a namespace of ``parser``."""
+    """The file's knobs, with the overrides in place of them, as a namespace of ``parser``."""
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"{file}: there is no such experiment file")
     if path.suffix.lower() in TABLE_ENDS:
         raise ValueError(
-            f"{file}: a table of photos; give an experiment file, which `rsrl init {file}` writes, or in Python "
+            f"{file}: this is a table of photos; give an experiment file (`rsrl init {file}` writes one), or in Python "
             f"rsrl.Experiment({str(file)!r}, ...)"
         )
     try:
@@ -167,8 +165,8 @@ def parse(file: str | Path, overrides: Sequence[str], parser: ArgumentParser) ->
 
 
 def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment:
-    """The checked experiment that a namespace of `parse` stands for."""
-    from rsrl_ray.method import methods_of  # and NumPy with it, which help does not wait for
+    """The checked experiment of a namespace of `parse`."""
+    from rsrl_ray.method import methods_of  # here, because it imports NumPy, which --help does not need
 
     _check_groups(knobs)
     built = vars(parser.instantiate(knobs))
@@ -180,7 +178,7 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment
 
 
 def _resolve(knobs: Namespace, folder: Path) -> None:
-    """Make the paths among the knobs absolute; URIs and names stay."""
+    """Make the paths in the knobs absolute. URIs and names stay as they are."""
     for knob in ("photos", "storage", "network.weights", "mlflow"):
         value = knobs[knob]
         if value is None or value in NAMES.get(knob, ()):
@@ -189,7 +187,7 @@ def _resolve(knobs: Namespace, folder: Path) -> None:
         try:
             knobs[knob].encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"{knob}: {value!r} is not UTF-8, which MLflow needs; rename the folder") from error
+            raise ValueError(f"{knob}: {value!r} is not UTF-8, but MLflow needs UTF-8; rename the folder") from error
     sources = {name: source_of(name, folder) for name in _own_modules(knobs) if name not in knobs.modules}
     knobs.modules = knobs.modules | {name: source for name, source in sources.items() if source is not None}
 
@@ -206,7 +204,7 @@ def _own_modules(knobs: Namespace) -> Iterator[str]:
 
 
 def _path(value: str, folder: Path) -> str:
-    """The absolute path, a file:// URI's too; any other URI stays."""
+    """The absolute path, also of a file:// URI; other URIs stay as they are."""
     if re.match("file:///", value, re.IGNORECASE):
         value = unquote(urlsplit(value, allow_fragments=False).path)
     if Location(value).is_uri:
@@ -215,31 +213,31 @@ def _path(value: str, folder: Path) -> str:
 
 
 def _store(value: str, folder: Path) -> str:
-    """MLflow's store with its path made absolute: an SQLite file's, or the folder of a file store."""
+    """MLflow's store with an absolute path, if it is an SQLite file or the folder of a file store."""
     database = Location(value).database
     if database is not None:
         _, mark, options = value.partition("?")
         return value if database.is_absolute() else f"{sqlite_uri(_place(value, database, folder))}{mark}{options}"
     if re.match(r"file:(?!//)", value, re.IGNORECASE):
         value = unquote(value[len("file:") :])
-    if re.match("[a-zA-Z][a-zA-Z0-9+.-]*:", value):  # a server, a database or another kind of store of MLflow's
+    if re.match("[a-zA-Z][a-zA-Z0-9+.-]*:", value):  # a server, a database or another kind of store
         return value
     return _place(value, Path(os.path.expanduser(value)), folder).as_uri()
 
 
 def _place(value: str, path: Path, folder: Path) -> Path:
-    """Where a store's path leads from ``folder``. Until version 0.1 it was taken from the working directory."""
+    """The path of a store in ``folder``. Version 0.1 took it from the working folder; such a store is refused."""
     place, before = (folder / path).resolve(), path.resolve()
     if before.exists() and not place.exists():
         raise ValueError(
-            f"mlflow: {value} is relative to the experiment file and means {place}, which is not there, but {before} "
-            "is: move it there, or write its absolute path into the file"
+            f"mlflow: {value} is relative to the experiment file, so it means {place}, but the store is {before}; move "
+            "the store there, or write its absolute path into the experiment file"
         )
     return place
 
 
 def _plain(value: Any) -> Any:
-    """The restricted numbers and strings of jsonargparse as plain ones, which any process can unpickle."""
+    """The value with plain numbers and strings, not jsonargparse's own ones, so that each process can unpickle it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return dataclasses.replace(value, **parts)

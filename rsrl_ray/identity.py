@@ -1,28 +1,28 @@
-"""Law 1: whatever the bits depend on is in the key. All of it is gathered here.
+"""Law 1: all that bits depend on is in the key. This module is the one place for it.
 
-A *round* (`start_key`, `round_key`) is called by all that its bits depend on:
+The key of a *round* (`start_key`, `round_key`) has:
 
-- **What it is given**: the decoded photos, the fold's labels and indices, the starting weights, the seed and the fold's
-  number; by the chain of keys its parent and the kept photos. Wrong labels on purpose are in the labels.
-- **The recipe**: network, training and warm start, a method's loss and sampling; of a loss of one's own its import
-  path, its knobs and a digest of its module, of that alone (`rsrl_ray.core.own`). What the method's rule says is in the
-  kept photos, and its prediction trains nothing.
+- **Its input**: decoded photos, labels and indices of the fold, starting weights, seed, and number of the fold. The
+  parent round and the kept photos enter by the chain of keys. Labels that are wrong on purpose are in the labels.
+- **The recipe**: network, training, warm start, and a method's loss and sampling. A user's own loss enters by its
+  import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
+  photos. Its prediction does not enter, because it trains nothing.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
-- **The device**: its name, with what the environment changes of the arithmetic and no switch sets back
-  (`rsrl_ray.vision.reproducible`), and what it makes of a probe (`rsrl_ray.vision.probe`, `probe_identity`) if that is
-  not what the first device of this name has made of it. The probe goes through the frozen layers too. Rounds are not
-  kept if the GPU lacked memory, because cuDNN then computes in other ways.
+- **The device**: its name, and the settings of the environment that change the arithmetic and cannot be set back
+  (`rsrl_ray.vision.reproducible`). If its result of a probe (`rsrl_ray.vision.probe`, `probe_identity`) is not that of
+  the first device of this name, the probe enters too. The probe uses the frozen layers too. Rounds are not kept if the
+  GPU had too little memory, because cuDNN then computes in other ways.
 
-*Features* of frozen layers (`features_key`) are called by the photos, the frozen weights, what of the recipe they
-depend on, the code and the device. *Decoded photos* (`rsrl_ray.photos.pixels`) are called by their bytes
-and the way they are decoded; the fingerprint that rounds are given is of the pixels.
+The key of *features* of frozen layers (`features_key`) has the photos, the frozen weights, their part of the recipe,
+the code and the device. The key of *decoded photos* (`rsrl_ray.photos.pixels`) has the bytes and the way of decoding.
+Rounds get a fingerprint of the pixels.
 
-A *sweep* (`sweep_id`) is the recipe, photos, scores, groups and starting weights, wherever these lie; a *trial*
-(`trial_id`) is a fold and a method of a sweep. Neither knows the device or the versions: the same trial on another
-machine has another chain of rounds (`rsrl_ray.tracking.chains`). `photos_digest` and `weights_digest` are by what a
-reader knows the sweep of a file, without pixels and networks.
+A *sweep* (`sweep_id`) is the recipe, photos, scores, groups and starting weights; paths do not count. A *trial*
+(`trial_id`) is a fold and a method of a sweep. Device and versions are in neither: on another machine, the same trial
+has another chain of rounds (`rsrl_ray.tracking.chains`). Readers find the sweep of a file by `photos_digest` and
+`weights_digest`, without pixels and networks.
 
-Law 3: a later knob at its default changes no name, because `identifying` and `plain` leave it out.
+Law 3: a later knob at its default changes no key, because `identifying` and `plain` leave it out.
 """
 
 import dataclasses
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
     from rsrl_ray.photos.photo_set import PhotoSet
 
 ARITHMETIC = 1
-"""Version of what training and scoring compute; whoever changes it (batches, normalisation, optimizer, random numbers)
-counts it up. It is part of a round's identity where it is not 1, see `tests/vision/test_trainer.py`."""
+"""Version of the arithmetic of training and judging. Count it up if you change that (batches, normalisation, optimizer,
+random numbers). It enters a round's key if it is not 1, see `tests/vision/test_trainer.py`."""
 
 FEATURES_FORMAT = 1
-"""Counted up if the same photos and frozen weights are to give another file of features."""
+"""Count it up if the same photos and frozen weights give another file of features."""
 
 EXTENSIBLE = (
     *("name", "photos", "storage", "rounds", "schedules", "methods", "modules"),
     *("resources", "archive", "mlflow", "system_metrics"),
 )
-"""What may change in an experiment file without making its finished trials other trials."""
+"""Knobs that may change while the finished trials stay the same trials."""
 
 ALWAYS = frozenset(
     {
@@ -65,13 +65,13 @@ ALWAYS = frozenset(
         *("revision.warm_start", "seed"),
     }
 )
-"""The knobs that digests have always held, also at their defaults. Do not add to it: whatever was made before a knob
-came was made with its default, and keeps its digest since `identifying` leaves a later knob out at its default."""
+"""Knobs that are in all digests, also at their defaults. Add no knob: results that are older than a knob were made with
+its default, and they keep their digests because `identifying` leaves the knob out at its default."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a fold's rounds are given, besides labels and indices.
+    """The input of a fold's rounds, without labels and indices.
 
     photos : fingerprint of the decoded photos. start : digest of the starting weights. fold : its number.
     device : its name, see `rsrl_ray.core.trial.Device`. versions : of the libraries that the bits depend on.
@@ -88,8 +88,8 @@ class Given:
 class GivenFeatures:
     """What features are made of.
 
-    photos : fingerprint of the decoded photos, of which there are ``count``. frozen : digest of the frozen weights.
-    device : ``cpu`` or ``cuda``; its kind is in the file's name too. batch : photos that pass at once.
+    photos : fingerprint of ``count`` decoded photos. frozen : digest of the frozen weights. device : ``cpu`` or
+    ``cuda``; the file's name also has its kind. batch : photos that pass at once. versions : as in `Given`.
     """
 
     photos: str
@@ -104,20 +104,20 @@ class GivenFeatures:
 
 
 def recipe(experiment: Experiment) -> dict[str, Any]:
-    """The knobs that decide what a trial of given fold and method computes, flat: ``{"training.epochs": 5}``."""
+    """The knobs that the results of a fold and a method depend on, flat: ``{"training.epochs": 5}``."""
     rest = {knob: value for knob, value in identifying(experiment).items() if knob not in EXTENSIBLE}
     for knob in ("use", "repeats"):
         rest["folds"].pop(knob, None)
-    if not experiment.noise.share:  # its kind and seed do nothing
+    if not experiment.noise.share:  # then its kind and seed have no effect
         rest.pop("noise", None)
     rest["resources.device"] = "cuda" if experiment.resources.gpus else "cpu"
     return flat(rest)
 
 
 def identifying(knobs: Any, prefix: str = "") -> dict[str, Any]:
-    """The knobs of a dataclass, nested, as they enter digests: a later knob only if it differs from its default.
+    """The knobs of a dataclass that enter digests, nested. A later knob enters only if it is not at its default.
 
-    prefix : where the dataclass stands in the experiment file, such as ``training.``
+    prefix : the place of the dataclass in the experiment file, such as ``training.``
     """
     found = {}
     for knob in dataclasses.fields(knobs):
@@ -140,7 +140,7 @@ def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A frozen value, such as a rule, as JSON has it: knobs at their defaults are left out."""
+    """A frozen value, such as a rule, for JSON, without knobs at their defaults."""
     if dataclasses.is_dataclass(value):
         return {type(value).__name__: _changed(value)}
     return float(value) if isinstance(value, int | float) else value
@@ -154,14 +154,14 @@ def _changed(value: Any) -> dict[str, Any]:
 def _default(knob: "dataclasses.Field[Any]") -> Any:
     if knob.default_factory is not dataclasses.MISSING:
         return knob.default_factory()
-    return knob.default  # MISSING, which nothing equals, if there is none
+    return knob.default  # MISSING if there is none; no value is equal to it
 
 
-# Rounds, and what they are trained on
+# Rounds and their input
 
 
 def round_identity(experiment: Experiment, learning: Learning, given: Given) -> dict[str, Any]:
-    """All that the bits of a fold's rounds depend on, besides labels and indices, as plain values."""
+    """All that the bits of a fold's rounds depend on, without labels and indices, for JSON."""
     arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
     network = identifying(experiment.network, "network.")
     later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
@@ -186,27 +186,27 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
 
 
 def start_key(identity: dict[str, Any], labels: NDArray[np.int64], train: NDArray[np.int64]) -> str:
-    """key(0): what every round of a fold starts from, its `round_identity`, labels [N] and training photos [K]."""
+    """key(0), from which the keys of a fold's rounds follow: its `round_identity`, labels [N], training photos [K]."""
     arrays = {"labels": array_digest({"labels": labels}), "train": array_digest({"train": train})}
     return digest({**identity, **arrays})
 
 
 def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
-    """key(i) = H(key(i-1), kept mask [N], round number): two methods that kept the same photos share it."""
+    """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key."""
     return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
 
 
 def features_key(experiment: Experiment, given: GivenFeatures) -> str:
-    """What features of frozen layers are called, on one kind of device."""
+    """The key of features of frozen layers, on one kind of device."""
     training, network = experiment.training, identifying(experiment.network, "network.")
-    del network["weights"]  # whatever file they came from
+    del network["weights"]  # because the weights themselves count, not their file
     computed = [given.device, ARITHMETIC, given.batch, given.versions, FEATURES_FORMAT]
     how = [training.trainable, training.precision, training.threads, *computed]
     return digest([given.photos, given.frozen, given.count, network, how])
 
 
 def probed(training: Training) -> Training:
-    """Of a recipe what decides how a device computes; all else is as usual."""
+    """The training of a probe: the knobs that decide how a device computes; the others at their defaults."""
     return replace(
         Training(epochs=1),
         trainable=training.trainable,
@@ -217,12 +217,12 @@ def probed(training: Training) -> Training:
 
 
 def probe_identity(experiment: Experiment, start: str, kind: str, versions: Sequence[str]) -> dict[str, Any]:
-    """All that a probe depends on but for the machine, as plain values; ``start`` and kind of device as in `Given`.
+    """All that a probe depends on, without the machine, for JSON. start, kind (of the device), versions : see `Given`.
 
-    How many classes there are, the starting weights tell.
+    The starting weights also tell the number of classes.
     """
     network = identifying(experiment.network, "network.")
-    del network["weights"]  # whatever file they came from
+    del network["weights"]  # because the weights themselves count, not their file
     return {
         "device": kind,
         "network": network,
@@ -237,9 +237,9 @@ def probe_identity(experiment: Experiment, start: str, kind: str, versions: Sequ
 
 
 def sweep_id(experiment: Experiment, photos: "PhotoSet", start: str, dealing: int = DEALING) -> str:
-    """What makes trials the same trials: recipe, photos, scores, groups and starting weights, wherever these lie.
+    """The id of a sweep, from recipe, photos, scores, groups and starting weights; their paths do not count.
 
-    dealing : the way in which groups are dealt to folds; of photos without groups there is one way only.
+    dealing : version of how groups are dealt to folds. Without groups it does not count.
     """
     knobs = {name: value for name, value in recipe(experiment).items() if name != "network.weights"}
     data = [photos.fingerprint, photos.scores.tolist()]
@@ -250,12 +250,12 @@ def sweep_id(experiment: Experiment, photos: "PhotoSet", start: str, dealing: in
 
 
 def trial_id(sweep: str, trial: TrialKey, method: Method) -> str:
-    """The id of a trial of a sweep: the same wherever the same trial is made, whatever the file is called."""
+    """The id of a trial of a sweep. It does not depend on the machine or on the name of the experiment."""
     return digest({"sweep": sweep, "fold": trial.fold, "schedule": trial.method, **_method(method)})
 
 
 def trial_ids(experiment: Experiment, sweep: str) -> dict[TrialKey, str]:
-    """Of the trials of a sweep that an experiment asks for; method by method as in the file."""
+    """The ids of an experiment's trials, method by method, in the file's order."""
     methods = methods_of(experiment)
     return {key: trial_id(sweep, key, methods[key.method]) for key in experiment.trials()}
 
@@ -267,16 +267,16 @@ def _method(method: Method) -> dict[str, Any]:
 
 
 def data_digest(photos: str, scores: Sequence[int]) -> str:
-    """What a trial's run says of its photos, by the fingerprint of the decoded ones and the scores of all, [N]."""
+    """The digest of the photos in a trial's run: fingerprint of the decoded photos, and scores of all photos, [N]."""
     return digest([photos, scores])
 
 
 def photos_digest(photos: Iterable[tuple[str, int]]) -> str:
-    """Of the names and scores of a sweep's photos, in whatever order."""
+    """The digest of the names and scores of a sweep's photos, in any order."""
     return digest(sorted((image, int(score)) for image, score in photos))
 
 
 def weights_digest(experiment: Experiment) -> str:
-    """Of the file of weights that an experiment starts from; "" if it names none, or it is not here."""
+    """The digest of the file of weights that an experiment starts from; "" if none is named or it is not here."""
     file = experiment.network.weights_file
     return "" if file is None or not file.is_file() else file_digest(file)

@@ -1,8 +1,8 @@
-"""Who owns a byte in storage: data, features, weights and tables, by who needs them, and what nobody needs any more.
+"""What lies in a storage, who needs it, and what nobody needs any more.
 
-Who uses data or weights leaves a note there (`rsrl_ray.store.holders`). Of the experiment that is asked for, notes are
-void where its file no longer names the sweep or the trial, and those of a registered model if no version of it is
-left. What another experiment has noted stays, and so does what nobody has noted.
+Sweeps, trials and models leave a note at data and weights that they use (`rsrl_ray.store.holders`). A note of the given
+experiment is void if its file no longer names the sweep or the trial. A note of its registered model is void if no
+version of the model is left. Things with a note of another experiment stay, and so do things without any note.
 """
 
 import time
@@ -28,16 +28,16 @@ from rsrl_ray.tracking.needs import NOT_KNOWN, OWN, Needs
 
 NOBODY = "nobody"
 DECODED = "decoded photos"
-_UNFINISHED = (".part", ".copy", TEMPORARY)  # ends of names of files that are being made
+_UNFINISHED = (".part", ".copy", TEMPORARY)  # suffixes of files that are being made
 
 
 @dataclass(frozen=True)
 class Item:
     """Something that takes room in storage.
 
-    kind : decoded photos, features, weights, ... what : which. size : bytes. time : Unix time of its last change.
-    who : needs it, in words. is_free : whether nobody does. release : takes the notes away that are void, and what
-    nobody needs; None if there is nothing to do.
+    kind : decoded photos, features, weights, ... what : its name. size : in bytes. time : Unix time of its last change.
+    who : who needs it, in words. is_free : whether nobody needs it. release : deletes void notes, and the thing if it
+    is free; None if there is nothing to delete.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True)
 class _Member:
-    """A round in the archive; void : those of its holders whom nobody names any more."""
+    """A round in the archive. void : its notes that are void."""
 
     round: Kept
     void: Sequence[str]
@@ -62,13 +62,7 @@ _Groups = Mapping[tuple[str, bool], Sequence[_Member]]
 
 @contextmanager
 def undisturbed(experiment: Experiment) -> Iterator[None]:
-    """While the body runs no sweep of this storage does, as far as locks and MLflow tell.
-
-    Raises
-    ------
-    ValueError
-        If one runs.
-    """
+    """Keep sweeps out of this storage while the body runs. Raises ValueError if locks or MLflow say that one runs."""
     refuse_while_swept(experiment)
     storage = Location(experiment.storage)
     names = [] if storage.is_uri else [path.stem for path in storage.path.glob("*.lock") if path.name[0] != "."]
@@ -82,12 +76,12 @@ def undisturbed(experiment: Experiment) -> Iterator[None]:
 
 
 def inventory(experiment: Experiment) -> list[Item]:
-    """What is in the experiment's storage, and in the folder of this machine for what can be made again.
+    """What is in the experiment's storage, and in this machine's folder for things that can be made again.
 
     Raises
     ------
     ValueError
-        If the file was not swept as it stands, or storage or MLflow cannot be read.
+        If the file was changed after its sweep, or if storage or MLflow cannot be read.
     """
     names = named(experiment)
     storage, cache = Storage(experiment.storage), cache_folder(Location(experiment.storage))
@@ -104,7 +98,7 @@ def inventory(experiment: Experiment) -> list[Item]:
 
 
 def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iterator[Item]:
-    """The files that sweeps make of photos."""
+    """The files of decoded photos or features."""
     needed = {data_holder(experiment, sweep).id for sweep in names.sweeps}
     own = data_holder(experiment, "").experiment
     notes = {file: file_holders(file) for file in sorted(folder.glob("*.npy"))}
@@ -128,7 +122,7 @@ def _data(experiment: Experiment, names: Named, folder: Path, kind: str) -> Iter
 
 
 def _before_notes(experiment: Experiment, files: Sequence[Path], kind: str) -> Callable[[Path], Collection[NamedSweep]]:
-    """The sweeps in MLflow that were made of files of a version that left no notes; of features that is not known."""
+    """The sweeps in MLflow that used files without notes, of an older version. Those of features are not known."""
     records = {file: RowRecord.beside(file) for file in files if kind == DECODED}
     prints = {file: record.fingerprint for file, record in records.items() if record is not None}
     found = sweeps_of_pixels(experiment, set(prints.values())) if prints else {}
@@ -144,7 +138,7 @@ def _release_file(file: Path, void: Sequence[str], is_free: bool) -> None:
 
 
 def _by_need(experiment: Experiment, names: Named, storage: Storage, shelf: Shelf) -> _Groups:
-    """The rounds that hold weights or notes, by who needs them in words, and whether nobody does."""
+    """The rounds with weights or notes, grouped by who needs them (in words) and whether nobody does."""
     archive, rounds = Archive(experiment.storage), [one for one in shelf.rounds if one.weights or one.holders]
     words = read_words(storage, rounds)
     needs = Needs(experiment, names)
@@ -161,7 +155,7 @@ def _by_need(experiment: Experiment, names: Named, storage: Storage, shelf: Shel
 
 
 def _weights(experiment: Experiment, groups: _Groups) -> Iterator[Item]:
-    """The weights of rounds, all those together that the same ones need."""
+    """The weights of rounds, one item for each group."""
     archive = Archive(experiment.storage)
     for (label, is_free), members in sorted(groups.items()):
         kept = [member.round for member in members if member.round.weights]
@@ -185,7 +179,7 @@ def _release_rounds(archive: Archive, members: Sequence[_Member]) -> None:
 
 
 def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf, groups: _Groups) -> Iterator[Item]:
-    """The weights that are the same in all rounds of a sweep: needed as long as a round names them and has its own."""
+    """The frozen weights of sweeps. They are needed as long as a round with weights of its own names them."""
     archive = Archive(experiment.storage)
     stay = [member.round for (_, is_free), members in groups.items() if not is_free for member in members]
     whole = [one for one in stay if one.weights]
@@ -207,7 +201,7 @@ def _frozen(experiment: Experiment, storage: Storage, shelf: Shelf, groups: _Gro
 
 
 def _tables(storage: Storage, shelf: Shelf) -> Iterator[Item]:
-    """What is never freed here."""
+    """The things that are never deleted here."""
     rounds, size = shelf.rounds, sum(one.rest for one in shelf.rounds)
     if rounds:
         newest = max(one.time for one in rounds)
@@ -224,14 +218,14 @@ def _tables(storage: Storage, shelf: Shelf) -> Iterator[Item]:
 
 
 def _left(storage: Storage, shelf: Shelf, cache: Path) -> Iterator[Item]:
-    """What processes that were killed have left of files that they were making."""
+    """The half-written files of processes that were killed."""
     folders = (cache / PHOTOS, cache / FEATURES)
     files = [path for folder in folders for end in _UNFINISHED for path in folder.glob(f"*{end}")]
     found = [(path.name, path.stat().st_size, path.stat().st_mtime, path.unlink) for path in files]
     found += [(one.name, one.size, one.time, partial(storage.delete, one.name)) for one in shelf.left]
     for name, size, changed, drop in found:
-        is_free = changed < time.time() - STALE_S  # without locks nobody tells that it is being made
-        who = NOBODY if is_free else f"{NOT_KNOWN}: it changed within the hour"
+        is_free = changed < time.time() - STALE_S  # by time, because a disk may have no locks
+        who = NOBODY if is_free else f"{NOT_KNOWN}: it was changed in the last hour"
         yield Item("half a file", name, size, changed, who, is_free, drop if is_free else None)
 
 

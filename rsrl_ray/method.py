@@ -1,4 +1,4 @@
-"""A method is a value: what the next network is trained on, what a step minimises, how logits become classes."""
+"""A method as a value: the rule that drops photos, the loss and sampling of training, and the prediction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 
 @dataclass(frozen=True)
 class Knobs:
-    """A method as it stands in an experiment file: each part is optional, and without any it is equal training.
+    """A method in an experiment file. Each part is optional; without any part it is equal training.
 
-    revise : which photos are dropped, a rule and its knobs, such as ``{quantile: 0.2, likelihood: mean}``.
-    loss : what a step minimises, a loss and its knobs, such as ``{balanced: 0.5, ordinal: 1.0}``.
-    predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws every class as often as
-    any other, photos again and again. warm_start : as ``revision.warm_start``, for this method alone.
+    revise : a rule, which says which photos are dropped, and its knobs: ``{quantile: 0.2, likelihood: mean}``.
+    loss : what a step minimises, and its knobs: ``{balanced: 0.5, ordinal: 1.0}``.
+    predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws all classes equally often,
+    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only.
     """
 
     revise: Mapping[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Knobs:
         for part, example in EXAMPLES.items():
             value = getattr(self, part)
             if not isinstance(value, Mapping):
-                own = f", or the import path of your own; {WRITE}" if hasattr(value, "__module__") else ""
+                own = f", or the import path of your own class; {WRITE}" if hasattr(value, "__module__") else ""
                 raise ValueError(f"{part}: {value!r}; give knobs, such as {example}{own}")
         check_choice("sampling", self.sampling, SAMPLINGS)
         if self.warm_start is not None:
@@ -52,14 +52,14 @@ EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "
 
 @dataclass(frozen=True)
 class Learning:
-    """How rounds are trained: of a method, all that their bits depend on besides the photos that its rule keeps."""
+    """The part of a method that the bits of rounds depend on, besides the kept photos."""
 
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     warm_start: WarmStart = "all"
 
     def __str__(self) -> str:
-        """For people: what is not as usual."""
+        """For people: what is not at its default."""
         parts = [
             "" if self.loss == CROSS_ENTROPY else str(self.loss),
             "" if self.sampling == "shuffled" else "class-balanced batches",
@@ -72,7 +72,7 @@ class Learning:
 class Method:
     """A rule, a way to train and a prediction.
 
-    is_schedule : whether it is one of ``schedules``, which are tracked by their thresholds alone, as ever.
+    is_schedule : whether it is one of ``schedules``. MLflow gets only the thresholds of these.
     """
 
     rule: Rule
@@ -87,7 +87,7 @@ class Method:
 
     @property
     def params(self) -> dict[str, str]:
-        """What is tracked of it, and tells it from all other methods of a sweep."""
+        """Its parameters in MLflow, which differ from those of the other methods of a sweep."""
         if self.is_schedule:
             return {"thresholds": str(self.rule)}
         loss = str(self.learning) or str(self.learning.loss)
@@ -95,13 +95,7 @@ class Method:
 
 
 def method_of(experiment: Experiment, name: str) -> Method:
-    """The schedule or method of this name.
-
-    Raises
-    ------
-    ValueError
-        In one line, what is wrong with it.
-    """
+    """The schedule or method of this name. Raises ValueError in one line."""
     warm_start = experiment.revision.warm_start
     if name in experiment.schedules:
         return Method(Thresholds(experiment.schedule(name)), Learning(warm_start=warm_start), is_schedule=True)
@@ -110,25 +104,27 @@ def method_of(experiment: Experiment, name: str) -> Method:
     loss = loss_of(asked.loss, experiment.modules)
     prediction = build(Prediction, asked.predict, "predict")
     if prediction.learns and not experiment.folds.validation:
-        raise ValueError(f"predict: {prediction} learns from validation photos, and folds.validation is 0")
+        raise ValueError(
+            f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
+        )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
     return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
 
 
 def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:
-    """The loss of these knobs, by default the cross-entropy. modules : sources of one's own. Raises ValueError."""
+    """The loss of these knobs; the cross-entropy without knobs. modules : sources by name. Raises ValueError."""
     if not knobs:
         return CROSS_ENTROPY
     return OwnLoss(Own.of(knobs, modules)) if is_own(knobs) else make(knobs, LOSSES, "loss")
 
 
 def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[str, str]) -> Rule:
-    """The rule of these knobs, by default one that keeps all. modules : sources of one's own. Raises ValueError."""
+    """The rule of these knobs; it keeps all without knobs. modules : sources by name. Raises ValueError."""
     if not knobs:
         return Keep()
     if is_own(knobs):
         return OwnRule(Own.of(knobs, modules))
-    if "thresholds" in knobs:  # one K may stand for all majority classes, whose number a rule does not know
+    if "thresholds" in knobs:  # one K may stand for all majority classes, but a rule does not know their number
         steps = knobs["thresholds"]
         if not isinstance(steps, Mapping):
             raise ValueError(f"thresholds: {steps!r}; give steps, such as {{1: 0.9}}")
@@ -137,7 +133,7 @@ def rule_of(knobs: Mapping[str, Any], majority_classes: int, modules: Mapping[st
 
 
 def as_rule(given: Any, majority_classes: int) -> Rule:
-    """The rule that somebody gave in Python: an object with ``drops``, or knobs as in a file. Raises ValueError."""
+    """The rule that a user gave in Python: an object with ``drops``, or knobs as in a file. Raises ValueError."""
     if isinstance(given, Mapping):
         rule = rule_of(given, majority_classes, _sources(given, "rule"))
         if isinstance(rule, OwnRule):
@@ -154,7 +150,7 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
 
 
 def as_loss(given: Any) -> Loss:
-    """Likewise the loss: an object that is called as `Loss` is, or knobs."""
+    """The loss that a user gave in Python: an object that can be called as `Loss`, or knobs. Raises ValueError."""
     if isinstance(given, Mapping):
         loss = loss_of(given, _sources(given, "loss"))
         if isinstance(loss, OwnLoss):
@@ -168,28 +164,22 @@ def as_loss(given: Any) -> Loss:
 
 
 def _sources(knobs: Mapping[str, Any], what: str) -> dict[str, str]:
-    """Of the modules that knobs name by import paths, in the working folder or where Python finds them."""
+    """The sources of modules that knobs name by import paths, in the working folder or installed."""
     found = {}
     for path in knobs if is_own(knobs) else ():
         name = module_of(path)
         source = source_of(name, Path.cwd())
         if source is None:
             raise ValueError(
-                f"{what}: {path}; give the object itself, such as Mine(0.2): no module {name} is in the working folder "
-                "or installed"
+                f"{what}: {path}, but the module {name} is not in the working folder, and it is not installed; give "
+                "the object itself, such as Mine(0.2)"
             )
         found[name] = source
     return found
 
 
 def methods_of(experiment: Experiment) -> dict[str, Method]:
-    """The schedules and methods of an experiment, by name.
-
-    Raises
-    ------
-    ValueError
-        In a line each, what is wrong with them.
-    """
+    """The schedules and methods of an experiment, by name. Raises ValueError with one line for each wrong method."""
     found: dict[str, Method] = {}
     wrong = []
     for name in experiment.method_names():
@@ -203,12 +193,9 @@ def methods_of(experiment: Experiment) -> dict[str, Method]:
 
 
 def check_own(experiment: Experiment) -> None:
-    """Make the rules and losses of one's own, which nobody else does before a worker trains.
+    """Make the user's own rules and losses once, because else they are first made in a worker.
 
-    Raises
-    ------
-    ValueError
-        In a line each, what is wrong with them.
+    Raises ValueError with one line for each that cannot be made.
     """
     wrong = []
     for name, method in methods_of(experiment).items():
@@ -223,19 +210,19 @@ def check_own(experiment: Experiment) -> None:
 
 
 def drops_photos(experiment: Experiment, name: str) -> bool:
-    """Whether the rule of the method drops any photo in the experiment's rounds, as far as its knobs tell."""
+    """Whether the rule of a method may drop photos in the experiment's rounds, by its knobs."""
     rule = method_of(experiment, name).rule
     return any(rule.at(revision) != KEEPS for revision in range(1, experiment.rounds))
 
 
 def controls_of(experiment: Experiment, name: str) -> list[str]:
-    """The methods that train as this one does and drop nothing, in the file's order."""
+    """The methods with the same training that drop nothing, in the file's order."""
     methods = methods_of(experiment)
     alike = [other for other, method in methods.items() if method.learning == methods[name].learning]
     return [other for other in alike if not drops_photos(experiment, other)]
 
 
 def main_method(experiment: Experiment) -> str:
-    """The first method that drops photos; if none does, the first."""
+    """The first method that drops photos; the first method if none does."""
     names = experiment.method_names()
     return next((name for name in names if drops_photos(experiment, name)), names[0])

@@ -117,7 +117,7 @@ def test_rules_and_losses_are_objects_too() -> None:
     assert own.kept_[1].sum() == 65 and own.history_["guarded"].tolist() == [False, True]  # 5 of the 40 stay
     for knobs, said in (
         ({"rule": {"quantil": 0.2}}, "no rule in quantil"),
-        ({"loss": {"my.Loss": {}}}, "loss: my.Loss; give the object itself"),
+        ({"loss": {"my.Loss": {}}}, "loss: my.Loss, but the module my is not"),
     ):
         with pytest.raises(ValueError, match=said):
             rsrl.RSRLClassifier(**knobs).fit(features, names)

@@ -162,7 +162,9 @@ def test_a_wrong_method_is_one_line_that_names_it(tmp_path: Path, text: str, mes
 def test_a_prediction_that_learns_needs_validation_photos(tmp_path: Path, predict: str, learns: str) -> None:
     text = f"methods: {{a: {{predict: {predict}}}}}\n"
     assert _methods(tmp_path, text)["a"].prediction.learns
-    said = f"methods.a: predict: {learns} learns from validation photos, and folds.validation is 0"
+    said = (
+        f"methods.a: predict: {learns} learns from validation photos, but folds.validation is 0; give a share above 0"
+    )
     with pytest.raises(ValueError, match=f"^{said}$"):
         _methods(tmp_path, "folds: {validation: 0}\n" + text)
     fixed = "methods: {a: {predict: {average: half, logit_adjustment: 1}}}\n"

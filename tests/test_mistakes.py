@@ -125,7 +125,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "augmented features": (
         knob(training={"trainable": "head", "augmentation": ["flip"]}),
         SWEEP,
-        "training.augmentation: ['flip'] with trainable: head, for which every photo passes the frozen layers once",
+        "training.augmentation: ['flip'] with trainable: head, but then each photo passes the frozen layers once",
     ),
     "no rounds": (None, [*SWEEP, "--rounds", "0"], "rounds: 0; give a whole number, 1 or more"),
     "a missing knob": (text_file("tiny.yaml", "name: x\nphotos: y"), SWEEP, "schedules"),
@@ -134,7 +134,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "two K for three classes": (knob(schedules={"a": {1: [0.1, 0.2]}}), SWEEP, "2 thresholds [0.1, 0.2] for 3 maj"),
     "revision 0": (knob(schedules={"a": {0: 0.5}}), SWEEP, "revision: 0; give a whole number, 1 or more"),
     "a schedule without steps": (knob(schedules={"a": {}}), SWEEP, "schedules.a: a schedule needs at least one step"),
-    "neither schedules nor methods": (knob(schedules={}), SWEEP, "schedules: none given, and no methods"),
+    "neither schedules nor methods": (knob(schedules={}), SWEEP, "schedules: there are none, and no methods"),
     "an unknown rule": (method(revise={"quantil": 0.2}), SWEEP, "methods.a: no rule in quantil; there are thresholds,"),
     "two rules": (
         method(revise={"quantile": 0.2, "margin": 0}),
@@ -151,12 +151,12 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "a schedule and a method of one name": (
         knob(methods={"none": {"revise": {"quantile": 0.2}}}),
         SWEEP,
-        "methods.none: a schedule has that name",
+        "methods.none: a schedule has this name too",
     ),
     "a prediction that has nothing to learn from": (
         knob(folds={"count": 2, "validation": 0}, methods={"a": {"predict": {"decision": "expected_f"}}}),
         SWEEP,
-        "methods.a: predict: expected-F decision learns from validation photos, and folds.validation is 0",
+        "methods.a: predict: expected-F decision learns from validation photos, but folds.validation is 0",
     ),
     "unknown sampling": (method(sampling="odd"), SWEEP, "methods.a: sampling: 'odd'; give one of shuffled, class_bal"),
     "one K for a rule of thresholds": (
@@ -170,11 +170,11 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
         "methods.a: revision: 'a'; give a whole number, 1 or more",
     ),
     "one fold": (knob(folds={"count": 1}), SWEEP, "folds.count: 1 leaves no photos to train on"),
-    "a fold that is not there": (knob(folds={"count": 2, "use": [2]}), SWEEP, "folds.use: [2] with 2 folds"),
+    "a fold that is not there": (knob(folds={"count": 2, "use": [2]}), SWEEP, "folds.use: [2], but there are 2 folds"),
     "a fold beyond the last repeat": (
         knob(folds={"count": 2, "repeats": 2, "use": [3, 4]}),
         SWEEP,
-        "folds.use: [4] with 4 folds; they are numbered from 0",
+        "folds.use: [4], but there are 4 folds",
     ),
     "too little validation": (
         knob(folds={"count": 2, "validation": 0.02}),

@@ -106,7 +106,7 @@ def test_a_command_that_is_printed_can_be_pasted(name: str, tmp_path: Path) -> N
 
 def test_a_name_that_is_no_utf8_is_refused_at_once(tmp_path: Path) -> None:
     file = write(tmp_path / os.fsdecode(b"a\xff"))
-    with pytest.raises(ValueError, match="is not UTF-8, which MLflow needs; rename the folder"):
+    with pytest.raises(ValueError, match="is not UTF-8, but MLflow needs UTF-8; rename the folder"):
         read_experiment(file)
 
 
@@ -147,9 +147,7 @@ def test_a_store_of_the_earlier_meaning_is_said(tmp_path: Path, monkeypatch: pyt
     file = write(tmp_path / "project", mlflow="sqlite:///track.db")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "track.db").touch()
-    with pytest.raises(
-        ValueError, match=rf"means {tmp_path}/project/track.db, which is not there, but {tmp_path}/track"
-    ):
+    with pytest.raises(ValueError, match=rf"means {tmp_path}/project/track.db, but the store is {tmp_path}/track"):
         read_experiment(file)
     (tmp_path / "track.db").rename(tmp_path / "project" / "track.db")
     assert read_experiment(file).mlflow == f"sqlite:///{tmp_path}/project/track.db"

@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DIGEST_BYTES = 16
 
@@ -28,8 +28,10 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
-def array_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+def array_digest(arrays: Mapping[str, "NDArray[Any]"]) -> str:
     """The digest of named arrays: of their names, types, shapes and bytes."""
+    import numpy as np  # here, because --help needs digests of text and does not wait for NumPy
+
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -1,6 +1,6 @@
-"""Finished rounds, each under the key of what it was trained on, in a directory or a bucket.
+"""Finished rounds in a folder or a bucket, each under the key of what it was trained on.
 
-A round is two files and a manifest, written in this order; a round without a whole manifest does not exist::
+A round is two files and a manifest, written in this order. A round without a whole manifest does not exist::
 
     rounds/<key[:2]>/<key>/weights.safetensors    may be dropped later, see `Archive.drop_weights`
                            record.safetensors     logits, kept mask, first convolution
@@ -22,28 +22,28 @@ from numpy.typing import NDArray
 from rsrl_ray.core.digest import array_digest, bytes_digest, digest
 from rsrl_ray.store.storage import Storage
 
-HOLDERS = "held/"  # the folder of notes in a round's
+HOLDERS = "held/"  # folder of notes, in the folder of a round
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Damaged(Exception):
-    """An entry of the archive is not what was written; it must be trained again."""
+    """A file of the archive is gone or was changed. The round must be trained again."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What stays of a finished round, weights aside.
+    """A finished round without its weights.
 
-    number : 1, 2, ...; logits : [N, C] float32; kept : [N] bool; conv1 : weight, bias, stride, padding.
-    maker : the trial that trained it; created : Unix time; seconds : training and prediction.
-    parent : checksum of the weights of the round before, from which it was trained; empty if it was trained from
-        the starting weights, None in a round that was written before this was noted.
-    weights : checksum of its own weights; empty in a record that was not read from the archive.
-    frozen : digest of the network's other weights, which were not trained; empty if all were.
-    probe : of the device that made it (see `rsrl_ray.core.trial.Device`); empty in rounds of before there were any.
+    number : 1, 2, ... logits : [N, C] float32. kept : [N] bool. conv1 : weight, bias, stride, padding.
+    maker : the trial that trained it. created : Unix time. seconds : of training and prediction.
+    parent : checksum of the weights of the round before, from which it was trained; empty if it was trained from the
+        starting weights; None in rounds of versions that did not note it.
+    weights : checksum of its own weights; empty if the record was not read from the archive.
+    frozen : digest of the network's other weights, which were not trained; empty if all were trained.
+    probe : of the device that made it (see `rsrl_ray.core.trial.Device`); empty in rounds of versions without probes.
 
-    And what only whoever has read or trained it knows:
-    key, parent_key : its own key and that of the round before, which for round 1 is the chain's start.
+    Not in the files of the archive:
+    key, parent_key : its own key and that of the round before; for round 1, the start of the chain.
     notes : what a reader should know.
     """
 
@@ -64,27 +64,27 @@ class Record:
 
     @property
     def is_written(self) -> bool:
-        """Whether it is in the archive, and was not trained just now."""
+        """Whether it was read from the archive, and not just trained."""
         return bool(self.weights)
 
 
 def weights_checksum(weights: Arrays) -> str:
-    """What `Archive.write` returns of these weights."""
+    """The checksum that `Archive.write` returns for these weights."""
     return bytes_digest(_packed(weights))
 
 
 class Archive:
-    """The rounds under ``root``, a directory or a URI that pyarrow speaks (s3://, gs://).
+    """The rounds under ``root``, a folder or a URI that pyarrow can read (s3://, gs://).
 
-    A cache: deleting any part of it costs time, never results. Writers may race: a key's content is the same whoever
-    writes it. Every method raises `StorageError` where storage refuses.
+    It is a cache: if a part of it is deleted, time is lost, but no results. Several writers may write one key at once,
+    because its content is always the same. Each method raises `StorageError` if the storage refuses.
     """
 
     def __init__(self, root: str) -> None:
         self._storage = Storage(root)
 
     def read(self, key: str) -> Record | None:
-        """The round under ``key``, or None. Raises `Damaged` if it is there but not whole."""
+        """The round under ``key``; None if there is none. Raises `Damaged` if it is not whole."""
         manifest = self._manifest(key)
         if manifest is None:
             return None
@@ -107,7 +107,7 @@ class Archive:
         )
 
     def write(self, key: str, record: Record, weights: Arrays) -> str:
-        """Write a finished round; it exists once its manifest does. Returns the checksum of its weights."""
+        """Write a finished round, its manifest last. Returns the checksum of its weights."""
         arrays = {"logits": record.logits, "kept": record.kept, **record.conv1}
         checksums = {
             "weights": self._put(key, "weights", _packed(weights)),
@@ -122,17 +122,17 @@ class Archive:
         return checksums["weights"]
 
     def read_weights(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The round's weights, or None if they were not kept. Raises `Damaged`."""
+        """The round's weights; None if they were not kept. Raises `Damaged`."""
         manifest = self._manifest(key)
         return None if manifest is None else self._load(key, "weights", manifest)
 
     def read_network(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The round's weights with those that are frozen, or None if they were not kept. Raises `Damaged`."""
+        """The round's weights and the frozen weights; None if the round's were not kept. Raises `Damaged`."""
         weights, frozen = self.read_weights(key), self.frozen_of(key)
         return weights if weights is None or not frozen else self._read_frozen(frozen) | weights
 
     def write_frozen(self, frozen: str, weights: Arrays) -> None:
-        """Keep weights that no round trains, under their digest (see `array_digest`), once for all rounds."""
+        """Keep weights that no round trains, under their digest (`array_digest`), once for all rounds."""
         try:
             self._read_frozen(frozen)
         except Damaged:
@@ -147,22 +147,22 @@ class Archive:
         except safetensors.SafetensorError as error:
             raise Damaged(f"{where} cannot be read: {error}") from error
         if array_digest(weights) != frozen:
-            raise Damaged(f"{where} is not what was written")
+            raise Damaged(f"{where} was changed after it was written")
         return weights
 
     def where(self, key: str) -> str:
-        """The folder of the round under ``key``, in the storage."""
+        """The path of the round under ``key``, on the disk or in the bucket."""
         return self._storage.where(folder_of(key))
 
     def hold(self, key: str, holder: str, who: Mapping[str, str]) -> None:
-        """Note that ``holder`` (a file's name) needs the round's weights; ``who`` says in words who that is.
+        """Note that ``holder`` (the name of the note) needs the round's weights. who : the holder in words.
 
-        They stay until everyone who holds them has released them. The round itself may be written later.
+        Weights stay until all holders have released them. The round may be written later than the note.
         """
         self._storage.write(f"{folder_of(key)}/{HOLDERS}{holder}", json.dumps(who).encode())
 
     def release(self, key: str, *holders: str) -> None:
-        """``holders`` need the round's weights no more; they are deleted if nobody else holds them."""
+        """Delete the notes of ``holders``, and the round's weights if nobody else holds them."""
         files = self._storage.list(folder_of(key))
         for holder in holders:
             if HOLDERS + holder in files:
@@ -171,16 +171,16 @@ class Archive:
             self.drop_weights(key)
 
     def drop_weights(self, key: str) -> None:
-        """Delete the round's weights, if they are there and nobody holds them; its record stays."""
+        """Delete the round's weights if nobody holds them. The record stays."""
         if not self.is_droppable(key):
             return
         if not any(name.startswith(HOLDERS) for name in self._storage.list(folder_of(key))):
             self._storage.delete(self._path(key, "weights"))
 
     def is_droppable(self, key: str) -> bool:
-        """Whether weights that nobody holds are needed by nobody.
+        """Whether the round's weights may be deleted if nobody holds them.
 
-        Not of a round that was written before holders were noted: who needs it is not known, and it keeps them.
+        They may not in a round of a version that did not note holders, because it is not known who needs them.
         """
         try:
             manifest = self._manifest(key)
@@ -189,7 +189,7 @@ class Archive:
         return manifest is not None and manifest.get("parent") is not None
 
     def frozen_of(self, key: str) -> str:
-        """Digest of the frozen weights of the round under ``key``, or empty. Raises `Damaged`."""
+        """Digest of the frozen weights of the round under ``key``; empty if there are none. Raises `Damaged`."""
         return str((self._manifest(key) or {}).get("frozen", ""))
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
@@ -202,7 +202,7 @@ class Archive:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(f"{self._where(key, 'manifest')} is not a manifest: {error!r}") from error
         if written != digest(manifest):
-            raise Damaged(f"{self._where(key, 'manifest')} is not a manifest that was written here")
+            raise Damaged(f"{self._where(key, 'manifest')} was changed after it was written")
         return manifest
 
     def _load(self, key: str, part: str, manifest: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
@@ -210,11 +210,11 @@ class Archive:
         if content is None:
             return None
         if bytes_digest(content) != manifest["checksums"][part]:
-            raise Damaged(f"{self._where(key, part)} does not have the checksum it was written with")
+            raise Damaged(f"{self._where(key, part)} does not have the checksum with which it was written")
         return dict(safetensors.numpy.load(content))
 
     def _put(self, key: str, part: str, content: bytes) -> str:
-        """Write one file; its checksum."""
+        """Write one file. Returns its checksum."""
         self._storage.write(self._path(key, part), content)
         return bytes_digest(content)
 
@@ -226,12 +226,12 @@ class Archive:
 
 
 def folder_of(key: str) -> str:
-    """Of the round under a key, in the storage."""
+    """The folder of the round under a key, in the storage."""
     return f"rounds/{key[:2]}/{key}"
 
 
 def frozen_file(digest: str) -> str:
-    """Of frozen weights with a digest, in the storage."""
+    """The file of the frozen weights with a digest, in the storage."""
     return f"frozen/{digest}.safetensors"
 
 
@@ -240,5 +240,5 @@ def _name(part: str) -> str:
 
 
 def _packed(arrays: Arrays) -> bytes:
-    """Safetensors writes memory as it lies, which is another array where the order in memory is another."""
+    """The arrays as a safetensors file, in C order, because safetensors writes memory as it is."""
     return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})

@@ -1,4 +1,4 @@
-"""Names of methods and photos as names of files that any disk takes."""
+"""Makes names of files, which all disks take, of names of methods and photos."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 from rsrl_ray.core.digest import short_digest
 
 _PLAIN = re.compile(r"\w[\w.-]*(?<!\.)", re.ASCII)
-_TAKEN = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # devices of Windows
-_LONGEST = 120  # characters: with what is put before and after, below the 255 bytes that disks allow
+_TAKEN = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # names of devices on Windows
+_LONGEST = 120  # characters; with what is added before and after, a name is below the 255 bytes that disks allow
 
 
 def file_names(names: Iterable[str], folders: bool = False, ends: Sequence[str] = ("",)) -> dict[str, str]:
-    """The name of a file for every name, no two alike, also if a disk does not tell A from a.
+    """A different name of a file for each name. They also differ on disks for which A and a are the same.
 
-    A name of letters, digits, dots, hyphens and underscores stays as it is; of others, these characters stay, behind
-    a digest of the whole name. If two names differ in case only, the later one has a digest too.
+    A name of letters, digits, dots, hyphens and underscores stays as it is. In other names only these characters stay,
+    after a digest of the whole name. If two names differ only in case, the later one gets a digest too.
 
-    folders : a slash in a plain name parts folders, as in a photo's name relative to its table. ends : of the files
-    that each name stands for, such as "" and ".edges": no two of all these are alike.
+    folders : whether a slash in a name separates folders, as in the names of photos. ends : the suffixes of the files
+    of each name, such as "" and ".edges"; the names with these suffixes differ too.
     """
     found: dict[str, str] = {}
     taken: set[str] = set()

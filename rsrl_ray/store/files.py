@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens to the process that writes them."""
+"""Writes files that are whole or do not exist, also if the process that writes them ends."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STALE_S = 3600.0  # a temporary file this old was left by a killed writer
-TEMPORARY = ".tmp"  # the end of the name of what is being written
+STALE_S = 3600.0  # seconds; a temporary file that is older was left by a killed writer
+TEMPORARY = ".tmp"  # suffix of files that are being written
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to: it becomes ``path`` when the body ends, and is deleted where the body fails.
+    """A name beside ``path`` to write to. The file is moved to ``path`` when the body ends, and deleted if it fails.
 
-    What killed writers have left beside it for an hour is deleted too. Writers may race: the last one's file stays.
-    Without a flush to the disk: a machine that loses its power may lose the file.
+    Files of killed writers beside it are deleted after an hour. If several processes write at once, the last file
+    stays. The file is not flushed to the disk, so it may be lost if the machine loses its power.
     """
     part = _part(path)
     try:
@@ -30,26 +30,26 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-    for left in path.parent.glob(f"*.{'[0-9a-f]' * 32}{TEMPORARY}"):  # no other program's
+    for left in path.parent.glob(f"*.{'[0-9a-f]' * 32}{TEMPORARY}"):  # not files of other programs
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < time.time() - STALE_S:
                 left.unlink()
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file, text as UTF-8, as `whole` does. Raises OSError."""
+    """Write a file by `whole`, text as UTF-8. Raises OSError."""
     with whole(path) as part:
         part.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write arrays, by name, as `whole` does; on a full disk nothing is written, and nothing is said."""
-    with contextlib.suppress(OSError), whole(path) as part, part.open("wb") as out:  # savez adds .npz to a name
+    """Write arrays under their names, by `whole`. If the disk refuses, nothing is written and nothing is raised."""
+    with contextlib.suppress(OSError), whole(path) as part, part.open("wb") as out:  # savez would add .npz to a name
         np.savez(out, **arrays)
 
 
 def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
-    """The arrays of `write_arrays` by these names; None if one is not there, or cannot be read."""
+    """The arrays of `write_arrays` with these names; None if one is missing or cannot be read."""
     try:
         with np.load(path) as content:
             return [content[name] for name in names]
@@ -58,9 +58,9 @@ def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
 
 
 def write_first(path: Path, content: bytes) -> bool:
-    """Write a file unless it is there; whether it was not. Of writers that race one is the first. Raises OSError.
+    """Write a file if there is none; returns whether it was written. Raises OSError.
 
-    If the file system has no hard links, the last one's file stays.
+    If several processes write at once, one of them is the first. Without hard links, the file of the last one stays.
     """
     part = _part(path)
     try:
@@ -79,6 +79,6 @@ def write_first(path: Path, content: bytes) -> bool:
 
 
 def _part(path: Path) -> Path:
-    """A name beside ``path``, whose folder is there then."""
+    """A temporary name beside ``path``. Makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")

@@ -1,4 +1,4 @@
-"""Who needs what lies in a storage: a note of each is a file, so those who share a storage never write the same one."""
+"""Notes on who needs data and weights in a storage. Each note is a file, so no two processes write the same file."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.store.files import write_whole
 from rsrl_ray.store.location import Location
 
-EVERY_ROUND, WAITING = "every round", "trials that wait"  # for which a sweep itself needs weights
+EVERY_ROUND, WAITING = "every round", "trials that wait"  # reasons why a sweep itself needs weights
 _END, _MODEL = ".user", "registered-"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who needs something: ``id`` is the name of the note, ``experiment`` and ``who`` say it to people."""
+    """Somebody who needs something. id : name of the note. experiment, who : for people."""
 
     id: str
     experiment: str
@@ -38,7 +38,7 @@ def trial_holder(experiment: str, trial: TrialKey, trial_id: str) -> Holder:
 
 
 def sweep_holder(experiment: str, sweep: str, why: str) -> Holder:
-    """A sweep as a whole, which needs weights because of ``why``: `EVERY_ROUND` or `WAITING`."""
+    """A whole sweep, which needs weights. why : `EVERY_ROUND` or `WAITING`."""
     return Holder(digest([experiment, sweep, why]), experiment, why)
 
 
@@ -48,14 +48,14 @@ def model_holder(experiment: str, name: str) -> Holder:
 
 
 def is_model(holder_id: str) -> bool:
-    """Whether it is the name of a note of `model_holder`; models of several experiments may share one."""
+    """Whether this is the name of a note of `model_holder`. Models of several experiments may have the same note."""
     return holder_id.startswith(_MODEL)
 
 
 def data_holder(experiment: Experiment, sweep: str) -> Holder:
-    """A sweep that uses decoded photos or features, by its id.
+    """A sweep that uses decoded photos or features. sweep : its id.
 
-    Those of all buckets lie in one folder of a machine, so there the bucket belongs to the name of the experiment.
+    If the storage is a bucket, it is part of the experiment's name, because a machine has one folder for all buckets.
     """
     storage = Location(experiment.storage)
     owner = f"{experiment.name} in {storage}" if storage.is_uri else experiment.name
@@ -63,13 +63,13 @@ def data_holder(experiment: Experiment, sweep: str) -> Holder:
 
 
 def hold_file(file: Path, holder: Holder) -> None:
-    """Note beside a file of this machine who uses it; the note's time is that of the last use."""
-    with suppress(OSError):  # a full disk: the file is one of which it is not known who needs it
+    """Note beside a file of this machine who uses it. The note has the time of the last use."""
+    with suppress(OSError):  # on a full disk there is no note, so it is not known who needs the file
         write_whole(_note(file, holder.id), json.dumps(holder.words))
 
 
 def file_holders(file: Path) -> dict[str, Mapping[str, str]]:
-    """By their names, the notes of who uses a file."""
+    """The notes of who uses a file, by their names."""
     found = {}
     for note in file.parent.glob(f"{file.stem}.*{_END}"):
         with suppress(OSError):
@@ -78,12 +78,12 @@ def file_holders(file: Path) -> dict[str, Mapping[str, str]]:
 
 
 def release_file(file: Path, holder_id: str) -> None:
-    """It uses the file no more."""
+    """Delete the note that this holder uses the file."""
     _note(file, holder_id).unlink(missing_ok=True)
 
 
 def words_of(content: bytes | None) -> Mapping[str, str]:
-    """What a note says; nothing where it is gone or cannot be read."""
+    """The words of a note; empty if it is gone or cannot be read."""
     try:
         found = json.loads(content or b"")
     except ValueError:

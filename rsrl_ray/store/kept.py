@@ -1,4 +1,4 @@
-"""What lies in an archive, of one look at the storage: what it takes, and who needs it."""
+"""Lists what lies in an archive, how large it is, and who needs it. The storage is listed once."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from rsrl_ray.store.holders import is_model, words_of
 from rsrl_ray.store.storage import Entry, Storage
 
 _WEIGHTS_PREFIX = "weights."
-NOTES_AT_ONCE = 16  # notes that are read of a bucket
+NOTES_AT_ONCE = 16  # notes of a bucket that are read at once
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A round in the archive. weights, rest : bytes of its files; time : Unix time of their last change.
+    """A round in the archive. weights, rest : bytes of its files. time : Unix time of their last change.
 
-    holders : those who need its weights, by the names of their notes.
+    holders : names of the notes of those who need its weights.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The rounds by key, the files of frozen weights by digest, and what killed writers have left, by path."""
+    """rounds : sorted by key. frozen : files of frozen weights, by digest. left : files of killed writers, by path."""
 
     rounds: Sequence[Kept]
     frozen: Mapping[str, Entry]
@@ -38,7 +38,7 @@ class Shelf:
 
 
 def look_at(storage: Storage) -> Shelf:
-    """All that the archive of a storage holds."""
+    """All that the archive of a storage has."""
     left: list[Entry] = []
     files: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in storage.entries("rounds"):
@@ -58,7 +58,7 @@ def look_at(storage: Storage) -> Shelf:
 
 
 def read_words(storage: Storage, rounds: Sequence[Kept]) -> dict[tuple[str, str], Mapping[str, str]]:
-    """By key and holder, what the notes of who needs these rounds say; a trial or sweep says the same in all rounds."""
+    """The words of the notes at these rounds, by key and holder. A trial or sweep has the same words in all rounds."""
     notes = [(one.key, holder) for one in rounds for holder in one.holders]
     first = {_alike(*note): note for note in reversed(notes)}
 

@@ -1,14 +1,14 @@
-"""Where something lies: a folder of this machine, a bucket, a database, a server."""
+"""Places: a folder of this machine, a bucket, a database, a server."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-PHOTOS, FEATURES = "photos", "features"  # folders of what can be made again, see `cache_folder`
+PHOTOS, FEATURES = "photos", "features"  # folders for what can be made again, see `cache_folder`
 URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]*)")
-# A user or password may hold a slash, an @ or both; of a server that speaks HTTP, what looks like host:port/ is none.
+# A user or password may have a slash, an @ or both. In the URI of an HTTP server, host:port/ is not a user.
 _USER = re.compile(r"://(?:[^\s/]*@|[^\s/:@]*:(?!\d+/)[^\s@]*@)|(?<!http)(?<!https)://[^\s/:@]+:[^\s@]*@")
 _SECRETS = re.compile(
     r"([?&;][\w.-]*(?:key|secret|token|pass|pwd|auth|credential|sig|odbc_connect)[\w.-]*=)[^&\s]*", re.I
@@ -17,7 +17,7 @@ _SECRETS = re.compile(
 
 @dataclass(frozen=True, repr=False)
 class Location:
-    """A path of this machine or a URI, as ``text``; printed, it is without user, password and keys."""
+    """A path of this machine or a URI. It is printed without user, password and keys."""
 
     text: str
 
@@ -44,7 +44,7 @@ class Location:
 
     @property
     def database(self) -> Path | None:
-        """The file of an SQLite database, if it is one."""
+        """The file of an SQLite database; None if it is something else."""
         found = _SQLITE.match(self.text)
         path = "" if found is None else unquote(found[1])
         return None if path in ("", ":memory:") or path.startswith("file:") else Path(path)
@@ -56,17 +56,17 @@ class Location:
 
 
 def cache_folder(storage: Location) -> Path:
-    """The folder on this machine for what can be made again: in storage, or at home where storage is a bucket."""
+    """The folder of this machine for what can be made again: the storage, or a folder at home if that is a bucket."""
     return Path.home() / ".cache" / "rsrl_ray" if storage.is_uri else storage.path
 
 
 def sqlite_uri(path: Path) -> str:
-    """The URI of an SQLite file. What SQLAlchemy takes for its own syntax is escaped; all else stays readable."""
+    """The URI of an SQLite file. Only characters that SQLAlchemy would take for its own syntax are escaped."""
     escaped = re.sub(r"[%?#\x00-\x1f\x7f]", lambda found: quote(found[0]), str(path))
-    # Of a URI without a driver MLflow makes the folder, named as the URI has it: with the escapes.
+    # If the URI names no driver, MLflow makes the folder itself, with the escapes in its name.
     return f"{'sqlite' if escaped == str(path) else 'sqlite+pysqlite'}:///{escaped}"
 
 
 def redacted(text: str) -> str:
-    """The text without the users, passwords and keys that URIs in it may hold."""
+    """The text without users, passwords and keys of the URIs in it."""
     return _SECRETS.sub(r"\1***", _USER.sub("://***@", text))

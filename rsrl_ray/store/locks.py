@@ -1,4 +1,4 @@
-"""Locks between processes: who holds one is said, and where a file system has none that is no refusal."""
+"""Locks between processes. They say who holds them. A file system without locks refuses nothing."""
 
 import contextlib
 import errno
@@ -9,19 +9,19 @@ from typing import IO, Any
 
 from rsrl_ray.store.processes import in_words, process
 
-_REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error says that there are no locks here
+_REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other error means that there are no locks here
 
 
 class Taken(Exception):
-    """Another process has the lock; its text says which one: host:pid."""
+    """Another process has the lock. The text says which one: host:pid."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[OSError | None]:
-    """Hold the lock file ``path`` while the body runs, and write into it who does.
+    """Hold the lock file ``path`` while the body runs, and write this process's name into it.
 
-    Yields None, or why the body runs without the lock: the file cannot be opened, or its file system has no locks (some
-    of NFS and Lustre). wait : until another process lets it go; else `Taken` is raised where one has it.
+    Yields None, or the error if the body runs without the lock: the file cannot be opened, or its file system has no
+    locks (some kinds of NFS and Lustre). wait : whether to wait for another process; else `Taken` is raised.
     """
     try:
         file = path.open("a+", encoding="utf-8", errors="replace")
@@ -33,7 +33,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[OSError | None]:
 
 
 def _take(file: IO[str], wait: bool) -> OSError | None:
-    """Lock the file; why that cannot be done here."""
+    """Lock the file. Returns the error if the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
@@ -49,13 +49,13 @@ def _take(file: IO[str], wait: bool) -> OSError | None:
 
 
 def share(file: IO[Any]) -> None:
-    """Tell others that an open file is read: for as long as it is open, or a memory map of it lives."""
+    """Tell other processes that this file is read, as long as it is open or a memory map of it exists."""
     with contextlib.suppress(OSError):  # some network file systems have no locks
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def is_shared(path: Path) -> bool:
-    """Whether somebody has told by `share` to read a file; also if the file system cannot tell."""
+    """Whether a process reads the file, as told by `share`; True too if the file system has no locks."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

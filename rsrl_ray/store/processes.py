@@ -1,7 +1,7 @@
-"""The name of a process in locks and in MLflow, and whether the process of a name still runs.
+"""The name of a process in locks and in MLflow, and whether the process with a name still runs.
 
-A number names a process only within one PID namespace (a container has its own), within one boot of its machine, and
-until the number is given to another process: all of this belongs to the name.
+A number is the name of a process only in one PID namespace (a container has its own), in one boot of the machine, and
+until another process gets the number. So the name has all of these.
 """
 
 import os
@@ -16,10 +16,10 @@ _SEPARATOR = ":"
 
 @dataclass(frozen=True)
 class _ProcessName:
-    """Boot, namespace and start are empty if they are not known: off Linux, and in names of versions before.
+    """The parts of a name. Boot, namespace and start are empty if they are not known: not on Linux, or older versions.
 
-    boot : the machine's boot id. namespace : inode of the PID namespace, which is given away again after its end.
-    start : of the process, in clock ticks since the boot; no clock that people set.
+    boot : the machine's boot id. namespace : inode of the PID namespace; it may be used again after the namespace ends.
+    start : of the process, in clock ticks since the boot, so nobody can set this clock.
     """
 
     host: str
@@ -43,27 +43,27 @@ def process() -> str:
 
 
 def is_alive(name: str, unseen: bool = True) -> bool:
-    """Whether a process may still run, by its name: it runs here, or it cannot be seen, as another machine's.
+    """Whether the process with this name may still run: it runs here, or it is on another machine.
 
-    unseen : the answer for a process of this machine that cannot be seen from here, since it was in another container.
+    unseen : the answer for a process in another container of this machine, because it cannot be seen from here.
     """
     named, own = _ProcessName.of(name), _own()
     if named.host != own.host:
         return named.host != ""
-    if _differ(named.boot, own.boot):  # the machine was started again since
+    if _differ(named.boot, own.boot):  # the machine was started again
         return False
     return unseen if _differ(named.namespace, own.namespace) else _runs(named)
 
 
 def is_here(name: str) -> bool:
-    """Whether a process runs on this machine and can be seen, by its name."""
+    """Whether the process with this name runs on this machine and can be seen from here."""
     named, own = _ProcessName.of(name), _own()
     other = _differ(named.boot, own.boot) or _differ(named.namespace, own.namespace)
     return named.host == own.host and not other and _runs(named)
 
 
 def in_words(name: str) -> str:
-    """For people: host:pid, and whether they look for it in vain here."""
+    """The name for people: host:pid, and whether it is in another container of this machine."""
     named, own = _ProcessName.of(name), _own()
     if named.host == "":
         return name
@@ -81,9 +81,9 @@ def _own() -> _ProcessName:
 
 
 def _runs(named: _ProcessName) -> bool:
-    """Whether its number is a process that began when it did; one that has ended and was not waited for is none.
+    """Whether there is a process with its number and its start. A process that has ended (a zombie) does not count.
 
-    In a container whose first process waits for no others, a process that was killed stays in the table for ever.
+    If the first process of a container does not wait for others, killed processes stay in the table for ever.
     """
     if not named.number.isdigit() or _differ(named.start, _start(named.number)):
         return False
@@ -96,12 +96,12 @@ def _runs(named: _ProcessName) -> bool:
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether both are known, and not the same."""
+    """Whether both are known and differ."""
     return "" not in (one, other) and one != other
 
 
 def _start(number: str) -> str:
-    """When a process began, see proc_pid_stat(5): the 22nd field; the 2nd is a name in brackets that may hold any."""
+    """The start of a process: field 22 of proc_pid_stat(5). Field 2 is a name in brackets with any characters."""
     fields = _text(f"/proc/{number}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""
 

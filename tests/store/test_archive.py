@@ -230,7 +230,7 @@ def test_a_flipped_bit_is_found(
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=re.escape(f"{path} does not have the checksum it was written with")):
+    with pytest.raises(Damaged, match=re.escape(f"{path} does not have the checksum with which it was written")):
         read(archive, KEY)
 
 

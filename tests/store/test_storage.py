@@ -131,7 +131,7 @@ def test_a_disk_is_not_waited_for(tmp_path: Path, pauses: list[float]) -> None:
 def test_storage_that_cannot_be_is_refused(root: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         open_storage(root)
-    assert str(error.value).endswith("give a directory, s3://... or gs://...")
+    assert str(error.value).endswith("give a folder, s3://... or gs://...")
 
 
 def test_a_directory_needs_no_uri(tmp_path: Path) -> None:
