@@ -68,7 +68,7 @@ class NetworkTrainer:
     """
 
     def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
-        """Device : for which the bits hold, for callers that ask."""
+        """Device : for which the bits hold. The trainer only keeps it, for callers that ask."""
         self.device = device
         self._lesson, self._network = lesson, network
         self._labels = np.asarray(lesson.labels, dtype=np.int64)
