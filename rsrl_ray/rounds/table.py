@@ -84,6 +84,8 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
     classes, labels = np.unique(scores, return_inverse=True)
     train = (table["split"] == "train").to_numpy()
     largest = classes[majority_classes(labels[train], majority)]
+    true = table["true_score"].to_numpy() if "true_score" in table else scores
+    large = metrics.large_classes(np.searchsorted(classes, true), len(classes))
     kept = table["kept"].to_numpy(dtype=bool, na_value=False)
     values = {
         "test_macro_f1": metrics.macro_f1(test),
@@ -98,21 +100,13 @@ def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:
         "dropped": float(train.sum() - kept.sum()),
         "mean_logit": float(logits(table).mean(dtype=np.float64)),
         "validation_macro_f1": metrics.macro_f1(confusion(table, "validation")),
-        "test_macro_f1_50": _large_class_f1(table, test),
+        "test_macro_f1_50": metrics.macro_f1_of(test, large),
     }
     ordinal = vars(metrics.ordinal_scores(test, classes))
     values |= {f"test_{name}": value for name, value in ordinal.items()}
     f1 = metrics.class_scores(test).f1
     values |= {f"f1_{score}": float(f) for score, f in zip(classes, f1, strict=True)}
     return {name: value for name, value in values.items() if not math.isnan(value)}
-
-
-def _large_class_f1(table: pd.DataFrame, test: NDArray[np.int64]) -> float:
-    """Macro F of the test photos over the large classes; nan if no large class has test photos."""
-    scores = table["score"].to_numpy()
-    true = table["true_score"].to_numpy() if "true_score" in table else scores
-    classes = np.unique(scores)
-    return metrics.macro_f1_of(test, metrics.large_classes(np.searchsorted(classes, true), len(classes)))
 
 
 def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decision:

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 
 from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, Conv1
 
-_CPU = torch.device("cpu")
-
 
 def random_conv1(like: Conv1, generator: np.random.Generator) -> Conv1:
     """A first convolution of this shape that has learnt nothing: normal weights (He et al. 2015, eq. 10), no bias."""
@@ -16,7 +14,7 @@ def random_conv1(like: Conv1, generator: np.random.Generator) -> Conv1:
     return Conv1(weight, np.zeros_like(like.bias), like.stride, like.padding)
 
 
-def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device = _CPU) -> NDArray[np.float64]:
+def conv1_maps(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device) -> NDArray[np.float64]:
     """The output of the first convolution before ReLU, [B, K, h, w].
 
     It is computed in float64, whatever the network was trained in, because the correlation of two rounds' maps

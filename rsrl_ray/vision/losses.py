@@ -53,7 +53,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Balanced:
-    """Cross-entropy of z + tau ln pi, against hard targets, or soft ones that give near scores similar weights.
+    """Cross-entropy of z + tau ln pi, against hard targets or soft ones, in which near scores are similar.
 
     balanced : tau. 0 is the plain softmax, 1 the balanced softmax. ordinal : sigma of the soft targets
     T(c) ~ exp(-(c - y)^2 / 2 sigma^2) pi_c^tau, in classes; 0 gives hard targets.

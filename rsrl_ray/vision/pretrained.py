@@ -104,10 +104,7 @@ def _misfit(state: StateDict, given: StateDict) -> str | None:
         return "it holds no layer except the head; give another file"
     unknown = [name for name in given if name not in state]
     if len(unknown) == len(given):
-        return (
-            f"they have no name in common: it has {_some(given)}, the network {_some(state)}; set network.backbone to "
-            "the file's"
-        )
+        return f"no common name: it has {_some(given)}, the network {_some(state)}; set network.backbone to the file's"
     if unknown:
         return f"the network has no {_some(unknown)}; set network.backbone to the file's"
     shapes = [

@@ -68,7 +68,7 @@ class NetworkTrainer:
     """
 
     def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
-        """Device : for which the bits hold, for callers that ask."""
+        """Device : for which the bits hold. The trainer only keeps it, for callers that ask."""
         self.device = device
         self._lesson, self._network = lesson, network
         self._labels = np.asarray(lesson.labels, dtype=np.int64)
@@ -231,10 +231,8 @@ def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:
     named = list(model.named_parameters())
     last = [parameter for name, parameter in named if name.startswith(head)]
     others = [parameter for name, parameter in named if not name.startswith(head)]
-    groups: list[dict[str, Any]] = [
-        {"params": others},
-        {"params": last, "lr": training.learning_rate * training.head_factor},
-    ]
+    head_rate = training.learning_rate * training.head_factor
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": last, "lr": head_rate}]
     return torch.optim.SGD(
         groups,
         lr=training.learning_rate,

@@ -355,7 +355,7 @@ def test_a_full_gpu_leaves_the_maps_to_the_cpu(
         tried.append(device.type)
         if len(tried) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return conv1_maps(pixels, conv1)
+        return conv1_maps(pixels, conv1, torch.device("cpu"))
 
     tried, photos = [], ["rgb.png", "grey.jpg", "cmyk.jpg"]
     expected = run(experiment, tmp_path / "cpu", photos)

@@ -1,6 +1,7 @@
 """Maps of a first convolution."""
 
 import numpy as np
+import torch
 
 from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
 from rsrl_ray.vision.network import Conv1
@@ -12,7 +13,7 @@ def test_maps_of_a_batch_pixel_by_pixel() -> None:
     generator = np.random.default_rng(3)
     pixels = generator.integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
     weight, bias = (generator.normal(0, 0.3, shape).astype(np.float32) for shape in ((5, 3, 3, 2), (5,)))
-    maps = conv1_maps(pixels, Conv1(weight, bias, (2, 1), (0, 1)))
+    maps = conv1_maps(pixels, Conv1(weight, bias, (2, 1), (0, 1)), torch.device("cpu"))
     assert maps.dtype == np.float64 and maps.shape == (2, 5, 2, 7)
     inputs = np.pad((pixels / 255 - MEAN) / STD, [(0, 0), (0, 0), (1, 1), (0, 0)])
     for y, x in np.ndindex(2, 7):

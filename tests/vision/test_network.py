@@ -253,7 +253,7 @@ BAD_FILES = {
     "weights.bin": (b"abc", "is neither imagenet nor a file of weights; give a file (.pt, .pth, .safetensors)"),
     "other.pt": (
         {"conv1.weight": torch.zeros(64, 3, 7, 7)},
-        "does not fit small: they have no name in common: it has conv1.weight, the network features.0.weight",
+        "does not fit small: no common name: it has conv1.weight, the network features.0.weight",
     ),
     "head.pt": ({"classifier.6.bias": torch.zeros(1000)}, "it holds no layer except the head; give another file"),
     "more.pt": (
