@@ -20,9 +20,7 @@ class Blame:
         self._on: dict[TrialKey, str] = {}  # the node that a trial was started on
         self._known: set[str] = set()  # processes that have started
         self._new: set[TrialKey] = set()  # trials in a new process, which has not reported yet
-        self._crashes: defaultdict[tuple[TrialKey, int], list[str]] = defaultdict(
-            list
-        )  # the nodes on which they were, by round
+        self._crashes: defaultdict[tuple[TrialKey, int], list[str]] = defaultdict(list)  # their nodes, by round
         self._refusals: defaultdict[str, dict[TrialKey, str]] = defaultdict(dict)  # by node, after its last good set-up
         self._deaths: Counter[str] = Counter()  # set-ups that died, also after the last good one
         self._faulty: set[TrialKey] = set()  # trials that no node could set up
