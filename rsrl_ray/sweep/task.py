@@ -151,5 +151,5 @@ class Task:
     def gpu_share(self) -> float:
         """The share of one GPU that a trial has, 0 to 1."""
         gpus = self.experiment.resources.gpus
-        assert gpus != "auto"  # the sweep has made a number of it
+        assert gpus != "auto"  # the driver has replaced it by a number
         return gpus

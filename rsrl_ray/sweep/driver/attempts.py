@@ -1,4 +1,4 @@
-"""The attempts of a sweep's trials: which of them run, have finished, have failed, or are to be run again."""
+"""The attempts of a sweep's trials: which of them run, which have finished or failed, and which run again."""
 
 from collections.abc import Callable, Collection
 from typing import Any

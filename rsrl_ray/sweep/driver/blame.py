@@ -18,11 +18,11 @@ class Blame:
 
     def __init__(self) -> None:
         self._on: dict[TrialKey, str] = {}  # the node that a trial was started on
-        self._known: set[str] = set()  # processes
+        self._known: set[str] = set()  # processes that have started
         self._new: set[TrialKey] = set()  # trials in a new process, which has not reported yet
-        self._crashes: defaultdict[tuple[TrialKey, int], list[str]] = defaultdict(list)  # by round: on which nodes
-        self._refusals: defaultdict[str, dict[TrialKey, str]] = defaultdict(dict)  # by node, since a set-up succeeded
-        self._deaths: Counter[str] = Counter()  # likewise
+        self._crashes: defaultdict[tuple[TrialKey, int], list[str]] = defaultdict(list)  # their nodes, by round
+        self._refusals: defaultdict[str, dict[TrialKey, str]] = defaultdict(dict)  # by node, after its last good set-up
+        self._deaths: Counter[str] = Counter()  # set-ups that died, also after the last good one
         self._faulty: set[TrialKey] = set()  # trials that no node could set up
 
     def started(self, trial: TrialKey, node: str, process: str) -> None:
@@ -61,7 +61,7 @@ class Blame:
         self._new.discard(trial)
         if died:
             self._deaths[node] += 1
-        if (died and self._deaths[node] < _DEATHS) or trial in self._refusals[node]:  # where it should not be again
+        if (died and self._deaths[node] < _DEATHS) or trial in self._refusals[node]:  # it was refused there before
             return False
         self._refusals[node][trial] = reason
         if all(other in self.out or trial in self._refusals.get(other, {}) for other in nodes):

@@ -75,7 +75,7 @@ def _for_memory(message: str, trial: Trial) -> Crash:
 
 
 def _death(error: RayActorError) -> str:
-    """Why the process has ended: the error of its constructor, or the cause in Ray's text, which is a page long."""
+    """Why the process has ended: the error of its constructor, or the cause that Ray's long text contains."""
     dead = None if error.actor_init_failed else _DEAD.search(str(error))
     if dead is None:
         return _last_line(str(error))

@@ -20,7 +20,7 @@ from rsrl_ray.vision.memory import trial_memory
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.reproducible import lacks_bf16
 
-SMALL_NETWORK = 50e6  # bytes of trained weights up to which `archive: {weights: auto}` keeps every round's
+SMALL_NETWORK = 50e6  # bytes of trained weights; if there are fewer, `archive: {weights: auto}` keeps every round's
 
 
 def prepare(

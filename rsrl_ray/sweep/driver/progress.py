@@ -30,7 +30,7 @@ class TrialProgress:
 
 
 class SweepProgress(Listener):
-    """Trial, state, round of rounds, macro F, kept photos, time left."""
+    """Shows of each trial its state, its round of all rounds, macro F, kept photos and the time left."""
 
     def __init__(self, display: Display, keys: list[TrialKey], rounds: int, may_wait: bool = False) -> None:
         """``may_wait`` : whether the sweep may have to wait for nodes of a cluster."""
@@ -66,18 +66,19 @@ class SweepProgress(Listener):
     def on_round(self, trial: Trial, report: Report) -> None:
         """A round is done."""
         key = trial_key(trial)
-        row = self._standings[key]
-        row.round, row.report = report.number, report
+        standing = self._standings[key]
+        standing.round, standing.report = report.number, report
         if report.made:
-            row.trained.append(report.seconds)
+            standing.trained.append(report.seconds)
         self._display.said(self._line(key, report), "detail")
         if report.note:
             self._display.said(f"{key}, round {report.number}: {report.note}", "warning")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
-        row = self._standings[trial_key(trial)]
-        row.state = "failed" if row.state == "failed" else "done"
+        standing = self._standings[trial_key(trial)]
+        if standing.state != "failed":
+            standing.state = "done"
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray starts it again after a crash."""
@@ -130,10 +131,10 @@ class SweepProgress(Listener):
         done = f"round {report.number} of {self._rounds}"
         return f"{key}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
 
-    def _left(self, row: TrialProgress) -> str:
-        if row.state != "running" or not row.trained:
+    def _left(self, standing: TrialProgress) -> str:
+        if standing.state != "running" or not standing.trained:
             return ""
-        seconds = sum(row.trained) / len(row.trained) * (self._rounds - row.round)
+        seconds = sum(standing.trained) / len(standing.trained) * (self._rounds - standing.round)
         if seconds > 5400:
             return f"{seconds / 3600:.1f} h"
         return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

@@ -69,7 +69,7 @@ class WeightRetention:
         self._told: dict[Hold, bool] = {}  # the last change told: True if it is held
 
     def finished(self, trial: TrialKey, report: Report) -> Changes:
-        """A round of ``trial`` is in the archive. Each change is told once, though all who share a round report it.
+        """A round of ``trial`` is in the archive. Each change is told once, also if several trials report it.
 
         A round that nobody needs is released too, because an earlier process of this sweep may have held it.
         """

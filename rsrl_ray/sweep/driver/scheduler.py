@@ -22,7 +22,7 @@ PENDING_AT_ONCE = 16  # so many trials may ask for resources; enough to make a c
 
 
 def outline(fold: int, method: Method, rounds: int) -> Outline:
-    """The rounds 1 to ``rounds`` of a trial, each named by its fold and by what leads to it.
+    """The rounds 1 to ``rounds`` of a trial. A name is made of the fold and of all that leads to the round.
 
     Methods that train alike, and whose rules have done the same so far, make the same rounds. So rounds with equal
     names are equal. How a method predicts is not part of the name.
@@ -37,7 +37,7 @@ def trial_key(trial: Trial) -> TrialKey:
 
 
 def slots(trial: Trial) -> int:
-    """How many trials such as this one the Ray can run at once."""
+    """How many trials such as this one this Ray can run at once."""
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     need = asked_by(trial).required_resources
     return min((int(there.get(name, 0) // amount) for name, amount in need.items() if amount), default=1)
@@ -70,14 +70,14 @@ class SharingScheduler(FIFOScheduler):
         self._done: set[Prefix] = set()
         self._expected: Counter[Prefix] = Counter()
         self._started: set[str] = set()
-        self._place: dict[str, int] = {}  # the order in which trials were added
+        self._order: dict[str, int] = {}  # the order in which trials were added
         self._turn: list[tuple[int, Trial]] = []  # a heap: waiting trials that may be able to start
-        self._held_up: defaultdict[Prefix, list[Trial]] = defaultdict(list)  # the others, by the round they wait for
+        self._held_up: defaultdict[Prefix, list[Trial]] = defaultdict(list)  # the other waiting trials, by round
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """A new trial waits. A trial that Ray adds again after a failure goes on, and its rounds are expected."""
-        if trial.trial_id not in self._place:
-            self._place[trial.trial_id] = len(self._place)
+        if trial.trial_id not in self._order:
+            self._order[trial.trial_id] = len(self._order)
             trial.status = Trial.PAUSED
             # at the end, Tune asks every trial for its folder, also those that Ctrl-C left waiting
             trial.init_local_path()  # type: ignore[no-untyped-call]
@@ -128,11 +128,11 @@ class SharingScheduler(FIFOScheduler):
                 self._expect(trial)
                 return trial
         running = sum(trial.status == Trial.RUNNING for trial in trials)
-        starting = max(0, self._slots - running - 1)  # one is free
+        starting = max(0, self._slots - running - 1)  # a process is free
         return next(iter(pending[starting:] or pending), None)
 
     def _queue(self, trial: Trial) -> None:
-        heapq.heappush(self._turn, (self._place[trial.trial_id], trial))
+        heapq.heappush(self._turn, (self._order[trial.trial_id], trial))
 
     def _look_again(self, prefixes: Iterable[Prefix]) -> None:
         """Queue the trials that waited for these rounds."""

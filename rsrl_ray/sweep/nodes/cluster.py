@@ -80,7 +80,7 @@ def _described() -> str:
 
 
 def _connect(address: str) -> None:
-    """Join the Ray at this address, or begin a `NEW` one."""
+    """Join the Ray at this address, or begin a new one if it is `NEW`."""
     folder = _short_folder() if address == NEW else None
     try:
         with signals_left_alone():

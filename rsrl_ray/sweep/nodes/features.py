@@ -28,7 +28,7 @@ from rsrl_ray.vision.reproducible import versions
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
-OTHER_WORKERS_S = 10.0  # how long the first worker that is ready waits for the others
+OTHER_WORKERS_S = 10.0  # how long the others are waited for when one worker is ready
 RESTARTS = 3  # of a worker if its process or node dies
 
 

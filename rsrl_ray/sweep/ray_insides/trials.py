@@ -68,7 +68,7 @@ def has_processes(tune: Any) -> bool:
 
 
 def ask_again(tune: Any, asked: PlacementGroupFactory) -> None:
-    """Ask anew for the resources of all processes that have not started; Ray may have found them on any node."""
+    """Ask again for the resources of all processes that have not started; Ray may have found them on any node."""
     actors = tune._actor_manager
     waiting, manager = len(actors.pending_actors), actors._resource_manager
     for _ in range(waiting):

@@ -20,7 +20,7 @@ from rsrl_ray.vision.network import Weights
 
 T = TypeVar("T")
 
-POLL_S = 0.25  # between two looks whether another trial has made a round
+POLL_S = 0.25  # between two looks for a round that another trial makes
 
 
 @dataclass(frozen=True)
