@@ -81,8 +81,8 @@ class SweepRun:
     """What a sweep's parent run says. ``files`` : artifacts by name, as text.
 
     trials : those of the file, by id. rounds : how many the file asks for in each. scores : the distinct scores of the
-    photos, ascending. former : the id that versions gave to this sweep that dealt groups to folds in another way; ""
-    if there is none.
+    photos, ascending. former : the id of this sweep in versions that dealt groups to folds in another way; "" if
+    there is none.
     """
 
     id: str

@@ -101,13 +101,13 @@ def find_results(experiment: Experiment) -> Found:
             "if they were deleted"
         )
     table = _table(experiment)
-    differences = (_differences(sweep, experiment, table) for sweep in sweeps)
     first: list[str] = []
-    for place, (sweep, differs) in enumerate(zip(sweeps, differences, strict=True)):
+    for sweep in sweeps:
+        differs = _differences(sweep, experiment, table)
         if not differs:
             unknown = [f"{experiment.photos} cannot be read here, so the sweep's photos were not compared with it."]
             return _found(results, sweep, experiment, unknown if table is None else [], True)
-        first = differs if place == 0 else first
+        first = first or differs
     told = f"The file has changed since it was last swept; these are the older results: {'; '.join(first)}."
     return _found(results, sweeps[0], experiment, [told], False)
 

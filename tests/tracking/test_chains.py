@@ -58,7 +58,7 @@ def nothing(folder: Path) -> None:
 
 
 def make(tracker: Tracker, device: str, last: int) -> None:
-    """The trial runs on a device from its first round on, which is replayed where it is known."""
+    """The trial runs on a device from its first round on, which is replayed if it is known."""
     origin = Origin(device, device, ())
     rounds = [
         Round(number, {}, "", Link(f"{device}{number}"), 1.0, nothing, BestSoFar(number, 1.0, {"round": number}))

@@ -194,7 +194,7 @@ def test_a_chain_that_parts_from_a_later_round_on_takes_its_first_rounds_along(
 
 
 def test_the_same_key_with_other_weights_is_another_chain(opened: Callable[..., Tracker], uri: str) -> None:
-    """As where the archive was deleted, and a machine of the same kind computes otherwise."""
+    """As if the archive was deleted, and a machine of the same kind computes other bits."""
     tracker = opened()
     link = Link("key1", "ab")
     assert tracker.take_up(TRIAL, [link], HERE) == 0

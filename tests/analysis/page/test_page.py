@@ -69,7 +69,7 @@ def browser() -> Iterator[Browser]:
 
 
 def _odd() -> Sweep:
-    """The sweep made by hand; a method's name would be markup and code where it is not escaped."""
+    """The sweep made by hand; a method's name would be markup and code if it is not escaped."""
     by_hand = make_by_hand()
     trials = dict(by_hand.trials)
     trials[TrialKey(1, ODD)] = replace(trials.pop(TrialKey(1, "late")), method=ODD)
