@@ -33,6 +33,14 @@ def asked(words: list[str], parser: "ArgumentParser") -> GivenWords:
     return GivenWords(Path(words[0]), knobs, as_experiment(knobs, parser))
 
 
+def experiment_of(words: list[str], prog: str, description: str) -> "Experiment":
+    """The experiment of a command that takes its file and knobs over it, and nothing else."""
+    from rsrl_ray.experiment_file import experiment_parser
+
+    usage = "%(prog)s EXPERIMENT.yaml [--KNOB VALUE ...]"
+    return asked(words, experiment_parser(prog=prog, usage=usage, description=description)).experiment
+
+
 def add_ray(parser: argparse.ArgumentParser) -> None:
     """Add the option that says on which Ray a command runs."""
     parser.add_argument(

@@ -7,10 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import asked
+from rsrl_ray.cli.arguments import experiment_of
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
 from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
+from rsrl_ray.cli.servers import server, ui
 from rsrl_ray.cli.storage import prune
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
@@ -58,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "sweep": sweep,
         "show": _show,
-        "ui": _ui,
-        "server": _server,
+        "ui": ui,
+        "server": server,
         "analyze": _analyze,
         "highlight": highlight,
         "register": register,
@@ -151,13 +152,6 @@ def _check_photos(source: str, memory: float, experiment: "Experiment | None" = 
     return 1 if found.problems else 0
 
 
-def _experiment_of(words: list[str], prog: str, description: str) -> "Experiment":
-    from rsrl_ray.experiment_file import experiment_parser
-
-    usage = "%(prog)s EXPERIMENT.yaml [--KNOB VALUE ...]"
-    return asked(words, experiment_parser(prog=prog, usage=usage, description=description)).experiment
-
-
 def _show(words: list[str]) -> int:
     from rsrl_ray import api
     from rsrl_ray.cli import tables
@@ -165,7 +159,7 @@ def _show(words: list[str]) -> int:
     from rsrl_ray.terminal import Terminal
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment = _experiment_of(words, "rsrl show", "Print a table of the trials: how far each is, and its macro F.")
+    experiment = experiment_of(words, "rsrl show", "Print a table of the trials: how far each is, and its macro F.")
     shown = Terminal()
     standing = api.standing(experiment, shown)
     states, chosen = standing.states, standing.chosen
@@ -186,40 +180,6 @@ def _show(words: list[str]) -> int:
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
         shown.said(line)
-    return 0
-
-
-def _ui(words: list[str]) -> int:
-    from rsrl_ray import api
-    from rsrl_ray.terminal import Terminal
-
-    experiment = _experiment_of(
-        words, "rsrl ui", "Start MLflow's UI on the results, on port 5000 if it is free, and print links to it."
-    )
-    ui = api.ui(experiment, Terminal())
-    print(ui)  # as it is: the addresses have words that look like passwords
-    if not ui.is_own:
-        return 0
-    print("MLflow's UI runs; Ctrl-C ends it", flush=True)
-    try:
-        return 1 if ui.wait() else 0
-    except KeyboardInterrupt:
-        return STOPPED
-    finally:
-        ui.stop()
-
-
-def _server(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "rsrl server",
-        description="Run MLflow's server on this machine's loopback, with its database and artifacts in storage.",
-    )
-    parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
-    parser.add_argument("--port", type=int, default=5000, help="port of the server (default: %(default)s)")
-    given = parser.parse_args(words)
-    from rsrl_ray import api
-
-    api.serve(given.storage, given.port)
     return 0
 
 
