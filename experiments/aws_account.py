@@ -69,7 +69,7 @@ class Setup:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Make the roles; 1 where that cannot be done."""
+    """Make the roles; 1 if that cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="cluster.yaml")
     parser.add_argument("--photos", nargs="*", default=[], metavar="BUCKET", help="buckets that hold photos")
@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def setup(file: ClusterFile, photos: Sequence[str]) -> Setup:
-    """What the cluster file asks for. Raises ValueError where it has a mistake or is not of AWS."""
+    """What the cluster file asks for. Raises ValueError if it has a mistake or is not of AWS."""
     if file.config["provider"].get("type") != "aws":
         raise ValueError(f"{file.path}: its provider is not aws; the top of cluster-gcp.yaml says what GCP needs")
     mistakes = [mistake for mistake in cluster_mistakes(file) if not mistake.place.startswith("file_mounts")]
@@ -148,7 +148,7 @@ def policies(setup: Setup) -> dict[str, Document]:
 
 
 def make(setup: Setup) -> None:
-    """Make whatever is not there, and print what is there then. Raises ValueError where a bucket or a name is wrong."""
+    """Make whatever is not there, and print what is there then. Raises ValueError if a bucket or a name is wrong."""
     for bucket in dict.fromkeys((setup.bucket, *setup.photos)):
         _look_at(bucket, setup)
     iam = boto3.client("iam")
@@ -208,7 +208,7 @@ def _allow(sid: str, actions: list[str], resources: list[str], **conditions: dic
 
 
 def _said(error: Exception) -> str:
-    """The error in one line; where AWS refuses, with whose keys that can be done."""
+    """The error in one line; if AWS refuses, whose keys can do it."""
     if isinstance(error, ClientError) and error.response["Error"]["Code"].startswith(("AccessDenied", "Unauthorized")):
         return f"{error.operation_name} is not allowed with these keys; take those of an administrator of the account"
     return str(error).splitlines()[0]

@@ -3,7 +3,7 @@
     python experiments/benchmark.py                               # every row: hours
     python experiments/benchmark.py --rows sweep width --log      # two of them, and the table into LOG.md
 
-A row is a ratio of two runs (or where it has a unit a difference), made in turns: the figure of the middle turn, in
+A row is a ratio of two runs (or a difference, if it has a unit), made in turns: the figure of the middle turn, in
 brackets the lowest and the highest. Every sweep is a command of its own in a folder of its own, so that turns share
 nothing. `benchmark_rows.py` has the rows, `plain.py` what the product is measured against, `measured.py` how.
 """

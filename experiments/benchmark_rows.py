@@ -80,7 +80,7 @@ class Bench:
         return file
 
     def swept(self, turn: int, name: str = "sweep", knobs: Sequence[str] = ()) -> Swept:
-        """The sweep of this name and turn; it is run where it was not yet. knobs : over the file's."""
+        """The sweep of this name and turn; it is run if it was not yet. knobs : go over the file's."""
         place = f"{name}-{turn}"
         if place not in self._swept:
             self._swept[place] = swept(self.file(place), *knobs)
@@ -99,7 +99,7 @@ def large(bench: Bench, turn: int) -> Figure:
 
 
 def head(bench: Bench, turn: int) -> Figure:
-    """The same where only the last layer learns; the plain way computes what comes before it in every epoch."""
+    """The same if only the last layer learns; the plain way computes what comes before it in every epoch."""
     return _times(bench, turn, "head", plain=["frozen"], own=("--training.trainable", "head"))
 
 
@@ -162,7 +162,7 @@ def first(bench: Bench, turn: int) -> Figure:
 
 
 def memory(bench: Bench, turn: int) -> Figure:
-    """PSS of the trials' processes by that of as many bare loops, where these had the decoded photos once together."""
+    """PSS of the trials' processes by that of as many bare loops, as if these had the decoded photos once together."""
     folds = list(range(min(bench.width, bench.given.folds)))
     knobs = ("--folds.use", str(folds), *NONE, "--rounds", "2")
     own = swept(bench.file(f"memory-{turn}"), *knobs, looked_at="ray::ResourceTrainable")  # not Ray's agents

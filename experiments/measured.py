@@ -113,7 +113,7 @@ def pss(pid: int, looked_at: str) -> int:
 class Swept:
     """A sweep of the product: its file, how its command ran, and a row for every round of its trials.
 
-    rounds : fold, chain (of the kept photos so far), begun (Unix time), seconds (training and judging), reused (1 where
+    rounds : fold, chain (of the kept photos so far), begun (Unix time), seconds (training and judging), reused (1 if
     another trial made it), photos (trained, counted in each epoch, and judged), judged, test_macro_f1.
     """
 

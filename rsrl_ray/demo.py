@@ -1,4 +1,4 @@
-"""The demo: graded photos without a download, and one page on what came of the sweep over them."""
+"""The demo: graded photos without a download, and a table of what its sweep found."""
 
 from collections.abc import Iterator
 from importlib import resources
@@ -33,7 +33,7 @@ WORDS = (
 
 
 def prepare(folder: Path, seed: int = 0) -> Path:
-    """Make the demo's photos in ``folder``, where they are not there yet; the experiment file.
+    """Make the demo's photos in ``folder``, if they are not there yet; return the experiment file.
 
     Makes ``about.txt``, ``images/*.jpg``, ``photos.csv`` (image, score) and ``quickstart.yaml``, in this order: what
     was interrupted before ``photos.csv`` was there is made again.
@@ -110,7 +110,7 @@ def _crop(photograph: Image.Image, degrees: float, generator: np.random.Generato
 
 
 def _quickstart() -> str:
-    """The experiment file: inside the package where it was installed, else the checkout's."""
+    """The experiment file: inside the package if it was installed, else the checkout's."""
     packaged = resources.files("rsrl_ray") / QUICKSTART
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")

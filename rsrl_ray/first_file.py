@@ -76,7 +76,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _look(table: "Table", classes: int) -> "tuple[Machine, list[str]]":
-    """What the machine has, and what there is to say of the photos that were tried."""
+    """What the machine has, and notes on the photos that were tried."""
     from rsrl_ray.template import ALEXNET, SQUEEZENET, Machine, setup
     from rsrl_ray.vision.memory import OutOfMemory
     from rsrl_ray.vision.speed import device, speed
@@ -87,7 +87,7 @@ def _look(table: "Table", classes: int) -> "tuple[Machine, list[str]]":
         fast = speed(ALEXNET, training, classes, here.kind)
     except OutOfMemory as error:
         raise ValueError(
-            f"the GPU, on which a network is timed, is full ({error}); wait until it is free, or take another one by "
+            f"the GPU, on which a network is timed, is full ({error}); wait until it is free, or choose another one by "
             "the environment variable CUDA_VISIBLE_DEVICES"
         ) from error
     whole = None if here.gpus else speed(SQUEEZENET, replace(training, trainable="all"), classes, here.kind)

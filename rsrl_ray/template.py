@@ -60,7 +60,7 @@ class Scores:
 
     @cached_property
     def validation(self) -> float:
-        """The share that is held out to choose rounds on: more than usual where that would be no photo."""
+        """The share that is held out to choose rounds on: more than usual if that would be no photo."""
         import numpy as np  # late: help answers at once
 
         from rsrl_ray.core.draw import Draw
@@ -133,10 +133,10 @@ training:
   epochs: {training.epochs}
   batch_size: {training.batch_size}
   learning_rate: {training.learning_rate}
-  head_factor: {training.head_factor:g}    # the new last layer learns so many times as fast
+  head_factor: {training.head_factor:g}    # the new last layer learns this many times as fast
   precision: {training.precision}
   threads: {training.threads}         # of a trial; it is part of the result, so change it before the first sweep
-  steps: {training.steps}         # who drops photos trains as long as who keeps all; kept: shorter, as in the paper
+  steps: {training.steps}         # all: methods that drop photos train as long as others; kept: shorter (the paper)
 
 # Photos are dropped from the common scores only, those with more photos than the average: {majority}.
 revision: {{majority_classes: {len(scores.majority)}}}
@@ -180,7 +180,7 @@ def _about_folds(scores: Scores) -> str:
 
 def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
     weights = _comment(
-        f"imagenet: torchvision downloads {DOWNLOAD[ALEXNET.backbone]} once; without a network give a file of weights "
+        f"imagenet: torchvision downloads {DOWNLOAD[ALEXNET.backbone]} once; without internet give a file of weights "
         "(.pt, .pth, .safetensors), or none."
     )
     if machine.whole is None:
@@ -209,8 +209,8 @@ def _hours(scores: Scores, machine: Machine) -> str:
     round_s = _round_seconds(scores, machine.speed)
     return (
         f"{duration(scores, machine)}: {folds} folds x {METHODS} methods x {ROUNDS} rounds, {rounds:,} of them "
-        f"different, {round_s:.1f} s each, {at_a_time} at a time. Reckoned from a few batches that were timed here, as "
-        "if nothing else were at work."
+        f"different, {round_s:.1f} s each, {at_a_time} at a time. Computed from a few batches that were timed here, as "
+        "if nothing else ran."
     )
 
 

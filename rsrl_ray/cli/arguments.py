@@ -33,12 +33,21 @@ def asked(words: list[str], parser: "ArgumentParser") -> GivenWords:
     return GivenWords(Path(words[0]), knobs, as_experiment(knobs, parser))
 
 
+def experiment_of(words: list[str], prog: str, description: str) -> "Experiment":
+    """The experiment of a command that takes its file and knobs over it, and nothing else."""
+    from rsrl_ray.experiment_file import experiment_parser
+
+    usage = "%(prog)s EXPERIMENT.yaml [--KNOB VALUE ...]"
+    return asked(words, experiment_parser(prog=prog, usage=usage, description=description)).experiment
+
+
 def add_ray(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told on which Ray it runs; see `rsrl_ray.api.run_sweep`."""
+    """Add the option that says on which Ray a command runs."""
     parser.add_argument(
         "--ray",
         default="auto",
         metavar="new|auto|ADDRESS",
-        help="The Ray to run on: new, begun here whatever runs already; ADDRESS, such as 10.0.0.5:6379; auto, that of "
-        "RAY_ADDRESS, or else what `ray start` began on this machine, or else a new one.",
+        help="The Ray to run on. new: begin one here, even if another one runs. ADDRESS, such as 10.0.0.5:6379: "
+        "join it. auto: join the one in RAY_ADDRESS, else the one that `ray start` began on this machine, "
+        "else begin one.",
     )

@@ -1,4 +1,4 @@
-"""How a command is ended from outside: SIGTERM and SIGHUP are Ctrl-C, and a terminal that is gone is no error."""
+"""How a command is ended from outside: SIGTERM and SIGHUP are Ctrl-C, and a terminal that is gone is not an error."""
 
 import contextlib
 import errno

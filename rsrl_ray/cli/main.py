@@ -7,10 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsrl_ray.cli.arguments import asked
+from rsrl_ray.cli.arguments import experiment_of
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
 from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
+from rsrl_ray.cli.servers import server, ui
 from rsrl_ray.cli.storage import prune
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 USAGE = """\
 rsrl COMMAND [...]
 
-Repetitive self-revised learning (RSRL): an image classifier on badly imbalanced photos, trained again and again on
-the photos of the largest classes that it finds like their label; swept over folds and methods on Ray.
+Repetitive self-revised learning (RSRL) trains an image classifier on badly imbalanced photos, again and again, each
+time without the photos of the largest classes that look unlike their label. A sweep tries folds and methods on Ray.
 
 commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
@@ -32,13 +33,13 @@ commands:
   check CLUSTER.yaml                   everything that is wrong with a cluster file, before `ray up`
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
-  ui EXPERIMENT.yaml [--KNOB VALUE]    MLflow's UI on its results
+  ui EXPERIMENT.yaml [--KNOB VALUE]    start MLflow's UI on its results
   server STORAGE [--port 5000]         MLflow's server as a service, its database in storage: for a cluster's head
   analyze EXPERIMENT.yaml [--out DIR]  tables and figures of a sweep, also of one that still runs
   highlight EXPERIMENT.yaml [PHOTO...] where the first convolution changed between two rounds, on photos
-  register EXPERIMENT.yaml             the chosen network of a method into MLflow's model registry
-  score PHOTO|FOLDER... [--model NAME] scores of photos by a registered network
-  prune EXPERIMENT.yaml [--yes]        what its storage holds, by who needs it; frees what nobody does
+  register EXPERIMENT.yaml             put the chosen network of a method into MLflow's model registry
+  score PHOTO|FOLDER... [--model NAME] score photos by a registered network
+  prune EXPERIMENT.yaml [--yes]        what its storage holds and who needs it; deletes what nobody needs
 
 `rsrl COMMAND --help` says more; `rsrl sweep --help` lists every knob of an experiment file; `rsrl --version` says which
 version this is. From Python: import rsrl_ray.
@@ -48,8 +49,8 @@ version this is. From Python: import rsrl_ray.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status.
 
-    0 done, 1 failed trials, something not logged or kept, bad photos or a lost Ray, 2 a mistake or no node left for
-    trials; 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+    0 if all is done; 1 if trials failed, something was not logged or kept, photos are bad or Ray was lost; 2 if
+    something was asked for wrongly or no node is left for trials; 130 if Ctrl-C stopped it, 143 SIGTERM, 129 SIGHUP.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {
@@ -58,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "sweep": sweep,
         "show": _show,
-        "ui": _ui,
-        "server": _server,
+        "ui": ui,
+        "server": server,
         "analyze": _analyze,
         "highlight": highlight,
         "register": register,
@@ -102,7 +103,8 @@ def _check(words: list[str]) -> int:
         type=float,
         default=PHOTO_MEMORY,
         metavar="GIB",
-        help="that decoding one photo may take, as resources.photo_memory of the experiment (default: %(default)s)",
+        help="how much memory decoding one photo may take; an experiment file says so itself, in "
+        "resources.photo_memory (default: %(default)s)",
     )
     given = parser.parse_args(words)
     if not given.photos.endswith((".yaml", ".yml")):
@@ -126,7 +128,7 @@ def _check_cluster(file: str) -> int:
     if mistakes:
         shown.said(f"{len(mistakes)} to mend before `ray up`")
         return 1
-    shown.said("nothing wrong that shows from here; what is in the account only `ray up` sees")
+    shown.said("nothing wrong that can be seen from here; only `ray up` sees what is in the account")
     return 0
 
 
@@ -150,13 +152,6 @@ def _check_photos(source: str, memory: float, experiment: "Experiment | None" = 
     return 1 if found.problems else 0
 
 
-def _experiment_of(words: list[str], prog: str, description: str) -> "Experiment":
-    from rsrl_ray.experiment_file import experiment_parser
-
-    usage = "%(prog)s EXPERIMENT.yaml [--KNOB VALUE ...]"
-    return asked(words, experiment_parser(prog=prog, usage=usage, description=description)).experiment
-
-
 def _show(words: list[str]) -> int:
     from rsrl_ray import api
     from rsrl_ray.cli import tables
@@ -164,7 +159,7 @@ def _show(words: list[str]) -> int:
     from rsrl_ray.terminal import Terminal
     from rsrl_ray.tracking.stores import mlflow_uri
 
-    experiment = _experiment_of(words, "rsrl show", "A table of its trials.")
+    experiment = experiment_of(words, "rsrl show", "Print a table of the trials: how far each is, and its macro F.")
     shown = Terminal()
     standing = api.standing(experiment, shown)
     states, chosen = standing.states, standing.chosen
@@ -176,57 +171,30 @@ def _show(words: list[str]) -> int:
     if chosen.split == "validation":
         notes.append("macro F on validation photos, on test photos in brackets; best: by validation photos")
     else:
-        notes.append("rounds are chosen on the test photos themselves, which is optimistic: none are held out for that")
+        notes.append(
+            "rounds are chosen on the test photos themselves, which is optimistic: no other photos are held out for it"
+        )
     folds = experiment.fold_numbers()
     if not all(is_complete(name, folds, rounds, experiment.rounds) for name in experiment.method_names()):
-        notes.append("so far: rounds or folds are lacking, so that this mean cannot be compared with others")
+        notes.append("so far: rounds or folds are missing, so this mean cannot be compared with others")
     notes += [f"{key} failed: {state.run.reason}" for key, state in states.items() if state.run.reason]
     for line in (*notes, f"MLflow: {mlflow_uri(experiment)}"):
         shown.said(line)
     return 0
 
 
-def _ui(words: list[str]) -> int:
-    from rsrl_ray import api
-    from rsrl_ray.terminal import Terminal
-
-    experiment = _experiment_of(words, "rsrl ui", "MLflow's UI, on port 5000 if that is free.")
-    ui = api.ui(experiment, Terminal())
-    print(ui)  # as it is: the addresses have words that look like passwords
-    if not ui.is_own:
-        return 0
-    print("MLflow's UI runs; Ctrl-C ends it", flush=True)
-    try:
-        return 1 if ui.wait() else 0
-    except KeyboardInterrupt:
-        return STOPPED
-    finally:
-        ui.stop()
-
-
-def _server(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "rsrl server", description="MLflow's server on this machine's loopback, its database and artifacts in storage."
-    )
-    parser.add_argument("storage", help="a directory, s3://... or gs://...: the storage of the experiment files")
-    parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
-    given = parser.parse_args(words)
-    from rsrl_ray import api
-
-    api.serve(given.storage, given.port)
-    return 0
-
-
 def _analyze(words: list[str]) -> int:
-    parser = argparse.ArgumentParser("rsrl analyze", description="Tables and figures of a sweep; nothing is trained.")
+    parser = argparse.ArgumentParser(
+        "rsrl analyze", description="Write tables and figures of a sweep; nothing is trained."
+    )
     parser.add_argument("experiment", type=Path, help="the experiment file")
-    parser.add_argument("--out", type=Path, help="where (default: analysis/NAME in storage)")
+    parser.add_argument("--out", type=Path, help="the folder to write into (default: analysis/NAME in storage)")
     parser.add_argument("--baseline", default="none", help="method that others are compared with (default: none)")
     parser.add_argument(
         "--rope",
         type=float,
         default=0.01,
-        help="a difference up to this, in units of the measure, is taken for none (default: %(default)s)",
+        help="a difference up to this, in units of the measure, counts as none (default: %(default)s)",
     )
     arguments = parser.parse_args(words)
     from rsrl_ray import api

@@ -10,9 +10,9 @@ def highlight(words: list[str]) -> int:
     """`rsrl highlight`: highlight maps of photos."""
     parser = argparse.ArgumentParser(
         "rsrl highlight",
-        description="Highlight maps: the least correlated map of the first convolution, one round less another, and "
-        "beside it the null control, the same of a method that drops nothing, and the photo's edges; how many maps "
-        "differ from both is said at the end.",
+        description="Make highlight maps: how the least correlated map of the first convolution changed between two "
+        "rounds. Beside each map are its null control, which is the same of a method that drops nothing, and the "
+        "photo's edges. The end says how many maps differ from both.",
     )
     parser.add_argument("experiment", type=Path, help="the experiment file")
     parser.add_argument("photos", nargs="*", help="names in the table, paths or URIs (default: the fold's test photos)")
@@ -20,12 +20,12 @@ def highlight(words: list[str]) -> int:
     parser.add_argument("--method", "--schedule", help="method of the networks (default: the first that drops photos)")
     parser.add_argument("--round", type=int, help="round I (default: the best on validation photos, from 2 on)")
     parser.add_argument("--against", type=int, help="the earlier round I - k (default: the one before)")
-    parser.add_argument("--top", type=int, help="only so many photos, those of the highest self-confidence")
+    parser.add_argument("--top", type=int, help="only this many photos, those with the highest self-confidence")
     parser.add_argument("--score", type=int, help="only photos of this score")
-    parser.add_argument("--out", type=Path, help="where (default: analysis/NAME in storage)")
+    parser.add_argument("--out", type=Path, help="the folder to write into (default: analysis/NAME in storage)")
     parser.add_argument("--after_relu", action="store_true", help="compare the maps after their ReLU")
-    parser.add_argument("--absolute", action="store_true", help="the size of the difference, without its sign")
-    parser.add_argument("--shared_map", action="store_true", help="one J for all photos")
+    parser.add_argument("--absolute", action="store_true", help="take the size of the difference, without its sign")
+    parser.add_argument("--shared_map", action="store_true", help="one map number J for all photos")
     asked = parser.parse_args(words)
     from rsrl_ray import api
     from rsrl_ray.analysis.report.folder import default_folder
@@ -94,15 +94,17 @@ def score(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "rsrl score",
         description="Score photos by a registered network: a table at the terminal and, with the probability and "
-        "likelihood of every score, as CSV. Exit status 1 where a photo could not be read; it has its cause in the "
-        "table. A folder's photos are the files below it whose names end like a picture's.",
+        "likelihood of every score, as CSV. The exit status is 1 if a photo could not be read; the table says "
+        "why. A folder's photos are the files below it whose names end like a picture's.",
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO|FOLDER", help="paths, or URIs of single photos")
     parser.add_argument(
         "--model", help="NAME (its newest version), NAME/VERSION, NAME@ALIAS, a URI such as models:/... or a folder"
     )
     parser.add_argument(
-        "--experiment", type=Path, help="the experiment file it was registered from (default: MLFLOW_TRACKING_URI)"
+        "--experiment",
+        type=Path,
+        help="the experiment file that the network was registered from (default: MLFLOW_TRACKING_URI)",
     )
     parser.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file (default: %(default)s)")
     asked = parser.parse_args(words)

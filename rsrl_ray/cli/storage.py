@@ -1,4 +1,4 @@
-"""`rsrl prune`: what is in a storage, who needs it, and an end to what nobody needs."""
+"""`rsrl prune`: what is in a storage, and who needs it."""
 
 from rich.filesize import decimal
 
@@ -6,18 +6,18 @@ from rsrl_ray.cli.arguments import asked
 
 
 def prune(words: list[str]) -> int:
-    """List it; with ``--yes`` free what nobody needs."""
+    """List what is in a storage; with ``--yes`` delete what nobody needs."""
     from rsrl_ray.experiment_file import experiment_parser
 
     parser = experiment_parser(
         prog="rsrl prune",
         usage="%(prog)s EXPERIMENT.yaml [--yes] [--KNOB VALUE ...]",
-        description="What is in the file's storage, how large and old it is, and who needs it. With --yes what no "
-        "experiment file or registered model names any more is freed: decoded photos and features that only older "
-        "sweeps of this file had, weights that only its older recipes, methods and models held, and what killed "
-        "processes have left. What other experiments use stays, and so does what is not known.",
+        description="List what is in the file's storage, how large and old it is, and who needs it. With --yes, delete "
+        "what no experiment file or registered model needs any more: decoded photos and features that only older "
+        "sweeps of this file used, weights that only its older recipes, methods and models used, and what killed "
+        "processes left. What other experiments use stays, and so does what is unknown.",
     )
-    parser.add_argument("--yes", action="store_true", help="Free what nobody needs.")
+    parser.add_argument("--yes", action="store_true", help="Delete what nobody needs.")
     given = asked(words, parser)
     from rsrl_ray import api
     from rsrl_ray.cli import tables

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def demo(words: list[str]) -> int:
-    """`rsrl demo`: a small data set, its sweep, a page of it, and what came of it."""
+    """`rsrl demo`: a small data set, its sweep, and its results as a page and a table."""
     parser = argparse.ArgumentParser("rsrl demo", description="Make a small data set, sweep it, show the results.")
-    parser.add_argument("folder", nargs="?", default="rsrl-demo", type=Path, help="where (default: %(default)s)")
+    parser.add_argument(
+        "folder", nargs="?", default="rsrl-demo", type=Path, help="the folder of the demo (default: %(default)s)"
+    )
     add_ray(parser)
     given = parser.parse_args(words)
     from rsrl_ray import api
@@ -23,8 +25,8 @@ def demo(words: list[str]) -> int:
 
     shown = Terminal()
     shown.said(
-        f"2,500 small photos in {given.folder}, some with a wrong label on purpose: three methods train on them, for "
-        "minutes"
+        f"2,500 small photos in {given.folder}, some with a wrong label on purpose; three methods train on them, which "
+        "takes minutes"
     )
     file = api.make_demo(given.folder)
     results = api.run_sweep(api.read(file), ray=given.ray, display=shown)
@@ -46,12 +48,14 @@ def sweep(words: list[str]) -> int:
     parser = experiment_parser(
         prog="rsrl sweep",
         usage="%(prog)s EXPERIMENT.yaml [--skip_bad] [--take_over] [--ray WHICH] [--KNOB VALUE ...]",
-        description="Run a sweep; the same command again continues or extends it. Every knob below stands in the "
-        "experiment file and can be given here over it.",
+        description="Run a sweep; the same command again continues or extends it. Every knob below belongs in the "
+        "experiment file; one that is given here replaces the file's.",
     )
     parser.add_argument("--skip_bad", action="store_true", help="Leave out photos that `rsrl check` finds bad.")
     parser.add_argument(
-        "--take_over", action="store_true", help="Sweep though another process holds the experiment: it has crashed."
+        "--take_over",
+        action="store_true",
+        help="Sweep although another process holds the experiment, because that process has crashed.",
     )
     add_ray(parser)
     given = asked(words, parser)
@@ -64,9 +68,9 @@ def sweep(words: list[str]) -> int:
 
 
 def _ended(file: Path, results: "Swept", shown: "Terminal", page: Path | None = None) -> int:
-    """Say how a sweep ended, where its results are and how to look at them; the exit status.
+    """Say how a sweep ended, where its results are and how to look at them; return the exit status.
 
-    page : of the sweep, where it was made already.
+    page : the sweep's page, if it was made already.
     """
     from rsrl_ray.store.location import Location
     from rsrl_ray.terminal import pasted

@@ -116,7 +116,7 @@ def _mounts(file: ClusterFile) -> Iterator[Mistake]:
         if Path(local).name == "auth_token":
             todo = "make it, once: ray get-auth-token --generate"
         else:
-            todo = f"put it into {Path.cwd()}, from where `ray up` copies, or delete the line where no node needs it"
+            todo = f"put it into {Path.cwd()}, from where `ray up` copies, or delete the line if no node needs it"
         yield file.mistake(("file_mounts", remote), f"{local} is not there; {todo}")
 
 

@@ -47,7 +47,7 @@ class ClusterFile:
     root: yaml.Node
 
     def mistake(self, keys: Keys, message: str) -> Mistake:
-        """A mistake at ``keys``, on their line, or on that of what holds them where they are not there."""
+        """A mistake at ``keys``, on their line, or on that of what holds them if they are not there."""
         return Mistake(_line(self.root, keys), _place(keys), message)
 
     @property
@@ -117,7 +117,7 @@ def _line(node: yaml.Node, keys: Keys) -> int:
 
 
 def _child(node: yaml.Node, key: str | int) -> tuple[int, yaml.Node] | None:
-    """What stands under a key, and its line; also where it is merged in (``<<: *other``)."""
+    """What stands under a key, and its line; also if it is merged in (``<<: *other``)."""
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         return node.value[key].start_mark.line, node.value[key]
     if not isinstance(node, yaml.MappingNode):

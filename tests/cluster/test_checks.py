@@ -56,7 +56,7 @@ def test_of_the_projects_files_only_what_is_to_be_filled_in_is_told(
     assert len(told) == untouched and all("still my-" in said for said in told)
     assert changed(path, {}) == []
     assert cli.main(["check", "changed.yaml"]) == 0
-    assert "nothing wrong that shows from here" in capsys.readouterr().out
+    assert "nothing wrong that can be seen from here" in capsys.readouterr().out
 
 
 def test_everything_that_is_not_in_rays_schema_is_told_at_once() -> None:
@@ -157,7 +157,7 @@ FILES: dict[str, tuple[Callable[[Path], None], dict[str, str], str]] = {
         gone("data"),
         {},
         "file_mounts.~/rsrl_ray/data: data is not there; put it into {project}, from where `ray up` copies, or delete "
-        "the line where no node needs it",
+        "the line if no node needs it",
     ),
     "no token": (
         gone(".ray/auth_token"),
