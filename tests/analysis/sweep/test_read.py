@@ -102,16 +102,15 @@ def log(
     change: Callable[[pd.DataFrame], pd.DataFrame] = lambda made: made,
     **more: float,
 ) -> None:
-    for number in numbers:
+    def done(number: int) -> Round:
         made = change(table(fold, number))
         values = round_metrics(made, 3) | {"seconds": 1.5} | {name: number * value for name, value in more.items()}
+        link, created = Link(f"key{number}"), 1000.0 + number
+        return Round(number, values, "", link, created, lambda folder: write_round(folder, made, CONV1, "a round"))
 
-        def write(folder: Path, made: pd.DataFrame = made) -> None:
-            write_round(folder, made, CONV1, "a round")
-
-        done = Round(number, values, "", Link(f"key{number}"), 1000.0 + number, write)
-        tracker.take_up(trial(experiment, fold, method), [Link(f"key{one}") for one in range(1, number + 1)], Origin())
-        tracker.log_rounds(trial(experiment, fold, method), [done])
+    rounds = [done(number) for number in numbers]
+    tracker.take_up(trial(experiment, fold, method), [one.link for one in rounds], Origin())
+    tracker.log_rounds(trial(experiment, fold, method), rounds)
 
 
 def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:
