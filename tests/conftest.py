@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six processes for language models
     os.environ["OMP_WAIT_POLICY"] = "passive"  # else threads that wait take the time of other processes
-    os.environ["RAY_prestart_worker_first_driver"] = "0"  # of every Ray of the tests, as a sweep has it for its own
+    os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 its name; as a sweep has it for its own Ray
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
     if "RSRL_PYTHON" not in os.environ:  # else by the process that has started this one
         os.environ["RSRL_PYTHON"] = sys.executable
