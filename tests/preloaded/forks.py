@@ -162,12 +162,12 @@ class Forks:
 
 def for_raylet(request: Request) -> Request:
     """In the process for a raylet's workers, of which this is the first: returns in their forks only."""
-    raylet, job = request.environment["RAY_RAYLET_PID"], request.environment["RAY_JOB_ID"]
-    os.environ.update(RAY_RAYLET_PID=raylet, RAY_JOB_ID=job)
+    raylet, job = request.environment["RAY_RAYLET_PID"], request.environment.get("RAY_JOB_ID")  # none: it spills
+    os.environ.update({"RAY_RAYLET_PID": raylet} | ({"RAY_JOB_ID": job} if job else {}))
     load("ray.tune")
     listening = socket.socket(socket.AF_UNIX)
     try:
-        listening.bind(str(Path(sys.argv[1], f"raylet-{raylet}-{job}")))
+        listening.bind(str(Path(sys.argv[1], f"raylet-{raylet}-{job or ''}")))
     except OSError:  # two workers were the first
         return Forks(raylet=int(raylet)).serve(request)
     listening.listen(100)
