@@ -32,9 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile this package each
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six processes for language models
     os.environ["OMP_WAIT_POLICY"] = "passive"  # else threads that wait take the time of other processes
+    os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 its name; as a sweep has it for its own Ray
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="rsrl-", dir="/tmp")  # short: sockets' paths have a limit
     if "RSRL_PYTHON" not in os.environ:  # else by the process that has started this one
-        os.environ["RSRL_PYTHON"], os.environ["RSRL_SHARED"] = sys.executable, os.environ["RAY_TMPDIR"]
+        os.environ["RSRL_PYTHON"] = sys.executable
+        os.environ.setdefault("RSRL_SHARED", os.environ["RAY_TMPDIR"])
         if switched_on():
             preloaded.append(Preloaded(Path(os.environ["RAY_TMPDIR"])))
             start_all_by(str(preloaded[0].python), config)
@@ -65,16 +67,21 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
-def new_database() -> Path:
-    """An empty MLflow database, which one of the tests' processes makes for all: that takes longer than a sweep."""
-    from mlflow import MlflowClient
-
-    path = Path(os.environ["RSRL_SHARED"], "mlflow.db")
-    with path.with_name("lock").open("w") as lock:
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """A file that the first of the tests' processes that needs it makes for all."""
+    path = Path(os.environ["RSRL_SHARED"], name)
+    with path.with_name(f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            MlflowClient(f"sqlite:///{path}").search_experiments()
+            make(path)
     return path
+
+
+def new_database() -> Path:
+    """An empty MLflow database; to make one takes longer than a sweep."""
+    from mlflow import MlflowClient
+
+    return once("mlflow.db", lambda path: MlflowClient(f"sqlite:///{path}").search_experiments())
 
 
 def put_database(path: Path) -> None:

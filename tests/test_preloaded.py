@@ -22,4 +22,4 @@ def test_without_forks_pytest_and_its_processes_are_pythons_of_their_own() -> No
     assert "1 passed" in found.stdout, found.stdout + found.stderr
 
 
-FOR_FORKS = ("RSRL_PYTHON", "RSRL_SHARED", "RAY_JOB_CONFIG_JSON_ENV_VAR", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS")
+FOR_FORKS = ("RSRL_PYTHON", "RAY_JOB_CONFIG_JSON_ENV_VAR", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS")

@@ -1,6 +1,7 @@
 """The process that is forked: it imports at its first request, and each fork becomes what a stand-in asks for."""
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -10,6 +11,7 @@ import select
 import signal
 import socket
 import sys
+import termios
 import threading
 import traceback
 import types
@@ -160,12 +162,12 @@ class Forks:
 
 def for_raylet(request: Request) -> Request:
     """In the process for a raylet's workers, of which this is the first: returns in their forks only."""
-    raylet, job = request.environment["RAY_RAYLET_PID"], request.environment["RAY_JOB_ID"]
-    os.environ.update(RAY_RAYLET_PID=raylet, RAY_JOB_ID=job)
+    raylet, job = request.environment["RAY_RAYLET_PID"], request.environment.get("RAY_JOB_ID")  # none: it spills
+    os.environ.update({"RAY_RAYLET_PID": raylet} | ({"RAY_JOB_ID": job} if job else {}))
     load("ray.tune")
     listening = socket.socket(socket.AF_UNIX)
     try:
-        listening.bind(str(Path(sys.argv[1], f"raylet-{raylet}-{job}")))
+        listening.bind(str(Path(sys.argv[1], f"raylet-{raylet}-{job or ''}")))
     except OSError:  # two workers were the first
         return Forks(raylet=int(raylet)).serve(request)
     listening.listen(100)
@@ -180,6 +182,7 @@ def become(request: Request) -> None:
     for ours, stream in enumerate(request.streams):
         os.dup2(stream, ours)
     request.let_go()
+    take_terminal()
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -192,6 +195,13 @@ def become(request: Request) -> None:
         if (site := Path(extra, "sitecustomize.py")).exists():
             exec(compile(site.read_text(), str(site), "exec"), {"__name__": "sitecustomize"})
     end(*words)
+
+
+def take_terminal() -> None:
+    """If the input is a terminal that belongs to nobody: its closing ends this process, as the kernel has it."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too
 
 
 def end(first: str, *words: str) -> None:

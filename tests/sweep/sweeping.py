@@ -1,16 +1,12 @@
 """Sweeps in this process and as drivers of their own, what they leave behind, and how faults are brought about."""
 
 import contextlib
-import fcntl
 import io
 import os
 import pty
 import select
 import shutil
-import signal
 import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import put_database
+from preloaded.forks import take_terminal
+from preloaded.start import switched_on
 from rich.console import Console
 
 from rsrl_ray import terminal
@@ -146,15 +144,14 @@ def _put_database(experiment: Experiment) -> None:
         put_database(Path(path.removeprefix("/")))
 
 
-def start_driver(file: Path, forked: bool = True, **environment: str) -> subprocess.Popen[str]:
+def start_driver(file: Path, **environment: str) -> subprocess.Popen[str]:
     """The sweep as a process of its own, which leads a session; with changes to its environment.
 
-    forked : it is a fork of a process that has imported what it needs (`preloaded`), as its trials' processes are, and
-    so its Ray is no child of the process that is returned here.
+    It is a fork (`preloaded`), as its trials' processes are, so its Ray is no child of the process that is returned.
     """
     _put_database(read_experiment(file))
     return subprocess.Popen(
-        [os.environ["RSRL_PYTHON"] if forked else sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+        [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -169,20 +166,15 @@ class Terminal:
     def __init__(self, file: Path, environment: Mapping[str, str]) -> None:
         self._master, screen = pty.openpty()
         self.driver = subprocess.Popen(
-            [sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file)],
+            [os.environ["RSRL_PYTHON"], "-m", "rsrl_ray.cli", "sweep", str(file)],
             stdin=screen,
             stdout=screen,
             stderr=screen,
             env=os.environ | environment,
             start_new_session=True,
-            preexec_fn=self._take,
+            preexec_fn=None if switched_on() else take_terminal,  # else the fork takes it
         )
         os.close(screen)
-
-    @staticmethod
-    def _take() -> None:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too
 
     def read(self) -> bool:
         """Take what is on the screen, so that the driver need not wait for a reader."""

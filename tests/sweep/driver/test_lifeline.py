@@ -68,12 +68,29 @@ def test_head_lost_then_the_same_command_with_a_new_one(
     assert Left.by(file) == undisturbed
 
 
+def in_round_2(folder: Path) -> Gate:
+    """Trials wait in round 2, and their first process says which raylet is theirs: the driver's child."""
+    code = in_round(2)
+    code["rsrl_ray.sweep.trial.trainable"] += f"""
+if "RAY_RAYLET_PID" in os.environ:
+    with open({str(folder / "raylet")!r}, "w") as file:
+        file.write(os.environ["RAY_RAYLET_PID"])
+"""
+    return Gate(folder, code)
+
+
+def raylet_in(folder: Path) -> psutil.Process:
+    return psutil.Process(int((folder / "raylet").read_text()))
+
+
 def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp_path: Path, undisturbed: Left) -> None:
     """As by Slurm: Ray and its workers are gone before the driver can stop them, and may take it along."""
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
-    driver = start_driver(file, forked=False, **gate.environment)
+    file, gate = experiment_file(**KNOBS), in_round_2(tmp_path)
+    driver = start_driver(file, **gate.environment)
     wait_for(driver, gate.waiting)
-    for one in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
+    leader = raylet_in(tmp_path).parent()
+    assert leader is not None and "raylet" in [one.name() for one in leader.children()]
+    for one in [*leader.children(recursive=True), leader]:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()
     printed = driver.communicate(timeout=100)[0]
@@ -89,12 +106,11 @@ def test_a_job_whose_processes_are_all_ended_at_once(experiment_file: Write, tmp
 
 
 def test_a_driver_whose_own_raylet_dies_says_so_at_once(experiment_file: Write, tmp_path: Path) -> None:
-    file, gate = experiment_file(**KNOBS), Gate(tmp_path, in_round(2))
+    file, gate = experiment_file(**KNOBS), in_round_2(tmp_path)
     environment = gate.environment | {"RAY_ADDRESS": "local"}  # as of --ray new
-    driver = start_driver(file, forked=False, RAY_gcs_rpc_server_reconnect_timeout_s="600", **environment)
+    driver = start_driver(file, RAY_gcs_rpc_server_reconnect_timeout_s="600", **environment)
     wait_for(driver, gate.waiting)
-    (raylet,) = [one for one in psutil.Process(driver.pid).children() if one.name() == "raylet"]
-    raylet.kill()
+    raylet_in(tmp_path).kill()
     printed = driver.communicate(timeout=100)[0]
     gate.open()
     assert driver.returncode == 1
