@@ -118,7 +118,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], None] | None, list[str], str]] = {
     "no file given": (None, ["sweep", "--rounds", "3"], "give the experiment file first"),
     "no such file": (None, ["sweep", "papr.yaml"], "papr.yaml: there is no such experiment file"),
     "not YAML": (text_file("tiny.yaml", "name: ["), SWEEP, "tiny.yaml: Problems parsing config"),
-    "unknown knob": (knob(epochs=3), SWEEP, "'epochs'"),
+    "unknown knob": (knob(epochs=3), SWEEP, "epochs: there is no such knob"),
     "unknown knob in a group": (knob(training={"epoch": 3}), SWEEP, "training.epoch: there is no such knob"),
     "unknown knob given": (None, [*SWEEP, "--rouds", "3"], "--rouds 3: there is no such knob"),
     "a word for a number": (None, [*SWEEP, "--rounds", "many"], "rounds: 'many'; give a whole number"),
