@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rsrl_ray.core.draw import Draw, FoldKind
+from rsrl_ray.core.passes import RoundSteps
 from rsrl_ray.core.schedule import Schedule, make_schedule
 from rsrl_ray.core.trial import TrialKey
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     HalfShare: TypeAlias = float
     Momentum: TypeAlias = float
     Name: TypeAlias = str
+    ImageSize: TypeAlias = int  # `auto` becomes a number when a file is read
 else:  # jsonargparse checks these types when it reads files and command lines
     from jsonargparse.typing import ClosedUnitInterval as Share
     from jsonargparse.typing import NonNegativeFloat as NotNegative
@@ -28,11 +30,13 @@ else:  # jsonargparse checks these types when it reads files and command lines
     HalfShare = restricted_number_type("HalfShare", float, [(">=", 0), ("<=", 0.5)])
     Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
     Name = restricted_string_type("Name", "^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    ImageSize = Count | Literal["auto"]
 
 
 NAMED_WEIGHTS = ("imagenet", "none")  # values of `Network.weights` that are not files
 WarmStart = Literal["all", "head", "cold"]
 Precision = Literal["bf16", "fp32"]
+Head = Literal["own", "linear"]
 Sampling = Literal["shuffled", "class_balanced"]  # of a method
 
 
@@ -57,11 +61,15 @@ class Network:
     """The network, and where its weights come from."""
 
     backbone: str = "alexnet"
-    """Name of a torchvision classification network, or `small`: AlexNet's layout with a tenth of its width."""
+    """Name of a torchvision classification network, `timm/NAME` for one of timm, or `small`: a tenth of AlexNet."""
     weights: str = "imagenet"
-    """`imagenet` (torchvision downloads it), `none` (random weights), or a file: .pt, .pth or .safetensors."""
-    image_size: Count = 224
-    """Height and width in pixels to which photos are warped, 1 or more (AlexNet: 224)."""
+    """`imagenet` (its pretrained weights are downloaded), `none` (random), or a file: .pt, .pth or .safetensors."""
+    image_size: ImageSize = 224
+    """Height and width in pixels to which photos are warped (AlexNet: 224); `auto`: what the network was made for."""
+    head: Head = "own"
+    """linear: the maps of a SqueezeNet are averaged and get a linear last layer; own: its own, a convolution."""
+    standardise: bool = False
+    """Whether features less their mean, by their standard deviation, go into the last layer; for trainable: head."""
 
     @property
     def weights_file(self) -> Path | None:
@@ -93,8 +101,8 @@ class Training:
     """CPU threads of a trial, 1 or more. It is part of a round's identity, because the bits depend on it."""
     augmentation: list[Literal["flip", "crop"]] = field(default_factory=list)
     """flip: mirrors photos at random; crop: shifts them at random by up to an eighth of the size. Default: none."""
-    steps: Literal["kept", "all"] = "kept"
-    """kept: epochs over the kept photos, so fewer steps if photos are dropped (the paper); all: as many as for all."""
+    steps: RoundSteps = "kept"
+    """kept: epochs over the kept photos (the paper); all: as many steps as for all photos; weighted: drops weigh 0."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +241,15 @@ def check(experiment: Experiment) -> None:
             f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, but then each photo "
             "passes the frozen layers once, unchanged; leave augmentation out, or take trainable: all"
         )
+    if training.steps == "weighted" and training.trainable == "all":
+        wrong.append(
+            "training.steps: weighted with trainable: all, where batch normalisation would see the dropped photos; "
+            "give steps: all, or train the classifier or the head alone"
+        )
+    if experiment.network.standardise and training.trainable != "head":
+        wrong.append(f"network.standardise: with trainable: {training.trainable}; it is for trainable: head")
+    if experiment.network.backbone.startswith("timm/") and training.trainable == "classifier":
+        wrong.append("training.trainable: classifier, which timm's networks have in many ways; give head or all")
     if wrong:
         raise ValueError("\n".join(wrong))
 

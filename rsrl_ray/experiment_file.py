@@ -171,10 +171,19 @@ def as_experiment(knobs: Namespace, parser: ArgumentParser) -> config.Experiment
     _check_groups(knobs)
     built = vars(parser.instantiate(knobs))
     values = {field.name: built[field.name] for field in dataclasses.fields(config.Experiment)}
+    if values["network"].image_size == "auto":
+        values["network"] = _sized(values["network"])
     experiment: config.Experiment = _plain(config.Experiment(**values))
     check(experiment)
     methods_of(experiment)
     return experiment
+
+
+def _sized(network: config.Network) -> config.Network:
+    """With the size that the network was made for, which the keys hold. Raises ValueError if it is not known."""
+    from rsrl_ray.vision.encoders import usual_size  # torch, which no other file waits for
+
+    return dataclasses.replace(network, image_size=usual_size(network.backbone))
 
 
 def _resolve(knobs: Namespace, folder: Path) -> None:

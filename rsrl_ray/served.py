@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -19,10 +19,11 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
-from rsrl_ray.config import PHOTO_MEMORY, Precision
+from rsrl_ray.config import Head, Precision
 from rsrl_ray.core.errors import first_line
 from rsrl_ray.core.likelihood import Membership, likelihood
 from rsrl_ray.core.prediction import Decision, averaged
+from rsrl_ray.photos.picture import Interpolation
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Judgement, Scorer, Settings
@@ -31,6 +32,7 @@ PATH, PHOTO = "path", "photo"
 SCORE, ERROR, PROBABILITY, LIKELIHOOD = "score", "error", "probability_{}", "likelihood_{}"
 WEIGHTS_FILE, SETTINGS_FILE = "weights.safetensors", "settings.json"
 _URL_SAFE = str.maketrans("-_", "+/")
+_DEFAULTS = {field.name: field.default for field in fields(Settings)}
 DECISION, NETWORKS = "decision", "networks"  # in the settings, if the prediction is not the largest logit
 
 
@@ -70,9 +72,9 @@ def save(folder: Path, networks: Sequence[Weights], settings: Settings, decision
         arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
         (folder / _weights_name(place)).write_bytes(safetensors.numpy.save(arrays))
     more = {} if decision is None else {DECISION: decision.as_dict(), NETWORKS: len(networks)}
-    known = asdict(settings)
-    if settings.photo_memory == PHOTO_MEMORY:
-        del known["photo_memory"]  # older versions do not know this setting
+    # older versions do not know the later settings, so these are left out at their defaults
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    known = {name: value for name, value in known.items() if value != _DEFAULTS.get(name, MISSING)}
     (folder / SETTINGS_FILE).write_text(json.dumps(known | more, indent=1), "utf-8")
 
 
@@ -90,7 +92,7 @@ def load(folder: Path) -> ScoringModel:
     """Read what `save` has written. Raises ValueError if it is damaged."""
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
-        settings["scores"] = tuple(settings["scores"])
+        settings |= {name: tuple(settings[name]) for name in ("scores", "mean", "std") if name in settings}
         decision, count = settings.pop(DECISION, None), settings.pop(NETWORKS, 1)
         decided = None if decision is None else Decision.of_dict(decision, len(settings["scores"]))
         checked = Settings(**settings)
@@ -122,6 +124,10 @@ def _holds_together(settings: Settings) -> bool:
         and settings.precision in get_args(Precision)
         and settings.membership in get_args(Membership)
         and settings.device in ("cpu", "cuda")
+        and settings.head in get_args(Head)
+        and type(settings.standardise) is bool
+        and settings.interpolation in get_args(Interpolation)
+        and all(len(three) == 3 and all(map(math.isfinite, three)) for three in (settings.mean, settings.std))
     )
 
 

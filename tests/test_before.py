@@ -82,7 +82,7 @@ def test_a_sweep_of_before_goes_on_from_its_archive_in_its_runs(
     """Its keys are those of today, for the device and the versions that it was made on."""
     file = project / "before.yaml"
     before, found = entries(file), find_results(read_experiment(file))
-    made_on = f"device_kind = lambda device: {DEVICE!r}; versions = lambda: {VERSIONS!r}"
+    made_on = f"device_kind = lambda device: {DEVICE!r}; versions = lambda backbone: {VERSIONS!r}"
     gate = Gate(tmp_path, {"rsrl_ray.vision.reproducible": made_on})
     driver = start_driver(file, **gate.environment)
     printed = driver.communicate(timeout=200)[0]

@@ -57,7 +57,7 @@ def test_it_has_the_bits_of_a_networks_last_layer_on_the_same_features(precision
     labels = np.unique(names, return_inverse=True)[1]
     training = config.Training(trainable="head", epochs=2, batch_size=16, precision=precision)
     trained = NetworkOnDevice(network, training, 4, lambda: features)
-    lesson = Lesson(labels, start.weights, len(labels), 7, loss=loss_of(LOSS, {}))
+    lesson = Lesson(labels, start.weights, np.arange(len(labels)), 7, loss=loss_of(LOSS, {}))
     learner = Learner(NetworkTrainer(lesson, trained), start.weights)
     expected = list(
         run_rounds(learner, labels, all_of(len(labels)), rule_of(RULE, 3, {}), Plan(3, config.Revision(), 7))

@@ -25,6 +25,7 @@ from rsrl_ray.config import (
 )
 from rsrl_ray.core.digest import digest
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe
 
 CONTRACT = """\
@@ -120,7 +121,9 @@ def test_whole_numbers_may_stand_for_decimal_ones(tmp_path: Path) -> None:
         ("folds.kind", ["grouped"]),
         ("folds.validation", ["-0.1", "0.6"]),
         ("folds.use", ["[-1]", "0", "[a]"]),
-        ("network.image_size", ["0"]),
+        ("network.image_size", ["0", "large"]),
+        ("network.head", ["mine"]),
+        ("network.standardise", ["3"]),
         ("training.epochs", ["0", "true"]),
         ("training.batch_size", ["0", "-32"]),
         ("training.learning_rate", ["0", "-1.0", ".nan", "fast"]),
@@ -255,11 +258,36 @@ def test_sound_experiments_pass(experiment: Experiment) -> None:
             {"schedules": {"a": {1: [0.9, 0.9]}}},
             "schedules.a: revision 1: 2 thresholds [0.9, 0.9] for 3 majority classes; give one K for all, or 3",
         ),
+        (
+            {"network": Network(standardise=True), "training": Training(trainable="classifier")},
+            "network.standardise: with trainable: classifier; it is for trainable: head",
+        ),
+        (
+            {"network": Network("timm/resnet18"), "training": Training(trainable="classifier")},
+            "training.trainable: classifier, which timm's networks have in many ways; give head or all",
+        ),
+        (
+            {"training": Training(steps="weighted")},
+            "training.steps: weighted with trainable: all, where batch normalisation would see the dropped photos; "
+            "give steps: all, or train the classifier or the head alone",
+        ),
     ],
 )
 def test_a_contradiction_is_named_with_its_way_out(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         check(_experiment(**knobs))
+
+
+def test_auto_is_the_size_that_the_network_was_made_for(tmp_path: Path) -> None:
+    sizes = {"timm/tf_efficientnet_lite0": 224, "timm/test_vit": 160, "inception_v3": 299, "small": 64}
+    for backbone, size in sizes.items():
+        network = f"network: {{backbone: {backbone}, image_size: auto}}"
+        (tmp_path / "a.yaml").write_text(f"name: a\nphotos: p.csv\nschedules: {{none: {{1: 0.0}}}}\n{network}")
+        assert read_experiment(tmp_path / "a.yaml").network.image_size == size
+    other = read_experiment(tmp_path / "a.yaml", ["--network.backbone", "timm/test_vit"])
+    assert other.network == Network("timm/test_vit", "imagenet", 160)
+    with pytest.raises(ValueError, match=r"^network\.image_size: auto: there is no network 'alexnett'"):
+        read_experiment(tmp_path / "a.yaml", ["--network.backbone", "alexnett"])
 
 
 @pytest.mark.parametrize("gpus", [2.0, 1.5])

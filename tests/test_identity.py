@@ -143,7 +143,10 @@ TODAY = [
 
 
 # knobs that came later: only where they are not at their defaults
-SINCE = {"training.trainable", "training.steps", "folds.repeats", "noise.share", "noise.kind", "noise.seed"}
+SINCE = {
+    *("training.trainable", "training.steps", "folds.repeats", "noise.share", "noise.kind", "noise.seed"),
+    *("network.head", "network.standardise"),
+}
 
 
 def test_todays_names_stand() -> None:

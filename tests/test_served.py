@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,11 @@ def test_requests_at_once_decode_no_more_photos_than_there_are_cores(
 ) -> None:
     inside, most, decode = [], [], scorer.decode_photo
 
-    def count(data: Any, size: Any, memory: Any) -> Any:
+    def count(data: Any, *how: Any) -> Any:
         inside.append(data)
         most.append(len(inside))
         try:
-            return decode(data, size, memory)
+            return decode(data, *how)
         finally:
             inside.pop()
 
@@ -116,6 +117,20 @@ def test_the_limit_of_memory_travels_with_the_model(tmp_path: Path) -> None:
     assert written.pop("photo_memory") == 0.00001  # older versions do not know it
     (tmp_path / "network" / "settings.json").write_text(json.dumps(written))
     assert served.load(tmp_path / "network").predict(pd.DataFrame({"photo": [encode(upright())]}))["error"].isna().all()
+
+
+def test_how_photos_are_prepared_travels_with_the_model(tmp_path: Path) -> None:
+    network = config.Network("timm/test_vit", "none", 64, standardise=True)
+    weights = starting_weights(network, 3, [0]).weights
+    plain = Settings(network.backbone, 64, (3, 5, 7), "sigmoid", "fp32", 1, "cpu", standardise=True)
+    prepared = replace(plain, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic")
+    answers = []
+    for place, settings in enumerate((plain, prepared, prepared)):
+        served.save(tmp_path / str(place), [weights], settings)
+        assert ("interpolation" in (tmp_path / str(place) / "settings.json").read_text()) == (settings != plain)
+        answers.append(served.load(tmp_path / str(place)).predict(pd.DataFrame({"photo": [encode(upright())]})))
+    pd.testing.assert_frame_equal(answers[1], answers[2])
+    assert answers[0]["probability_3"][0] != answers[1]["probability_3"][0]
 
 
 def test_probabilities_are_the_softmax_and_likelihoods_the_membership(model: Any) -> None:

@@ -1,14 +1,20 @@
 """The passes of a round over the kept photos."""
 
+from typing import Literal
 
-def passes(kept: int, whole: int, batch_size: int, epochs: int, equal_steps: bool) -> list[int]:
+RoundSteps = Literal["kept", "all", "weighted"]
+
+
+def passes(kept: int, whole: int, batch_size: int, epochs: int, steps: RoundSteps) -> list[int]:
     """The number of photos in each pass of a round, if ``kept`` of ``whole`` photos are kept.
 
-    There are ``epochs`` passes over the kept photos (the paper's section V.A), so a method that drops photos trains
-    less. With ``equal_steps`` there are as many batches as in ``epochs`` passes over all photos, and the last pass may
-    end early.
+    steps : ``kept``: ``epochs`` passes over the kept photos (the paper's section V.A), so a method that drops photos
+    trains less. ``all``: as many batches as in ``epochs`` passes over all photos; the last pass may end early.
+    ``weighted``: all photos pass, and those that are dropped weigh 0.
     """
-    if not equal_steps:
+    if steps == "weighted":
+        return [whole] * epochs
+    if steps == "kept":
         return [kept] * epochs
     left, each = epochs * batch_count(whole, batch_size), batch_count(kept, batch_size)
     full, rest = divmod(left, each)

@@ -21,6 +21,7 @@ from rsrl_ray.photos.picture import decode_photo, quiet_pillow
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.vision.conv1 import conv1_maps, random_conv1
+from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Conv1
 
@@ -87,7 +88,12 @@ class Comparison:
         self._pairs, self._after_relu = len(pairs), after_relu
         self._shared: list[int | None] = [None] * len(pairs)
         self.image_size = experiment.network.image_size
+        self._colours = preprocessing_of(experiment.network)
         self._place = GpuOrCpu()
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """A picture's pixels, [S, S, 3], as the network gets them. Raises ValueError."""
+        return decode_photo(data, self.image_size, interpolation=self._colours.interpolation)
 
     def batch_size(self) -> int:
         """How many photos are compared at a time."""
@@ -98,7 +104,7 @@ class Comparison:
     def maps(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """[B, P, 2, K, h, w]: for each photo, rounds I and I - k of P pairs: trial, random weights, control."""
         stack = np.stack(pixels)
-        maps = self._place.run(lambda device: conv1_maps(stack, self._conv1, device))
+        maps = self._place.run(lambda device: conv1_maps(stack, self._conv1, device, self._colours))
         if self._after_relu:
             maps = np.maximum(maps, 0)
         return maps.reshape(len(maps), self._pairs, 2, -1, *maps.shape[2:])
@@ -136,10 +142,10 @@ def _batches(
     progress: Progress | None,
 ) -> PhotoBatches:
     """Yield batches of photos, read and decoded, each with name -> cause for those that cannot be read."""
-    done, size = 0, comparison.image_size
+    done = 0
     left = iter(sources.items())
     while batch := list(itertools.islice(left, comparison.batch_size())):
-        loaded = list(pool.map(lambda named: _load(named, size), batch))
+        loaded = list(pool.map(lambda named: _load(named, comparison), batch))
         photos = [photo for photo in loaded if isinstance(photo, LoadedPhoto)]
         yield photos, {name: cause for (name, _), cause in zip(batch, loaded, strict=True) if isinstance(cause, str)}
         done += len(batch)
@@ -147,11 +153,11 @@ def _batches(
             progress(what, done, len(sources))
 
 
-def _load(named: tuple[str, str], size: int) -> LoadedPhoto | str:
+def _load(named: tuple[str, str], comparison: Comparison) -> LoadedPhoto | str:
     """The photo with this name and source, or why it cannot be read."""
     name, source = named
     try:
         data = read_bytes(source)
-        return LoadedPhoto(name, data, decode_photo(data, size))
+        return LoadedPhoto(name, data, comparison.decode(data))
     except ValueError as error:
         return str(error)

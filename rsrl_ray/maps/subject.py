@@ -15,7 +15,7 @@ from rsrl_ray.store.location import URI
 from rsrl_ray.tracking.find import Found
 from rsrl_ray.tracking.names import conv1_path, predictions_path
 from rsrl_ray.tracking.read import TrackedRun
-from rsrl_ray.vision.network import Conv1
+from rsrl_ray.vision.network import Conv1, has_conv1
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     Raises
     ------
     ValueError
-        If the file does not ask for a round, a round is not logged yet, or the first convolution is frozen.
+        If the file does not ask for a round, a round is not logged yet, or no first convolution is trained.
     """
     trainable = experiment.training.trainable
     if trainable != "all":
@@ -94,7 +94,15 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
     number = _chosen_round(found, run, experiment.rounds) if question.number is None else question.number
     against = number - 1 if question.against is None else question.against
     _check_rounds(run, experiment.rounds, number, against)
-    pair = _read_pair(run, number, against)
+    try:
+        pair = _read_pair(run, number, against)
+    except ValueError as error:
+        if has_conv1(experiment.network):
+            raise
+        raise ValueError(
+            f"{experiment.network.backbone}: the first layer is no plain convolution that slides over the picture "
+            "(vision transformers embed patches instead), so there are no maps to compare"
+        ) from error
     controls = controls_of(experiment, trial.method)
     begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)
     control = next((control for control in begun_controls if control is not None), None)

@@ -12,6 +12,7 @@ from mlflow.types.schema import AnyType
 from PIL import Image
 
 from rsrl_ray import served
+from rsrl_ray.vision.timm_networks import PREFIX
 
 _ANY: AnyType = AnyType()  # type: ignore[no-untyped-call]
 
@@ -52,10 +53,11 @@ def input_example() -> pd.DataFrame:
     return pd.DataFrame({served.PHOTO: [picture.getvalue()]})
 
 
-def requirements() -> list[str]:
+def requirements(backbone: str) -> list[str]:
     """What the model needs, in the versions that are installed here.
 
     Suffixes such as +cpu are left out, because only some package indices have such versions.
     """
+    timm = ("timm",) if backbone.startswith(PREFIX) else ()
     heif = ("pillow-heif",) if find_spec("pillow_heif") else ()
-    return [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *heif)]
+    return [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *timm, *heif)]

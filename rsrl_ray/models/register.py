@@ -30,6 +30,7 @@ from rsrl_ray.tracking.names import KEY, key_tag, predictions_path
 from rsrl_ray.tracking.places import mend
 from rsrl_ray.tracking.read import TrackedRun, artifacts_root
 from rsrl_ray.tracking.stores import mlflow_uri
+from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.scorer import Settings
 
@@ -176,15 +177,22 @@ def _weights(experiment: Experiment, choice: ChosenRound, number: int, key: str 
 
 
 def _settings(experiment: Experiment, scores: Iterable[int]) -> Settings:
+    network = experiment.network
+    colours = preprocessing_of(network)
     return Settings(
-        backbone=experiment.network.backbone,
-        image_size=experiment.network.image_size,
+        backbone=network.backbone,
+        image_size=network.image_size,
         scores=tuple(scores),
         membership=experiment.revision.membership,
         precision=experiment.training.precision,
         threads=experiment.training.threads,
         device="cuda" if experiment.resources.gpus else "cpu",
         photo_memory=experiment.resources.photo_memory,
+        head=network.head,
+        standardise=network.standardise,
+        mean=colours.mean,
+        std=colours.std,
+        interpolation=colours.interpolation,
     )
 
 
@@ -207,7 +215,7 @@ def _log(client: MlflowClient, name: str, choice: ChosenRound, tags: dict[str, s
             code_paths=[str(Path(served.__file__).parent)],
             signature=signature(network.settings.scores),
             input_example=input_example(),
-            pip_requirements=requirements(),
+            pip_requirements=requirements(network.settings.backbone),
         )
     with contextlib.suppress(MlflowException):  # the model may be there; if it is not, the next call says what is wrong
         client.create_registered_model(name, description="Photos to scores, by `rsrl register`.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
-from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.picture import Interpolation, decode_photo, quiet_pillow
 from rsrl_ray.photos.source import Unreadable, read_bytes
 
 Progress = Callable[[str, int, int], None]
@@ -36,6 +36,7 @@ class Run:
 
 
 HERE = Run()
+_FORMAT = 2  # part of each key: count it up if the same bytes give other pixels or another file
 _PHOTOS_A_TASK = 32  # one photo per task would make a quarter of a million tasks for AVA
 
 
@@ -98,7 +99,9 @@ def read_digests(sources: Sequence[str]) -> list[Pixels | str]:
     return each(lambda source: digest_row(read_bytes(source)), sources)
 
 
-def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow: str) -> list[Pixels | str]:
+def decode_photos(
+    sources: Sequence[str], image_size: int, memory: float, pillow: str, interpolation: Interpolation = "bilinear"
+) -> list[Pixels | str]:
     """The pixels of each picture, [S, S, 3], or why the picture is bad.
 
     memory : GiB that decoding one picture may take. pillow : the version that all machines must have.
@@ -116,7 +119,7 @@ def decode_photos(sources: Sequence[str], image_size: int, memory: float, pillow
             everywhere = "every machine of a sweep must be able to read the photos, from the same paths or a bucket"
             raise Unreadable(f"{source}: {error}; {everywhere}") from error
         try:
-            return decode_photo(data, image_size, memory)
+            return decode_photo(data, image_size, memory, interpolation)
         except Unreadable as error:
             raise Unreadable(f"{source}: {error}; try again later, when more of it is free") from error
 
@@ -146,9 +149,16 @@ class Decoder:
     image_size: int
     memory: float = PHOTO_MEMORY
     run: Run = HERE
+    interpolation: Interpolation = "bilinear"
+
+    @property
+    def made(self) -> str:
+        """All that pixels depend on besides the bytes of the picture, as it enters the key of decoded photos."""
+        limit = "" if self.memory == PHOTO_MEMORY else f" {self.memory:g}"
+        way = "" if self.interpolation == "bilinear" else f" {self.interpolation}"
+        return f"{self.image_size} {PIL.__version__} {_FORMAT}{limit}{way}"
 
     def rows_of(self, sources: Sequence[str]) -> RowsOf:
         """A function that decodes the photos at these absolute paths or URIs. It raises Unreadable."""
-        return lambda rows: self.run(
-            decode_photos, sources[rows.start : rows.stop], self.image_size, self.memory, PIL.__version__
-        )
+        how = (self.image_size, self.memory, PIL.__version__, self.interpolation)
+        return lambda rows: self.run(decode_photos, sources[rows.start : rows.stop], *how)

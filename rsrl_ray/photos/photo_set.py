@@ -28,7 +28,7 @@ from rsrl_ray.photos.decoding import (
 )
 from rsrl_ray.photos.groups import groups_of, names_digest
 from rsrl_ray.photos.known import digests_of, look
-from rsrl_ray.photos.picture import oddity_of
+from rsrl_ray.photos.picture import Interpolation, oddity_of
 from rsrl_ray.photos.pixels import PixelFile
 from rsrl_ray.photos.readers import Problem
 from rsrl_ray.photos.row_file import RowRecord
@@ -86,6 +86,7 @@ class PhotoSet(Examination):
     pixels_path: Path
     image_size: int
     memory: float = PHOTO_MEMORY
+    interpolation: Interpolation = "bilinear"
     session: str = ""
 
     @property
@@ -108,7 +109,7 @@ class PhotoSet(Examination):
         record = file.record()
         pixels = file.verified_once(self.session) if record and record.fingerprint == self.fingerprint else None
         if pixels is None:
-            decoder = Decoder(self.image_size, self.memory)
+            decoder = Decoder(self.image_size, self.memory, interpolation=self.interpolation)
             file.write(pixels_of or decoder.rows_of(self.sources), expected=self.fingerprint)
             file.trust(self.session)
             pixels = file.open()
@@ -127,8 +128,7 @@ def load_photos(
     Raises PhotoProblems with everything that is wrong with the photos, and ValueError if the table cannot be read or
     the pixels cannot be written.
     """
-    image_size, memory = decoder.image_size, decoder.memory
-    assert image_size > 0, image_size
+    assert decoder.image_size > 0, decoder
     session = uuid.uuid4().hex
     table, seen = look(read_table(source))
     digests, causes = digests_of(table.sources, seen, cache, decoder.run, progress)
@@ -139,22 +139,22 @@ def load_photos(
         rows_of = file.rows_of(own, decoder, [table.sources[row] for row in rows])
         made = file.write(rows_of, progress, threads=decoder.run.threads)
         file.trust(session)
-        file.tell(own, memory)
+        file.tell(own, decoder)
         return made
 
-    everything = PixelFile.of(digests[readable], image_size, cache, memory)
+    everything = PixelFile.of(digests[readable], decoder, cache)
     record = everything.record() or decoded(everything, readable)
     causes |= {int(readable[place]): cause for place, cause in record.causes.items()}
     verdict = judge(table, digests, causes)
     if verdict.problems and not (skip_bad and verdict.enough):
         raise PhotoProblems(str(source), verdict.problems, verdict.enough and not skip_bad)
-    file = PixelFile.of(digests[verdict.rows], image_size, cache, memory)
+    file = PixelFile.of(digests[verdict.rows], decoder, cache)
     places = np.searchsorted(readable, verdict.rows).tolist()
     held = None if file.verified_once(session) is None else file.record()
     record = held or file.take_from(everything, places) or decoded(file, verdict.rows)
     if record.causes:
         raise ValueError(f"{source}: some photos were changed while they were read; try again")
-    file.tell(digests[verdict.rows], memory)
+    file.tell(digests[verdict.rows], decoder)
     return PhotoSet.of(
         table,
         digests,
@@ -162,8 +162,9 @@ def load_photos(
         fingerprint=record.fingerprint,
         sources=tuple(table.sources[row] for row in verdict.rows),
         pixels_path=file.path,
-        image_size=image_size,
-        memory=memory,
+        image_size=decoder.image_size,
+        memory=decoder.memory,
+        interpolation=decoder.interpolation,
         session=session,
     )
 

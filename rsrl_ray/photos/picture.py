@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,16 @@ _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN)
 _LOW = 15  # of 255: the brightest pixel of a picture of 16 bits that uses only the lower 12
 
 
-def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) -> NDArray[np.uint8]:
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+def decode_photo(
+    data: bytes, size: int | None, memory: float = PHOTO_MEMORY, interpolation: Interpolation = "bilinear"
+) -> NDArray[np.uint8]:
     """Decode a picture to 8-bit RGB. It is turned as its EXIF orientation says, and transparent parts become white.
 
     data : the bytes of a picture in one of the `formats`; the first frame of an animation is taken.
-    size : S to warp the picture to S x S (bilinear, antialiased), None for its own size.
+    size : S to warp the picture to S x S (by ``interpolation``, antialiased), None for its own size.
     memory : GiB that decoding may take; a large JPEG is opened reduced and takes less.
 
     Returns [H, W, 3].
@@ -46,7 +51,7 @@ def decode_photo(data: bytes, size: int | None, memory: float = PHOTO_MEMORY) ->
     with _opened(data, size, memory) as picture:
         rgb = _rgb(picture)
         if size is not None and rgb.size != (size, size):
-            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            rgb = rgb.resize((size, size), Image.Resampling[interpolation.upper()])
         return np.array(rgb, dtype=np.uint8)
 
 

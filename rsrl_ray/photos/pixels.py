@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
-from rsrl_ray.config import PHOTO_MEMORY
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import DIGEST_BYTES, bytes_digest
 from rsrl_ray.photos.decoding import Decoder, RowsOf
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.store.files import read_arrays, write_arrays
 
-_FORMAT = 2  # part of each key: count it up if the same bytes give other pixels or another file
 BESIDE = ".photos"  # suffix of the file that says of which pictures the rows are
 
 
@@ -30,19 +27,16 @@ class PixelFile(RowFile):
         return self.shape[0]
 
     @classmethod
-    def of(cls, digests: Pixels, image_size: int, cache: Path, memory: float = PHOTO_MEMORY) -> "PixelFile":
-        """The file for pictures with these bytes in this order. digests : [count, 16].
+    def of(cls, digests: Pixels, decoder: Decoder, cache: Path) -> "PixelFile":
+        """The file for pictures with these bytes in this order, as ``decoder`` decodes them. digests : [count, 16]."""
+        key = bytes_digest(digests.tobytes() + f"{len(digests)} {decoder.made}".encode())
+        return cls(cache.absolute() / f"{key}.npy", len(digests), decoder.image_size)
 
-        memory : GiB that decoding one picture may take; pictures that need more are bad.
-        """
-        key = bytes_digest(digests.tobytes() + f"{len(digests)} {_made(image_size, memory)}".encode())
-        return cls(cache.absolute() / f"{key}.npy", len(digests), image_size)
-
-    def tell(self, digests: Pixels, memory: float) -> None:
+    def tell(self, digests: Pixels, decoder: Decoder) -> None:
         """Note beside the file of which pictures its rows are, so that later files can copy rows from it."""
         beside = self.path.with_suffix(BESIDE)
         if not beside.exists():  # on a full disk nothing is noted, and photos are decoded again later
-            write_arrays(beside, digests=digests, made=np.array(_made(self.image_size, memory)))
+            write_arrays(beside, digests=digests, made=np.array(decoder.made))
 
     def rows_of(self, digests: Pixels, decoder: Decoder, sources: Sequence[str]) -> RowsOf:
         """A function that gives the pixels of photos: it copies those that another file has, and decodes the others.
@@ -52,7 +46,7 @@ class PixelFile(RowFile):
         """
         best, most = None, len(digests) / 2
         for beside in sorted(self.path.parent.glob(f"*{BESIDE}")):
-            told = _told(beside, _made(self.image_size, decoder.memory))
+            told = _told(beside, decoder.made)
             if told is None or beside.stem == self.path.stem:
                 continue
             file = PixelFile(beside.with_suffix(".npy"), len(told), self.image_size)
@@ -72,12 +66,6 @@ class PixelFile(RowFile):
             return [next(decoded) if places[row] < 0 else there[places[row]] for row in rows]
 
         return take
-
-
-def _made(image_size: int, memory: float) -> str:
-    """What pixels depend on besides the bytes of the picture."""
-    limit = "" if memory == PHOTO_MEMORY else f" {memory:g}"
-    return f"{image_size} {PIL.__version__} {_FORMAT}{limit}"
 
 
 def _told(beside: Path, made: str) -> Pixels | None:

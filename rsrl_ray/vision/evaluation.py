@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rsrl_ray.config import Precision
-from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.encoders import Preprocessing
 from rsrl_ray.vision.reproducible import reproducible
 
 EVALUATION_BATCH = 64
@@ -20,8 +20,8 @@ EVALUATION_BATCH = 64
 class Normaliser:
     """Turns pixels into what a network takes."""
 
-    def __init__(self, device: torch.device) -> None:
-        mean, std = torch.tensor([networks.IMAGENET_MEAN, networks.IMAGENET_STD], device=device)
+    def __init__(self, device: torch.device, colours: Preprocessing) -> None:
+        mean, std = torch.tensor([colours.mean, colours.std], device=device)
         self._scale, self._shift = (1 / (255 * std))[:, None, None], (mean / std)[:, None, None]
 
     def __call__(self, photos: Tensor) -> Tensor:

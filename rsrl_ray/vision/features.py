@@ -16,6 +16,7 @@ from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.digest import digest
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import batches, stored
@@ -47,7 +48,8 @@ class FeatureMaker:
             model = networks.build(network, classes)
             networks.load_weights(model, start)
             model = cut(model.to(memory_format=torch.channels_last), training.trainable).frozen
-            self._model, self._normalise = model.to(self._device), Normaliser(self._device)
+            self._model = model.to(self._device)
+            self._normalise = Normaliser(self._device, preprocessing_of(network))
 
     def features(self, pixels: Pixels) -> NDArray[Any]:
         """The features of photos [K, S, S, 3], as `stored` gives them, in the same batches of 64 as for judging."""

@@ -8,6 +8,7 @@ from torch import fx, nn
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, QuickDropout
 from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.timm_networks import BeforeHead, HeadAlone, is_timm
 
 Trainable = Literal["classifier", "head"]
 
@@ -25,6 +26,10 @@ class Cut:
 
 def cut(model: nn.Module, trainable: Trainable) -> Cut:
     """Cut a network before the part that is trained (see `trained_part`). A dropout right before it belongs to it."""
+    if is_timm(model):  # timm's networks tell by themselves what goes into their last layer
+        assert trainable == "head", trainable
+        head = networks.head_name(model)
+        return Cut(BeforeHead(model), HeadAlone(head, model.get_submodule(head)))
     graph = _Tracer().trace(model.eval())
     place = _first_feature(model, graph, trained_part(networks.head_name(model), trainable))
     trained = _from(model, graph, place)

@@ -88,10 +88,9 @@ def rows_on(device: torch.device, array: NDArray[Any], room: int) -> Rows:
 class PhotoInputs:
     """Gives photos [N, S, S, 3], uint8, as a network takes them: [B, 3, S, S], normalised, channels last."""
 
-    def __init__(self, rows: Rows, kinds: Collection[str], device: torch.device) -> None:
+    def __init__(self, rows: Rows, kinds: Collection[str], normalise: Normaliser, device: torch.device) -> None:
         """``kinds`` : of augmentation, see `windows`."""
-        self._rows, self._kinds, self._device = rows, kinds, device
-        self._normalise = Normaliser(device)
+        self._rows, self._kinds, self._normalise, self._device = rows, kinds, normalise, device
 
     def batches(self, parts: Batches, augmentation: torch.Generator | None = None) -> Iterator[Tensor]:
         """Yield the inputs of each part; they are augmented if ``augmentation``, random numbers, is given."""

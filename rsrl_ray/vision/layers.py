@@ -19,6 +19,39 @@ class LinearHead(_Float32, nn.Linear):
     """A last layer whose logits are float32, under autocast too."""
 
 
+class StandardisedHead(LinearHead):
+    """The same, of features less their mean and by their standard deviation, which are set, not learnt.
+
+    mean, sd : [D], those of the training photos of a fold; at first 0 and 1. They are part of the weights.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.register_buffer("mean", torch.zeros(in_features))
+        self.register_buffer("sd", torch.ones(in_features))
+
+    @torch.no_grad()
+    def set(self, mean: Tensor, sd: Tensor) -> None:
+        """Take these, [D] each."""
+        self.mean.copy_(mean)
+        self.sd.copy_(sd)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, D] -> logits [B, C]."""
+        return super().forward((inputs.float() - self.mean) / self.sd)
+
+
+class MeanPool(nn.Module):
+    """The mean of each map: [B, C, h, w] -> [B, C]."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """See the class."""
+        return maps.mean((2, 3))
+
+
 class ConvHead(_Float32, nn.Conv2d):
     """The same layer for SqueezeNet, whose last layer is a 1 x 1 convolution."""
 

@@ -46,8 +46,12 @@ class LinearLearner:
     def start(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
         """Begin with these weights: weight [C, d], bias [C]."""
         self.weights: Weights = {WEIGHT: weight, BIAS: bias}
-        lesson = Lesson(self._labels, self.weights, len(self._labels), **self._lesson)
+        lesson = Lesson(self._labels, self.weights, np.arange(len(self._labels)), **self._lesson)
         self._trainer = NetworkTrainer(lesson, self._network)
+
+    def features(self) -> NDArray[np.float32] | None:
+        """See `rsrl_ray.rounds.loop.Learner`."""
+        return self._network.features
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `rsrl_ray.rounds.loop.Learner`."""

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
-from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, Small
-from rsrl_ray.vision.pretrained import AUXILIARY, SMALL, pretrained
+from rsrl_ray.vision.encoders import SMALL
+from rsrl_ray.vision.layers import AveragePool, ConvHead, LinearHead, MeanPool, Small, StandardisedHead
+from rsrl_ray.vision.pretrained import AUXILIARY, pretrained
+from rsrl_ray.vision.timm_networks import PREFIX, build_timm
 
 Weights = dict[str, NDArray[Any]]
 """A state dict with torchvision's names and NumPy arrays (float32, int64)."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # These networks are built as torchvision's weights need them, without the heads that help to train from scratch.
 _WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
@@ -59,8 +58,11 @@ def build(network: config.Network, classes: int) -> nn.Module:
     """
     name = network.backbone
     with torch.random.fork_rng(devices=[]):
-        model = Small() if name == SMALL else _torchvision(name)
-        _replace_head(model, classes)
+        if name.startswith(PREFIX):
+            model = build_timm(name, classes, network.image_size)
+        else:
+            model = Small() if name == SMALL else _torchvision(name)
+        _replace_head(model, classes, network)
     _replace_pools(model, _try_picture(model, network))
     return model
 
@@ -76,18 +78,32 @@ def _torchvision(name: str) -> nn.Module:
     return cast(nn.Module, models.get_model(name, weights=None, **knobs))
 
 
-def _replace_head(model: nn.Module, classes: int) -> None:
+def _replace_head(model: nn.Module, classes: int, network: config.Network) -> None:
     name = head_name(model)
     old = model.get_submodule(name)
+    head = StandardisedHead if network.standardise else LinearHead
     if isinstance(old, nn.Linear):
-        model.set_submodule(name, LinearHead(old.in_features, classes, bias=old.bias is not None))
+        if network.head == "linear":
+            raise ValueError(
+                f"network.head: linear is for networks whose last layer is a convolution, such as squeezenet1_1; "
+                f"{network.backbone} has a linear one, leave it out"
+            )
+        model.set_submodule(name, head(old.in_features, classes, bias=old.bias is not None))
         return
     assert isinstance(old, nn.Conv2d)
-    model.set_submodule(name, ConvHead(old.in_channels, classes, kernel_size=1))
     parent, _, position = name.rpartition(".")
-    follower = f"{parent}.{int(position) + 1}"
-    assert isinstance(model.get_submodule(follower), nn.ReLU)
-    model.set_submodule(follower, nn.Identity())  # logits can be negative
+    before, after, pool = (f"{parent}.{int(position) + step}" for step in (-1, 1, 2))
+    assert isinstance(model.get_submodule(after), nn.ReLU)
+    model.set_submodule(after, nn.Identity())  # logits can be negative
+    if network.head == "linear":
+        assert isinstance(model.get_submodule(before), nn.Dropout)
+        model.set_submodule(before, MeanPool())  # before the cut: of 512 maps 512 numbers are kept
+        model.set_submodule(name, head(old.in_channels, classes))
+        model.set_submodule(pool, nn.Identity())
+        return
+    if network.standardise:
+        raise ValueError(f"network.standardise: {network.backbone} ends in maps; give network.head: linear too")
+    model.set_submodule(name, ConvHead(old.in_channels, classes, kernel_size=1))
 
 
 def _try_picture(model: nn.Module, network: config.Network) -> dict[str, tuple[int, int]]:
@@ -191,9 +207,33 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
             state[name].copy_(torch.tensor(array))
 
 
-def conv1_of(model: nn.Module, weights: Weights) -> Conv1:
-    """The first convolution with these ``weights`` of the model."""
+def conv1_name(model: nn.Module) -> str | None:
+    """The module name of the first convolution, of which highlight maps are made; None if there is no plain one.
+
+    A layer that embeds patches, as in vision transformers, is not one: its filters do not slide over the picture. A
+    layer that pads or standardises in its own way is not one either, because maps are made by a plain convolution.
+    """
     name = _names(model, nn.Conv2d)[0]
+    layer = cast(nn.Conv2d, model.get_submodule(name))
+    patches = "patch_embed" in name or (layer.kernel_size == layer.stride and layer.kernel_size != (1, 1))
+    return None if patches or type(layer) is not nn.Conv2d else name
+
+
+def head_is_linear(network: config.Network) -> bool:
+    """Whether the network's own last layer is linear; otherwise it is a convolution, as in SqueezeNet."""
+    return not network.backbone.startswith("squeezenet")
+
+
+def has_conv1(network: config.Network) -> bool:
+    """Whether the network has a first convolution of which maps can be made."""
+    return conv1_name(build(network, 2)) is not None
+
+
+def conv1_of(model: nn.Module, weights: Weights) -> Conv1 | None:
+    """The first convolution with these ``weights`` of the model; None if there is none, see `conv1_name`."""
+    name = conv1_name(model)
+    if name is None:
+        return None
     layer = cast(nn.Conv2d, model.get_submodule(name))
     weight = weights[f"{name}.weight"]
     bias = weights.get(f"{name}.bias", np.zeros(len(weight), dtype=np.float32))

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.encoders import preprocessing_of
+from rsrl_ray.vision.evaluation import Normaliser
 from rsrl_ray.vision.frozen import cut
 from rsrl_ray.vision.inputs import FeatureInputs, Inputs, PhotoInputs, rows_on
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, no_refusals, trial_memory
@@ -100,7 +103,17 @@ class NetworkOnDevice:
         if self.training.trainable != "all":
             return FeatureInputs(rows)
         assert array.shape[1:] == (size, size, 3), array.shape
-        return PhotoInputs(rows, self.training.augmentation, self.device)
+        normalise = Normaliser(self.device, preprocessing_of(self._network))
+        return PhotoInputs(rows, self.training.augmentation, normalise, self.device)
+
+    @cached_property
+    def features(self) -> NDArray[np.float32] | None:
+        """What the frozen layers make of all photos, [N, D], in the machine's memory; None if no layer is frozen."""
+        if self.training.trainable == "all":
+            return None
+        array = self._rows()
+        rows = array if array.dtype == np.float32 else _as_float32(array)
+        return rows.reshape(len(rows), -1)
 
     def _room(self) -> int:
         """How many bytes of the GPU's memory the rows may take."""
@@ -154,3 +167,8 @@ class NetworkOnDevice:
             return None
         self._holds = networks.weights_of(self.model)
         return self._holds
+
+
+def _as_float32(array: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Features in bfloat16, whose bits `stored` has written as int16."""
+    return (array.astype(np.int32) << 16).view(np.float32)

@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rsrl_ray import config
+from rsrl_ray.vision.encoders import SMALL
+from rsrl_ray.vision.timm_networks import PREFIX, pretrained_state
 
 StateDict = Mapping[str, Tensor]
 
-SMALL = "small"
 SUFFIXES = (".pt", ".pth", ".safetensors")
 WAY_OUT = f"give a file ({', '.join(SUFFIXES)}) that holds a state dict with torchvision's names, or none"
 
@@ -39,7 +40,7 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
     """
     if network.weights == "none":
         return {}
-    found = _imagenet(network.backbone) if network.weights == "imagenet" else _read(Path(network.weights))
+    found = _named(network, len(state[f"{head}.weight"])) if network.weights == "imagenet" else _read(network)
     renamed = {_OLD_DENSENET.sub(r"\1\2", name.removeprefix("module.")): found[name] for name in found}
     left_out: tuple[str, ...] = (f"{head}.",)
     if network.backbone in AUXILIARY:
@@ -51,7 +52,10 @@ def pretrained(network: config.Network, state: StateDict, head: str) -> dict[str
     return given
 
 
-def _imagenet(backbone: str) -> StateDict:
+def _named(network: config.Network, classes: int) -> StateDict:
+    backbone = network.backbone
+    if backbone.startswith(PREFIX):
+        return pretrained_state(backbone, classes, network.image_size)
     if backbone == SMALL:
         raise ValueError("network.weights: small has no imagenet weights, it is trained from scratch; give none")
     from torchvision import models  # late, see `network`
@@ -67,8 +71,9 @@ def _imagenet(backbone: str) -> StateDict:
     return cast(StateDict, state)
 
 
-def _read(path: Path) -> StateDict:
+def _read(network: config.Network) -> StateDict:
     """The state dict in a file. A pickle that holds more than tensors is not opened."""
+    path = Path(network.weights)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"network.weights: {str(path)!r} is neither imagenet nor a file of weights; {WAY_OUT}")
     if not path.is_file():

@@ -11,6 +11,7 @@ import torch
 from torch.utils import deterministic
 
 from rsrl_ray.core.digest import digest
+from rsrl_ray.vision.timm_networks import PREFIX, timm_version
 
 # Environment variables that change the arithmetic, and that only the libraries below PyTorch read. Beside each are the
 # values that change nothing. MKL_CBWR=AUTO is not such a value: MKL may take other branches if it is not set.
@@ -139,11 +140,12 @@ def _capabilities() -> dict[str, Any]:
     return found
 
 
-def versions() -> list[str]:
-    """The versions of PyTorch and torchvision, on which the bits depend."""
+def versions(backbone: str) -> list[str]:
+    """The versions on which the bits depend: of PyTorch and torchvision, and for networks of timm also of timm."""
     import torchvision  # late: it takes a second, and the driver of a `small` network does not need it otherwise
 
-    return [torch.__version__, torchvision.__version__]
+    own = [f"timm {timm_version()}"] if backbone.startswith(PREFIX) else []
+    return [torch.__version__, torchvision.__version__, *own]
 
 
 def _changed(variables: dict[str, tuple[str, ...]]) -> list[str]:

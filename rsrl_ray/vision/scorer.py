@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
-from rsrl_ray.config import Precision
+from rsrl_ray.config import Head, Precision
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.core.likelihood import Membership
-from rsrl_ray.photos.picture import decode_photo, quiet_pillow
+from rsrl_ray.photos.picture import Interpolation, decode_photo, quiet_pillow
 from rsrl_ray.vision import network as vision_network
+from rsrl_ray.vision.encoders import TORCHVISION, Colour, Preprocessing
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, evaluate
 from rsrl_ray.vision.gpu_or_cpu import GpuOrCpu
 from rsrl_ray.vision.network import Weights
@@ -34,7 +35,7 @@ class Settings:
 
     scores : the classes, ascending. precision, threads, device (``cpu`` or ``cuda``) : as in training, because the
     logits depend on them. membership : how logits become likelihoods. photo_memory : GiB that decoding one photo may
-    take.
+    take. head, standardise : see `rsrl_ray.config.Network`. mean, std, interpolation : see `Preprocessing`.
     """
 
     backbone: str
@@ -45,6 +46,11 @@ class Settings:
     threads: int
     device: str
     photo_memory: float = config.PHOTO_MEMORY
+    head: Head = "own"
+    standardise: bool = False
+    mean: Colour = TORCHVISION.mean
+    std: Colour = TORCHVISION.std
+    interpolation: Interpolation = TORCHVISION.interpolation
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Scorer:
         self._alone = threading.Lock()  # the number of threads and others are switches of the whole process
 
     def _loaded(self, weights: Weights) -> nn.Module:
-        network = config.Network(self.settings.backbone, "none", self.settings.image_size)
+        asked = self.settings
+        network = config.Network(asked.backbone, "none", asked.image_size, asked.head, asked.standardise)
         model = vision_network.build(network, len(self.settings.scores))
         assert model.state_dict().keys() == weights.keys()
         vision_network.load_weights(model, weights)
@@ -94,7 +101,7 @@ class Scorer:
 
         def judged(device: torch.device) -> list[Tensor]:
             errors[:] = [""] * len(photos)
-            normalise = Normaliser(device)
+            normalise = Normaliser(device, Preprocessing(self.settings.mean, self.settings.std))
             inputs = (
                 normalise(torch.from_numpy(np.stack(pixels)).to(device))
                 for pixels in _in_batches(self._decoded(photos, errors))
@@ -123,10 +130,11 @@ class Scorer:
 
     def _pixels(self, photo: Reader) -> Pixels | str:
         """The photo's pixels, or why it cannot be read."""
+        settings = self.settings
         try:
             data = photo()
             with _DECODING:
-                return decode_photo(data, self.settings.image_size, self.settings.photo_memory)
+                return decode_photo(data, settings.image_size, settings.photo_memory, settings.interpolation)
         except ValueError as error:
             return str(error)
 

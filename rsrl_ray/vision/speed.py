@@ -82,7 +82,7 @@ def speed(network: config.Network, training: config.Training, classes: int, kind
         features = maker.features(rows)
         frozen = (clock() - began) / count
         rows, count = features[np.arange(FEATURES_TIMED) % count], FEATURES_TIMED
-    lesson = Lesson(np.arange(count) % classes, start, count)
+    lesson = Lesson(np.arange(count) % classes, start, np.arange(count))
     trainer = NetworkTrainer(lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(kind)))
     trainer.fit(start, np.arange(count) < training.batch_size, 1)
     began = clock()

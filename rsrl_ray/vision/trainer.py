@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from rsrl_ray import config
@@ -17,10 +19,12 @@ from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
+from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
+from rsrl_ray.vision.sampling import drawn, kept_weights
 
 _UNTOLD = Device()
 
@@ -44,19 +48,28 @@ class Lesson:
     """What is learnt from the photos of one fold.
 
     labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
-    size : how many training photos there are before any is dropped.
+    train : the training photos before any is dropped, ascending.
     weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
     """
 
     labels: NDArray[np.int64]
     start: Weights
-    size: int
+    train: Indices
     seed: int = 0
     fold: int = 0
     warm_start: config.WarmStart = "all"
     loss: Loss = CROSS_ENTROPY
     sampling: config.Sampling = "shuffled"
     weights: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass: the photos in their order, the weights [N] of all photos or None, what augmentation draws from."""
+
+    order: Indices
+    weights: NDArray[np.float32] | None
+    augmentation: torch.Generator
 
 
 class NetworkTrainer:
@@ -85,9 +98,9 @@ class NetworkTrainer:
         ValueError
             If the network or its inputs cannot be made. `logits` raises it too.
         """
-        photos = np.flatnonzero(kept)
-        assert len(photos)
+        assert kept.any()
         assert kept.shape == self._labels.shape
+        photos, weights_of = self._taken(kept)
         shuffle, augmentation = (
             torch.Generator().manual_seed(self._stream(number, purpose)) for purpose in (_SHUFFLE, _AUGMENTATION)
         )
@@ -96,9 +109,9 @@ class NetworkTrainer:
         with self._network.computing(), reproducible(training.threads), numbers:
             model = self._load_first(parent, number).train()
             optimizer = sgd(model, training)
-            loss = self._loss(photos, number)
+            loss = self._loss(photos, weights_of, number)
             for order in self._epochs(photos, shuffle):
-                if not self._epoch(model, order, optimizer, augmentation, loss).isfinite():
+                if not self._epoch(model, _Pass(order, weights_of, augmentation), optimizer, loss).isfinite():
                     raise self._diverged(f"round {number}: the loss")
             optimizer.zero_grad()  # frees the memory of the gradients
             weights = self._network.weights()
@@ -125,6 +138,10 @@ class NetworkTrainer:
             raise self._diverged("a logit")
         return logits
 
+    def features(self) -> NDArray[np.float32] | None:
+        """What the frozen layers make of all photos, [N, D]; None if no layer is frozen."""
+        return self._network.features
+
     def conv1(self, weights: Weights) -> Conv1 | None:
         """The first convolution with these ``weights``; None if it is frozen."""
         frozen = self._network.training.trainable != "all"
@@ -135,40 +152,62 @@ class NetworkTrainer:
         lesson, network = self._lesson, self._network
         network.load(lesson.start if lesson.warm_start == "cold" else parent)
         model = network.change()
+        head = model.get_submodule(networks.head_name(model))
+        if isinstance(head, StandardisedHead):
+            head.set(*self._moments)
         if lesson.warm_start != "all":
             networks.load_weights(model, networks.new_head(model, [lesson.seed, lesson.fold, number, _HEAD]))
         return model
 
-    def _loss(self, photos: Indices, number: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss as a function of a batch's logits and labels, in a round that trains on these photos."""
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the features of the fold's training photos, [D] each."""
+        scaler = StandardScaler()
+        for features in self._network.inputs.batches(batches(self._lesson.train, EVALUATION_BATCH)):
+            scaler.partial_fit(features.double().cpu().numpy())
+        mean, sd = (torch.from_numpy(values).float() for values in (scaler.mean_, scaler.scale_))
+        return mean, sd
+
+    def _taken(self, kept: NDArray[np.bool_]) -> tuple[Indices, NDArray[np.float32] | None]:
+        """The photos that pass in a round, and the weights [N] of all photos; None if each weighs 1."""
+        lesson, own = self._lesson, self._lesson.weights
+        if self._network.training.steps != "weighted":
+            return np.flatnonzero(kept), own
+        weights = kept_weights(kept, self._labels, lesson.train, lesson.sampling)
+        return lesson.train, weights if own is None else weights * own
+
+    def _loss(
+        self, photos: Indices, weights: NDArray[np.float32] | None, number: int
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss as a function of a batch's logits and labels, in a round in which these photos pass."""
         classes = int(self._labels.max()) + 1
-        counts = torch.from_numpy(np.bincount(self._labels[photos], minlength=classes).astype(np.float64))
-        counts = counts.to(self._network.device)
+        of_each = weights[photos] if self._network.training.steps == "weighted" and weights is not None else None
+        found = np.bincount(self._labels[photos], of_each, minlength=classes).astype(np.float64)
+        counts = torch.from_numpy(found).to(self._network.device)
         return lambda logits, labels: self._lesson.loss(logits, labels, counts, number)
 
     def _epochs(self, photos: Indices, shuffle: torch.Generator) -> Iterator[Indices]:
         """Yield the photos of each pass, in the order of training."""
         training, lesson = self._network.training, self._lesson
-        equal_steps = training.steps == "all"
-        for count in passes(len(photos), lesson.size, training.batch_size, training.epochs, equal_steps):
-            yield drawn(photos, self._labels, lesson.sampling, shuffle)[:count]
+        sampling = "shuffled" if training.steps == "weighted" else lesson.sampling  # it is in the weights then
+        for count in passes(len(photos), len(lesson.train), training.batch_size, training.epochs, training.steps):
+            yield drawn(photos, self._labels, sampling, shuffle)[:count]
 
     def _epoch(
         self,
         model: nn.Module,
-        order: Indices,
+        one: "_Pass",
         optimizer: torch.optim.Optimizer,
-        augmentation: torch.Generator,
         loss_of: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         """Train one pass. The sum of the losses is returned on the device, so that no step waits for it."""
         device, training = self._network.device, self._network.training
         total = torch.zeros((), device=device)
         # sorted, so that a memory-mapped file is read forwards
-        parts = [np.sort(batch) for batch in batches(order, training.batch_size)]
-        inputs = self._network.inputs.batches(parts, augmentation)
+        parts = [np.sort(batch) for batch in batches(one.order, training.batch_size)]
+        inputs = self._network.inputs.batches(parts, one.augmentation)
         labelled = DeviceRows(self._labels, device).batches(parts)
-        for batch, labels, weights in zip(inputs, labelled, self._weights(parts), strict=True):
+        for batch, labels, weights in zip(inputs, labelled, self._weights(one.weights, parts), strict=True):
             with autocast(device, training.precision):
                 logits = model(batch)
                 if weights is not None:  # the gradient of a photo's logits is its own, because the loss is a mean
@@ -180,9 +219,8 @@ class NetworkTrainer:
             total += loss.detach()
         return total
 
-    def _weights(self, parts: Sequence[Indices]) -> Iterator[Tensor | None]:
+    def _weights(self, weights: NDArray[np.float32] | None, parts: Sequence[Indices]) -> Iterator[Tensor | None]:
         """Yield the weights of the photos of each batch, [B, 1], or None."""
-        weights = self._lesson.weights
         if weights is None:
             return itertools.repeat(None, len(parts))
         return DeviceRows(weights[:, None], self._network.device).batches(parts)
@@ -208,21 +246,6 @@ class NetworkTrainer:
             f"{training.learning_rate / 10:g}{hint}",
             what,
         )
-
-
-def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator: torch.Generator) -> Indices:
-    """As many photos as ``photos`` [n], in random order: each once, or drawn n times with all classes equally likely.
-
-    labels : [N], of all photos.
-    """
-    if sampling == "shuffled":
-        places = torch.randperm(len(photos), generator=generator)
-    else:
-        _, place, sizes = np.unique(labels[photos], return_inverse=True, return_counts=True)
-        weights = torch.from_numpy(1 / sizes[place])
-        places = torch.multinomial(weights, len(photos), replacement=True, generator=generator)
-    order: Indices = photos[places.numpy()]
-    return order
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:

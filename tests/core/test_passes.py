@@ -8,7 +8,7 @@ from rsrl_ray.vision.inputs import batches
 
 
 def test_the_papers_rounds_pass_over_what_is_kept() -> None:
-    assert passes(70, 100, 32, 5, equal_steps=False) == [70] * 5
+    assert passes(70, 100, 32, 5, steps="kept") == [70] * 5
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_papers_rounds_pass_over_what_is_kept() -> None:
 def test_with_equal_steps_as_many_batches_as_of_all_photos(
     kept: int, whole: int, batch_size: int, epochs: int, expected: list[int]
 ) -> None:
-    assert passes(kept, whole, batch_size, epochs, equal_steps=True) == expected
+    assert passes(kept, whole, batch_size, epochs, steps="all") == expected
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 32])
@@ -36,5 +36,9 @@ def test_the_batches_are_those_that_are_trained_on(batch_size: int) -> None:
     steps = epochs * len(batches(np.arange(whole), batch_size))
     for kept in range(1, whole + 1):
         assert batch_count(kept, batch_size) == len(batches(np.arange(kept), batch_size))
-        cut = [batches(np.arange(kept)[:count], batch_size) for count in passes(kept, whole, batch_size, epochs, True)]
+        cut = [batches(np.arange(kept)[:count], batch_size) for count in passes(kept, whole, batch_size, epochs, "all")]
         assert sum(map(len, cut)) == steps
+
+
+def test_weighted_steps_are_those_of_all_photos() -> None:
+    assert passes(70, 100, 32, 5, steps="weighted") == [100] * 5

@@ -351,7 +351,7 @@ def test_all_at_once_or_one_by_one_gives_the_same(
 def test_a_full_gpu_leaves_the_maps_to_the_cpu(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device) -> NDArray[np.float64]:
+    def full(pixels: NDArray[np.uint8], conv1: Conv1, device: torch.device, colours: Any) -> NDArray[np.float64]:
         tried.append(device.type)
         if len(tried) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")

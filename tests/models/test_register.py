@@ -192,7 +192,7 @@ def test_what_is_registered(swept: Swept, store: MlflowClient, tmp_path: Path) -
     assert "data/network/weights.safetensors" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".pyc"))]
     lines = (folder / "requirements.txt").read_text().split()
-    assert lines == requirements()
+    assert lines == requirements("small")
     assert all(line.count("==") == 1 and "+" not in line for line in lines)
     info = mlflow.models.get_model_info("models:/tiny/1")
     assert info.signature.inputs.input_names() == ["path", "photo"]

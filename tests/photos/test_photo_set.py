@@ -55,9 +55,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What has been decoded for a cache since, counted."""
     calls = []
 
-    def count(data: Any, size: Any, memory: Any) -> Any:
+    def count(data: Any, size: Any, memory: Any, interpolation: Any) -> Any:
         calls.append(size)
-        return decode_photo(data, size, memory)
+        return decode_photo(data, size, memory, interpolation)
 
     monkeypatch.setattr(decoding, "decode_photo", count)
     return calls

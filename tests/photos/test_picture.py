@@ -127,6 +127,13 @@ def test_warping_is_antialiased() -> None:
     assert pixels.shape == (8, 8, 3) and pixels.min() >= 120 and pixels.max() <= 135
 
 
+def test_warping_as_a_network_asks_for() -> None:
+    steps = Image.fromarray(np.repeat(np.array([[0, 0, 200, 200]], np.uint8), 4, axis=0))
+    bilinear, bicubic = (decode_photo(encode(steps), 8, interpolation=way)[0, :, 0] for way in ("bilinear", "bicubic"))
+    assert bilinear.tolist() == [0, 0, 0, 50, 150, 200, 200, 200]
+    assert bicubic.min() == 0 and bicubic.max() > 200  # it overshoots beside an edge
+
+
 def test_large_jpegs_are_opened_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     draft = JpegImagePlugin.JpegImageFile.draft

@@ -18,7 +18,7 @@ COUNT, SIZE = 5, 4
 
 @pytest.fixture
 def file(tmp_path: Path) -> Any:
-    return PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
+    return PixelFile.of(np.zeros((COUNT, 16), np.uint8), Decoder(SIZE), tmp_path / "cache")
 
 
 def shade(row: Any) -> Any:
@@ -60,7 +60,7 @@ def test_pictures_that_are_no_good(file: Any) -> None:
 
 def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path: Path) -> None:
     def fingerprint(name: Any, size: Any, order: Any) -> Any:
-        file = PixelFile.of(np.zeros((len(order), 16), np.uint8), size, tmp_path / name)
+        file = PixelFile.of(np.zeros((len(order), 16), np.uint8), Decoder(size), tmp_path / name)
         return file.write(
             lambda rows: [np.full((size, size, 3), order[row], dtype=np.uint8) for row in rows]
         ).fingerprint
@@ -74,15 +74,16 @@ def test_the_fingerprint_is_of_pixels_in_order_and_their_size(tmp_path: Path) ->
     assert len(set(prints)) == 4 and fingerprint("e", 4, [1, 2]) == prints[0]
 
 
-def test_the_key_is_of_bytes_in_order_and_size(tmp_path: Path) -> None:
+def test_the_key_is_of_bytes_in_order_size_and_way_to_warp(tmp_path: Path) -> None:
     digests = np.stack([digest_row(b"a"), digest_row(b"b")])
     paths = {
-        PixelFile.of(digests, 4, tmp_path).path,
-        PixelFile.of(digests[::-1], 4, tmp_path).path,
-        PixelFile.of(digests[:1], 4, tmp_path).path,
-        PixelFile.of(digests, 5, tmp_path).path,
+        PixelFile.of(digests, Decoder(4), tmp_path).path,
+        PixelFile.of(digests[::-1], Decoder(4), tmp_path).path,
+        PixelFile.of(digests[:1], Decoder(4), tmp_path).path,
+        PixelFile.of(digests, Decoder(5), tmp_path).path,
+        PixelFile.of(digests, Decoder(4, interpolation="bicubic"), tmp_path).path,
     }
-    assert len(paths) == 4 and PixelFile.of(digests.copy(), 4, tmp_path).path in paths
+    assert len(paths) == 5 and PixelFile.of(digests.copy(), Decoder(4), tmp_path).path in paths
 
 
 def cut(file: Any) -> None:
@@ -185,7 +186,7 @@ def test_a_full_disk(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cache_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), SIZE, tmp_path / "cache")
+    file = PixelFile.of(np.zeros((COUNT, 16), np.uint8), Decoder(SIZE), tmp_path / "cache")
     with pytest.raises(ValueError, match=r"the decoded photos cannot be written to .*cache .File exists"):
         file.write(shades)
 

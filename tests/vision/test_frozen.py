@@ -1,12 +1,13 @@
 """A network cut in two is the same network, bit for bit, and only its last part is trained."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
-from torch.nn.functional import softmax
+from numpy.testing import assert_allclose, assert_array_equal
+from torch.nn.functional import cross_entropy, softmax
 from vision.test_trainer import COUNT, EVEN, LABELS, NO_GPU, PHOTOS, SIZE, START, same, small, stripes
 
 from rsrl_ray import config
@@ -14,7 +15,7 @@ from rsrl_ray.identity import ARITHMETIC
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.frozen import cut, frozen_weights
 from rsrl_ray.vision.layers import QuickDropout
-from rsrl_ray.vision.network import build, load_weights, starting_weights
+from rsrl_ray.vision.network import build, load_weights, starting_weights, torch_seed
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
 
@@ -97,6 +98,95 @@ def test_quick_dropout_at_its_ends() -> None:
     assert torch.equal(weight.grad, dropped.detach())
 
 
+def test_a_linear_head_takes_the_mean_of_each_map() -> None:
+    network = config.Network("squeezenet1_1", "none", 64, head="linear")
+    model = build(network, 5).eval()
+    parts = cut(model, "head")
+    pictures = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = parts.frozen(pictures)
+        assert torch.equal(features, model.features(pictures).mean((2, 3))) and features.shape == (2, 512)
+        assert torch.equal(parts.trained(features), model(pictures))
+    assert {name: tuple(tensor.shape) for name, tensor in parts.trained.state_dict().items()} == {
+        "classifier.1.weight": (5, 512),
+        "classifier.1.bias": (5,),
+    }
+    with pytest.raises(ValueError, match=r"network\.head: linear is for .* resnet18 has a linear one, leave it out"):
+        build(config.Network("resnet18", "none", 64, head="linear"), 5)
+    with pytest.raises(ValueError, match=r"network\.standardise: squeezenet1_1 ends in maps; give network\.head: lin"):
+        build(config.Network("squeezenet1_1", "none", 64, standardise=True), 5)
+
+
+def test_features_are_standardised_by_the_photos_that_the_fold_trains_on() -> None:
+    network, training = (
+        replace(small(), standardise=True),
+        config.Training(epochs=1, trainable="head", precision="fp32"),
+    )
+    start = starting_weights(network, 3, [0]).weights
+    found = features_of(network, training, start, PHOTOS)
+    train = np.arange(0, COUNT, 3)
+    on_device = NetworkOnDevice(network, training, 3, lambda: found)
+    one = NetworkTrainer(Lesson(LABELS, start, train), on_device)
+    kept = np.isin(np.arange(COUNT), train[::2])
+    weights = one.fit(start, kept, 1)
+    mean, sd = found[train].mean(axis=0, dtype=np.float64), found[train].std(axis=0, dtype=np.float64)
+    assert_allclose(weights["classifier.6.mean"], mean, rtol=1e-6, atol=1e-7)
+    assert_allclose(weights["classifier.6.sd"], np.where(sd < 1e-12, 1, sd), rtol=1e-5)
+    scaled = (found - weights["classifier.6.mean"]) / weights["classifier.6.sd"]
+    expected = scaled @ weights["classifier.6.weight"].T + weights["classifier.6.bias"]
+    assert_allclose(one.logits(weights), expected, atol=1e-4)
+    assert same(one.fit(weights, kept, 2), one.fit(weights, kept, 2))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_rules_see_the_features_as_numbers(precision: str) -> None:
+    training = config.Training(trainable="classifier", precision=precision)
+    kept = features_of(small(), training, START, PHOTOS)
+    exact = torch.from_numpy(kept).view(torch.bfloat16).float().numpy() if precision == "bf16" else kept
+    assert_array_equal(trainer(training).features(), exact.reshape(COUNT, -1))
+    assert trainer(training, photos=PHOTOS).features().dtype == np.float32
+
+
+WEIGHTED = config.Training(epochs=3, trainable="head", precision="fp32", steps="weighted")
+
+
+def test_weighted_steps_that_drop_nothing_are_those_of_all_photos() -> None:
+    every = np.ones(COUNT, dtype=bool)
+    weighted, kept = trainer(WEIGHTED), trainer(replace(WEIGHTED, steps="kept"))
+    assert same(weighted.fit(START, every, 1), kept.fit(START, every, 1))
+
+
+def test_a_dropped_photo_changes_nothing_where_it_weighs_nothing() -> None:
+    """Its features may be any others; and the order is that of all photos, whatever is dropped."""
+    found = features_of(small(), WEIGHTED, START, PHOTOS)
+    changed = np.where(EVEN[:, None], found, 7 * found + 1)
+    lesson = Lesson(LABELS, START, np.arange(COUNT))
+    fitted = [
+        NetworkTrainer(lesson, NetworkOnDevice(small(), WEIGHTED, 3, lambda rows=rows: rows)).fit(START, EVEN, 1)
+        for rows in (found, changed)
+    ]
+    assert same(*fitted)
+
+
+def test_weighted_steps_are_those_of_torch_with_weights() -> None:
+    """Two epochs of SGD by hand: the mean over a batch of weight times loss."""
+    found = torch.from_numpy(features_of(small(), WEIGHTED, START, PHOTOS))
+    training = replace(WEIGHTED, epochs=2, batch_size=16, momentum=0.0, weight_decay=0.0, head_factor=1.0)
+    weight, bias = (torch.tensor(START[name], requires_grad=True) for name in HEAD)
+    order = torch.Generator().manual_seed(torch_seed([0, 0, 1, 1]))
+    weights = torch.where(torch.from_numpy(EVEN), COUNT / EVEN.sum(), 0.0)
+    for _ in range(2):
+        for rows in torch.randperm(COUNT, generator=order).split(16):
+            loss = cross_entropy(found[rows] @ weight.T + bias, torch.from_numpy(LABELS)[rows], reduction="none")
+            slopes = torch.autograd.grad((loss * weights[rows]).mean(), (weight, bias))
+            with torch.no_grad():
+                for value, slope in zip((weight, bias), slopes, strict=True):
+                    value -= training.learning_rate * slope
+    mine = trainer(training).fit(START, EVEN, 1)
+    assert_allclose(mine[HEAD[0]], weight.detach(), atol=1e-6)
+    assert_allclose(mine[HEAD[1]], bias.detach(), atol=1e-6)
+
+
 def test_frozen_weights() -> None:
     weights = dict.fromkeys(["features.0.weight", "classifier.1.bias", "classifier.6.weight", "classifier.61.bias"], 0)
     assert list(frozen_weights(weights, "classifier.6", "head")) == [
@@ -121,7 +211,7 @@ def trainer(
 ) -> Any:
     network = network or small()
     on_device = NetworkOnDevice(network, training, 3, lambda: features_of(network, training, start, photos))
-    return NetworkTrainer(Lesson(labels, start, len(labels), warm_start=warm_start), on_device)
+    return NetworkTrainer(Lesson(labels, start, np.arange(len(labels)), warm_start=warm_start), on_device)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
@@ -142,7 +232,7 @@ def test_the_whole_network_has_the_logits_of_its_trained_part_bit_by_bit(
     assert not any(np.array_equal(weights[name], start[name]) for name in weights)
     whole = NetworkOnDevice(network, config.Training(precision=precision), 3, lambda: photos)
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, start, len(LABELS)), whole).logits(start | weights),
+        NetworkTrainer(Lesson(LABELS, start, np.arange(len(LABELS))), whole).logits(start | weights),
         one.logits(weights),
     )
     assert one.conv1(weights) is None
@@ -208,7 +298,7 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> Non
     assert_array_equal(makers[1].features(PHOTOS), features)
     one, other = (
         NetworkTrainer(
-            Lesson(LABELS, START, len(LABELS)),
+            Lesson(LABELS, START, np.arange(len(LABELS))),
             NetworkOnDevice(network, training, 3, lambda: features, Place("cuda", share)),
         )
         for share in (1.0, 0.0)
@@ -218,7 +308,7 @@ def test_a_gpu_gives_the_same_bits_of_features_and_rounds(trainable: str) -> Non
     assert_array_equal(one.logits(weights), other.logits(weights))
     whole = NetworkOnDevice(network, config.Training(), 3, lambda: PHOTOS, Place("cuda"))
     assert_array_equal(
-        NetworkTrainer(Lesson(LABELS, START, len(LABELS)), whole).logits(START | weights),
+        NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS))), whole).logits(START | weights),
         one.logits(weights),
     )
 
@@ -230,6 +320,6 @@ def test_version_1_of_the_arithmetic_of_frozen_rounds() -> None:
     training = config.Training(epochs=10, batch_size=8, precision="fp32", trainable="classifier")
     features = features_of(small(), training, START, photos)
     network = NetworkOnDevice(small(), training, 3, lambda: features)
-    one = NetworkTrainer(Lesson(labels, START, len(labels), seed=1, fold=2), network)
+    one = NetworkTrainer(Lesson(labels, START, np.arange(len(labels)), seed=1, fold=2), network)
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)

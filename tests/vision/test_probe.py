@@ -10,7 +10,7 @@ from torch import Tensor
 from vision.test_trainer import NO_GPU
 
 from rsrl_ray.config import Network, Training
-from rsrl_ray.vision import features, inputs
+from rsrl_ray.vision import features, on_device
 from rsrl_ray.vision import probe as module
 from rsrl_ray.vision.evaluation import Normaliser
 from rsrl_ray.vision.memory import OutOfMemory
@@ -33,7 +33,7 @@ class Other(Normaliser):
         return super().__call__(photos) * (1 + 2**-23)
 
 
-@pytest.mark.parametrize(("training", "room"), [(WHOLE, inputs), (FROZEN, features)])
+@pytest.mark.parametrize(("training", "room"), [(WHOLE, on_device), (FROZEN, features)])
 def test_another_last_bit_is_another_probe_also_of_what_is_frozen(
     training: Training, room: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_machine_is_the_same_until_something_of_it_changes(tmp_path: Path, mon
 
 
 def test_versions() -> None:
-    assert versions()[0] == torch.__version__
+    assert versions("small")[0] == torch.__version__
 
 
 @pytest.mark.parametrize(

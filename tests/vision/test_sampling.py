@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsrl_ray.vision.trainer import drawn
+from rsrl_ray.vision.sampling import drawn, kept_weights
 
 LABELS = np.repeat([0, 1, 2, 0], [60, 30, 6, 4])
 PHOTOS = np.flatnonzero(np.arange(100) % 10 != 5)  # 90 of 100
@@ -47,3 +47,14 @@ def test_as_many_come_as_there_are_and_the_generator_alone_decides(sampling: str
 def test_a_single_class_and_a_single_photo(sampling: str) -> None:
     assert np.isin(_drawn(sampling, photos=np.arange(60)), np.arange(60)).all()
     assert _drawn(sampling, photos=np.array([95])).tolist() == [95]
+
+
+def test_a_dropped_photo_weighs_nothing_and_the_mean_is_one() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    train, kept = np.arange(7), np.array([1, 1, 0, 0, 1, 0, 1, 0], dtype=bool)
+    shuffled = kept_weights(kept, labels, train, "shuffled")
+    np.testing.assert_array_equal(shuffled, np.float32([1.75, 1.75, 0, 0, 1.75, 0, 1.75, 0]))
+    balanced = kept_weights(kept, labels, train, "class_balanced")  # n / (C n_c): 7 / (3 x 2), 7 / (3 x 1)
+    np.testing.assert_array_equal(balanced, np.float32([7 / 6, 7 / 6, 0, 0, 7 / 3, 0, 7 / 3, 0]))
+    for weights in (shuffled, balanced):
+        assert weights[train].mean() == pytest.approx(1)

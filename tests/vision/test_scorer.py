@@ -12,7 +12,9 @@ from PIL import Image
 from rsrl_ray import config
 from rsrl_ray.photos.picture import decode_photo
 from rsrl_ray.vision import scorer as module
+from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
+from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.scorer import Scorer, Settings
@@ -59,7 +61,7 @@ def judged_by_the_learner(precision: Precision, weights: Weights, photos: list[b
     pixels = np.stack([decode_photo(photo, SIZE) for photo in photos])
     labels = np.arange(len(photos), dtype=np.int64) % 3
     network = NetworkOnDevice(NETWORK, config.Training(precision=precision), 3, lambda: pixels)
-    learner = NetworkTrainer(Lesson(labels, weights, len(photos)), network)
+    learner = NetworkTrainer(Lesson(labels, weights, np.arange(len(photos))), network)
     return learner.logits(weights)
 
 
@@ -70,6 +72,27 @@ def test_the_logits_are_the_learners(count: Any, weights: Any, photos: Any) -> N
         found = Scorer([weights], settings(precision)).judge([given(photo) for photo in photos[:count]])
         assert found.errors == ("",) * count
         assert np.array_equal(found.logits, [expected])
+
+
+def test_also_of_a_network_that_prepares_photos_in_its_own_way(photos: Any) -> None:
+    network = config.Network("timm/test_vit", "none", 64, standardise=True)
+    prepared = preprocessing_of(network)
+    pixels = np.stack([decode_photo(photo, 64, interpolation="bicubic") for photo in photos])
+    start, training = starting_weights(network, 3, [0]).weights, config.Training(trainable="head", epochs=1)
+    features = FeatureMaker(network, training, 3, start, "cpu").features(pixels)
+    labels = np.arange(len(photos), dtype=np.int64) % 3
+    trained = NetworkOnDevice(network, training, 3, lambda: features)
+    learner = NetworkTrainer(Lesson(labels, start, np.arange(100)), trained)
+    weights = learner.fit(start, labels < 2, 1)
+    asked = Settings(
+        *(network.backbone, 64, (3, 5, 7), "sigmoid", "bf16", 1, "cpu"),
+        standardise=True,
+        mean=prepared.mean,
+        std=prepared.std,
+        interpolation=prepared.interpolation,
+    )
+    found = Scorer([start | weights], asked).judge([given(photo) for photo in photos])
+    assert np.array_equal(found.logits, [learner.logits(weights)])
 
 
 def test_a_photo_alone_has_the_same_logits_but_for_rounding(judged: Any, weights: Any, photos: Any) -> None:
@@ -127,7 +150,7 @@ def test_a_network_of_a_gpu_that_is_full_is_judged_on_the_cpu_and_that_is_said_o
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.nn.Module, "to", to)
     monkeypatch.setattr(module, "evaluate", evaluate_there)
-    monkeypatch.setattr(module, "Normaliser", lambda device: Normaliser(torch.device("cpu")))
+    monkeypatch.setattr(module, "Normaliser", lambda device, colours: Normaliser(torch.device("cpu"), colours))
     scorer = Scorer([weights], settings(device="cuda"))
     for _ in range(2):
         assert np.array_equal(scorer.judge(asked).logits, expected)

@@ -63,7 +63,8 @@ def learner(
 ) -> Any:
     training = training or config.Training(epochs=1)
     return NetworkTrainer(
-        Lesson(LABELS, start, len(LABELS), seed, fold, warm_start), on_device(network or small(), training, photos)
+        Lesson(LABELS, start, np.arange(len(LABELS)), seed, fold, warm_start),
+        on_device(network or small(), training, photos),
     )
 
 
@@ -85,9 +86,9 @@ def test_small_learns_from_few_photos(precision: str, seed: int) -> None:
     photos, labels = stripes(300, 64)
     start = starting_weights(small(64), 3, [seed]).weights
     training = config.Training(epochs=5, precision=precision)
-    trained = NetworkTrainer(Lesson(labels[:240], start, 240), on_device(small(64), training, photos[:240]))
+    trained = NetworkTrainer(Lesson(labels[:240], start, np.arange(240)), on_device(small(64), training, photos[:240]))
     weights = trained.fit(start, np.ones(240, dtype=bool), 1)
-    judge = NetworkTrainer(Lesson(labels[240:], start, 60), on_device(small(64), training, photos[240:]))
+    judge = NetworkTrainer(Lesson(labels[240:], start, np.arange(60)), on_device(small(64), training, photos[240:]))
     assert (judge.logits(weights).argmax(1) == labels[240:]).mean() > 0.9
     assert (judge.logits(start).argmax(1) == labels[240:]).mean() < 0.6
 
@@ -335,7 +336,9 @@ def test_version_1_of_the_arithmetic() -> None:
     assert (ARITHMETIC, EVALUATION_BATCH) == (1, 64)
     photos, labels = stripes(40, SIZE, seed=3)
     training = config.Training(epochs=10, batch_size=8, precision="fp32", augmentation=["flip", "crop"])
-    one = NetworkTrainer(Lesson(labels, START, len(labels), seed=1, fold=2), on_device(small(), training, photos))
+    one = NetworkTrainer(
+        Lesson(labels, START, np.arange(len(labels)), seed=1, fold=2), on_device(small(), training, photos)
+    )
     logits = one.logits(one.fit(START, np.arange(40) < 30, 1))
     np.testing.assert_allclose(logits[[0, 1, 39]], PINNED, rtol=0, atol=1e-3)
 
@@ -403,7 +406,7 @@ def test_photos_that_the_gpu_has_no_room_for_stay_beside_it_and_that_is_no_fault
         return PHOTOS
 
     beside = NetworkOnDevice(small(), config.Training(epochs=1), 3, rows)
-    lesson = Lesson(LABELS, START, len(LABELS))
+    lesson = Lesson(LABELS, START, np.arange(len(LABELS)))
     assert same(NetworkTrainer(lesson, beside).fit(START, EVEN, 1), learner().fit(START, EVEN, 1))
 
 
@@ -449,7 +452,7 @@ def test_a_gpu_without_bfloat16_is_said_before_anything_is_trained(
     training = config.Training(trainable=trainable)
     network = on_device(small(), training, PHOTOS, "cuda")
     with pytest.raises(ValueError, match=said):
-        NetworkTrainer(Lesson(LABELS, START, len(LABELS)), network).fit(START, EVEN, 1)
+        NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS))), network).fit(START, EVEN, 1)
     if trainable != "all":
         with pytest.raises(ValueError, match=said):
             FeatureMaker(small(), training, 3, START, "cuda")
@@ -467,7 +470,7 @@ def test_features_for_which_the_gpu_refused_memory_are_none(monkeypatch: pytest.
 
 def test_a_full_gpu_is_freed_before_the_next_trial_builds_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, len(LABELS), fold=fold), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS)), fold=fold), shared) for fold in (0, 1))
     one.fit(START, EVEN, 1)
     before, built = weakref.ref(shared.model), []
 
@@ -499,7 +502,7 @@ def test_what_this_machine_lacks_is_said_at_once_and_what_is_wrong_with_the_netw
     wrong.make()
     start = starting_weights(network, 3, [1]).weights
     with pytest.raises(ValueError, match="too few for mobilenet_v3_small"):
-        NetworkTrainer(Lesson(LABELS, start, len(LABELS)), wrong).fit(start, EVEN, 1)
+        NetworkTrainer(Lesson(LABELS, start, np.arange(len(LABELS))), wrong).fit(start, EVEN, 1)
 
 
 def test_another_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,7 +535,7 @@ def test_weights_stay_where_they_are_from_round_to_round(monkeypatch: pytest.Mon
 
 def test_trials_of_one_process_share_a_network() -> None:
     shared = on_device(small(), config.Training(epochs=1), PHOTOS)
-    one, other = (NetworkTrainer(Lesson(LABELS, START, len(LABELS), fold=fold), shared) for fold in (0, 1))
+    one, other = (NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS)), fold=fold), shared) for fold in (0, 1))
     first = one.fit(START, EVEN, 1)
     assert same(other.fit(START, EVEN, 1), learner(fold=1).fit(START, EVEN, 1))
     assert_array_equal(one.logits(first), learner().logits(first))
@@ -576,7 +579,7 @@ def test_a_gpu_gives_the_same_bits_again(backbone: str) -> None:
     photos, labels = stripes(COUNT, 96)
     start = starting_weights(network, 3, [0]).weights
     training = config.Training(epochs=2, augmentation=["crop", "flip"])
-    lesson = Lesson(labels, start, len(labels))
+    lesson = Lesson(labels, start, np.arange(len(labels)))
     one, other = (NetworkTrainer(lesson, on_device(network, training, photos, "cuda")) for _ in range(2))
     weights = one.fit(start, EVEN, 1)
     one.fit(weights, EVEN, 2)
@@ -589,7 +592,7 @@ def test_a_gpu_gives_the_same_bits_again(backbone: str) -> None:
 def test_photos_on_a_gpu_and_beside_it_give_the_same_bits() -> None:
     training, lesson = (
         config.Training(epochs=2, augmentation=["crop", "flip"]),
-        Lesson(LABELS, START, len(LABELS)),
+        Lesson(LABELS, START, np.arange(len(LABELS))),
     )
     fitting = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 1.0))
     streamed = NetworkOnDevice(small(), training, 3, lambda: PHOTOS, Place("cuda", 0.0))
@@ -602,12 +605,12 @@ def test_photos_on_a_gpu_and_beside_it_give_the_same_bits() -> None:
 @NO_GPU
 def test_a_full_gpu_is_said_and_is_free_again() -> None:
     network, training = config.Network(backbone="small", weights="none", image_size=SIZE), config.Training(epochs=1)
-    one = NetworkTrainer(Lesson(LABELS, START, len(LABELS)), on_device(network, training, PHOTOS, "cuda"))
+    one = NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS))), on_device(network, training, PHOTOS, "cuda"))
     weights = one.fit(START, EVEN, 1)
     all_but_a_little = torch.empty(torch.cuda.mem_get_info()[0] - 2**20, dtype=torch.uint8, device="cuda")
     with pytest.raises(OutOfMemory):
         NetworkTrainer(
-            Lesson(np.repeat(LABELS, 1000), START, 1000 * len(LABELS)),
+            Lesson(np.repeat(LABELS, 1000), START, np.arange(1000 * len(LABELS))),
             on_device(network, config.Training(epochs=1, batch_size=10**6), np.repeat(PHOTOS, 1000, 0), "cuda"),
         ).fit(START, np.repeat(EVEN, 1000), 1)
     del all_but_a_little

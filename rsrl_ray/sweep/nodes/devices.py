@@ -23,7 +23,7 @@ from rsrl_ray.store.location import Location, cache_folder
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.vision.probe import probe
-from rsrl_ray.vision.reproducible import device_kind, machine, versions
+from rsrl_ray.vision.reproducible import device_kind, machine
 
 PROBE_SHOWN = 12  # of the digits of a probe, in a name
 
@@ -41,7 +41,7 @@ def device_here(task: Task) -> Device:
         If the network cannot be trained on this device, or storage refuses.
     """
     storage, kind = task.experiment.storage, device_kind(task.device)
-    probing = probe_identity(task.experiment, task.start_digest, kind, versions())
+    probing = probe_identity(task.experiment, task.start_digest, kind, task.versions)
     known = storage, digest(probing)
     if known not in _KNOWN:
         device = _noted(task, probing, _probe(task, digest(probing)))

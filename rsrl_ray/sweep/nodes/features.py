@@ -24,7 +24,6 @@ from rsrl_ray.sweep.task import FeatureSource, Task
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles, FeatureMaker, parts
 from rsrl_ray.vision.memory import OutOfMemory
-from rsrl_ray.vision.reproducible import versions
 
 PARTS_A_WORKER = 8  # so that no worker waits long for the last one
 PART = 1024  # photos at most
@@ -216,6 +215,6 @@ def _maker(task: Task) -> FeatureMaker:
 
 def _files(task: Task) -> FeatureFiles:
     photos, count = task.photos.fingerprint, len(task.photos.images)
-    given = GivenFeatures(photos, count, task.frozen, task.device, EVALUATION_BATCH, versions())
+    given = GivenFeatures(photos, count, task.frozen, task.device, EVALUATION_BATCH, task.versions)
     cache = cache_folder(Location(task.experiment.storage)) / FEATURES
     return FeatureFiles(cache, features_key(task.experiment, given), count)

@@ -20,6 +20,7 @@ from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.sweep.nodes.room import called_on, living
 from rsrl_ray.sweep.task import RowSource
+from rsrl_ray.vision.encoders import preprocessing_of
 
 
 class Spread(Run):
@@ -78,7 +79,12 @@ def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool)
     with display.started("looking at the photos"):
         photos = load_photos(
             experiment.photos,
-            Decoder(experiment.network.image_size, experiment.resources.photo_memory, Spread() if joined else HERE),
+            Decoder(
+                experiment.network.image_size,
+                experiment.resources.photo_memory,
+                Spread() if joined else HERE,
+                preprocessing_of(experiment.network).interpolation,
+            ),
             cache_folder(Location(experiment.storage)) / PHOTOS,
             skip_bad=skip_bad,
             progress=display.progress,

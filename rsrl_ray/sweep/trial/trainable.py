@@ -25,7 +25,6 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.sweep.trial.gauge import Gauge
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
-from rsrl_ray.vision.reproducible import versions
 from rsrl_ray.vision.trainer import NotFinite
 
 
@@ -97,7 +96,7 @@ class RSRLTrial(tune.Trainable):
         """How many photos the trial has trained on so far; a photo counts each time that it is seen."""
         training, whole = self._task.experiment.training, len(self._fold.train)
         kept = int(result.kept.sum())
-        self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps == "all"))
+        self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps))
         return self._photos_seen
 
     def _next(self) -> tuple[RoundResult, Record]:
@@ -147,7 +146,7 @@ class RSRLTrial(tune.Trainable):
             self._task.frozen,
             trainer.device,
         )
-        self._origin = Origin(start.key, trainer.device.kind, tuple(versions()))
+        self._origin = Origin(start.key, trainer.device.kind, tuple(self._task.versions))
         self._cached = CachedLearner(
             trainer,
             Archive(experiment.storage),

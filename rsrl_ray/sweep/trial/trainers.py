@@ -52,7 +52,7 @@ class NetworkTrainers:
                 fold=fold.number,
                 loss=learning.loss,
                 sampling=learning.sampling,
-                size=len(fold.train),
+                train=fold.train,
             ),
             self._network,
             device,

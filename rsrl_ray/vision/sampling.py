@@ -1,0 +1,41 @@
+"""Which photos a round trains on: their order, or what each weighs."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rsrl_ray import config
+from rsrl_ray.vision.inputs import Indices
+
+
+def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator: torch.Generator) -> Indices:
+    """As many photos as ``photos`` [n], in random order: each once, or drawn n times with all classes equally likely.
+
+    labels : [N], of all photos.
+    """
+    if sampling == "shuffled":
+        places = torch.randperm(len(photos), generator=generator)
+    else:
+        _, place, sizes = np.unique(labels[photos], return_inverse=True, return_counts=True)
+        weights = torch.from_numpy(1 / sizes[place])
+        places = torch.multinomial(weights, len(photos), replacement=True, generator=generator)
+    order: Indices = photos[places.numpy()]
+    return order
+
+
+def kept_weights(
+    kept: NDArray[np.bool_], labels: Indices, train: Indices, sampling: config.Sampling
+) -> NDArray[np.float32]:
+    """What each photo weighs if all of ``train`` pass: dropped ones 0, the mean over ``train`` is 1; [N], float32.
+
+    ``class_balanced``: n / (C n_c), so that each of C classes weighs as much as any other, n_c : its photos that are
+    kept. So a round has equal steps and an equal expected gradient, whatever is dropped.
+    """
+    weights = np.zeros(len(kept))
+    chosen = np.flatnonzero(kept)
+    if sampling == "shuffled":
+        weights[chosen] = len(train) / len(chosen)
+    else:
+        found, place, counts = np.unique(labels[chosen], return_inverse=True, return_counts=True)
+        weights[chosen] = (len(train) / (len(found) * counts))[place]
+    return weights.astype(np.float32)
