@@ -216,17 +216,24 @@ def serve(storage: str, port: int = 5000) -> None:
 
 
 def revise(
-    rule: "Rule | Mapping[str, Any]", logits: "ArrayLike", labels: "ArrayLike", seed: int = 0, **settings: Any
+    rule: "Rule | Mapping[str, Any]",
+    logits: "ArrayLike",
+    labels: "ArrayLike",
+    seed: int = 0,
+    features: "ArrayLike | None" = None,
+    **settings: Any,
 ) -> "NDArray[np.bool_]":
     """Which photos a rule keeps for the next network: a mask [n]. For example ``revise({"quantile": 0.2}, z, y)``.
 
     rule : of `rsrl_ray.rules`, as in an experiment file, or one of your own by its import path. logits : of these
     photos, [n, C], or of the networks so far, [R, n, C]. labels : [n], 0 to C - 1. seed : of a rule that draws at
-    random. settings : ``majority_classes``, ``membership`` and ``min_kept``, see `rsrl_ray.config.Revision`.
+    random. features : [n, D], for a rule that looks at them. settings : ``majority_classes``, ``membership`` and
+    ``min_kept``, see `rsrl_ray.config.Revision`.
     """
     from rsrl_ray.rounds.anyones import kept_by
+    from rsrl_ray.rounds.loop import Plan
 
-    return kept_by(rule, logits, labels, seed, revision_of(settings))
+    return kept_by(rule, logits, labels, features, Plan(1, revision_of(settings), seed))
 
 
 def compare(

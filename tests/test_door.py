@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from numpy.typing import NDArray
 from rich.console import Console
 
 import rsrl_ray as rsrl
 from rsrl_ray.core import statistics
-from rsrl_ray.core.rules.rule import Seen
+from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe, trial_ids
 from rsrl_ray.method import check_own, methods_of
@@ -255,6 +256,24 @@ def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
 class DropsAlone:
     def drops(self, seen: Seen) -> Any:
         return seen.labels == 0
+
+
+class NearOthers(Rule):
+    """Drops photos whose feature is below a half."""
+
+    def drops(self, seen: Seen) -> NDArray[np.bool_]:
+        return seen.features[:, 0] < 0.5
+
+
+def test_a_rule_may_look_at_features() -> None:
+    logits, labels = np.zeros((20, 2), dtype=np.float32), np.repeat([0, 1], 10)
+    features = np.linspace(0, 1, 20)[:, None]
+    kept = rsrl.revise(NearOthers(), logits, labels, features=features, majority_classes=1)
+    assert (kept[:10].sum(), kept[10:].sum()) == (5, 10)  # five photos of a class stay, whatever the rule says
+    with pytest.raises(ValueError, match=r"features: \[20\]; give numbers, \[20, D\]"):
+        rsrl.revise(NearOthers(), logits, labels, features=features[:, 0], majority_classes=1)
+    with pytest.raises(ValueError, match="there are no features"):
+        rsrl.revise(NearOthers(), logits, labels, majority_classes=1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import Revised, majority_classes, revise
-from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.rule import NO_FEATURES, Rule, Seen
 
 
 class Learner(Protocol):
@@ -19,6 +20,10 @@ class Learner(Protocol):
 
     def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Train network ``number`` on the kept photos ([N] bool). Returns its logits for all photos, [N, C]."""
+        ...
+
+    def features(self) -> NDArray[np.float32] | None:
+        """What the frozen layers make of all photos, [N, D]; None if no layer is frozen. Only some rules ask for it."""
         ...
 
 
@@ -76,13 +81,21 @@ def run_rounds(
         yield RoundResult(number, kept, returned, logits, revision)
         history.append(logits[fold.train])
         seen = seen_after(number, history, kept[fold.train], labels[fold.train], plan.revision)
-        seen = replace(seen, stream=(plan.seed, fold.number), before=tuple(recalled))
+        features_of = partial(_features, learner, fold)
+        seen = replace(seen, stream=(plan.seed, fold.number), before=tuple(recalled), features_of=features_of)
         revision = revise(rule, seen)
         if rule.recalls:
             recalled.append(seen.confidence)
         before, kept = kept, np.zeros_like(kept)
         kept[fold.train] = revision.kept
         returned = kept & ~before
+
+
+def _features(learner: Learner, fold: Fold) -> NDArray[np.float32]:
+    found = learner.features()
+    if found is None:
+        raise ValueError(NO_FEATURES)
+    return found[fold.train]
 
 
 def first_kept(fold: Fold, photos: int) -> NDArray[np.bool_]:

@@ -46,6 +46,10 @@ class Trainer(Protocol):
         """The first convolution; None if it is the same in all rounds."""
         ...
 
+    def features(self) -> NDArray[np.float32] | None:
+        """What the frozen layers make of all photos, [N, D]; None if no layer is frozen."""
+        ...
+
 
 Trainers = Callable[[Fold, Learning], Trainer]
 """Makes the trainers of one process, which trains one trial after the other.
@@ -118,9 +122,14 @@ class Task:
 
     def start_key(self, fold: Fold, learning: Learning, device: str) -> str:
         """key(0) of a fold's rounds, on a device with this name."""
-        given = identity.Given(self.photos.fingerprint, self.start_digest, fold.number, device, versions())
+        given = identity.Given(self.photos.fingerprint, self.start_digest, fold.number, device, self.versions)
         rounds = identity.round_identity(self.experiment, learning, given)
         return identity.start_key(rounds, self.labels_in(fold), fold.train)
+
+    @property
+    def versions(self) -> list[str]:
+        """Of the libraries that the bits of its rounds depend on."""
+        return versions(self.experiment.network.backbone)
 
     def sweep_id(self, dealing: int = DEALING) -> str:
         """See `rsrl_ray.identity.sweep_id`."""

@@ -220,6 +220,36 @@ def test_a_rule_recalls_how_sure_all_rounds_were_and_none_of_their_logits() -> N
             np.testing.assert_array_equal(confidence, likelihood(logits)[np.arange(len(logits)), LABELS[FOLD.train]])
 
 
+class Seeing(TableLearner):
+    """With features of frozen layers, [N, 2], which are row numbers."""
+
+    def features(self) -> NDArray[np.float32]:
+        return np.arange(len(LABELS), dtype=np.float32)[:, None].repeat(2, axis=1)
+
+
+class Nothing(TableLearner):
+    """Without frozen layers."""
+
+    def features(self) -> None:
+        return None
+
+
+class ByFeature(Watcher):
+    """Looks at the features too."""
+
+    def drops(self, seen: Seen) -> NDArray[np.bool_]:
+        return super().drops(seen) | (seen.features[:, 0] < 0)
+
+
+def test_a_rule_sees_the_features_of_the_training_photos() -> None:
+    plan, rule = Plan(3, config.Revision(majority_classes=2)), ByFeature(1)
+    list(run_rounds(Seeing([_logits(0), _logits(1), _logits(2)]), LABELS, FOLD, rule, plan))
+    for seen in rule.seen:
+        np.testing.assert_array_equal(seen.features, np.stack([FOLD.train, FOLD.train], axis=1))
+    with pytest.raises(ValueError, match=r"no features of frozen layers; in a sweep, give training\.trainable: head"):
+        list(run_rounds(Nothing([_logits(0), _logits(1)]), LABELS, FOLD, rule, plan))
+
+
 def test_rounds_are_made_one_at_a_time() -> None:
     learner = TableLearner([_logits(0), _logits(), _logits()])
     rounds = run_rounds(learner, LABELS, FOLD, Thresholds(make_schedule({1: 0.5}, 1)), Plan(3, LARGEST))

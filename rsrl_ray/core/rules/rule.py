@@ -13,6 +13,7 @@ from rsrl_ray.core.arrays import Labels, Mask
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
 
 FLOOR = 5  # so many photos of a class stay, even if `min_kept` is a smaller share
+NO_FEATURES = "there are no features of frozen layers; in a sweep, give training.trainable: head or classifier"
 KEEPS = ("keeps all",)  # `Rule.at` gives this for a revision that drops nothing
 
 
@@ -26,6 +27,7 @@ class Seen:
     majority : [M] classes, largest first. membership : how a logit becomes a likelihood. min_kept : see `most_dropped`.
     stream : seed and fold; random numbers come from these and r.
     before : self-confidences, [n] for each round before the last, oldest first; empty if the rule recalls none.
+    features_of : gives `features`; None if no layer is frozen.
     """
 
     revision: int
@@ -37,11 +39,25 @@ class Seen:
     min_kept: float = 0.01
     stream: tuple[int, ...] = (0, 0)
     before: Sequence[NDArray[np.float64]] = ()
+    features_of: Callable[[], NDArray[np.float32]] | None = None
 
     @property
     def last(self) -> NDArray[np.float32]:
         """Logits of the last round, [n, C]."""
         return self.logits[-1]
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """What the frozen layers make of the photos, [n, D]; the same in all rounds.
+
+        Raises
+        ------
+        ValueError
+            If no layer is frozen, so that features change from round to round.
+        """
+        if self.features_of is None:
+            raise ValueError(NO_FEATURES)
+        return self.features_of()
 
     @cached_property
     def confidence(self) -> NDArray[np.float64]:

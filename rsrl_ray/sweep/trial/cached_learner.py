@@ -91,6 +91,10 @@ class CachedLearner:
         self._kept.append(kept)
         return record.logits
 
+    def features(self) -> NDArray[np.float32] | None:
+        """See `rsrl_ray.rounds.loop.Learner`."""
+        return self._trainer.features()
+
     def keep(self, record: Record) -> Record:
         """Write the round; its record as the archive has it. Rounds are written in the order in which they were learnt.
 
