@@ -41,7 +41,7 @@ def write_first_file(photos: Path, file: Path | None, display: Display) -> Path:
     if len(scores.sizes) < 2:
         raise ValueError(f"{photos}: fewer than two scores with two photos or more, so there is nothing to tell apart")
     with display.started("timing this machine"):
-        machine, notes = _look(table, len(scores.sizes))
+        machine, notes = _look(table, len(scores.sizes), [photos.parent, file.absolute().parent])
     if left_out := len(table.images) + len(table.problems) - scores.photos:
         notes.append(f"{left_out:,} rows of the table are no good and not counted; `rsrl check` says why")
     pasted_photos, written = pasted(photos), pasted(file)
@@ -75,25 +75,27 @@ def _write(file: Path, text: str) -> None:
         raise ValueError(f"{file} cannot be written: {error}") from error
 
 
-def _look(table: "Table", classes: int) -> "tuple[Machine, list[str]]":
-    """What the machine has, and notes on the photos that were tried."""
+def _look(table: "Table", classes: int, folders: Sequence[Path]) -> "tuple[Machine, list[str]]":
+    """What the machine has, and notes on the photos that were tried. folders : where files of weights may lie."""
     from rsrl_ray.template import ALEXNET, SQUEEZENET, Machine, setup
     from rsrl_ray.vision.memory import OutOfMemory
+    from rsrl_ray.vision.proposal import network_here
     from rsrl_ray.vision.speed import device, speed
 
     here = device()
     training = setup(here)
     try:
-        fast = speed(ALEXNET, training, classes, here.kind)
+        network = ALEXNET if here.gpus else network_here(folders) or ALEXNET
+        fast = speed(network, training, classes, here.kind)
     except OutOfMemory as error:
         raise ValueError(
             f"the GPU, on which a network is timed, is full ({error}); wait until it is free, or choose another one by "
             "the environment variable CUDA_VISIBLE_DEVICES"
         ) from error
     whole = None if here.gpus else speed(SQUEEZENET, replace(training, trainable="all"), classes, here.kind)
-    photo_s, causes = _try(table.sources[:: -(-len(table.sources) // TRIED)], ALEXNET.image_size)
+    photo_s, causes = _try(table.sources[:: -(-len(table.sources) // TRIED)], network.image_size)
     notes = [f"{len(causes)} of the photos that were tried are no good: {causes[0]}"] if causes else []
-    return Machine(here, _cores(), fast, whole, photo_s), notes
+    return Machine(here, _cores(), fast, whole, photo_s, network), notes
 
 
 def _try(sources: Sequence[str], size: int) -> tuple[float, list[str]]:

@@ -23,7 +23,7 @@ METHODS, EQUAL_ROUNDS = 4, 3  # in the file; those that train round 1 alike, and
 START_S, ROUND_S = 20.0, 0.1  # until the first round begins, and a round's bookkeeping, as measured (LOG.md)
 ALEXNET = Network("alexnet", "imagenet", 224)
 SQUEEZENET = Network("squeezenet1_1", "imagenet", 128)  # with all its layers, what a CPU can train
-DOWNLOAD = {"alexnet": "233 MB", "squeezenet1_1": "5 MB"}
+DOWNLOAD = {"alexnet": "torchvision downloads 233 MB", "timm/tf_efficientnet_lite0": "timm downloads 19 MB"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Machine:
     """What a sweep has here.
 
     cores : of the CPU. speed : of what the file trains. whole : on a CPU, of `SQUEEZENET` with all its layers.
-    photo_s : seconds to read and decode a photo on one core.
+    photo_s : seconds to read and decode a photo on one core. network : what the file trains.
     """
 
     device: "TrainsOn"
@@ -87,6 +87,7 @@ class Machine:
     speed: "Speed"
     whole: "Speed | None"
     photo_s: float
+    network: Network = ALEXNET
 
     @property
     def at_a_time(self) -> int:
@@ -95,7 +96,7 @@ class Machine:
 
 
 def setup(device: "TrainsOn") -> Training:
-    """How `ALEXNET` is trained: all of it on a GPU; on a CPU its last layer, which takes minutes."""
+    """How the network is trained: all of it on a GPU; on a CPU its last layer, which takes minutes."""
     return Training(
         trainable="all" if device.gpus else "head",
         precision="bf16" if device.bf16 else "fp32",
@@ -127,7 +128,7 @@ storage: results   # all that a sweep makes: a folder, s3://... or gs://...
 folds: {{count: {scores.folds}, repeats: {scores.repeats}, validation: {scores.validation}}}
 
 {_about_network(file, scores, machine)}
-network: {{backbone: {ALEXNET.backbone}, weights: {ALEXNET.weights}, image_size: {ALEXNET.image_size}}}
+{_network(file, machine.network)}
 training:
   trainable: {training.trainable}
   epochs: {training.epochs}
@@ -178,11 +179,31 @@ def _about_folds(scores: Scores) -> str:
     )
 
 
-def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
-    weights = _comment(
-        f"imagenet: torchvision downloads {DOWNLOAD[ALEXNET.backbone]} once; without internet give a file of weights "
-        "(.pt, .pth, .safetensors), or none."
+def _network(file: Path, network: Network) -> str:
+    """The line of the network; a file of weights is relative to the experiment file."""
+    weights = network.weights
+    if network.weights_file is not None:
+        weights = _quoted(os.path.relpath(network.weights_file, os.path.abspath(file.parent)))
+    more = ", head: linear" if network.head == "linear" else ""
+    more += ", standardise: true" if network.standardise else ""
+    return f"network: {{backbone: {network.backbone}, weights: {weights}, image_size: {network.image_size}{more}}}"
+
+
+def _weights(network: Network) -> str:
+    """Where the network's weights come from, and what other networks there are."""
+    if network.weights_file is not None:
+        return f"The weights are those of {network.weights_file.name}, which lies here: nothing is downloaded."
+    more = ""
+    if network == ALEXNET:
+        more = " After pip install 'rsrl_ray[timm]', rsrl init proposes a newer network on a CPU."
+    return (
+        f"imagenet: {DOWNLOAD[network.backbone]} once; without internet give a file of weights (.pt, .pth, "
+        f".safetensors), or none.{more}"
     )
+
+
+def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
+    weights = _comment(_weights(machine.network))
     if machine.whole is None:
         return weights
     why = _comment(

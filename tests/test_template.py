@@ -1,17 +1,19 @@
 """The file that `rsrl init` writes, for many tables and two machines: it is read by the reader of experiment files."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rsrl_ray.config import Experiment
+from rsrl_ray.config import Experiment, Network
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import majority_classes
 from rsrl_ray.experiment_file import plain_name, read_experiment
 from rsrl_ray.method import drops_photos, methods_of
 from rsrl_ray.template import Machine, Scores, about, compose, duration
+from rsrl_ray.vision.proposal import LITE0
 from rsrl_ray.vision.speed import Speed, TrainsOn
 
 OLD_CPU, NEW_CPU = (TrainsOn("a CPU", 0, bf16) for bf16 in (False, True))
@@ -84,6 +86,15 @@ def test_a_cpu_trains_the_last_layer_and_a_gpu_all(tmp_path: Path) -> None:
     gpu = written(tmp_path, PAPER, GPU)
     assert (gpu.network.backbone, gpu.network.image_size) == ("alexnet", 224)
     assert (gpu.training.trainable, gpu.training.precision, gpu.resources.gpus) == ("all", "bf16", "auto")
+
+
+def test_a_network_that_is_there_is_named_with_where_it_comes_from(tmp_path: Path) -> None:
+    lite0 = written(tmp_path, PAPER, replace(CPU, network=LITE0))
+    assert lite0.network == LITE0
+    assert "# imagenet: timm downloads 19 MB once; without internet" in (tmp_path / "mine.yaml").read_text()
+    file = Network("squeezenet1_1", str(tmp_path / "weights" / "squeezenet1_1: mine.pth"), 224, "linear", True)
+    assert written(tmp_path, PAPER, replace(CPU, network=file)).network == file
+    assert 'weights: "weights/squeezenet1_1: mine.pth"' in (tmp_path / "mine.yaml").read_text()
 
 
 def test_the_lines_that_train_every_layer(tmp_path: Path) -> None:
