@@ -96,10 +96,10 @@ if "RSRL_OTHER" in os.environ:  # a node with a disk of its own
     PixelFile = lambda path, *rest, made=PixelFile: made(type(path)(os.environ["RSRL_OTHER"], path.name), *rest)
 """,
     "rsrl_ray.photos.decoding": """
-def decode_photo(data, size, memory, inner=decode_photo):
+def decode_photo(*how, inner=decode_photo):
     with open(f"{LOG}/decoded {'there' if 'RSRL_OTHER' in os.environ else 'here'}", "a") as log:
         log.write("x")
-    return inner(data, size, memory)
+    return inner(*how)
 
 
 def read_bytes(source, inner=read_bytes):

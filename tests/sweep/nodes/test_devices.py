@@ -18,6 +18,7 @@ from rsrl_ray.identity import round_key
 from rsrl_ray.method import Learning
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import Storage
+from rsrl_ray.sweep import task as task_module
 from rsrl_ray.sweep.nodes import devices as module
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.task import Task
@@ -138,7 +139,7 @@ def test_a_probe_is_of_the_network_and_of_how_it_is_computed_and_of_nothing_else
     assert len(notes(task)) == 8
     monkeypatch.setattr(identity, "ARITHMETIC", 2)
     assert on(TWO) == Device(KIND, TWO)
-    monkeypatch.setattr(module, "versions", lambda: ["3.0", "1.0"])
+    monkeypatch.setattr(task_module, "versions", lambda backbone: ["3.0", "1.0"])
     assert on(ONE) == Device(KIND, ONE)
 
 
