@@ -21,10 +21,11 @@ from rsrl_ray import config
 from rsrl_ray.core.rules.rule import Seen
 from rsrl_ray.method import loss_of, rule_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.linear import all_of
 from rsrl_ray.vision.network import Weights, build, head_name, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 RULE, LOSS = {"quantile": 0.2}, {"balanced": 0.5}
 

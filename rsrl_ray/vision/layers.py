@@ -18,6 +18,10 @@ class _Float32(nn.Module):
 class LinearHead(_Float32, nn.Linear):
     """A last layer whose logits are float32, under autocast too."""
 
+    def prepared(self, features: Tensor) -> Tensor:
+        """What the layer multiplies by its weight, of features [B, D] in any precision; float32."""
+        return features.float()
+
 
 class StandardisedHead(LinearHead):
     """The same, of features less their mean and by their standard deviation, which are set, not learnt.
@@ -39,9 +43,13 @@ class StandardisedHead(LinearHead):
         self.mean.copy_(mean)
         self.sd.copy_(sd)
 
+    def prepared(self, features: Tensor) -> Tensor:
+        """See `LinearHead`."""
+        return (features.float() - self.mean) / self.sd
+
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, D] -> logits [B, C]."""
-        return super().forward((inputs.float() - self.mean) / self.sd)
+        return super().forward(self.prepared(inputs))
 
 
 class MeanPool(nn.Module):

@@ -11,9 +11,10 @@ from torch import nn
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.vision.layers import LinearHead
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.network import Weights, new_head
 from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 WEIGHT, BIAS = "head.weight", "head.bias"
 

@@ -12,10 +12,11 @@ from rsrl_ray import config
 from rsrl_ray.core.digest import array_digest
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 PROBE_STEPS = 2
 TRIES = 3  # if the GPU's memory is full: others may need it only for a moment

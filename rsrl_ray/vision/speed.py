@@ -7,11 +7,12 @@ import numpy as np
 
 from rsrl_ray import config
 from rsrl_ray.vision.features import FeatureMaker
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.memory import gpus
 from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import lacks_bf16
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 BATCHES = {"cpu": 2, "cuda": 16}  # that are timed, after one batch to warm up
 FEATURES_TIMED = 2048  # rows of features to train on, because one batch of them is too short to time

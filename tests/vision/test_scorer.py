@@ -15,10 +15,11 @@ from rsrl_ray.vision import scorer as module
 from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, Precision, evaluate
 from rsrl_ray.vision.features import FeatureMaker
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.scorer import Scorer, Settings
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 SIZE = 32
 COUNT = 150  # two evaluation batches and a part of one

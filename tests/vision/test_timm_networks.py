@@ -17,9 +17,10 @@ from vision.test_trainer import COUNT, EVEN, LABELS
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision.encoders import TORCHVISION, Preprocessing, preprocessing_of, usual_size
 from rsrl_ray.vision.frozen import cut
+from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.network import build, conv1_name, has_conv1, head_name, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 NAMES = {  # the last layer, its features, the first convolution
     "test_resnet": ("fc", 96, "conv1.0"),

@@ -18,11 +18,12 @@ from rsrl_ray.vision import trainer as module
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.inputs import DeviceRows, PinnedRows, batches, windows
+from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import build, load_weights, new_head, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.reproducible import reproducible
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 SIZE = 32
 COUNT = 70  # more than one evaluation batch, and a part of one
@@ -200,7 +201,7 @@ def test_two_steps_are_sgd_on_the_normalised_photos() -> None:
     # a batch of all photos has only one order; without batch normalisation, which enlarges last digits a thousandfold
     training = config.Training(epochs=2, batch_size=100, learning_rate=0.01, head_factor=2, precision="fp32")
     one, model = learner(training), build(small(), 3).train()
-    for layer in [*one._network.model.modules(), *model.modules()]:
+    for layer in [*one.network.model.modules(), *model.modules()]:
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0.0
     weights = one.fit(START, EVEN, 1)

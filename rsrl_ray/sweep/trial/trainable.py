@@ -24,8 +24,8 @@ from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, as_result
 from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
 from rsrl_ray.sweep.trial.gauge import Gauge
+from rsrl_ray.vision.lesson import NotFinite
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
-from rsrl_ray.vision.trainer import NotFinite
 
 
 class RSRLTrial(tune.Trainable):

@@ -13,9 +13,10 @@ from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.features import features_here
 from rsrl_ray.sweep.nodes.photos import pixels_here
 from rsrl_ray.sweep.task import Task
+from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import Lesson, NetworkTrainer, NotFinite
+from rsrl_ray.vision.trainer import NetworkTrainer
 
 
 class NetworkTrainers:

@@ -1,0 +1,185 @@
+"""Last layers of several methods that train in lockstep: each step is one batched matrix product for all of them.
+
+With ``trainable: head`` and ``steps: weighted`` the methods of a fold see the same batches of the same features, so
+only their weights differ. `torch.bmm` multiplies the matrices of each method by themselves: a method has the same bits
+alone and among others (`tests/vision/test_heads.py`), and a method alone is trained in this way too.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rsrl_ray import config
+from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
+from rsrl_ray.vision.layers import LinearHead
+from rsrl_ray.vision.lesson import LossOf, NotFinite, diverged
+from rsrl_ray.vision.network import Weights
+from rsrl_ray.vision.on_device import NetworkOnDevice
+
+if TYPE_CHECKING:
+    from rsrl_ray.vision.trainer import NetworkTrainer
+
+
+_ROW = 64  # numbers: whole vectors of any CPU
+
+
+@dataclass(frozen=True)
+class HeadRound:
+    """A round of one method.
+
+    weight : [C, D], bias : [C] or None, with which the layer begins. loss : of a batch. weights : [N], of the photos.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    loss: LossOf
+    weights: NDArray[np.float32]
+
+
+class StackedHeads:
+    """T last layers and their optimizer: weight [T, D, C], bias [T, 1, C] or None.
+
+    All numbers of a layer lie in one row, whose length is a multiple of `_ROW`. The optimizer takes vectors of numbers
+    at a time, and those that are left over one by one, with other last bits: so a layer is never left over.
+    """
+
+    def __init__(self, rounds: Sequence[HeadRound], training: config.Training) -> None:
+        self._losses = [each.loss for each in rounds]
+        classes, width = rounds[0].weight.shape
+        biased = rounds[0].bias is not None
+        used = (width + biased) * classes
+        rows = torch.zeros(len(rounds), -(-used // _ROW) * _ROW, device=rounds[0].weight.device)
+        rows.grad = torch.zeros_like(rows)
+        (self.weight, self.bias), (self._weight_grad, self._bias_grad) = (
+            (
+                of[:, : width * classes].view(-1, width, classes),
+                of[:, width * classes : used].view(-1, 1, classes) if biased else None,
+            )
+            for of in (rows, rows.grad)
+        )
+        for place, each in enumerate(rounds):
+            self.weight[place] = each.weight.T
+            if self.bias is not None and each.bias is not None:
+                self.bias[place] = each.bias
+        self._optimizer = torch.optim.SGD(
+            [rows],
+            lr=training.learning_rate * training.head_factor,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self.totals = torch.zeros(len(rounds), device=rows.device)
+
+    def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """One step of every layer.
+
+        features : [B, D], float32. labels : [B]. weights : [B, T], by which the gradients of the photos' logits are
+        multiplied. The losses, without weights, are added to ``totals`` [T].
+        """
+        inputs = features.expand(len(self._losses), *features.shape)
+        logits = torch.bmm(inputs, self.weight)
+        if self.bias is not None:
+            logits = logits + self.bias
+        slopes = torch.stack([self._slope(place, each, labels) for place, each in enumerate(logits)])
+        slopes *= weights.T[:, :, None]
+        self._weight_grad.copy_(torch.bmm(inputs.transpose(1, 2), slopes))
+        if self._bias_grad is not None:
+            self._bias_grad.copy_(torch.bmm(torch.ones_like(inputs[:, :, :1]).transpose(1, 2), slopes))
+        self._optimizer.step()
+
+    def put(self, place: int, layer: LinearHead) -> None:
+        """Copy the weights of one of the layers into ``layer``."""
+        with torch.no_grad():
+            layer.weight.copy_(self.weight[place].T)
+            if self.bias is not None:
+                layer.bias.copy_(self.bias[place, 0])
+
+    def _slope(self, place: int, logits: Tensor, labels: Tensor) -> Tensor:
+        """The gradient of a layer's loss by its logits, [B, C]."""
+        leaf = logits.detach().requires_grad_()
+        loss = self._losses[place](leaf, labels)
+        self.totals[place] += loss.detach()
+        return torch.autograd.grad(loss, leaf)[0]
+
+
+def has_stacked_head(network: NetworkOnDevice) -> bool:
+    """Whether the rounds of this network are trained here."""
+    training = network.training
+    if training.trainable != "head" or training.steps != "weighted":
+        return False
+    return isinstance(network.model.get_submodule(networks.head_name(network.model)), LinearHead)
+
+
+def fit_in_lockstep(
+    trainers: Sequence["NetworkTrainer"], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
+) -> list[Weights | NotFinite]:
+    """Round ``number`` of several methods of one fold, on one network: their weights, or why there are none.
+
+    parents, kept : for each method, see `NetworkTrainer.fit`, which sets the switches of the process before this.
+    """
+    network, first = trainers[0].network, trainers[0]
+    training, device = network.training, network.device
+    rounds = []
+    for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
+        layer = _head(trainer.begin(parent, number))
+        taken = trainer.lesson.taken(mask, training.steps)
+        assert taken.weights is not None
+        loss = trainer.lesson.loss_of(taken, number, device)
+        bias = None if layer.bias is None else layer.bias.detach().clone()
+        rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))
+    heads, weights = StackedHeads(rounds, training), np.stack([each.weights for each in rounds], axis=1)
+    model = first.network.change().train()
+    for order in first.passes(first.lesson.train, number):
+        _pass(model, heads, order, first, weights)
+        if not bool(heads.totals.isfinite().any()):
+            break
+    return [_ended(heads, place, network, number) for place in range(len(rounds))]
+
+
+def _pass(
+    model: nn.Module, heads: StackedHeads, order: Indices, trainer: "NetworkTrainer", weights: NDArray[np.float32]
+) -> None:
+    """Train all layers on the photos in this order. weights : [N, T]."""
+    network = trainer.network
+    parts = [np.sort(batch) for batch in batches(order, network.training.batch_size)]
+    labelled = DeviceRows(trainer.lesson.labels, network.device).batches(parts)
+    weighed = DeviceRows(weights, network.device).batches(parts)
+    head = _head(model)
+    with _without(head, model) as before, torch.no_grad():
+        for rows, labels, weight in zip(network.inputs.batches(parts), labelled, weighed, strict=True):
+            features = head.prepared(before(rows))
+            with torch.enable_grad():
+                heads.step(features, labels, weight)
+
+
+def _ended(heads: StackedHeads, place: int, network: NetworkOnDevice, number: int) -> Weights | NotFinite:
+    """The weights of one of the layers, with their names in the network."""
+    if not bool(heads.totals[place].isfinite()):
+        return diverged(f"round {number}: the loss", network.training)
+    heads.put(place, _head(network.change()))
+    weights = network.weights()
+    return diverged(f"round {number}: a weight", network.training) if weights is None else weights
+
+
+def _head(model: nn.Module) -> LinearHead:
+    layer = model.get_submodule(networks.head_name(model))
+    assert isinstance(layer, LinearHead), layer
+    return layer
+
+
+@contextmanager
+def _without(head: LinearHead, model: nn.Module) -> Iterator[nn.Module]:
+    """The model with its last layer replaced by nothing, such as a dropout alone."""
+    name = networks.head_name(model)
+    model.set_submodule(name, nn.Identity())
+    try:
+        yield model
+    finally:
+        model.set_submodule(name, head)

@@ -1,0 +1,99 @@
+"""Last layers that train in lockstep: a method has the same bits alone and among others."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from vision.test_trainer import same
+
+from rsrl_ray.config import Network, Training
+from rsrl_ray.vision.heads import fit_in_lockstep, has_stacked_head
+from rsrl_ray.vision.lesson import Lesson, NotFinite
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, Focal, Loss
+from rsrl_ray.vision.network import Weights, starting_weights
+from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.trainer import NetworkTrainer
+
+COUNT = 200
+LABELS = np.repeat(np.arange(7), [90, 40, 20, 20, 10, 10, 10])  # so many that no layer fills whole vectors
+TRAIN = np.flatnonzero(np.arange(COUNT) % 5)
+LOSSES: list[Loss] = [CROSS_ENTROPY, Balanced(0.5, 1.0), Focal(2.0)]
+TRAINING = Training(trainable="head", steps="weighted", epochs=2, learning_rate=0.01)
+# a dropout before the last layer; a last layer that standardises; neither
+NETWORKS = {
+    "mobilenet_v3_small": (Network("mobilenet_v3_small", "none", 64), 1024),
+    "standardised": (Network("small", "none", 64, standardise=True), 400),
+    "small": (Network("small", "none", 64), 400),
+}
+
+
+def on_device(name: str, training: Training = TRAINING) -> tuple[NetworkOnDevice, Weights]:
+    network, width = NETWORKS[name]
+    features = np.random.default_rng(0).normal(1, 2, (COUNT, width)).astype(np.float32)
+    return NetworkOnDevice(network, training, 7, lambda: features), starting_weights(network, 7, [0]).weights
+
+
+def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[NetworkTrainer]:
+    """So many, each with a loss, a sampling and a warm start of its own."""
+    return [
+        NetworkTrainer(
+            Lesson(
+                *(LABELS, start, TRAIN, 3, 1),
+                warm_start=("all", "head", "cold")[place % 3],
+                loss=LOSSES[place % 3],
+                sampling=("shuffled", "class_balanced")[place % 2],
+            ),
+            network,
+        )
+        for place in range(count)
+    ]
+
+
+def kept(count: int) -> list[Any]:
+    draw = np.random.default_rng(1)
+    return [np.isin(np.arange(COUNT), TRAIN) & (draw.random(COUNT) < 0.9 - place / 30) for place in range(count)]
+
+
+def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], masks: Sequence[Any]) -> list[Any]:
+    with trainers[0]._fitting(2):
+        return fit_in_lockstep(trainers, parents, masks, 2)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(name: str) -> None:
+    network, start = on_device(name)
+    trainers, masks = methods(network, start, 16), kept(16)
+    assert has_stacked_head(network)
+    alone = [trainer.fit(start, mask, 1) for trainer, mask in zip(trainers, masks, strict=True)]
+    second = [trainer.fit(parent, mask, 2) for trainer, parent, mask in zip(trainers, alone, masks, strict=True)]
+    assert len({weights[next(iter(weights))].tobytes() for weights in second}) == 16
+    for first, last in ((0, 16), (3, 5), (9, 16)):
+        block = slice(first, last)
+        for found, expected in zip(together(trainers[block], alone[block], masks[block]), second[block], strict=True):
+            assert same(found, expected)
+
+
+def test_one_that_diverges_does_not_harm_the_others() -> None:
+    network, start = on_device("small")
+    trainers, masks = [NetworkTrainer(Lesson(LABELS, start, TRAIN), network) for _ in range(3)], kept(3)
+    huge = start | {name: np.full_like(start[name], 3e38) for name in start if name.startswith("classifier.6")}
+    parents = [start, huge, start]
+    expected = [trainers[place].fit(start, masks[place], 2) for place in (0, 2)]
+    found = together(trainers, parents, masks)
+    assert isinstance(found[1], NotFinite) and "round 2: the loss is not finite" in str(found[1])
+    assert same(found[0], expected[0]) and same(found[2], expected[1])
+    with pytest.raises(NotFinite, match="round 2: the loss is not finite"):
+        NetworkTrainer(Lesson(LABELS, huge, TRAIN), network).fit(huge, masks[0], 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "training"),
+    [
+        (Network("small", "none", 64), Training(trainable="head", steps="all")),
+        (Network("small", "none", 64), Training(trainable="classifier", steps="weighted")),
+        (Network("squeezenet1_1", "none", 64), Training(trainable="head", steps="weighted")),
+    ],
+)
+def test_other_rounds_are_trained_as_ever(network: Network, training: Training) -> None:
+    assert not has_stacked_head(NetworkOnDevice(network, training, 4, lambda: np.zeros(())))
