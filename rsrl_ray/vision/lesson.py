@@ -35,7 +35,7 @@ class NotFinite(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Taken:
+class RoundPhotos:
     """What passes in a round.
 
     photos : [n], ascending. weights : [N], of all photos; None if each weighs 1. counts : [C], float64, how many photos
@@ -70,21 +70,23 @@ class Lesson:
         """The seed of the random numbers for one purpose in a round."""
         return networks.torch_seed([self.seed, self.fold, number, purpose])
 
-    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps) -> Taken:
+    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps) -> RoundPhotos:
         """What passes in a round that keeps these photos, [N]."""
         assert kept.any()
         assert kept.shape == self.labels.shape
         classes = int(self.labels.max()) + 1
         if steps != "weighted":
             photos = np.flatnonzero(kept)
-            return Taken(photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64))
+            return RoundPhotos(
+                photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64)
+            )
         weights = kept_weights(kept, self.labels, self.train, self.sampling)
         if self.weights is not None:
             weights = weights * self.weights
         summed = np.bincount(self.labels[self.train], weights[self.train], minlength=classes)
-        return Taken(self.train, weights, summed.astype(np.float64))
+        return RoundPhotos(self.train, weights, summed.astype(np.float64))
 
-    def loss_of(self, taken: Taken, number: int, device: torch.device) -> LossOf:
+    def loss_of(self, taken: RoundPhotos, number: int, device: torch.device) -> LossOf:
         """The loss as a function of a batch's logits and labels, in a round that takes these photos."""
         counts = torch.from_numpy(taken.counts).to(device)
         return lambda logits, labels: self.loss(logits, labels, counts, number)
