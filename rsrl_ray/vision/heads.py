@@ -20,6 +20,7 @@ from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import LossOf, NotFinite, diverged
+from rsrl_ray.vision.losses import CROSS_ENTROPY
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 
@@ -34,12 +35,13 @@ _ROW = 64  # numbers: whole vectors of any CPU
 class HeadRound:
     """A round of one method.
 
-    weight : [C, D], bias : [C] or None, with which the layer begins. loss : of a batch. weights : [N], of the photos.
+    weight : [C, D], bias : [C] or None, with which the layer begins. weights : [N], of the photos.
+    loss : of a batch; None for the cross-entropy, whose gradient is known.
     """
 
     weight: Tensor
     bias: Tensor | None
-    loss: LossOf
+    loss: LossOf | None
     weights: NDArray[np.float32]
 
 
@@ -52,6 +54,7 @@ class StackedHeads:
 
     def __init__(self, rounds: Sequence[HeadRound], training: config.Training) -> None:
         self._losses = [each.loss for each in rounds]
+        self._plain = [place for place, loss in enumerate(self._losses) if loss is None]
         classes, width = rounds[0].weight.shape
         biased = rounds[0].bias is not None
         used = (width + biased) * classes
@@ -87,8 +90,7 @@ class StackedHeads:
         logits = torch.bmm(inputs, self.weight)
         if self.bias is not None:
             logits = logits + self.bias
-        slopes = torch.stack([self._slope(place, each, labels) for place, each in enumerate(logits)])
-        slopes *= weights.T[:, :, None]
+        slopes = self._slopes(logits, labels) * weights.T[:, :, None]
         self._weight_grad.copy_(torch.bmm(inputs.transpose(1, 2), slopes))
         if self._bias_grad is not None:
             self._bias_grad.copy_(torch.bmm(torch.ones_like(inputs[:, :, :1]).transpose(1, 2), slopes))
@@ -101,12 +103,25 @@ class StackedHeads:
             if self.bias is not None:
                 layer.bias.copy_(self.bias[place, 0])
 
-    def _slope(self, place: int, logits: Tensor, labels: Tensor) -> Tensor:
-        """The gradient of a layer's loss by its logits, [B, C]."""
-        leaf = logits.detach().requires_grad_()
-        loss = self._losses[place](leaf, labels)
-        self.totals[place] += loss.detach()
-        return torch.autograd.grad(loss, leaf)[0]
+    def _slopes(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The gradients of the losses by the logits, [T, B, C]."""
+        slopes = torch.empty_like(logits)
+        if self._plain:
+            slopes[self._plain] = self._plain_slopes(logits[self._plain], labels)
+        for place, loss_of in enumerate(self._losses):
+            if loss_of is not None:
+                leaf = logits[place].detach().requires_grad_()
+                loss = loss_of(leaf, labels)
+                self.totals[place] += loss.detach()
+                slopes[place] = torch.autograd.grad(loss, leaf)[0]
+        return slopes
+
+    def _plain_slopes(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Those of the cross-entropy, for several layers at once: (softmax - 1 at the label) / B."""
+        count, own = len(labels), labels.expand(len(logits), -1)[..., None]
+        logs = logits.log_softmax(dim=2)
+        self.totals[self._plain] -= logs.gather(2, own).mean(dim=(1, 2))
+        return logs.exp().scatter_add_(2, own, -torch.ones_like(logs[..., :1])) / count
 
 
 def has_stacked_head(network: NetworkOnDevice) -> bool:
@@ -131,7 +146,8 @@ def fit_in_lockstep(
         layer = _head(trainer.begin(parent, number))
         taken = trainer.lesson.taken(mask, training.steps)
         assert taken.weights is not None
-        loss = trainer.lesson.loss_of(taken, number, device)
+        plain = trainer.lesson.loss == CROSS_ENTROPY
+        loss = None if plain else trainer.lesson.loss_of(taken, number, device)
         bias = None if layer.bias is None else layer.bias.detach().clone()
         rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))
     heads, weights = StackedHeads(rounds, training), np.stack([each.weights for each in rounds], axis=1)
