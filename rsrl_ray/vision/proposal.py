@@ -22,7 +22,7 @@ def network_here(folders: Sequence[Path]) -> Network | None:
     (``tf_efficientnet_lite0_ra-37913777.pth``), and if it has all layers but the last one.
     """
     names = _names()
-    for file in sorted({file.resolve() for folder in folders for file in folder.glob("*") if file.suffix in SUFFIXES}):
+    for file in sorted({file.absolute() for folder in folders for file in folder.glob("*") if file.suffix in SUFFIXES}):
         of_file = [name for name in names if file.name.startswith(name)]
         if not of_file:
             continue

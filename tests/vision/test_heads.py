@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vision.test_trainer import same
+from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
 from rsrl_ray.vision.heads import fit_in_lockstep, has_stacked_head
 from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, Focal, Loss
 from rsrl_ray.vision.network import Weights, starting_weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import NetworkTrainer
 
 COUNT = 200
@@ -28,10 +28,11 @@ NETWORKS = {
 }
 
 
-def on_device(name: str, training: Training = TRAINING) -> tuple[NetworkOnDevice, Weights]:
+def on_device(name: str, device: str = "cpu") -> tuple[NetworkOnDevice, Weights]:
     network, width = NETWORKS[name]
     features = np.random.default_rng(0).normal(1, 2, (COUNT, width)).astype(np.float32)
-    return NetworkOnDevice(network, training, 7, lambda: features), starting_weights(network, 7, [0]).weights
+    there = NetworkOnDevice(network, TRAINING, 7, lambda: features, Place(device))
+    return there, starting_weights(network, 7, [0]).weights
 
 
 def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[NetworkTrainer]:
@@ -60,9 +61,10 @@ def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], mas
         return fit_in_lockstep(trainers, parents, masks, 2)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(name: str) -> None:
-    network, start = on_device(name)
+def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(name: str, device: str) -> None:
+    network, start = on_device(name, device)
     trainers, masks = methods(network, start, 16), kept(16)
     assert has_stacked_head(network)
     alone = [trainer.fit(start, mask, 1) for trainer, mask in zip(trainers, masks, strict=True)]
