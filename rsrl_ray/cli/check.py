@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "--group-similar",
         type=float,
         metavar="COSINE",
-        help="write a table of the photos in which photos with this cosine or more, such as 0.95, are in one group, "
+        help="write a table of the photos in which photos with this cosine or more, such as 0.85, are in one group, "
         "which no fold divides",
     )
     parser.add_argument(
@@ -91,9 +91,7 @@ def _check_experiment(experiment: Experiment, given: argparse.Namespace) -> int:
     from rsrl_ray.photos.folds import describe_folds, folds_of
     from rsrl_ray.terminal import Terminal
 
-    shown, out = Terminal(), None
-    if given.group_similar is not None:
-        out = _free(given.out or _beside(experiment.photos))
+    shown, out = Terminal(), _out(given, experiment.photos)
     found = api.check(experiment, display=shown)
     shown.show(tables.examination(found, experiment.photos))
     if found.problems:
@@ -121,14 +119,19 @@ def _sizes(folds: "list[Fold]") -> str:
     return f"{len(folds)} folds, photos in each: {', '.join(sizes)}."
 
 
-def _beside(photos: str) -> Path:
-    """The usual file for a table with groups: in the folder that names in the table are relative to."""
+def _out(given: argparse.Namespace, photos: str) -> Path | None:
+    """The file for a table with groups, None if none is asked for; ValueError, before minutes pass, if it cannot be.
+
+    It is usually in the folder that names in the table of photos are relative to.
+    """
+    if given.group_similar is None:
+        if given.out is not None:
+            raise ValueError("--out is for --group-similar COSINE; give both")
+        return None
+    if not 0 < given.group_similar <= 1:
+        raise ValueError(f"--group-similar {given.group_similar:g}: give a number above 0, up to 1")
     source = Path(photos)
-    return source / f"{source.name}-groups.csv" if source.is_dir() else source.with_name(f"{source.stem}-groups.csv")
-
-
-def _free(file: Path) -> Path:
-    """The file; ValueError, before photos are compared for minutes, if a table cannot be written there."""
+    file: Path = given.out or (source if source.is_dir() else source.parent) / f"{source.stem}-groups.csv"
     if file.suffix.lower() != ".csv":
         raise ValueError(f"--out {file}: the table is a .csv file; give such a name")
     if file.exists():
@@ -169,6 +172,9 @@ def _write_groups(near: "NearDuplicates", given: argparse.Namespace, out: Path, 
     """Write the table with groups, and say what changes in the experiment file."""
     from rsrl_ray.terminal import pasted
 
+    if not len(near.similar):
+        shown.said("there is nothing to group, so no table is written")
+        return
     grouped = near.grouped()
     for line in grouped.notes:
         shown.said(line, "note")
