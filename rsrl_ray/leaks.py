@@ -35,7 +35,7 @@ from rsrl_ray.vision.frozen import frozen_weights
 from rsrl_ray.vision.network import StartingNetwork, starting_weights
 from rsrl_ray.vision.reproducible import versions
 
-ANY = "any"  # device in the key of features that no training takes
+UNTRAINED = "no training"  # in place of a device, in the key of features that are compared only
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _features(
 ) -> NDArray[np.float32]:
     """The features [N, D] of all photos: those that a sweep has kept, those of an earlier call, or new ones."""
     frozen = array_digest(frozen_weights(start.weights, start.head, "head"))
-    own = _files(experiment, photos, frozen, ANY)
+    own = _files(experiment, photos, frozen, UNTRAINED)
     for files in (own, *(_files(experiment, photos, frozen, device) for device in ("cpu", "cuda"))):
         file = files.find(None)
         if file is not None:
@@ -252,7 +252,7 @@ def _files(experiment: Experiment, photos: PhotoSet, frozen: str, device: str) -
 
 def _made(files: FeatureFiles, describer: Describer, photos: PhotoSet, display: Display) -> RowFile:
     pixels = photos.pixels()
-    file = files.file(ANY, describer.vectors(pixels[:1]).shape[1:], "<f4")
+    file = files.file(UNTRAINED, describer.vectors(pixels[:1]).shape[1:], "<f4")
     batches = parts(files.count, files.count)
     file.write(lambda rows: list(describer.vectors(pixels[rows.start : rows.stop])), display.progress, None, 1, batches)
     return file

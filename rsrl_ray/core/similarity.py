@@ -12,7 +12,7 @@ from rsrl_ray.core.arrays import Labels, Mask
 
 BLOCK = 2**26  # cosines that are held at once: 256 MiB
 MOST_PAIRS = 10_000_000  # 200 MB; more are no near-duplicates
-ROUNDING = 1e-6  # of a cosine in float32: equal photos may have a little less than 1
+COSINE_ROUNDING = 1e-6  # of a cosine in float32: equal photos may have a little less than 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def similar_pairs(
     found, pairs = [], 0
     for start in range(0, count, size):
         cosines = unit[start : start + size] @ unit[start:].T
-        rows, columns = np.nonzero(cosines >= least - ROUNDING)
+        rows, columns = np.nonzero(cosines >= least - COSINE_ROUNDING)
         later = columns > rows
         rows, columns = rows[later], columns[later]
         found.append((rows + start, columns + start, cosines[rows, columns]))
