@@ -13,9 +13,14 @@ from conftest import write_experiment
 from PIL import Image, ImageEnhance
 
 import rsrl_ray as rsrl
-from rsrl_ray import config
+from rsrl_ray import config, leaks
 from rsrl_ray.cli import main as cli
 from rsrl_ray.leaks import group_names
+from rsrl_ray.sweep.nodes.features import _files as features_of_a_sweep
+from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trial.trainers import NetworkTrainers
+from rsrl_ray.vision.describing import as_vectors
+from rsrl_ray.vision.inputs import stored
 from rsrl_ray.vision.network import starting_weights
 
 SIZE = 64
@@ -70,6 +75,7 @@ def grouped(table: Path) -> dict[str, str]:
         return {row["image"]: row["group"] for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow  # it loads MLflow and Matplotlib
 def test_made_duplicates_are_found_named_and_grouped(place: Any, photos: Path, capsys: Any) -> None:
     file = place(seed=SEED)
     table = file.parent / "mine.csv"
@@ -107,6 +113,20 @@ def test_features_are_made_once(place: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr("rsrl_ray.vision.describing.Describer.vectors")
     again = rsrl.near_duplicates(experiment, 0.3)
     assert again.pairs.equals(first.pairs) and len(first.similar) > 3
+
+
+def test_features_of_a_sweep_are_found(place: Any) -> None:
+    found = rsrl.near_duplicates(rsrl.read(place(training={"trainable": "head", "precision": "fp32"})))
+    task = Task(found.experiment, found.photos, [], {}, "", NetworkTrainers, frozen="of the frozen weights")
+    assert features_of_a_sweep(task) == leaks._files(found.experiment, found.photos, task.frozen, "cpu")
+
+
+def test_features_are_vectors_whatever_they_are_kept_as() -> None:
+    rows = np.array([[1.5, -2.0], [0.25, 3.0]], dtype=np.float32)
+    assert as_vectors(rows) is rows
+    assert as_vectors(stored(torch.from_numpy(rows).bfloat16())).tolist() == rows.tolist()
+    maps = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    assert as_vectors(maps).tolist() == [[3.0, 4.0]]
 
 
 def test_groups_that_are_there_are_joined(place: Any, photos: Path, tmp_path: Path) -> None:
