@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rsrl_ray.cluster.file import Mistake
     from rsrl_ray.core.rules.rule import Rule
     from rsrl_ray.inventory import Item
+    from rsrl_ray.leaks import NearDuplicates
     from rsrl_ray.models.register import Registered
     from rsrl_ray.photos.photo_set import Examination
     from rsrl_ray.tracking.standing import Standing
@@ -68,6 +69,22 @@ def check(
         given(photos)
     with told.started("looking at the photos"):
         return check_photos(source, memory=memory, progress=told.progress)
+
+
+def near_duplicates(
+    experiment: config.Experiment, least: float = config.NEAR_DUPLICATE, display: Display | None = None
+) -> "NearDuplicates":
+    """Photos in different folds that are nearly the same, by features of the network before its last layer.
+
+    The network has its starting weights, whatever ``training.trainable`` says. Photos of one group never count, because
+    no fold divides them. ``pairs`` is a frame, ``share`` that of photos which a network is tested on that knows a
+    near-duplicate, ``sheet()`` shows pairs side by side, ``grouped().write(FILE)`` makes them groups.
+
+    least : the cosine from which on two photos are nearly the same, above 0, up to 1.
+    """
+    from rsrl_ray.leaks import find_near_duplicates
+
+    return find_near_duplicates(given(experiment), least, display or here())
 
 
 def check_cluster(file: str | Path) -> "list[Mistake]":

@@ -132,6 +132,7 @@ class Noise:
 
 
 PHOTO_MEMORY = 0.75  # GiB; a laptop with 2 cores decodes six photos at once
+NEAR_DUPLICATE = 0.85  # cosine of features less their mean, from which on two photos are nearly the same; see LOG.md
 
 
 @dataclass(frozen=True)

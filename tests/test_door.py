@@ -27,8 +27,8 @@ from rsrl_ray.tracking import standing
 
 PROMISED = [
     *("Experiment", "RSRLClassifier", "Results", "check", "check_cluster", "compare", "highlight", "init", "losses"),
-    *("make_demo", "prune", "read", "register", "results", "revise", "rules", "run_sweep", "score", "serve"),
-    *("standing", "ui"),
+    *("make_demo", "near_duplicates", "prune", "read", "register", "results", "revise", "rules", "run_sweep", "score"),
+    *("serve", "standing", "ui"),
 ]
 HEAVY = ("torch", "torchvision", "ray", "mlflow", "pandas", "numpy", "sklearn", "matplotlib", "jsonargparse", "rich")
 
@@ -242,7 +242,10 @@ def test_what_cannot_be_compared_is_told(scores: Any, ratio: float, said: str) -
 
 @pytest.mark.parametrize(
     "call",
-    [rsrl.results, rsrl.standing, rsrl.run_sweep, rsrl.ui, rsrl.register, rsrl.highlight, rsrl.prune, rsrl.check],
+    [
+        *(rsrl.results, rsrl.standing, rsrl.run_sweep, rsrl.ui, rsrl.register, rsrl.highlight, rsrl.prune, rsrl.check),
+        rsrl.near_duplicates,
+    ],
 )
 def test_a_file_is_no_experiment(call: Any, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"

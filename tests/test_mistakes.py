@@ -287,7 +287,7 @@ def test_check_deals_the_folds_of_an_experiment_file(place: Place, capsys: pytes
     assert cli.main(["check", str(place / "tiny.yaml")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "58 photos, nothing wrong." in said
-    assert said.endswith("2 folds, photos in each: train 24 to 24, validation 5 to 5, test 29 to 29.")
+    assert "2 folds, photos in each: train 24 to 24, validation 5 to 5, test 29 to 29. note: near-duplicates" in said
     knob(folds={"count": 2, "validation": 0.02})(place)
     assert cli.main(["check", str(place / "tiny.yaml")]) == 2
     assert "folds.validation: 0.02, but fold 0 holds out none of its 29 training photos" in capsys.readouterr().err

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rsrl_ray.cli.arguments import experiment_of
+from rsrl_ray.cli.check import check
 from rsrl_ray.cli.ending import STOPPED, lasting_output, stoppable
 from rsrl_ray.cli.init import init
 from rsrl_ray.cli.models import highlight, register, score
@@ -15,9 +15,6 @@ from rsrl_ray.cli.servers import server, ui
 from rsrl_ray.cli.storage import prune
 from rsrl_ray.cli.sweeps import demo, sweep
 from rsrl_ray.store.location import redacted
-
-if TYPE_CHECKING:
-    from rsrl_ray.config import Experiment
 
 USAGE = """\
 rsrl COMMAND [...]
@@ -29,7 +26,7 @@ commands:
   demo [FOLDER]                        make a small data set, sweep it, show the results: start here
   init PHOTOS [EXPERIMENT.yaml]        write an experiment file for photos.csv (or .parquet, AVA.txt, a folder)
   check PHOTOS                         everything that is wrong with these photos
-  check EXPERIMENT.yaml                the same, and whether its folds have what is asked for
+  check EXPERIMENT.yaml                the same, its folds, and near-duplicates that the folds divide
   check CLUSTER.yaml                   everything that is wrong with a cluster file, before `ray up`
   sweep EXPERIMENT.yaml [--KNOB VALUE] run the sweep; the same command again continues or extends it
   show EXPERIMENT.yaml [--KNOB VALUE]  a table of its trials
@@ -56,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "demo": demo,
         "init": init,
-        "check": _check,
+        "check": check,
         "sweep": sweep,
         "show": _show,
         "ui": ui,
@@ -87,69 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("stopped; what is done is kept, the same command goes on", file=sys.stderr)
             return stop.status
-
-
-def _check(words: list[str]) -> int:
-    from rsrl_ray.config import PHOTO_MEMORY
-
-    parser = argparse.ArgumentParser("rsrl check", description="Read every photo and say all that is wrong.")
-    parser.add_argument(
-        "photos",
-        help=".csv or .parquet (image, score), AVA.txt, or a folder per score; an experiment file, whose folds are "
-        "then dealt; or cluster.yaml, before `ray up`",
-    )
-    parser.add_argument(
-        "--photo_memory",
-        type=float,
-        default=PHOTO_MEMORY,
-        metavar="GIB",
-        help="how much memory decoding one photo may take; an experiment file says so itself, in "
-        "resources.photo_memory (default: %(default)s)",
-    )
-    given = parser.parse_args(words)
-    if not given.photos.endswith((".yaml", ".yml")):
-        return _check_photos(given.photos, given.photo_memory)
-    from rsrl_ray.experiment_file import names_photos, read_experiment
-
-    if not names_photos(Path(given.photos)):
-        return _check_cluster(given.photos)
-    experiment = read_experiment(given.photos)
-    return _check_photos(experiment.photos, experiment.resources.photo_memory, experiment)
-
-
-def _check_cluster(file: str) -> int:
-    from rsrl_ray import api
-    from rsrl_ray.terminal import Terminal, cell
-
-    mistakes, shown = api.check_cluster(file), Terminal()
-    shown.show(cell(file, "bold"))
-    for mistake in mistakes:
-        shown.show(cell(mistake, "red"))
-    if mistakes:
-        shown.said(f"{len(mistakes)} to mend before `ray up`")
-        return 1
-    shown.said("nothing wrong that can be seen from here; only `ray up` sees what is in the account")
-    return 0
-
-
-def _check_photos(source: str, memory: float, experiment: "Experiment | None" = None) -> int:
-    """Say what is wrong with the photos, and with the folds of the experiment."""
-    from rsrl_ray import api
-    from rsrl_ray.cli import tables
-    from rsrl_ray.photos.folds import describe_folds, folds_of
-    from rsrl_ray.terminal import Terminal
-
-    shown = Terminal()
-    found = api.check(source if experiment is None else experiment, memory, shown)
-    shown.show(tables.examination(found, source))
-    if experiment is not None and not found.problems:
-        folds = folds_of(experiment, found)
-        for line in describe_folds(found, experiment.draw(), folds):
-            shown.said(line, "note")
-        parts = {name: [len(getattr(fold, name)) for fold in folds] for name in ("train", "validation", "test")}
-        sizes = (f"{name} {min(counts):,} to {max(counts):,}" for name, counts in parts.items())
-        shown.said(f"{len(folds)} folds, photos in each: {', '.join(sizes)}.")
-    return 1 if found.problems else 0
 
 
 def _show(words: list[str]) -> int:

@@ -22,6 +22,7 @@ from rsrl_ray.terminal import cell, make_table
 from rsrl_ray.tracking.find import Chosen, TrialState
 
 SHOWN = 50  # photos of a long table
+PAIRS_SHOWN = 10
 
 
 def examination(found: Examination, source: str | Path) -> Group:
@@ -98,6 +99,17 @@ def highlights(rows: pd.DataFrame) -> Table:
         place = (str(row["photo"]), str(row["fold"]), str(row["method"]), f"{row['round']} - {row['against']}")
         table.add_row(*map(cell, place), *numbers, *ranks, cell(row["reason"]))
     return table
+
+
+def near_duplicates(pairs: pd.DataFrame) -> Group:
+    """The first of the pairs that `rsrl check` finds; pairs : see `rsrl_ray.leaks.NearDuplicates.pairs`."""
+    columns = ("cosine", "photo", "score", "fold", "nearly the same", "score", "fold")
+    shown = make_table(columns, left=["photo", "nearly the same"])
+    for row in pairs.head(PAIRS_SHOWN).itertuples():
+        other = (cell(row.other), str(row.other_score), str(row.other_fold))
+        shown.add_row(f"{row.cosine:.3f}", cell(row.image), str(row.score), str(row.fold), *other)
+    left = len(pairs) - PAIRS_SHOWN
+    return Group(shown, *([Text(f"and {left:,} more")] if left > 0 else []))
 
 
 def scores(table: pd.DataFrame) -> Group:

@@ -16,7 +16,7 @@ from rsrl_ray.photos.formats import picture_suffixes
 
 INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 GROUP = "group"
-_TABLE_COLUMNS = ("image", "score")
+TABLE_COLUMNS = ("image", "score")
 _AVA_VOTES = 10
 _LITTER = ("Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX")  # what systems put into folders of pictures
 
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> TableRows:
 
 
 def _read_csv(path: Path) -> TableRows:
-    cells_of: dict[str, list[str]] = {name: [] for name in (*_TABLE_COLUMNS, GROUP)}
+    cells_of: dict[str, list[str]] = {name: [] for name in (*TABLE_COLUMNS, GROUP)}
     lines = []
     rows = csv.reader(io.StringIO(path.read_text("utf-8-sig")), strict=True)
     columns: dict[str, int] = {}
@@ -121,11 +121,11 @@ def _read_parquet(path: Path) -> TableRows:
 def _columns(path: Path, found: Sequence[str]) -> dict[str, int]:
     """The places of the columns image, score and, if there is one, group."""
     names = ", ".join(repr(name) for name in found)
-    if any(found.count(name) != 1 for name in _TABLE_COLUMNS):
+    if any(found.count(name) != 1 for name in TABLE_COLUMNS):
         raise ValueError(f"{path}: needs the columns 'image' and 'score', once each; it has: {names}")
     if found.count(GROUP) > 1:
         raise ValueError(f"{path}: has the column 'group' more than once; it has: {names}")
-    return {name: found.index(name) for name in (*_TABLE_COLUMNS, GROUP) if name in found}
+    return {name: found.index(name) for name in (*TABLE_COLUMNS, GROUP) if name in found}
 
 
 def _read_ava(path: Path) -> TableRows:

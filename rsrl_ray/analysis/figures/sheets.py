@@ -1,4 +1,4 @@
-"""Contact sheets: photos that were dropped, photos that came back, and examples of two scores (Fig. 9)."""
+"""Contact sheets: photos that were dropped or came back, examples of two scores (Fig. 9), pairs that are alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from pathlib import PurePosixPath
 from textwrap import fill
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from rsrl_ray.analysis.figures.small_photos import SmallPhotos
-from rsrl_ray.analysis.figures.style import DPI, WIDTH, shortened, styled
+from rsrl_ray.analysis.figures.style import DPI, PALE, WIDTH, shortened, styled
 from rsrl_ray.analysis.numbers.histories import History
 from rsrl_ray.analysis.numbers.measures import ChosenRounds
 from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, Sweep
@@ -21,6 +22,7 @@ from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, Sweep
 ACROSS = 4  # photos side by side
 MOST = 20  # photos on a sheet
 EXAMPLES_OF_A_SCORE = 8  # photos of each of two scores
+PAIRS = 10  # of the most similar photos, and of the least similar that count
 PLACE, BOX, LINE, HEADING = WIDTH / ACROSS, 0.78, 0.105, 0.22  # inches: a photo's place, its box, a line, a heading
 PHOTO_PIXELS = round(BOX * DPI)  # of a photo, the longer side
 
@@ -70,6 +72,29 @@ def assigned_scores(sweep: Sweep, method: str, chosen: ChosenRounds) -> NDArray[
             test = trial.split == TEST_PHOTO
             assigned[test] = trial.predicted[chosen[trial.key] - 1, test]
     return assigned
+
+
+def pair_sheet(pairs: pd.DataFrame, least: float, photos: SmallPhotos) -> Figure:
+    """Near-duplicates side by side: the most similar `PAIRS`, and the least similar ones that count.
+
+    pairs : one or more, the most similar first, see `rsrl_ray.leaks.NearDuplicates.pairs`. least : their least cosine.
+    """
+    blocks = [(f"pairs in different folds: {len(pairs):,}", pairs)]
+    if len(pairs) > 2 * PAIRS:
+        heading = f"the least similar with a cosine of {least:g} or more"
+        blocks = [(f"the most similar of {len(pairs):,} pairs", pairs.head(PAIRS)), (heading, pairs.tail(PAIRS))]
+    figure = contact_sheet([(heading, _side_by_side(part)) for heading, part in blocks], photos)
+    figure.axes[0].axvline(WIDTH / 2, color=PALE, linewidth=0.6)  # two pairs are in a row
+    return figure
+
+
+def _side_by_side(pairs: pd.DataFrame) -> list[SheetPhoto]:
+    entries = []
+    for pair in pairs.to_dict("records"):
+        for image, of in (("image", ""), ("other", "other_")):
+            place = f"score {pair[f'{of}score']}, fold {pair[f'{of}fold']}"
+            entries.append(SheetPhoto(pair[image], (f"cosine {pair['cosine']:.3f}", place)))
+    return entries
 
 
 def low_and_high(assigned: NDArray[np.int64]) -> list[int]:
