@@ -38,6 +38,7 @@ SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
 IMAGES = [f"images/{number}.jpg" for number in range(20)]
 CLASSES, LABELS = np.unique(SCORES, return_inverse=True)
 FOLDS = make_folds(LABELS, Draw(2, "stratified", 0.2, seed=0))
+CONV1 = {"weight": np.zeros((2, 3, 3, 3)), "bias": np.zeros(2), "stride": np.array([4, 4]), "padding": np.array([2, 2])}
 Begin = Callable[..., tuple[Experiment, Tracker]]
 
 
@@ -108,6 +109,7 @@ def log(
 
         def write(folder: Path) -> None:
             made.to_parquet(folder / PREDICTIONS, index=False)
+            np.savez(folder / "conv1.npz", allow_pickle=False, **CONV1)
 
         return Round(number, values, "", link, created, write)
 

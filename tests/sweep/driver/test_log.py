@@ -124,6 +124,9 @@ class Told:
     def log_choices(self, trial: Any, choices: Any, rounds: int) -> None:
         pass
 
+    def log_pictures(self, trial: Any, numbers: Any, draw: Any) -> None:
+        pass
+
     def log_system(self, readings: Any) -> None:
         self._tell("system")
 
