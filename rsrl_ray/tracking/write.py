@@ -46,7 +46,7 @@ from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
 Say = Callable[[str], None]
-Draw = Callable[[Path, Trial, int, Path], None]
+PictureOf = Callable[[Path, Trial, int, Path], None]
 """Draws into a folder, of a trial and a round's number, the confusion matrix that its file of predictions holds."""
 
 
@@ -186,7 +186,7 @@ class Tracker:
             child.choice = lacking[-1].values
         self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
 
-    def log_pictures(self, trial: Trial, numbers: Collection[int], draw: Draw) -> None:
+    def log_pictures(self, trial: Trial, numbers: Collection[int], draw: PictureOf) -> None:
         """Draw the confusion matrices of these logged rounds, if MLflow lacks them."""
         child = self._children[trial.id]
         lacking = [number for number in numbers if not is_logged(child.place, confusion_path(number), self._uri)]

@@ -82,7 +82,7 @@ def pictured(rounds: int, choices: Sequence[BestSoFar]) -> Collection[int]:
 
 
 def draw(folder: Path, trial: Trial, number: int, predictions: Path) -> None:
-    """Draw a round's picture from what is logged of it, see `rsrl_ray.tracking.write.Draw`."""
+    """Draw a round's picture from what is logged of it, see `rsrl_ray.tracking.write.PictureOf`."""
     draw_again(predictions, folder, trial.key, number)
 
 
