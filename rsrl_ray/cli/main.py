@@ -199,7 +199,7 @@ def _analyze(words: list[str]) -> int:
     parser.add_argument(
         "--pictures",
         action="store_true",
-        help="also draw the confusion matrix of every round, a file each (some 4 KB and 10 ms), into confusion/",
+        help="also draw the confusion matrix of every round, a file each (some 8 KB and 10 ms), into confusion/",
     )
     arguments = parser.parse_args(words)
     from rsrl_ray import api

@@ -30,7 +30,7 @@ class RoundFiles:
     """Writes the files of the rounds of one fold.
 
     What these rounds share is made once, and tables go from arrays to Parquet without pandas: both together take a
-    seventh of the time, which the driver spends for every round of every trial.
+    fifth of the time, which the driver spends for every round of every trial.
     """
 
     def __init__(self, like: pd.DataFrame, membership: Membership) -> None:
