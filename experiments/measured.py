@@ -27,7 +27,7 @@ from rsrl_ray.core.selection import TEST
 from rsrl_ray.demo import SIZES, graded
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import round_key
-from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.files import RoundFiles
 from rsrl_ray.rounds.loop import RoundResult, seen_after
 from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.store.archive import Archive, Record
@@ -195,6 +195,8 @@ def bookkeeping(folder: Path, count: int) -> Books:
     kept = np.isin(np.arange(count), fold.train)
     conv1 = {"weight": np.zeros((64, 3, 11, 11), np.float32), "bias": np.zeros(64, np.float32)}
     logits = generator.normal(size=(count, len(SIZES))).astype(np.float32)
+    first = predictions(images, scores, fold, RoundResult(1, kept, ~kept, logits), settings.membership)
+    files = RoundFiles(first, settings.membership)
     key, known, rule = round_key("", kept, 1), (images, scores, fold), Thresholds(make_schedule({1: 0.9}))
 
     def trial() -> None:
@@ -206,8 +208,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def driver() -> None:
         record = archive.read(key)
         assert record is not None
-        table = predictions(*known, RoundResult(1, record.kept, ~record.kept, record.logits), settings.membership)
-        write_round(folder, table, record.conv1, "made up")
+        files.write(folder, RoundResult(1, record.kept, ~record.kept, record.logits), record.conv1)
 
     tracemalloc.start()
     trial()

@@ -130,6 +130,11 @@ def _analyze(words: list[str]) -> int:
         default=0.01,
         help="a difference up to this, in units of the measure, counts as none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="also draw the confusion matrix of every round, a file each (some 8 KB and 10 ms), into confusion/",
+    )
     arguments = parser.parse_args(words)
     from rsrl_ray import api
     from rsrl_ray.analysis.tables.closing import closing
@@ -138,7 +143,7 @@ def _analyze(words: list[str]) -> int:
 
     shown = Terminal()
     results = api.results(read_experiment(arguments.experiment), arguments.baseline, arguments.rope)
-    written = results.write(arguments.out, shown)
+    written = results.write(arguments.out, shown, arguments.pictures)
     shown.show(closing(written.frames))
     for sentence in written.notes:
         shown.said(f"note: {sentence}")

@@ -24,6 +24,11 @@ class TrialKey(NamedTuple):
         """Its name in messages."""
         return f"fold {self.fold}, {self.method}"
 
+    @property
+    def title(self) -> str:
+        """Its name in MLflow's UI and on pictures."""
+        return f"{self.method}, fold {self.fold}"
+
 
 def is_complete(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> bool:
     """Whether a method has all rounds in all folds. If not, it cannot be compared with a method that has.

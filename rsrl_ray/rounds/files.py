@@ -1,5 +1,6 @@
 """The files that each round writes for people, into `rounds/NN/` in MLflow."""
 
+import csv
 import functools
 import math
 from collections.abc import Mapping
@@ -9,36 +10,99 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rsrl_ray.core.metrics import NUMBERED
-from rsrl_ray.rounds.table import class_table, confusion
-from rsrl_ray.tracking.names import CONV1, PREDICTIONS
+from rsrl_ray.core.likelihood import Membership
+from rsrl_ray.core.metrics import NUMBERED, class_scores, confusion_matrix, macro_f1
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.rounds.table import OF_TRAINING, SPLITS, assigned, confusion, judged
+from rsrl_ray.tracking.names import CONFUSION, CONV1, PREDICTIONS
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and the space between its parts
 TEXT, COUNT = 15, 13  # pixels: the height of the font beside the cells and in them
 
 
-def write_round(folder: Path, table: pd.DataFrame, conv1: Mapping[str, NDArray[Any]], title: str) -> None:
-    """Write predictions.parquet, classes.csv, confusion.png and conv1.npz of one round.
+class RoundFiles:
+    """Writes the files of the rounds of one fold.
 
-    table : see `rsrl_ray.rounds.table.predictions`. conv1 : weight [K, 3, h, w], bias [K], stride and padding [2].
-    It is empty if the first convolution is frozen; then no conv1.npz is written.
+    What these rounds share is made once, and tables go from arrays to Parquet without pandas: both together take a
+    fifth of the time, which the driver spends for every round of every trial.
     """
-    table.to_parquet(folder / PREDICTIONS, index=False)
-    class_table(table).to_csv(folder / "classes.csv", index=False, float_format="%.6g")
-    confusion_picture(confusion(table, "test"), np.unique(table["score"]), title).save(folder / "confusion.png")
-    if conv1:
-        np.savez(folder / CONV1, allow_pickle=False, **conv1)
+
+    def __init__(self, like: pd.DataFrame, membership: Membership) -> None:
+        """Like : the table of any round of the fold, see `rsrl_ray.rounds.table.predictions`."""
+        self._like, self._membership = pa.Table.from_pandas(like, preserve_index=False), membership
+        self._classes, self._labels = np.unique(like["score"].to_numpy(), return_inverse=True)
+        self._photos = {split: np.flatnonzero(like["split"] == split) for split in SPLITS}
+        self._untrained = (like["split"] != SPLITS[0]).to_numpy()
+
+    def write(self, folder: Path, done: RoundResult, conv1: Mapping[str, NDArray[Any]]) -> None:
+        """Write predictions.parquet, classes.csv and conv1.npz of one round.
+
+        conv1 : weight [K, 3, h, w], bias [K], stride and padding [2]. It is empty if the first convolution is frozen;
+        then no conv1.npz is written.
+        """
+        # Logits and self-confidences are nearly all different, so a dictionary of them would only take time.
+        few = [name for name in self._like.column_names if name in ("split", "score", "predicted", "true_score")]
+        pq.write_table(self.table(done), folder / PREDICTIONS, use_dictionary=few, write_statistics=False)
+        self._write_classes(folder / "classes.csv", done)
+        if conv1:
+            np.savez(folder / CONV1, allow_pickle=False, **conv1)
+
+    def draw(self, folder: Path, done: RoundResult, trial: TrialKey) -> None:
+        """Write confusion.png of one round."""
+        draw_confusion(folder / CONFUSION, self._confusion(done, "test"), self._classes, trial, done.number)
+
+    def table(self, done: RoundResult) -> pa.Table:
+        """The round's table; pandas reads the same from it as `rsrl_ray.rounds.table.predictions` makes."""
+        new = judged(done, self._classes, self._labels, self._membership)
+        columns = [
+            pa.array(new[field.name], field.type, self._untrained if field.name in OF_TRAINING else None)
+            if field.name in new
+            else self._like[field.name]
+            for field in self._like.schema
+        ]
+        return pa.Table.from_arrays(columns, schema=self._like.schema)
+
+    def _write_classes(self, path: Path, done: RoundResult) -> None:
+        """Split, score, support, precision, recall, f1, for the validation and test photos."""
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["split", "score", "support", "precision", "recall", "f1"])
+            for split in SPLITS[1:]:
+                found = class_scores(self._confusion(done, split))
+                shares = zip(*(values.tolist() for values in (found.precision, found.recall, found.f1)), strict=True)
+                for score, support, values in zip(self._classes, found.support, shares, strict=True):
+                    rows.writerow([split, score, support, *(f"{value:.6g}" for value in values)])
+
+    def _confusion(self, done: RoundResult, split: str) -> NDArray[np.int64]:
+        photos = self._photos[split]
+        return confusion_matrix(self._labels[photos], assigned(done)[photos], len(self._classes))
+
+
+def draw_again(predictions: Path, folder: Path, trial: TrialKey, number: int) -> None:
+    """Write confusion.png of a round whose ``predictions`` are logged."""
+    table = pd.read_parquet(predictions, columns=["split", "score", "predicted"])
+    draw_confusion(folder / CONFUSION, confusion(table, "test"), np.unique(table["score"]), trial, number)
+
+
+def draw_confusion(
+    file: Path, counts: NDArray[np.int64], scores: NDArray[np.int64], trial: TrialKey, number: int
+) -> None:
+    """Write the picture of a round's confusion matrix [C, C] of the test photos; ``scores`` : [C]."""
+    title = f"{trial.title}, round {number}: macro F {macro_f1(counts):.3f}"
+    confusion_picture(counts, scores, title).save(file)
 
 
 def confusion_picture(counts: NDArray[np.int64], scores: NDArray[np.int64], title: str) -> Image.Image:
     """The confusion matrix [C, C] of the test photos: its counts, shaded by their share of the row.
 
     If there are more than `NUMBERED` classes, the cells are smaller and have no counts, and only some rows and columns
-    are named. Pillow draws it, because Matplotlib takes 70 to 90 ms: more than all else that the driver does for a
-    round, which would slow down a sweep with hundreds of trials.
+    are named. Pillow draws it, because Matplotlib takes 70 to 90 ms, and Pillow 8.
     """
     font = _font(TEXT)
     totals = counts.sum(axis=1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.rounds.loop import RoundResult
 
 SPLITS = ("train", "validation", "test")
+OF_TRAINING = ("kept", "returned")  # columns that are missing for other photos
 
 
 def predictions(
@@ -32,22 +34,35 @@ def predictions(
     split = np.empty(len(scores), dtype=np.int64)
     for position, part in enumerate((fold.train, fold.validation, fold.test)):
         split[part] = position
-    train = pd.Series(split == 0)
-    confidence = self_confidence(likelihood(done.logits, membership), labels)
-    predicted = done.logits.argmax(axis=1) if done.predicted is None else done.predicted
-    table = pd.DataFrame(
-        {
-            "image": list(images),
-            "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
-            "score": scores,
-            "predicted": classes[predicted],
-            "kept": pd.Series(done.kept).astype("boolean").where(train),
-            "returned": pd.Series(done.returned).astype("boolean").where(train),
-            "self_confidence": confidence,
-        }
-    )
-    outputs = pd.DataFrame(done.logits, columns=[f"logit_{score}" for score in classes])
-    return pd.concat([table, outputs], axis=1)
+    train, new = pd.Series(split == 0), judged(done, classes, labels, membership)
+    new |= {name: pd.Series(new[name]).astype("boolean").where(train) for name in OF_TRAINING}
+    shared = {
+        "image": list(images),
+        "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
+        "score": scores,
+    }
+    return pd.DataFrame(shared | new)
+
+
+def judged(
+    done: RoundResult, classes: NDArray[np.int64], labels: NDArray[np.int64], membership: Membership
+) -> dict[str, Any]:
+    """The columns of `predictions` that differ from round to round, [N] each; those `OF_TRAINING` without gaps.
+
+    classes : [C] scores. labels : [N] class indices.
+    """
+    return {
+        "predicted": classes[assigned(done)],
+        "kept": done.kept,
+        "returned": done.returned,
+        "self_confidence": self_confidence(likelihood(done.logits, membership), labels),
+        **{f"logit_{score}": done.logits[:, place] for place, score in enumerate(classes)},
+    }
+
+
+def assigned(done: RoundResult) -> NDArray[np.int64]:
+    """The class index that a round assigns to each photo, [N]."""
+    return done.logits.argmax(axis=1) if done.predicted is None else done.predicted.astype(np.int64)
 
 
 def confusion(table: pd.DataFrame, split: str) -> NDArray[np.int64]:
@@ -57,15 +72,6 @@ def confusion(table: pd.DataFrame, split: str) -> NDArray[np.int64]:
     return metrics.confusion_matrix(
         np.searchsorted(classes, scores[rows]), np.searchsorted(classes, predicted[rows]), len(classes)
     )
-
-
-def class_table(table: pd.DataFrame) -> pd.DataFrame:
-    """``classes.csv``: split, score, support, precision, recall, f1, for the validation and test photos."""
-    parts = []
-    for split in SPLITS[1:]:
-        scores = metrics.class_scores(confusion(table, split))
-        parts.append(pd.DataFrame({"split": split, "score": np.unique(table["score"]), **vars(scores)}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def round_metrics(table: pd.DataFrame, majority: int) -> dict[str, float]:

@@ -69,7 +69,8 @@ class Parent:
         self.client.log_batch(run_id, params=as_params(new), tags=as_tags(tags | said))
         if trial.data and not (own.inputs and own.inputs.dataset_inputs):
             self.client.log_inputs(run_id, dataset_inputs(trial.data))
-        self.client.update_run(run_id, status="RUNNING")
+        if own.info.status != "RUNNING":
+            self.client.update_run(run_id, status="RUNNING")
         return Child(run_id, run_place(own, self.artifacts), own.info.status, chain, choice_of(own))
 
     def _new_child(self, trial: Trial, name: str, others: Sequence[Run], origin: Origin) -> Run:

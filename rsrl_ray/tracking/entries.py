@@ -38,7 +38,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Name of the run in MLflow's UI."""
-        return f"{self.key.method}, fold {self.key.fold}"
+        return self.key.title
 
     @property
     def place(self) -> dict[str, str]:

@@ -8,11 +8,13 @@ things are not documented, each with a home and a test of its own: the format of
 import contextlib
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.service_pb2 import GetMetricHistoryBulkInterval
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -23,6 +25,7 @@ from mlflow.tracking.context.default_context import DefaultRunContext
 from mlflow.utils import git_utils
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL
+from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
 _DATABASES: Any = utils  # its annotations are not whole
 DATABASE_ERRORS = (sqlite3.Error, _DATABASES.sqlalchemy.exc.SQLAlchemyError)
@@ -49,6 +52,28 @@ def local_path(uri: str) -> Path:
 def log_files(place: str, folder: Path, uri: str, path: str | None = None) -> None:
     """Log a folder's files as artifacts at ``place``, a URI, under ``path``. uri : of the store."""
     get_artifact_repository(place, tracking_uri=uri).log_artifacts(str(folder), path)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def logged_folder(place: str, uri: str) -> Iterator[Path]:
+    """A folder to write artifacts into: ``place`` itself on this machine, else one that is logged in one go at the end.
+
+    uri : of the store.
+    """
+    if place.startswith("file:"):
+        folder = local_path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="rsrl-") as copies:
+        yield Path(copies)
+        log_files(place, Path(copies), uri)
+
+
+def is_logged(place: str, path: str, uri: str) -> bool:
+    """Whether there is an artifact ``path`` at ``place``. uri : of the store."""
+    store = get_artifact_repository(place, tracking_uri=uri)
+    return any(found.path == path for found in store.list_artifacts(path.rpartition("/")[0]))
 
 
 def is_gone(place: str) -> bool:
@@ -130,6 +155,17 @@ def _engine(uri: str) -> Iterator[Any]:
         yield engine
     finally:
         engine.dispose()
+
+
+# Batches. At an upgrade: does a store write the metrics of a batch before its tags?
+
+
+def log_metrics_then_tags(client: MlflowClient, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag]) -> None:
+    """Log metrics, then what says that they are there, in as few calls as MLflow takes; 100 tags at most."""
+    assert len(tags) <= MAX_PARAMS_TAGS_PER_BATCH
+    room = MAX_ENTITIES_PER_BATCH - len(tags)
+    client.log_batch(run_id, metrics[:-room])
+    client.log_batch(run_id, metrics[-room:], tags=tags)
 
 
 # Many runs at once. At an upgrade: has `MlflowClient` a question for the metric of several runs?

@@ -6,6 +6,7 @@ from rsrl_ray.core.digest import short_digest
 
 DATABASE = "mlflow.db"
 PREDICTIONS, CONV1 = "predictions.parquet", "conv1.npz"  # files of a round's folder that are read back
+CONFUSION = "confusion.png"  # of a round's folder, too, but not of every round
 
 PARENT_RUN, RUN_NAME, RUN_NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"  # MLflow's own
 GIT_DIRTY, DATASET_CONTEXT = "mlflow.source.git.dirty", "mlflow.data.context"
@@ -49,6 +50,11 @@ def round_folder(number: int) -> str:
 def predictions_path(number: int) -> str:
     """The artifact that holds a round's table of photos, see `rsrl_ray.rounds.table.predictions`."""
     return f"{round_folder(number)}/{PREDICTIONS}"
+
+
+def confusion_path(number: int) -> str:
+    """The artifact that is the picture of a round's confusion matrix."""
+    return f"{round_folder(number)}/{CONFUSION}"
 
 
 def conv1_path(number: int) -> str:

@@ -5,9 +5,9 @@ twice is stored once: timestamps come from the archived rounds.
 """
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mlflow.entities import Metric
@@ -20,7 +20,7 @@ from rsrl_ray.tracking.chains import Chain
 from rsrl_ray.tracking.children import Child, Parent
 from rsrl_ray.tracking.entries import BestSoFar, Reading, Round, SweepRun, Trial
 from rsrl_ray.tracking.lease import Lease, MayLive
-from rsrl_ray.tracking.mlflow_insides import log_files
+from rsrl_ray.tracking.mlflow_insides import is_logged, log_metrics_then_tags, logged_folder
 from rsrl_ray.tracking.names import (
     DRIVER,
     LOGGED,
@@ -29,8 +29,10 @@ from rsrl_ray.tracking.names import (
     RUN_NOTE,
     SWEEP,
     TRIAL,
+    confusion_path,
     key_tag,
     note_tag,
+    predictions_path,
     round_folder,
     system_name,
     weights_tag,
@@ -38,11 +40,14 @@ from rsrl_ray.tracking.names import (
 from rsrl_ray.tracking.opening import find_or_create_experiment, newest_runs, open_parent, refuse_former
 from rsrl_ray.tracking.places import mend, run_place
 from rsrl_ray.tracking.provenance import source_tags
+from rsrl_ray.tracking.read import Artifacts
 from rsrl_ray.tracking.runs import as_params, as_tags, opened, parents, search
 from rsrl_ray.tracking.stores import find_experiment, open_to_write
 from rsrl_ray.tracking.summary import Summary, choice_metrics
 
 Say = Callable[[str], None]
+PictureOf = Callable[[Path, Trial, int, Path], None]
+"""Draws into a folder, of a trial and a round's number, the confusion matrix that its file of predictions holds."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,9 @@ class Tracker:
         # MLflow refuses a second value, such as a file's new path
         new = {name: value for name, value in sweep.params.items() if name not in run.data.params}
         self._client.log_batch(run.info.run_id, params=as_params(new), tags=as_tags(tags))
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+        with logged_folder(run_place(run, self._artifacts), self._uri) as folder:
             for name, content in sweep.files.items():
-                Path(folder, name).write_text(content, encoding="utf-8")
-            log_files(run_place(run, self._artifacts), Path(folder), self._uri)
+                (folder / name).write_text(content, encoding="utf-8")
         newest = newest_runs(self._client, parent.experiment_id, sweep)
         try:
             views.seed(self._client, parent.experiment_id, sweep)
@@ -148,24 +152,23 @@ class Tracker:
         """
         child = self._children[trial.id]
         assert rounds[0].number == 1 + len(child.chain.rounds), (trial, rounds[0].number)
-        with tempfile.TemporaryDirectory(prefix="rsrl-") as folder:
+        with logged_folder(child.place, self._uri) as folder:
             for done in rounds:
-                place = Path(folder, round_folder(done.number))
-                place.mkdir(parents=True)
+                place = folder / round_folder(done.number)
+                place.mkdir(parents=True, exist_ok=True)  # a driver that was killed may have begun it
                 done.write(place)
-            log_files(child.place, Path(folder), self._uri)
         metrics = [
             Metric(name, value, int(done.created * 1000), done.number)
             for done in rounds
             for name, value in done.values.items()
         ]
-        tags = {LOGGED: str(rounds[-1].number)}
+        tags: dict[str, str] = {}
         for done in rounds:
             tags |= {key_tag(done.number): done.link.key, weights_tag(done.number): done.link.weights}
             tags |= {note_tag(done.number): done.note} if done.note else {}
+        tags[LOGGED] = str(rounds[-1].number)
         choices = [done.choice for done in rounds if done.choice is not None]
-        self._client.log_batch(child.run_id, [*metrics, *choice_metrics(choices)])
-        self._client.log_batch(child.run_id, tags=as_tags(tags))
+        log_metrics_then_tags(self._client, child.run_id, [*metrics, *choice_metrics(choices)], as_tags(tags))
         child.chain.rounds.extend(done.link for done in rounds)
         if choices:
             child.choice = choices[-1].values
@@ -182,6 +185,19 @@ class Tracker:
         if lacking:
             child.choice = lacking[-1].values
         self.summary.put(trial.key, choices[-1].values if choices else {}, rounds)
+
+    def log_pictures(self, trial: Trial, numbers: Collection[int], draw: PictureOf) -> None:
+        """Draw the confusion matrices of these logged rounds, if MLflow lacks them."""
+        child = self._children[trial.id]
+        lacking = [number for number in numbers if not is_logged(child.place, confusion_path(number), self._uri)]
+        if not lacking:
+            return
+        logged = Artifacts(self._uri, child.place)
+        with logged_folder(child.place, self._uri) as folder:
+            for number in lacking:
+                place = folder / round_folder(number)
+                place.mkdir(parents=True, exist_ok=True)
+                logged.read(predictions_path(number), partial(draw, place, trial, number))
 
     def log_system(self, readings: Iterable[Reading]) -> None:
         """Log how busy nodes were, in the parent run; the step is the time in seconds after the start of that run."""

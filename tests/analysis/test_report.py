@@ -20,7 +20,7 @@ from rsrl_ray.maps.highlight_files import COLUMNS
 from rsrl_ray.maps.sanity import verdict
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.tracking.find import find_results
-from rsrl_ray.tracking.names import predictions_path
+from rsrl_ray.tracking.names import confusion_path, predictions_path
 from rsrl_ray.tracking.stores import mlflow_uri
 
 Said = pytest.CaptureFixture[str]
@@ -46,7 +46,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     capsys.readouterr()
     on_sheets: list[str] = []
     monkeypatch.setattr(small_photos, "read_bytes", lambda source: on_sheets.append(source) or read_bytes(source))
-    assert cli.main(["analyze", str(file)]) == 0
+    assert cli.main(["analyze", str(file), "--pictures"]) == 0
     assert on_sheets and all(Path(source).is_relative_to(folder_per_score) for source in on_sheets)
     assert all(Path(source).is_file() for source in on_sheets)
     said = capsys.readouterr().out
@@ -56,6 +56,7 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     assert len(pd.read_csv(folder / "rounds.csv")) == 2 * 2 * 2
     assert (folder / "tables" / "methods.tex").read_text().count(r"\toprule") == 1
     assert (folder / "figures" / "total_f.pdf").read_bytes().startswith(b"%PDF")
+    assert_all_rounds_are_drawn(experiment, folder)
     assert_at_the_door(experiment, folder)
     client = MlflowClient(mlflow_uri(experiment))
     found = client.get_experiment_by_name("tiny")
@@ -79,6 +80,18 @@ def test_from_a_sweep_to_tables_figures_and_maps(
     for name in rows.loc[rows["map"] != "", ["map", "edge_map"]].to_numpy().ravel():
         assert (folder / f"{name}.npy").exists()
         assert (folder / f"{name}.png").exists()
+
+
+def assert_all_rounds_are_drawn(experiment: Experiment, folder: Path) -> None:
+    """With the pictures that MLflow has of the first and the last round."""
+    drawn = {str(file.relative_to(folder / "confusion")) for file in (folder / "confusion").glob("*/*")}
+    assert drawn == {
+        f"{name}_fold_{fold}/0{number}.png" for name in ("firm", "none") for fold in (0, 1) for number in (1, 2)
+    }
+    artifacts = find_results(experiment).trials[TrialKey(1, "firm")].artifacts
+    for number in (1, 2):
+        logged = artifacts.read(confusion_path(number), Path.read_bytes)
+        assert logged == (folder / "confusion" / "firm_fold_1" / f"0{number}.png").read_bytes()
 
 
 def assert_at_the_door(experiment: Experiment, folder: Path) -> None:

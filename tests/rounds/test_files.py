@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.metrics import NUMBERED
-from rsrl_ray.rounds.files import CELL, confusion_picture, write_round
+from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.rounds.files import CELL, RoundFiles, confusion_picture, draw_again
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.rounds.table import predictions
 
@@ -59,21 +62,56 @@ def test_a_long_title_is_not_cut_off() -> None:
     assert wide.shape[1] > 600
 
 
-def test_a_round_leaves_four_files(tmp_path: Path) -> None:
-    scores, ones = np.array([2, 3, 3, 4]), np.ones(4, bool)
-    fold = Fold(0, np.array([0, 1]), np.array([2]), np.array([3]))
-    table = predictions(
-        ["a", "b", "c", "d"], scores, fold, RoundResult(1, ones, ~ones, np.eye(4, 3, dtype=np.float32)), "sigmoid"
-    )
-    write_round(tmp_path, table, {"weight": np.ones((1, 3, 2, 2), np.float32)}, "none, fold 0, round 1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "classes.csv",
-        "confusion.png",
-        "conv1.npz",
-        "predictions.parquet",
-    ]
-    with Image.open(tmp_path / "confusion.png") as picture:
-        assert (picture.format, picture.mode) == ("PNG", "P")
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "predictions.parquet"), table)
+IMAGES, SCORES = ["a", "b", "c", "d", "e"], np.array([2, 3, 3, 4, 3])
+FOLD = Fold(0, np.array([0, 1]), np.array([2]), np.array([3, 4]))
+ONES, CONV1 = np.ones(5, bool), {"weight": np.ones((1, 3, 2, 2), np.float32)}
+
+
+def table_of(done: RoundResult, true: NDArray[np.int64] | None = None) -> pd.DataFrame:
+    table = predictions(IMAGES, SCORES, FOLD, done, "sigmoid")
+    return table if true is None else table.assign(true_score=true)
+
+
+def test_a_round_leaves_three_files_and_a_picture_if_it_is_asked_for(tmp_path: Path) -> None:
+    done = RoundResult(3, ONES, ~ONES, np.eye(5, 3, dtype=np.float32))  # assigns 2 3 4 2 2
+    files = RoundFiles(table_of(RoundResult(1, ~ONES, ONES, np.zeros((5, 3), np.float32))), "sigmoid")
+    files.write(tmp_path, done, CONV1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "conv1.npz", "predictions.parquet"]
     with np.load(tmp_path / "conv1.npz") as conv1:
         assert conv1["weight"].shape == (1, 3, 2, 2)
+    files.draw(tmp_path, done, TrialKey(0, "none"))
+    drawn = (tmp_path / "confusion.png").read_bytes()
+    with Image.open(tmp_path / "confusion.png") as picture:
+        assert (picture.format, picture.mode) == ("PNG", "P")
+    counts = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0]])
+    confusion_picture(counts, np.array([2, 3, 4]), "none, fold 0, round 3: macro F 0.000").save(tmp_path / "same.png")
+    assert (tmp_path / "same.png").read_bytes() == drawn
+    draw_again(tmp_path / "predictions.parquet", tmp_path, TrialKey(0, "none"), 3)
+    assert (tmp_path / "confusion.png").read_bytes() == drawn
+
+
+def test_measures_of_the_classes_by_hand(tmp_path: Path) -> None:
+    logits = np.zeros((5, 3), np.float32)
+    files = RoundFiles(table_of(RoundResult(1, ONES, ~ONES, logits)), "sigmoid")
+    files.write(tmp_path, RoundResult(2, ONES, ~ONES, logits, predicted=np.array([0, 0, 0, 1, 1], np.int16)), {})
+    assert (tmp_path / "classes.csv").read_text().splitlines() == [
+        "split,score,support,precision,recall,f1",
+        *("validation,2,0,0,0,0", "validation,3,1,0,0,0", "validation,4,0,0,0,0"),
+        *("test,2,0,0,0,0", "test,3,1,0.5,1,0.666667", "test,4,1,0,0,0"),
+    ]
+    assert not (tmp_path / "conv1.npz").exists()  # the first convolution is frozen
+
+
+@pytest.mark.parametrize("true", [None, np.array([3, 3, 3, 4, 3])], ids=["", "noise"])
+def test_the_table_that_is_written_is_the_one_that_pandas_would_write(
+    tmp_path: Path, true: NDArray[np.int64] | None
+) -> None:
+    draws = np.random.default_rng(0)
+    rounds = [
+        RoundResult(number, draws.random(5) < 0.5, draws.random(5) < 0.5, draws.normal(size=(5, 3)).astype(np.float32))
+        for number in (1, 2)
+    ]
+    RoundFiles(table_of(rounds[0], true), "sigmoid").write(tmp_path, rounds[1], {})
+    table_of(rounds[1], true).to_parquet(tmp_path / "pandas.parquet", index=False)
+    made, expected = (pq.read_table(tmp_path / name) for name in ("predictions.parquet", "pandas.parquet"))
+    assert made.equals(expected, check_metadata=True)

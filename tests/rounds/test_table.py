@@ -21,6 +21,7 @@ from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table
+from rsrl_ray.rounds.files import RoundFiles
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 
 # Seven photos of the scores 2, 3, 4 and 7; 7 has no test photo. 6 and 5 are dropped and returned in this round.
@@ -85,17 +86,6 @@ def test_confusion_by_hand() -> None:
     ]
 
 
-def test_class_table_by_hand() -> None:
-    table = rounds_table.class_table(_table())
-    assert table.columns.tolist() == ["split", "score", "support", "precision", "recall", "f1"]
-    assert table["split"].tolist() == ["validation"] * 4 + ["test"] * 4
-    assert table["score"].tolist() == [2, 3, 4, 7] * 2
-    assert table["support"].tolist() == [0, 1, 0, 0, 0, 1, 1, 0]
-    assert table["precision"].tolist() == [0, 0, 0, 0, 0, 0.5, 0, 0]
-    assert table["recall"].tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
-    np.testing.assert_allclose(table["f1"], [0, 0, 0, 0, 0, 2 / 3, 0, 0])
-
-
 def test_metrics_by_hand() -> None:
     assert rounds_table.round_metrics(_table(), majority=1) == pytest.approx(
         {
@@ -145,7 +135,6 @@ def test_without_validation_photos_there_is_no_validation_metric() -> None:
     kept = np.isin(np.arange(7), fold.train)
     table = rounds_table.predictions(IMAGES, SCORES, fold, RoundResult(1, kept, ~kept, LOGITS), "sigmoid")
     assert "validation_macro_f1" not in rounds_table.round_metrics(table, majority=1)
-    assert rounds_table.class_table(table)["support"].tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
 
 
 def test_a_score_without_training_photos_is_no_obstacle() -> None:
@@ -209,9 +198,11 @@ def _read_back(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of a round, and the same table read from its Parquet file."""
     names = [f"{photo:04d}.jpg" for photo in range(len(ALL_LABELS))]
-    judged = result
-    table = rounds_table.predictions(names, SCORE_OF[ALL_LABELS], fold, judged, membership)
-    table.to_parquet(path, index=False)
+    first = RoundResult(1, ~result.kept, result.kept, -result.logits)
+    table, like = (
+        rounds_table.predictions(names, SCORE_OF[ALL_LABELS], fold, done, membership) for done in (result, first)
+    )
+    RoundFiles(like, membership).write(path.parent, result, {})
     return table, pd.read_parquet(path)
 
 
@@ -227,7 +218,6 @@ def test_everything_is_recomputed_exactly_from_the_file(name: str, kind: str, tm
         pd.testing.assert_frame_equal(read, made, check_exact=True)
         largest = settings.majority_classes
         assert rounds_table.round_metrics(read, largest) == rounds_table.round_metrics(made, largest)
-        assert rounds_table.class_table(read).equals(rounds_table.class_table(made))
         np.testing.assert_array_equal(rounds_table.logits(read), result.logits)
         labels = np.unique(read["score"], return_inverse=True)[1]
         confidence = self_confidence(likelihood(rounds_table.logits(read), settings.membership), labels)

@@ -14,6 +14,8 @@ import pytest
 from conftest import put_database
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.store.locks import locked
@@ -322,6 +324,42 @@ def test_nothing_is_made_before_a_sweep_is_opened(uri: str, tmp_path: Path) -> N
     tracker = Tracker(uri, "photos", (tmp_path / "artifacts").as_uri(), print)
     assert tracker.newest() is None
     assert MlflowClient(uri).get_experiment_by_name("photos") is None
+
+
+@pytest.mark.parametrize("fails", ["_log_metrics", "_set_tags"])
+def test_a_round_counts_as_logged_only_after_its_files_and_all_its_metrics(
+    opened: Callable[..., Tracker], uri: str, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """As a driver leaves it that is killed amid a batch, of more metrics than MLflow takes at once."""
+    tracker, links = opened(), [Link("key1"), Link("key2")]
+    tracker.take_up(TRIAL, links, HERE)
+    values = {f"f1_{score}": 0.5 for score in range(700)}
+    write = Path.touch
+    rounds = [
+        Round(number, values, "", link, 1.0, lambda folder: write(folder / "classes.csv"))
+        for number, link in enumerate(links, start=1)
+    ]
+    meant, calls = getattr(SqlAlchemyStore, fails), list[int]()
+
+    def fail(store: SqlAlchemyStore, run_id: str, entries: list[object]) -> None:
+        calls.append(len(entries))
+        if (fails == "_set_tags" and entries) or len(calls) == 2:
+            raise OSError("killed")
+        meant(store, run_id, entries)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlAlchemyStore, fails, fail)
+        with pytest.raises(MlflowException, match="killed"):
+            tracker.log_rounds(TRIAL, rounds)
+    client, run = MlflowClient(uri), runs(uri)["paper, fold 0"]
+    assert "rsrl.rounds_logged" not in run.data.tags and not keys(run)
+    assert len(list(client.list_artifacts(run.info.run_id, "rounds"))) == 2
+    again = opened()
+    assert again.take_up(TRIAL, links, HERE) == 0
+    again.log_rounds(TRIAL, rounds)
+    run = runs(uri)["paper, fold 0"]
+    assert (run.data.tags["rsrl.rounds_logged"], keys(run), len(run.data.metrics)) == ("2", ["key1", "key2"], 700)
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "f1_699")] == [1, 2]
 
 
 def test_what_people_do_in_mlflow_does_what_they_expect(opened: Callable[..., Tracker], uri: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rsrl_ray.analysis.figures.confusions import write_confusions
 from rsrl_ray.analysis.figures.drawings import write_figures
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.page.gallery import Gallery, find_examples, make_cards
@@ -14,6 +15,19 @@ from rsrl_ray.config import Experiment
 from rsrl_ray.display import Display
 from rsrl_ray.store.location import Location
 from rsrl_ray.tracking.read import open_results
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write: out : the folder, `default_folder` if None. baseline, rope : of the comparisons.
+
+    pictures : whether every round gets a picture of its confusion matrix, in ``confusion/``.
+    """
+
+    out: Path | None
+    baseline: str
+    rope: float
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class Written:
         return self.folder / "index.html"
 
 
-def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float, display: Display) -> Written:
+def analyze(experiment: Experiment, wanted: Wanted, display: Display) -> Written:
     """Write the folder of what is logged so far, and log it to the sweep's run.
 
     Raises
@@ -38,19 +52,24 @@ def analyze(experiment: Experiment, out: Path | None, baseline: str, rope: float
     ValueError
         If there is nothing to analyse yet, baseline or rope are wrong, or the folder cannot be written to.
     """
-    folder = out or default_folder(experiment)
+    folder = wanted.out or default_folder(experiment)
     with display.started("reading the rounds"):
         sweep = read_sweep(experiment)
     with display.started("writing tables and figures"):
-        frames = summarise(sweep, baseline, rope)
+        frames = summarise(sweep, wanted.baseline, wanted.rope)
         tables = write_tables(sweep, frames, folder)
         pictures = write_figures(sweep, frames, folder / "figures", experiment.photos)
+    drawn = []
+    if wanted.pictures:
+        place = folder / "confusion"
+        with display.started("drawing confusion matrices"):
+            drawn = [f"{write_confusions(sweep, place):,} pictures of confusion matrices: {place}"]
     with display.started("making highlight maps and the page"):
         gallery = make_gallery(sweep, experiment, folder)
         write_page(Content(sweep, experiment, frames, tables, pictures, gallery, folder))
         open_results(experiment).log_folder(sweep.run_id, folder, "analysis")
     no_maps = [f"no highlight maps: {gallery.reason}"] if gallery.reason else []
-    return Written(folder, frames, (*sweep.missing, *frames.notes, *no_maps))
+    return Written(folder, frames, (*sweep.missing, *frames.notes, *no_maps, *drawn))
 
 
 def make_gallery(sweep: Sweep, experiment: Experiment, folder: Path) -> Gallery:

@@ -13,7 +13,7 @@ from rsrl_ray.analysis.figures.style import styled
 from rsrl_ray.analysis.numbers.comparisons import ROPE
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.numbers.histories import ledger_parts
-from rsrl_ray.analysis.report.folder import Written, analyze
+from rsrl_ray.analysis.report.folder import Wanted, Written, analyze
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.analysis.tables.closing import explained, methods_table
@@ -112,12 +112,16 @@ class Results(Standing):
         """
         return self.write(out, display).page
 
-    def write(self, out: str | Path | None = None, display: Display | None = None) -> Written:
-        """As `page`, but returns all that was written."""
+    def write(self, out: str | Path | None = None, display: Display | None = None, pictures: bool = False) -> Written:
+        """As `page`, but returns all that was written.
+
+        pictures : whether every round gets a picture of its confusion matrix, in ``confusion/``.
+        """
         folder = None if out is None else Path(out)
         if display is None:  # else the caller shows the notes
             _ = self.found
-        return analyze(self.experiment, folder, self._baseline, self._rope, display or Silent())
+        wanted = Wanted(folder, self._baseline, self._rope, pictures)
+        return analyze(self.experiment, wanted, display or Silent())
 
     @cached_property
     def frames(self) -> Frames:

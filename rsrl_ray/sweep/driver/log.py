@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.driver.listener import Listener
-from rsrl_ray.sweep.driver.logged import LoggedRounds, choices
+from rsrl_ray.sweep.driver.logged import LoggedRounds, choices, draw, pictured
 from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
@@ -19,7 +19,7 @@ from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.write import Tracker
 
-ROUNDS_AT_ONCE = 8  # rounds of a trial that are logged together, if logging has fallen behind
+ROUNDS_AT_ONCE = 24  # rounds of a trial that are logged together, if logging has fallen behind
 
 
 class Log(Listener):
@@ -58,7 +58,9 @@ class Log(Listener):
             if start is not None:
                 own = [report for report in chain if report.origin == start]
                 self._tracker.take_up(trial, [report.link for report in own], start)
-                self._tracker.log_choices(trial, choices(own, self._chooses), len(own))
+                made = choices(own, self._chooses)
+                self._tracker.log_choices(trial, made, len(own))
+                self._tracker.log_pictures(trial, pictured(len(own), made), draw)
             self._tracker.end_trial(trial, status, reason)
             self._ended.add(key)
             self._logged.forget(trial)
@@ -133,11 +135,9 @@ class Log(Listener):
         for report in reports:
             _follow(chain, report)
         logged = self._tracker.take_up(trial, [report.link for report in chain], chain[-1].origin)
-        made = choices(chain, self._chooses) if logged < len(chain) else []
-        chosen = {choice.number: choice for choice in made}
-        new = [self._logged.round(trial, report, chosen.get(report.number)) for report in chain[logged:]]
-        if new:  # else they are replayed
-            self._tracker.log_rounds(trial, new)
+        if logged < len(chain):  # else they are replayed
+            made = choices(chain, self._chooses)
+            self._tracker.log_rounds(trial, self._logged.rounds(trial, chain[logged:], made))
             self._put_readings()
         for _ in reports:
             waiting.popleft()

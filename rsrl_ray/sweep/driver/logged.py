@@ -1,7 +1,7 @@
 """A trial's rounds as MLflow gets them, made from the archive; and which of them is the chosen one so far."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.rounds.files import write_round
+from rsrl_ray.rounds.files import RoundFiles, draw_again
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.sweep.report import Report
@@ -25,20 +25,38 @@ class LoggedRounds:
     def __init__(self, task: Task) -> None:
         self._task, self._archive = task, Archive(task.experiment.storage)
         self._previous: dict[str, Record] = {}
+        self._files: dict[int, RoundFiles] = {}  # by fold
 
-    def round(self, trial: Trial, report: Report, choice: BestSoFar | None) -> Round:
-        """A reported round. choice : set if it is better than all rounds before it."""
-        record, before = self._record(trial, report.key), self._before(trial, report)
-        fold = next(fold for fold in self._task.folds if fold.number == trial.key.fold)
-        title = f"{trial.name}, round {report.number}: macro F {report.metrics[TEST]:.3f}"
-        returned = record.kept & ~before
-        done = RoundResult(report.number, record.kept, returned, record.logits, predicted=report.predicted)
+    def rounds(self, trial: Trial, reports: Sequence[Report], choices: Sequence[BestSoFar]) -> list[Round]:
+        """Reported rounds that follow one another; ``choices`` : of all rounds of the trial, as `choices` makes them.
+
+        The trial's first and its last round, and the one chosen so far, get a picture.
+        """
+        chosen = {choice.number: choice for choice in choices}
+        drawn = {1, *list(chosen)[-1:], *(report.number for report in reports if report.last)}
+        return [self._round(trial, one, chosen.get(one.number), one.number in drawn) for one in reports]
+
+    def _round(self, trial: Trial, report: Report, choice: BestSoFar | None, is_drawn: bool) -> Round:
+        """A round, which is read from the archive when it is written: several at once may be large."""
 
         def write(folder: Path) -> None:
-            write_round(folder, self._task.table(fold, done), record.conv1, title)
+            before, record = self._before(trial, report), self._record(trial, report.key)
+            returned = record.kept & ~before
+            done = RoundResult(report.number, record.kept, returned, record.logits, predicted=report.predicted)
+            files = self._files_of(trial.key.fold, done)
+            files.write(folder, done, record.conv1)
+            if is_drawn:
+                files.draw(folder, done, trial.key)
+            self._previous[trial.id] = record
 
-        self._previous[trial.id] = record
         return Round(report.number, report.metrics, report.note, report.link, report.created, write, choice)
+
+    def _files_of(self, number: int, done: RoundResult) -> RoundFiles:
+        if number not in self._files:
+            fold = next(fold for fold in self._task.folds if fold.number == number)
+            membership = self._task.experiment.revision.membership
+            self._files[number] = RoundFiles(self._task.table(fold, done), membership)
+        return self._files[number]
 
     def forget(self, trial: Trial) -> None:
         """The trial has ended. The logits of a thousand trials would fill the memory."""
@@ -56,6 +74,16 @@ class LoggedRounds:
         if record is None:
             raise FileNotFoundError(f"round {key} is no longer in the archive")
         return record
+
+
+def pictured(rounds: int, choices: Sequence[BestSoFar]) -> Collection[int]:
+    """Which of a trial's rounds have a picture at its end: the first, the last and the chosen one."""
+    return sorted({1, rounds, choices[-1].number}) if rounds else []
+
+
+def draw(folder: Path, trial: Trial, number: int, predictions: Path) -> None:
+    """Draw a round's picture from what is logged of it, see `rsrl_ray.tracking.write.PictureOf`."""
+    draw_again(predictions, folder, trial.key, number)
 
 
 def choices(chain: Sequence[Report], chooses: Split) -> list[BestSoFar]:

@@ -27,11 +27,11 @@ from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.identity import photos_digest, recipe
 from rsrl_ray.maps.subject import Question, find_rounds
 from rsrl_ray.models import register
-from rsrl_ray.rounds.files import write_round
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.tracking.entries import Round, SweepRun, Trial
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import PREDICTIONS
 from rsrl_ray.tracking.write import Tracker
 
 SCORES = np.array([3] * 9 + [4] * 6 + [5] * 4 + [7])
@@ -106,7 +106,12 @@ def log(
         made = change(table(fold, number))
         values = round_metrics(made, 3) | {"seconds": 1.5} | {name: number * value for name, value in more.items()}
         link, created = Link(f"key{number}"), 1000.0 + number
-        return Round(number, values, "", link, created, lambda folder: write_round(folder, made, CONV1, "a round"))
+
+        def write(folder: Path) -> None:
+            made.to_parquet(folder / PREDICTIONS, index=False)
+            np.savez(folder / "conv1.npz", allow_pickle=False, **CONV1)
+
+        return Round(number, values, "", link, created, write)
 
     rounds = [done(number) for number in numbers]
     tracker.take_up(trial(experiment, fold, method), [one.link for one in rounds], Origin())

@@ -20,7 +20,7 @@ from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.driver import tracked
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
-from rsrl_ray.sweep.driver.log import ROUNDS_AT_ONCE, Log
+from rsrl_ray.sweep.driver.log import Log
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.driver.retention import WeightRetention
 from rsrl_ray.sweep.driver.weights import KeptWeights
@@ -68,6 +68,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
         log_rounds(trial, rounds)
 
     monkeypatch.setattr(tracker, "log_rounds", watched)
+    monkeypatch.setattr("rsrl_ray.sweep.driver.log.ROUNDS_AT_ONCE", 8)
     held = threading.Event()
     board = Board()
     writing = Log(task, tracker, sweep, trials, board)
@@ -81,7 +82,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     writing.close("FINISHED")
     assert board.closing() == []
     assert [number for numbers in logged for number in numbers] == list(range(1, 13))
-    assert max(map(len, logged)) == ROUNDS_AT_ONCE
+    assert max(map(len, logged)) == 8
     found = find_results(experiment)
     (run,) = found.trials.values()
     tables = round_tables(run)
@@ -122,6 +123,9 @@ class Told:
             self._tell("round", trial.key.method)
 
     def log_choices(self, trial: Any, choices: Any, rounds: int) -> None:
+        pass
+
+    def log_pictures(self, trial: Any, numbers: Any, draw: Any) -> None:
         pass
 
     def log_system(self, readings: Any) -> None:
