@@ -213,6 +213,7 @@ def probed(training: Training) -> Training:
         batch_size=training.batch_size,
         precision=training.precision,
         threads=training.threads,
+        steps="weighted" if training.steps == "weighted" else "kept",  # batched products, see `vision/heads.py`
     )
 
 

@@ -588,4 +588,5 @@ def test_a_probe_is_of_what_decides_how_a_device_computes() -> None:
     alike = config.Training(precision="fp32", epochs=9, learning_rate=0.5, augmentation=["flip"], steps="all")
     assert probed(alike) == probed(usual)
     others = [config.Training(), config.Training("head", precision="fp32"), dataclasses.replace(usual, batch_size=7)]
-    assert len({str(probed(training)) for training in (usual, *others)}) == 4
+    others.append(config.Training("head", precision="fp32", steps="weighted"))  # batched products
+    assert len({str(probed(training)) for training in (usual, *others)}) == 5

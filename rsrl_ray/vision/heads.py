@@ -132,6 +132,15 @@ def has_stacked_head(network: NetworkOnDevice) -> bool:
     return isinstance(network.model.get_submodule(networks.head_name(network.model)), LinearHead)
 
 
+def fitting_threads(network: NetworkOnDevice) -> int:
+    """How many CPU threads train a round of this network.
+
+    It is one for layers in lockstep: several threads share the products in a way that depends on how many layers there
+    are, and a layer has other last bits alone.
+    """
+    return 1 if has_stacked_head(network) else network.training.threads
+
+
 def fit_in_lockstep(
     trainers: Sequence["NetworkTrainer"], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
 ) -> list[Weights | NotFinite]:

@@ -211,12 +211,15 @@ def conv1_name(model: nn.Module) -> str | None:
     """The module name of the first convolution, of which highlight maps are made; None if there is no plain one.
 
     A layer that embeds patches, as in vision transformers, is not one: its filters do not slide over the picture. A
-    layer that pads or standardises in its own way is not one either, because maps are made by a plain convolution.
+    layer that pads or standardises in its own way is not one either, because maps are made by a plain convolution. Some
+    networks take the picture apart first, so that no convolution sees its three colours.
     """
-    name = _names(model, nn.Conv2d)[0]
+    name = next(iter(_names(model, nn.Conv2d)), None)
+    if name is None:
+        return None
     layer = cast(nn.Conv2d, model.get_submodule(name))
     patches = "patch_embed" in name or (layer.kernel_size == layer.stride and layer.kernel_size != (1, 1))
-    return None if patches or type(layer) is not nn.Conv2d else name
+    return None if patches or type(layer) is not nn.Conv2d or layer.in_channels != 3 else name
 
 
 def head_is_linear(network: config.Network) -> bool:

@@ -50,7 +50,7 @@ def _probe(network: config.Network, training: config.Training, classes: int, sta
     rows = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     if training.trainable != "all":
         rows = FeatureMaker(network, training, classes, start, device).features(rows)
-    lesson = Lesson(np.arange(count) % classes, start, np.arange(count))
+    lesson = Lesson(np.arange(count) % classes, start, np.arange(trained))
     trainer = NetworkTrainer(
         lesson, NetworkOnDevice(network, training, classes, lambda: rows, Place(device, share=0.0))
     )

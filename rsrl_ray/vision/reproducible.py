@@ -13,8 +13,9 @@ from torch.utils import deterministic
 from rsrl_ray.core.digest import digest
 from rsrl_ray.vision.timm_networks import PREFIX, timm_version
 
-# Environment variables that change the arithmetic, and that only the libraries below PyTorch read. Beside each are the
-# values that change nothing. MKL_CBWR=AUTO is not such a value: MKL may take other branches if it is not set.
+# Environment variables that change the arithmetic, and that only timm and the libraries below PyTorch read. Beside each
+# are the values that change nothing. MKL_CBWR=AUTO is not such a value: MKL may take other branches if it is not set.
+_TIMM_VARIABLES = {"TIMM_FUSED_ATTN": ("1",)}  # how its transformers compute attention
 _CPU_VARIABLES = {
     "ONEDNN_MAX_CPU_ISA": ("ALL", "DEFAULT"),
     "ONEDNN_CPU_ISA_HINTS": ("NO_HINTS",),
@@ -29,6 +30,7 @@ _CPU_VARIABLES = {
     "OPENBLAS_CORETYPE": (),
     "TORCH_MKLDNN_MATMUL_MIN_DIM": (),
     "TORCH_MKLDNN_MATMUL_MIN_SIZE": (),
+    **_TIMM_VARIABLES,
 }
 _CUDA_VARIABLES = {
     "NVIDIA_TF32_OVERRIDE": ("0",),  # TF32 is off anyway
@@ -44,10 +46,11 @@ _CUDA_VARIABLES = {
     "TORCH_CUDNN_SDPA_DEPRIORITIZED": ("0",),
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B": ("0",),
     "TORCH_CUDNN_V8_API_DISABLED": ("0",),
+    **_TIMM_VARIABLES,
 }
 
 # The libraries' variables begin with these words. Not all those that change the arithmetic are known.
-_OF_LIBRARIES = re.compile("(ATEN|CUBLAS|CUBLASLT|CUDA|CUDNN|DNNL|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|TORCH)_")
+_OF_LIBRARIES = re.compile("(ATEN|CUBLAS|CUBLASLT|CUDA|CUDNN|DNNL|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|TIMM|TORCH)_")
 _BOOT, _GPU_DRIVER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/driver/nvidia/version")
 
 _BF16_UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")

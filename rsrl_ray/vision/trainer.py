@@ -18,7 +18,7 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
-from rsrl_ray.vision.heads import fit_in_lockstep, has_stacked_head
+from rsrl_ray.vision.heads import fit_in_lockstep, fitting_threads, has_stacked_head
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
@@ -183,7 +183,7 @@ class NetworkTrainer:
         cuda = self.network.device.type == "cuda"
         with (
             self.network.computing(),
-            reproducible(self.network.training.threads),
+            reproducible(fitting_threads(self.network)),
             torch.random.fork_rng(devices=[self.network.device] if cuda else []),
         ):
             seed_all = torch.manual_seed if cuda else torch.default_generator.manual_seed

@@ -1,6 +1,7 @@
 """Last layers that train in lockstep: a method has the same bits alone and among others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ NETWORKS = {
 }
 
 
-def on_device(name: str, device: str = "cpu") -> tuple[NetworkOnDevice, Weights]:
+def on_device(name: str, device: str = "cpu", threads: int = 1) -> tuple[NetworkOnDevice, Weights]:
     network, width = NETWORKS[name]
     features = np.random.default_rng(0).normal(1, 2, (COUNT, width)).astype(np.float32)
-    there = NetworkOnDevice(network, TRAINING, 7, lambda: features, Place(device))
+    there = NetworkOnDevice(network, replace(TRAINING, threads=threads), 7, lambda: features, Place(device))
     return there, starting_weights(network, 7, [0]).weights
 
 
@@ -61,10 +62,12 @@ def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], mas
         return fit_in_lockstep(trainers, parents, masks, 2)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 2), pytest.param("cuda", 1, marks=NO_GPU)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(name: str, device: str) -> None:
-    network, start = on_device(name, device)
+def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
+    name: str, device: str, threads: int
+) -> None:
+    network, start = on_device(name, device, threads)
     trainers, masks = methods(network, start, 16), kept(16)
     assert has_stacked_head(network)
     alone = [trainer.fit(start, mask, 1) for trainer, mask in zip(trainers, masks, strict=True)]

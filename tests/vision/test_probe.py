@@ -10,6 +10,7 @@ from torch import Tensor
 from vision.test_trainer import NO_GPU
 
 from rsrl_ray.config import Network, Training
+from rsrl_ray.identity import probed
 from rsrl_ray.vision import features, on_device
 from rsrl_ray.vision import probe as module
 from rsrl_ray.vision.evaluation import Normaliser
@@ -40,6 +41,13 @@ def test_another_last_bit_is_another_probe_also_of_what_is_frozen(
     here = made_here(training)
     assert here == made_here(training) and len(here) == 32
     monkeypatch.setattr(room, "Normaliser", Other)
+    assert made_here(training) != here
+
+
+def test_weighted_steps_are_probed_as_they_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = probed(Training("head", precision="fp32", steps="weighted"))
+    here, bmm = made_here(training), torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda one, other: bmm(one, other) * (1 + 2**-23))
     assert made_here(training) != here
 
 

@@ -44,6 +44,7 @@ def test_the_kind_of_a_cpu_is_what_it_always_was_where_nothing_is_changed(
         ("DNNL_MAX_CPU_ISA", "SSE41"),
         ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
         ("MKL_CBWR", "COMPATIBLE"),
+        ("TIMM_FUSED_ATTN", "0"),
         ("MKL_ENABLE_INSTRUCTIONS", "SSE4_2"),
     ],
 )
@@ -167,7 +168,7 @@ def test_a_machine_is_the_same_until_something_of_it_changes(tmp_path: Path, mon
     monkeypatch.setenv("RSRL_SOMETHING", "1")
     assert machine(CPU) == here
     found = {here}
-    for name in ("MKL_SOMETHING", "ONEDNN_SOMETHING", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"):
+    for name in ("MKL_SOMETHING", "ONEDNN_SOMETHING", "TIMM_FUSED_ATTN", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"):
         monkeypatch.setenv(name, "1")
         found.add(machine(CPU))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: f"of {len(found)}")
@@ -175,7 +176,7 @@ def test_a_machine_is_the_same_until_something_of_it_changes(tmp_path: Path, mon
     found |= {machine("cuda")}
     boot.write_text("two")
     found |= {machine("cuda")}
-    assert len(found) == 1 + 3 + 3
+    assert len(found) == 1 + 4 + 3
 
 
 def test_versions() -> None:

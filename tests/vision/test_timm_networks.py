@@ -54,6 +54,13 @@ def test_a_network_is_what_comes_before_its_last_layer_and_that_layer(name: str)
     assert parts.trained.get_parameter(f"{head}.weight").shape == (5, width)
 
 
+@pytest.mark.parametrize("name", ["naflexvit_base_patch16_gap", "tresnet_m", "tf_efficientnet_lite0"])
+def test_networks_without_a_plain_convolution_of_the_picture(name: str) -> None:
+    """The first has no convolution, the second takes the picture apart first, the third pads in TensorFlow's way."""
+    with torch.device("meta"):
+        assert conv1_name(timm.create_model(name)) is None
+
+
 @pytest.mark.parametrize(("name", "standardise"), [("test_efficientnet", False), ("test_vit", True)])
 def test_the_whole_network_has_the_logits_of_its_last_layer_bit_by_bit(name: str, standardise: bool) -> None:
     network = Network(f"timm/{name}", "none", SIZE, standardise=standardise)
