@@ -54,7 +54,6 @@ class StackedHeads:
 
     def __init__(self, rounds: Sequence[HeadRound], training: config.Training) -> None:
         self._losses = [each.loss for each in rounds]
-        self._plain = [place for place, loss in enumerate(self._losses) if loss is None]
         classes, width = rounds[0].weight.shape
         biased = rounds[0].bias is not None
         used = (width + biased) * classes
@@ -79,6 +78,8 @@ class StackedHeads:
             fused=True,
         )
         self.totals = torch.zeros(len(rounds), device=rows.device)
+        plain = [place for place, loss in enumerate(self._losses) if loss is None]
+        self._plain = torch.tensor(plain, dtype=torch.int64, device=rows.device)  # a GPU would wait for a list
 
     def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
         """One step of every layer.
@@ -106,7 +107,7 @@ class StackedHeads:
     def _slopes(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The gradients of the losses by the logits, [T, B, C]."""
         slopes = torch.empty_like(logits)
-        if self._plain:
+        if len(self._plain):
             slopes[self._plain] = self._plain_slopes(logits[self._plain], labels)
         for place, loss_of in enumerate(self._losses):
             if loss_of is not None:

@@ -132,13 +132,13 @@ def _known(backbone: str) -> str:
     """The name in timm, perhaps with the tag of its pretrained weights after a point."""
     name = backbone.removeprefix(PREFIX)
     models = _timm().list_models(pretrained=False)
-    stem, _, tag = name.partition(".")
+    stem, point, tag = name.partition(".")
     if stem not in models:
         near = difflib.get_close_matches(stem.lower(), models) or ["tf_efficientnet_lite0", "resnet18"]
         words = " or ".join(PREFIX + one for one in near)
         raise ValueError(f"network.backbone: timm has no {name!r}; did you mean {words}?")
-    tags = [one.partition(".")[2] for one in _timm().list_pretrained(f"{stem}.*")] if tag else []
-    if tag and tag not in tags:
+    tags = [one.partition(".")[2] for one in _timm().list_pretrained(f"{stem}.*")] if point else []
+    if point and tag not in tags:
         raise ValueError(f"network.backbone: timm's {stem} has no weights {tag!r}; it has {', '.join(tags) or 'none'}")
     return name
 

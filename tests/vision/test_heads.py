@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
-from rsrl_ray.vision.heads import fit_in_lockstep, has_stacked_head
+from rsrl_ray.vision.heads import HeadRound, StackedHeads, fit_in_lockstep, has_stacked_head
 from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, Focal, Loss
 from rsrl_ray.vision.network import Weights, starting_weights
@@ -77,6 +79,30 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
         block = slice(first, last)
         for found, expected in zip(together(trainers[block], alone[block], masks[block]), second[block], strict=True):
             assert same(found, expected)
+
+
+class Indices(TorchDispatchMode):
+    """Where the index tensors lie that a computation uses. All are held, so that no place is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_):
+            self.held.extend(args[1])
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_brings_an_index_from_the_host() -> None:
+    """On a GPU each of them would be waited for."""
+    losses = [None, None, lambda logits, labels: torch.nn.functional.cross_entropy(logits, labels)]
+    rounds = [HeadRound(torch.zeros(3, 8), torch.zeros(3), loss, np.ones(5, np.float32)) for loss in losses]
+    heads = StackedHeads(rounds, TRAINING)
+    with Indices() as used:
+        for _ in range(2):
+            heads.step(torch.ones(4, 8), torch.tensor([0, 1, 2, 0]), torch.ones(4, 3))
+    assert len(used.held) > 1 and len({index.data_ptr() for index in used.held}) == 1
 
 
 def test_one_that_diverges_does_not_harm_the_others() -> None:

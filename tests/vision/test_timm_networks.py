@@ -94,6 +94,7 @@ def test_a_vision_transformer_takes_the_size_that_is_asked_for() -> None:
     [
         ("timm/resnet18x", r"timm has no 'resnet18x'; did you mean timm/resnet18"),
         ("timm/resnet18.of_mine", r"timm's resnet18 has no weights 'of_mine'; it has a1_in1k"),
+        ("timm/resnet18.", r"timm's resnet18 has no weights ''; it has a1_in1k"),
         ("timm/deit_tiny_distilled_patch16_224", "does not end in one linear layer"),
         ("timm/dla34", "does not end in one linear layer"),
         ("timm/vit_base_patch16_sapiens2", "takes pictures of 768 x 1024, not square ones"),
