@@ -200,6 +200,7 @@ def features_key(experiment: Experiment, given: GivenFeatures) -> str:
     """The key of features of frozen layers, on one kind of device."""
     training, network = experiment.training, identifying(experiment.network, "network.")
     del network["weights"]  # because the weights themselves count, not their file
+    network.pop("standardise", None)  # it comes after the features
     computed = [given.device, ARITHMETIC, given.batch, given.versions, FEATURES_FORMAT]
     how = [training.trainable, training.precision, training.threads, *computed]
     return digest([given.photos, given.frozen, given.count, network, how])

@@ -101,7 +101,7 @@ def find_rounds(found: Found, experiment: Experiment, question: Question) -> Sub
             raise
         raise ValueError(
             f"{experiment.network.backbone}: the first layer is no plain convolution that slides over the picture "
-            "(vision transformers embed patches instead), so there are no maps to compare"
+            "(vision transformers embed patches, others pad in their own way), so there are no maps to compare"
         ) from error
     controls = controls_of(experiment, trial.method)
     begun_controls = (runs.get(TrialKey(trial.fold, name)) for name in controls)

@@ -40,7 +40,11 @@ def preprocessing_of(network: config.Network) -> Preprocessing:
         return TORCHVISION
     known = config_of(network.backbone)
     mean, std = (cast(Colour, tuple(map(float, known[name]))) for name in ("mean", "std"))
-    assert known["interpolation"] in get_args(Interpolation), known["interpolation"]
+    if known["interpolation"] not in get_args(Interpolation):
+        raise ValueError(
+            f"network.backbone: {network.backbone} is made for {known['interpolation']} interpolation, which is not "
+            f"supported; only {' and '.join(get_args(Interpolation))} are"
+        )
     return Preprocessing(mean, std, cast(Interpolation, known["interpolation"]))
 
 

@@ -84,11 +84,17 @@ def build_timm(backbone: str, classes: int, size: int, pretrained: bool = False)
         raise ValueError(f"network.image_size: {backbone} cannot be made for {size} pixels ({error})") from error
     head = known.get("classifier")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear or linear[-1] != head:
+    if not linear or linear[-1] != head or _normalises(model, head):
         raise ValueError(
             f"network.backbone: {backbone} does not end in one linear layer, which is needed here; take another network"
         )
     return cast(nn.Module, model)
+
+
+def _normalises(model: nn.Module, head: str) -> bool:
+    """Whether batch normalisation stands right before the last layer, behind what `BeforeHead` gives."""
+    beside = model.get_submodule(head.rpartition(".")[0]).children()
+    return "." in head and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in beside)
 
 
 def pretrained_state(backbone: str, classes: int, size: int) -> Mapping[str, Tensor]:
