@@ -19,7 +19,6 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.similarity import SimilarPairs, divided, joined, share_divided, similar_pairs
 from rsrl_ray.display import Display
 from rsrl_ray.identity import GivenFeatures, features_key, sweep_id
-from rsrl_ray.photos.decoding import Decoder
 from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.photos.readers import GROUP, TABLE_COLUMNS
@@ -28,7 +27,7 @@ from rsrl_ray.photos.table import read_table
 from rsrl_ray.store.holders import data_holder, hold_file
 from rsrl_ray.store.location import FEATURES, PHOTOS, URI, Location, cache_folder
 from rsrl_ray.vision.describing import Describer, as_vectors
-from rsrl_ray.vision.encoders import preprocessing_of
+from rsrl_ray.vision.encoders import decoder_of
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureFiles, parts
 from rsrl_ray.vision.frozen import frozen_weights
@@ -197,11 +196,7 @@ def find_near_duplicates(experiment: Experiment, least: float, display: Display)
     with display.started("looking at the photos"):
         photos = load_photos(
             experiment.photos,
-            Decoder(
-                experiment.network.image_size,
-                experiment.resources.photo_memory,
-                interpolation=preprocessing_of(experiment.network).interpolation,
-            ),
+            decoder_of(experiment),
             cache_folder(Location(experiment.storage)) / PHOTOS,
             progress=display.progress,
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from rsrl_ray import config
+from rsrl_ray.photos.decoding import HERE, Decoder, Run
 from rsrl_ray.photos.picture import Interpolation
 from rsrl_ray.vision.timm_networks import PREFIX, config_of
 
@@ -46,6 +47,13 @@ def preprocessing_of(network: config.Network) -> Preprocessing:
             f"supported; only {' and '.join(get_args(Interpolation))} are"
         )
     return Preprocessing(mean, std, cast(Interpolation, known["interpolation"]))
+
+
+def decoder_of(experiment: config.Experiment, run: Run = HERE) -> Decoder:
+    """What decodes the photos of an experiment, as its network wants them. Raises ValueError as `preprocessing_of`."""
+    network = experiment.network
+    interpolation = preprocessing_of(network).interpolation
+    return Decoder(network.image_size, experiment.resources.photo_memory, run, interpolation)
 
 
 def usual_size(backbone: str) -> int:

@@ -15,12 +15,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.arrays import Pixels
 from rsrl_ray.display import Display
-from rsrl_ray.photos.decoding import HERE, Decoder, Run
+from rsrl_ray.photos.decoding import HERE, Run
 from rsrl_ray.photos.photo_set import PhotoSet, load_photos
 from rsrl_ray.store.location import PHOTOS, Location, cache_folder
 from rsrl_ray.sweep.nodes.room import called_on, living
 from rsrl_ray.sweep.task import RowSource
-from rsrl_ray.vision.encoders import preprocessing_of
+from rsrl_ray.vision.encoders import decoder_of
 
 
 class Spread(Run):
@@ -79,12 +79,7 @@ def load(experiment: Experiment, display: Display, skip_bad: bool, joined: bool)
     with display.started("looking at the photos"):
         photos = load_photos(
             experiment.photos,
-            Decoder(
-                experiment.network.image_size,
-                experiment.resources.photo_memory,
-                Spread() if joined else HERE,
-                preprocessing_of(experiment.network).interpolation,
-            ),
+            decoder_of(experiment, Spread() if joined else HERE),
             cache_folder(Location(experiment.storage)) / PHOTOS,
             skip_bad=skip_bad,
             progress=display.progress,
