@@ -30,6 +30,22 @@ class TrialKey(NamedTuple):
         return f"{self.method}, fold {self.fold}"
 
 
+class Block(NamedTuple):
+    """Trials of one fold that a process makes together, each round of all of them before the next; often only one."""
+
+    fold: int
+    methods: tuple[str, ...]
+
+    @property
+    def trials(self) -> tuple[TrialKey, ...]:
+        """Their keys."""
+        return tuple(TrialKey(self.fold, method) for method in self.methods)
+
+    def __str__(self) -> str:
+        """Its name in messages."""
+        return str(self.trials[0]) if len(self.methods) == 1 else f"fold {self.fold}, {len(self.methods)} methods"
+
+
 def is_complete(method: str, folds: Iterable[int], rounds: Mapping[TrialKey, int], asked: int) -> bool:
     """Whether a method has all rounds in all folds. If not, it cannot be compared with a method that has.
 

@@ -1,10 +1,9 @@
 """The method on one page: repetitive self-revised learning as a generator of rounds (section III)."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +46,25 @@ class RoundResult:
     predicted: NDArray[np.int16] | None = None
 
 
+class Asked(NamedTuple):
+    """The next round, before it is learnt; see `RoundResult`."""
+
+    number: int
+    kept: NDArray[np.bool_]
+    returned: NDArray[np.bool_]
+    revision: Revised | None
+
+    def learnt(self, logits: NDArray[np.float32]) -> RoundResult:
+        """The round, once its logits [N, C] are known."""
+        return RoundResult(self.number, self.kept, self.returned, logits, self.revision)
+
+
+Rounds = Generator[Asked, NDArray[np.float32], None]
+
+Features = Callable[[], NDArray[np.float32] | None]
+"""What the frozen layers make of all photos, [N, D]; None if no layer is frozen. Only some rules ask for it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How many rounds there are, how a revision decides, and the seed of random numbers that a rule may draw."""
@@ -64,7 +82,25 @@ class Plan:
 def run_rounds(
     learner: Learner, labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Plan
 ) -> Iterator[RoundResult]:
-    """Yield the planned rounds of one fold and rule.
+    """Yield the planned rounds of one fold and rule, see `rounds_to_learn`; the learner learns them."""
+    rounds = rounds_to_learn(labels, fold, rule, plan, lambda: learner.features())
+    asked = next(rounds, None)
+    while asked is not None:
+        result = asked.learnt(learner.learn(asked.number, asked.kept))
+        yield result
+        asked = answered(rounds, result.logits)
+
+
+def answered(rounds: Rounds, logits: NDArray[np.float32]) -> Asked | None:
+    """Give ``rounds`` the logits [N, C] of the round that they have asked for; the next one, None after the last."""
+    try:
+        return rounds.send(logits)
+    except StopIteration:
+        return None
+
+
+def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Plan, features: Features) -> Rounds:
+    """Ask for the planned rounds of one fold and rule, one after the other, and take the logits of each.
 
     Each revision judges all of the fold's original training photos. It uses the network that was just trained, or
     several of the last ones if the rule looks back at them, or the self-confidences of all if the rule recalls them.
@@ -77,12 +113,11 @@ def run_rounds(
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     recalled: list[NDArray[np.float64]] = []
     for number in range(1, plan.rounds + 1):
-        logits = learner.learn(number, kept)
-        yield RoundResult(number, kept, returned, logits, revision)
+        logits = yield Asked(number, kept, returned, revision)
         history.append(logits[fold.train])
         seen = seen_after(number, history, kept[fold.train], labels[fold.train], plan.revision)
-        features_of = partial(_features, learner, fold)
-        seen = replace(seen, stream=(plan.seed, fold.number), before=tuple(recalled), features_of=features_of)
+        stream = plan.seed, fold.number
+        seen = replace(seen, stream=stream, before=tuple(recalled), features_of=lambda: _of_training(features, fold))
         revision = revise(rule, seen)
         if rule.recalls:
             recalled.append(seen.confidence)
@@ -91,8 +126,8 @@ def run_rounds(
         returned = kept & ~before
 
 
-def _features(learner: Learner, fold: Fold) -> NDArray[np.float32]:
-    found = learner.features()
+def _of_training(features: Features, fold: Fold) -> NDArray[np.float32]:
+    found = features()
     if found is None:
         raise ValueError(NO_FEATURES)
     return found[fold.train]

@@ -1,13 +1,13 @@
 """What a trial tells the driver: a round, or why it cannot go on. It is made in the worker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.trial import Link, Origin
+from rsrl_ray.core.trial import Link, Origin, TrialKey
 from rsrl_ray.tracking.entries import Reading
 
 _TOLD = "told"
@@ -15,7 +15,7 @@ _TOLD = "told"
 
 @dataclass(frozen=True)
 class Report:
-    """A finished round.
+    """A finished round of a trial.
 
     key, parent_key : its key in the archive, and the key of the round before; for round 1 that is the chain's start.
     weights : checksum of its weights.
@@ -27,6 +27,7 @@ class Report:
     system : how busy the node was since the report before.
     """
 
+    trial: TrialKey
     number: int
     key: str
     parent_key: str
@@ -56,19 +57,30 @@ class Report:
 class Failure:
     """A trial that cannot go on: why, and where its chain starts."""
 
+    trial: TrialKey
     reason: str
     origin: Origin
 
 
-def as_result(told: Report | Failure) -> dict[str, Any]:
-    """The result for Ray Tune, which keeps statistics of every number in it, but not of an object."""
-    return {_TOLD: told, "done": isinstance(told, Failure) or told.last}
+@dataclass(frozen=True)
+class Told:
+    """What the trials of a block tell at once."""
+
+    all: Sequence[Report | Failure]
 
 
-def told_in(result: Mapping[str, Any]) -> Report | Failure:
-    """The report in a result of Ray Tune, which has added entries of its own."""
-    told: Report | Failure = result[_TOLD]
-    return told
+def as_result(told: Sequence[Report | Failure]) -> dict[str, Any]:
+    """The result for Ray Tune, which keeps statistics of every number in it, but not of an object.
+
+    told : of all trials of a block that went on until now.
+    """
+    return {_TOLD: Told(told), "done": all(isinstance(each, Failure) or each.last for each in told)}
+
+
+def told_in(result: Mapping[str, Any]) -> Sequence[Report | Failure]:
+    """The reports in a result of Ray Tune, which has added entries of its own."""
+    told: Told = result[_TOLD]
+    return told.all
 
 
 class SetUpFailed(RuntimeError):

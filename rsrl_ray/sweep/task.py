@@ -1,6 +1,6 @@
 """What all trials of a sweep share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.rounds.table import predictions
+from rsrl_ray.vision.lesson import NotFinite
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.reproducible import versions
 
@@ -50,6 +51,9 @@ class Trainer(Protocol):
         """What the frozen layers make of all photos, [N, D]; None if no layer is frozen."""
         ...
 
+
+FitAll = Callable[[Sequence[Trainer], Sequence[Weights], Sequence[NDArray[np.bool_]], int], "list[Weights | NotFinite]"]
+"""`Trainer.fit` for several trainers of one fold, whose parents and kept photos are given: the weights of each."""
 
 Trainers = Callable[[Fold, Learning], Trainer]
 """Makes the trainers of one process, which trains one trial after the other.

@@ -5,6 +5,7 @@ only their weights differ. `torch.bmm` multiplies the matrices of each method by
 alone and among others (`tests/vision/test_heads.py`), and a method alone is trained in this way too.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _ROW = 64  # numbers: whole vectors of any CPU
+AT_ONCE = 32  # layers: twice as many at once are no faster
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,12 @@ class StackedHeads:
         return logs.exp().scatter_add_(2, own, -torch.ones_like(logs[..., :1])) / count
 
 
+def trains_in_lockstep(network: config.Network, training: config.Training) -> bool:
+    """Whether the methods of a fold are trained here, together."""
+    linear = network.head == "linear" or networks.head_is_linear(network)
+    return training.trainable == "head" and training.steps == "weighted" and linear
+
+
 def has_stacked_head(network: NetworkOnDevice) -> bool:
     """Whether the rounds of this network are trained here."""
     training = network.training
@@ -140,6 +148,39 @@ def fitting_threads(network: NetworkOnDevice) -> int:
     are, and a layer has other last bits alone.
     """
     return 1 if has_stacked_head(network) else network.training.threads
+
+
+def most_in_lockstep(network: NetworkOnDevice, photos: int) -> int:
+    """How many layers may train at once on ``photos``: `AT_ONCE`, or 1 if this device gives a layer other bits then."""
+    size = network.training.batch_size
+    sizes = {len(batch) for batch in batches(np.arange(photos), size)}
+    layer = _head(network.model)
+    return AT_ONCE if _same_bits(network.device, tuple(sorted(sizes)), layer.in_features, layer.out_features) else 1
+
+
+@functools.cache  # it belongs to the device
+def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes: int) -> bool:
+    """Whether a layer has the same bits alone and among others, after two steps with batches of each size."""
+    draw = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw).to(device)
+
+    layers = [HeadRound(drawn(classes, width), drawn(classes), None, np.ones(0, np.float32)) for _ in range(AT_ONCE)]
+    steps = [
+        (drawn(size, width), torch.arange(size, device=device) % classes, drawn(size, AT_ONCE).abs())
+        for size in sizes * 2
+    ]
+
+    def trained(first: int, end: int) -> Tensor:
+        heads = StackedHeads(layers[first:end], config.Training(learning_rate=0.01))
+        for features, labels, weights in steps:
+            heads.step(features, labels, weights[:, first:end])
+        return heads.weight
+
+    everyone = trained(0, AT_ONCE)
+    parts = [(0, 1), (AT_ONCE - 1, AT_ONCE), (3, 5), (AT_ONCE // 2, AT_ONCE)]
+    return all(torch.equal(trained(*part), everyone[slice(*part)]) for part in parts)
 
 
 def fit_in_lockstep(

@@ -18,7 +18,7 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
-from rsrl_ray.vision.heads import fit_in_lockstep, fitting_threads, has_stacked_head
+from rsrl_ray.vision.heads import fit_in_lockstep, fitting_threads, has_stacked_head, most_in_lockstep
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
@@ -63,16 +63,13 @@ class NetworkTrainer:
         ValueError
             If the network or its inputs cannot be made. `logits` raises it too.
         """
-        with self._fitting(number):
-            if has_stacked_head(self.network):
-                (found,) = fit_in_lockstep([self], [parent], [kept], number)
-            else:
-                found = self._fit(parent, kept, number)
+        (found,) = fit_together([self], [parent], [kept], number)
         if isinstance(found, NotFinite):
             raise found
         return found
 
-    def _fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+    def fit_alone(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+        """See `fit`; the switches of the process are set before this."""
         network, lesson = self.network, self.lesson
         taken = lesson.taken(kept, network.training.steps)
         loss = lesson.loss_of(taken, number, network.device)
@@ -178,7 +175,7 @@ class NetworkTrainer:
         return DeviceRows(weights[:, None], self.network.device).batches(parts)
 
     @contextmanager
-    def _fitting(self, number: int) -> Iterator[None]:
+    def fitting(self, number: int) -> Iterator[None]:
         """Set the switches of the arithmetic, and seed the generators of dropout; restore both afterwards."""
         cuda = self.network.device.type == "cuda"
         with (
@@ -189,6 +186,30 @@ class NetworkTrainer:
             seed_all = torch.manual_seed if cuda else torch.default_generator.manual_seed
             seed_all(self.lesson.stream(number, DROPOUT))
             yield
+
+
+def fit_together(
+    trainers: Sequence[NetworkTrainer],
+    parents: Sequence[Weights],
+    kept: Sequence[NDArray[np.bool_]],
+    number: int,
+) -> list[Weights | NotFinite]:
+    """Train the same round of several trainers of one network and fold, see `NetworkTrainer.fit`.
+
+    Each has the bits that it has alone. With ``trainable: head`` and ``steps: weighted`` they train in lockstep.
+    """
+    first, found = trainers[0], list[Weights | NotFinite]()
+    with first.fitting(number):
+        if has_stacked_head(first.network):
+            most = most_in_lockstep(first.network, len(first.lesson.train))
+            for begin in range(0, len(trainers), most):
+                part = slice(begin, begin + most)
+                found += fit_in_lockstep(trainers[part], parents[part], kept[part], number)
+            return found
+    for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
+        with trainer.fitting(number):
+            found.append(trainer.fit_alone(parent, mask, number))
+    return found
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rsrl_ray.core.trial import Origin
+from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.sweep.report import Report
 
+FIRM = TrialKey(0, "firm")
 ORIGIN = Origin("start", "cpu", ("2",))
 
 
@@ -26,7 +27,12 @@ def report(number: int, **told: Any) -> Report:
         "note": "",
         "last": False,
     }
-    return Report(number, **usual | told)
+    return Report(**{"trial": FIRM, "number": number} | usual | told)
+
+
+def carried(fold: int, *methods: str) -> dict[str, Any]:
+    """The configuration of a trial of Tune that carries these trials."""
+    return {"trial": {"fold": fold, "methods": list(methods), "ids": [f"{fold}-{method}" for method in methods]}}
 
 
 def six_photos(folder: Path) -> PhotoSet:

@@ -60,7 +60,7 @@ def kept(count: int) -> list[Any]:
 
 
 def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], masks: Sequence[Any]) -> list[Any]:
-    with trainers[0]._fitting(2):
+    with trainers[0].fitting(2):
         return fit_in_lockstep(trainers, parents, masks, 2)
 
 

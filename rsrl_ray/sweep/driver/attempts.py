@@ -5,11 +5,11 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from rsrl_ray.core.trial import Origin, TrialKey
+from rsrl_ray.core.trial import Block, Origin, TrialKey
 from rsrl_ray.sweep.driver.blame import Blame
 from rsrl_ray.sweep.driver.crashes import crash_of
 from rsrl_ray.sweep.driver.listener import Listener
-from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.driver.scheduler import block_of
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.room import lost_nodes, with_room
 from rsrl_ray.sweep.ray_insides.trials import actor_of, asked_by, id_of, node_of
@@ -23,45 +23,51 @@ Ended = Callable[[TrialKey, str, str, Origin | None], None]
 
 
 class Attempts(Listener):
-    """Counts a trial's own failures in one round, and lets Ray start it again until there are too many."""
+    """Counts a block's own failures in one round, and lets Ray start it again until there are too many.
+
+    If a block of several trials fails too often, nobody knows whose fault it is: each of them runs again by itself.
+
+    alone : the trials that run by themselves for this reason.
+    """
 
     def __init__(self, ended: Ended, claims: Claims) -> None:
         self._tell, self._claims = ended, claims
         self.blame = Blame()
         self.finished: list[TrialKey] = []
         self.failed: dict[TrialKey, str] = {}
-        self._furthest: dict[TrialKey, int] = {}
+        self.alone: set[TrialKey] = set()
+        self._furthest: dict[Block, int] = {}
         self._running: set[TrialKey] = set()
         self._dropped: list[TrialKey] = []
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial has an actor."""
-        key, actor = trial_key(trial), id_of(actor_of(trial))
-        self._running.add(key)
-        self.blame.started(key, node_of(actor), actor)
+        """The block has an actor."""
+        block, actor = block_of(trial), id_of(actor_of(trial))
+        self._running.update(block.trials)
+        self.blame.started(block, node_of(actor), actor)
 
-    def on_round(self, trial: Trial, report: Report) -> None:
+    def on_round(self, block: Trial, report: Report) -> None:
         """A round is done."""
-        key = trial_key(trial)
+        key = block_of(block)
         self.blame.reported(key)
         if report.number > self._furthest.get(key, 0):  # else it is replayed after a crash
             self._furthest[key] = report.number
-            trial.max_failures = -1
+            block.max_failures = -1
 
-    def on_failure(self, trial: Trial, failure: Failure) -> None:
+    def on_failure(self, block: Trial, failure: Failure) -> None:
         """The trial has given up."""
-        self.blame.reported(trial_key(trial))
-        self._end(trial_key(trial), "FAILED", failure.reason, failure.origin)
+        self.blame.reported(block_of(block))
+        self._end(failure.trial, "FAILED", failure.reason, failure.origin)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
         self._void_claims(trial)
-        if trial_key(trial) not in self.failed:
-            self.finished.append(trial_key(trial))
-            self._end(trial_key(trial), "FINISHED")
+        for key in self._going_on(trial):
+            self.finished.append(key)
+            self._end(key, "FINISHED")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray starts it again after a crash, but not too often in one round if it is the trial's own fault."""
+        """Ray starts it again after a crash, but not too often in one round if it is the block's own fault."""
         self._void_claims(trial)
         if self._failures(trial) >= FAILURES_A_ROUND - 1:
             trial.max_failures = 0
@@ -69,14 +75,15 @@ class Attempts(Listener):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray has given it up, for good or too early (see `left_of`)."""
         self._void_claims(trial)
-        key = trial_key(trial)
-        given_up = self._failures(trial) >= FAILURES_A_ROUND
+        keys, too_often = self._going_on(trial), self._failures(trial) >= FAILURES_A_ROUND
+        given_up = too_often and len(keys) == 1
         trial.max_failures = 0 if given_up else -1
         if not given_up:
-            self._dropped.append(key)
+            self._dropped += keys
+            self.alone.update(keys if too_often else [])
             return
-        number = self._furthest.get(key, 0) + 1
-        self._end(key, "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {crash_of(trial).reason}")
+        number = self._furthest.get(block_of(trial), 0) + 1
+        self._end(keys[0], "FAILED", f"round {number} failed {FAILURES_A_ROUND} times: {crash_of(trial).reason}")
 
     def left_of(self, trials: Collection[TrialKey]) -> list[TrialKey]:
         """Those of ``trials`` to run again, told once; none after Ctrl-C, which leaves some trials undone.
@@ -94,8 +101,8 @@ class Attempts(Listener):
             self._end(key, "KILLED")
 
     def _failures(self, trial: Trial) -> int:
-        """Say whose fault the trial's failure is; how many failures in its next round are its own fault."""
-        key, crash = trial_key(trial), crash_of(trial)
+        """Say whose fault the block's failure is; how many failures in its next round are its own fault."""
+        key, crash = block_of(trial), crash_of(trial)
         number = self._furthest.get(key, 0) + 1
         died = not (crash.in_set_up or crash.for_memory or self.blame.has_started(key))
         if crash.node and (crash.in_set_up or died):
@@ -105,8 +112,13 @@ class Attempts(Listener):
         self.blame.crashed(key, number, crash.node)
         return self.blame.own_crashes(key, number, lost_nodes())
 
+    def _going_on(self, trial: Trial) -> list[TrialKey]:
+        """The trials of a block that have not failed."""
+        return [key for key in block_of(trial).trials if key not in self.failed]
+
     def _void_claims(self, trial: Trial) -> None:
-        self._claims.ended(trial.config["trial"]["id"])
+        for identity in trial.config["trial"]["ids"]:
+            self._claims.ended(identity)
 
     def _end(self, key: TrialKey, status: str, reason: str = "", origin: Origin | None = None) -> None:
         self._running.discard(key)

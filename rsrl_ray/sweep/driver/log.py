@@ -10,7 +10,6 @@ from rsrl_ray.core.trial import Origin, TrialKey
 from rsrl_ray.sweep.driver.board import MLFLOW, STORAGE, Board
 from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.logged import LoggedRounds, choices, draw, pictured
-from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
@@ -41,10 +40,10 @@ class Log(Listener):
         self._ended: set[TrialKey] = set()  # those whose end MLflow knows
         self._readings, self._readings_wait = Readings(), False
 
-    def on_round(self, trial: Trial, report: Report) -> None:
+    def on_round(self, block: Trial, report: Report) -> None:
         """Log it when its turn comes."""
         self._readings.add(report.system)
-        key = trial_key(trial)
+        key = report.trial
         self._unlogged[key].append(report)
         self._put(str(key), lambda: self._log(key))
 

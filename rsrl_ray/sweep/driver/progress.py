@@ -12,9 +12,9 @@ from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.display import Display, Row
 from rsrl_ray.sweep.driver.crashes import crash_of
 from rsrl_ray.sweep.driver.listener import Listener
-from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.driver.scheduler import block_of
 from rsrl_ray.sweep.nodes.room import WAIT_S, WAITS
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Failure, Report, told_in
 
 REFRESH_S = 0.5
 
@@ -26,7 +26,7 @@ class TrialProgress:
     state: str = "waiting"
     round: int = 0
     report: Report | None = None
-    trained: list[float] = field(default_factory=list)  # seconds of the rounds that were made in this sweep
+    trained: list[float] = field(default_factory=list)  # seconds of its rounds in this sweep, with those of its block
 
 
 class SweepProgress(Listener):
@@ -40,6 +40,7 @@ class SweepProgress(Listener):
         self._shows = contextlib.ExitStack()
         self._is_begun = False
         self._shown = 0.0
+        self._took = 0.0  # seconds of training and judging the round that is told just now, of all trials of the block
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Begin to show."""
@@ -55,47 +56,57 @@ class SweepProgress(Listener):
             self._refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial has an actor."""
-        self._standings[trial_key(trial)].state = "running"
+        """The block has an actor."""
+        for standing in self._of(trial):
+            standing.state = "running"
 
-    def on_failure(self, trial: Trial, failure: Failure) -> None:
-        """The trial has given up."""
-        self._standings[trial_key(trial)].state = "failed"
-        self._display.said(f"{trial_key(trial)} failed: {failure.reason}", "failure")
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune."""
+        made = [told for told in told_in(result) if isinstance(told, Report) and told.made]
+        self._took = sum(report.seconds for report in made)
+        super().on_trial_result(iteration, trials, trial, result, **info)
 
-    def on_round(self, trial: Trial, report: Report) -> None:
+    def on_failure(self, block: Trial, failure: Failure) -> None:
+        """A trial has given up."""
+        self._standings[failure.trial].state = "failed"
+        self._display.said(f"{failure.trial} failed: {failure.reason}", "failure")
+
+    def on_round(self, block: Trial, report: Report) -> None:
         """A round is done."""
-        key = trial_key(trial)
+        key = report.trial
         standing = self._standings[key]
         standing.round, standing.report = report.number, report
-        if report.made:
-            standing.trained.append(report.seconds)
+        if self._took:
+            standing.trained.append(self._took)
         self._display.said(self._line(key, report), "detail")
         if report.note:
             self._display.said(f"{key}, round {report.number}: {report.note}", "warning")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """All its rounds are done."""
-        standing = self._standings[trial_key(trial)]
-        if standing.state != "failed":
+        for standing in self._of(trial):
             standing.state = "done"
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray starts it again after a crash."""
-        key, crash = trial_key(trial), crash_of(trial)
-        self._standings[key].state = "starting"
-        ended = f"its process ended in round {self._standings[key].round + 1}"
+        key, crash, standings = block_of(trial), crash_of(trial), self._of(trial)
+        for standing in standings:
+            standing.state = "starting"
+        ended = f"its process ended in round {standings[0].round + 1}"
         how = crash.reason if crash.for_memory else "it could not be set up" if crash.in_set_up else ended
         self._display.said(f"{key}: {how}; started again", "warning")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Ray has given it up, for good or too early."""
-        key, number = trial_key(trial), self._standings[trial_key(trial)].round + 1
-        if trial.max_failures == 0:
-            self._standings[key].state = "failed"
+        key, standings = block_of(trial), self._of(trial)
+        number, given_up = standings[0].round + 1, trial.max_failures == 0
+        for standing in standings:
+            standing.state = "failed" if given_up else "waiting"
+        if given_up:
             self._display.said(f"{key} failed in round {number}: {crash_of(trial).reason}", "failure")
         else:
-            self._standings[key].state = "waiting"
             ended = f"its process ended before round {number}; started again at the end"
             self._display.said(f"{key}: {ended}", "warning")
 
@@ -104,6 +115,11 @@ class SweepProgress(Listener):
         if self._is_begun:
             self._refresh()
         self._shows.close()
+
+    def _of(self, trial: Trial) -> list[TrialProgress]:
+        """The trials of a block that have not failed."""
+        standings = [self._standings[key] for key in block_of(trial).trials]
+        return [standing for standing in standings if standing.state != "failed"]
 
     def _say_that_it_waits(self, trials: list[Trial]) -> None:
         """Say it every `WAIT_S` in which no trial of a cluster runs, so that the sweep does not seem to hang."""
@@ -127,7 +143,7 @@ class SweepProgress(Listener):
         return Row(key, standing.state, made, _macro(report), _kept(report), self._left(standing))
 
     def _line(self, key: TrialKey, report: Report) -> str:
-        made = f"{report.seconds:.0f} s" if report.made else "from the archive"
+        made = f"{report.seconds:.3g} s" if report.made else "from the archive"
         done = f"round {report.number} of {self._rounds}"
         return f"{key}: {done}, {_macro(report)}, kept {_kept(report)}, {made}"
 

@@ -1,13 +1,14 @@
 """A sweep whose trials run: what schedules them, what listens to them, and how all of it ends."""
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
 
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Block, TrialKey
 from rsrl_ray.display import Display
 from rsrl_ray.method import methods_of
 from rsrl_ray.sweep.driver.attempts import Attempts
@@ -17,7 +18,7 @@ from rsrl_ray.sweep.driver.places import Places
 from rsrl_ray.sweep.driver.prepare import keeps_all
 from rsrl_ray.sweep.driver.progress import SweepProgress
 from rsrl_ray.sweep.driver.retention import WeightRetention
-from rsrl_ray.sweep.driver.scheduler import SharingScheduler, outline
+from rsrl_ray.sweep.driver.scheduler import Outline, SharingScheduler, outline
 from rsrl_ray.sweep.driver.tracked import trials_of
 from rsrl_ray.sweep.driver.watchdog import Watchdog
 from rsrl_ray.sweep.driver.weights import KeptWeights
@@ -27,6 +28,7 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.write import Tracker
+from rsrl_ray.vision.heads import trains_in_lockstep
 
 
 class Running:
@@ -36,6 +38,7 @@ class Running:
         """``may_wait`` : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
+        self._lockstep = trains_in_lockstep(task.experiment.network, task.experiment.training)
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = WeightRetention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
@@ -59,6 +62,8 @@ class Running:
             self._fit(task, left, scratch)
             self._places.check()
             left = self.attempts.left_of(left)
+            if self.attempts.alone.intersection(left):
+                self._display.said(f"{len(left)} trials run again, each in a process of its own", "warning")
 
     @property
     def stopped(self) -> list[TrialKey]:
@@ -78,18 +83,32 @@ class Running:
         self._claims.close()
 
     def _waits(self, trial: Trial) -> bool:
-        return self._claims.waits(trial.config["trial"]["id"])
+        return any(self._claims.waits(identity) for identity in trial.config["trial"]["ids"])
+
+    def _blocks(self, trials: Collection[TrialKey]) -> dict[Block, Outline]:
+        """What each process makes, and the outline of its rounds: the trials of a fold if they train in lockstep."""
+        together = [key for key in trials if self._lockstep and key not in self.attempts.alone]
+        methods: defaultdict[int, list[str]] = defaultdict(list)
+        for key in together:
+            methods[key.fold].append(key.method)
+        blocks = [Block(fold, tuple(of_fold)) for fold, of_fold in methods.items()]
+        blocks += [Block(key.fold, (key.method,)) for key in trials if key not in together]
+        return {block: self._outlines[block.trials[0]] if len(block.trials) == 1 else () for block in blocks}
 
     def _fit(self, task: Task, trials: Collection[TrialKey], scratch: str) -> None:
         """Run these trials until they have ended or were given up, or until Ctrl-C."""
         resources = {"cpu": task.experiment.resources.cpus, "gpu": float(task.experiment.resources.gpus)}
-        points = [{"fold": key.fold, "method": key.method, "id": self._trials[key].id} for key in trials]
+        blocks = self._blocks(trials)
+        points = [
+            {"fold": block.fold, "methods": list(block.methods), "ids": [self._trials[key].id for key in block.trials]}
+            for block in blocks
+        ]
         trainable: Any = tune.with_parameters(RSRLTrial, task=task, claims=self._claims)
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"trial": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
-                scheduler=SharingScheduler({key: self._outlines[key] for key in trials}, places=self._places),
+                scheduler=SharingScheduler(blocks, places=self._places),
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
                 trial_dirname_creator=lambda trial: trial.trial_id,

@@ -10,7 +10,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from rsrl_ray.core.trial import TrialKey
+from rsrl_ray.core.trial import Block
 from rsrl_ray.method import Method
 from rsrl_ray.sweep.driver.places import Places
 from rsrl_ray.sweep.ray_insides.trials import asked_by
@@ -31,9 +31,10 @@ def outline(fold: int, method: Method, rounds: int) -> Outline:
     return tuple((fold, method.learning, *done[:number]) for number in range(rounds))
 
 
-def trial_key(trial: Trial) -> TrialKey:
-    """The name of a Tune trial."""
-    return TrialKey(trial.config["trial"]["fold"], trial.config["trial"]["method"])
+def block_of(trial: Trial) -> Block:
+    """The trials that a trial of Tune carries."""
+    carried = trial.config["trial"]
+    return Block(carried["fold"], tuple(carried["methods"]))
 
 
 def slots(trial: Trial) -> int:
@@ -53,12 +54,13 @@ class SharingScheduler(FIFOScheduler):
     Ray asks several times for each result. So a waiting trial is checked again only if the round that it waits for is
     made, or if no trial is expected to make it any more.
 
+    outlines : of all blocks; empty for a block that waits for none, because its trials share rounds among themselves.
     slots : how many trials such as this one can run at once. places : keeps trials away from some nodes.
     """
 
     def __init__(
         self,
-        outlines: Mapping[TrialKey, Outline],
+        outlines: Mapping[Block, Outline],
         slots: Callable[[Trial], int] = slots,
         places: Places | None = None,
     ) -> None:
@@ -89,11 +91,12 @@ class SharingScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """A round is made: trials that waited for it may start."""
-        told = told_in(result)
-        if isinstance(told, Report):
-            made = self._outline(trial)[told.number - 1]
-            self._done.add(made)
-            self._look_again([made])
+        rounds = self._outline(trial)
+        for told in told_in(result):
+            if isinstance(told, Report) and rounds:
+                made = rounds[told.number - 1]
+                self._done.add(made)
+                self._look_again([made])
         return self.CONTINUE
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
@@ -152,4 +155,4 @@ class SharingScheduler(FIFOScheduler):
             self._look_again(self._outline(trial))
 
     def _outline(self, trial: Trial) -> Outline:
-        return self._outlines[trial_key(trial)]
+        return self._outlines[block_of(trial)]

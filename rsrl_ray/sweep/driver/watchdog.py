@@ -11,9 +11,9 @@ from ray.tune.experiment import Trial
 
 from rsrl_ray.display import Display
 from rsrl_ray.sweep.driver.listener import Listener
-from rsrl_ray.sweep.driver.scheduler import trial_key
+from rsrl_ray.sweep.driver.scheduler import block_of
 from rsrl_ray.sweep.ray_insides.trials import actor_of
-from rsrl_ray.sweep.report import Failure, Report
+from rsrl_ray.sweep.report import Report, told_in
 
 LEAST_S = 1800.0  # a shorter silence is not a hang
 TRIALS_LOOK_S = 1.0
@@ -57,15 +57,15 @@ class Watchdog(Listener):
         before = self._watches.get(trial.trial_id, SignsOfLife(0.0))
         self._watches[trial.trial_id] = SignsOfLife(time.monotonic(), rounds=before.rounds)
 
-    def on_round(self, trial: Trial, report: Report) -> None:
-        """The trial lives, and tells how long a round takes."""
-        watch = self._watches[trial.trial_id]
-        watch.seen, watch.rounds, watch.trained = time.monotonic(), report.number, watch.trained or report.made
-        self._longest = max(self._longest, report.seconds)
-
-    def on_failure(self, trial: Trial, failure: Failure) -> None:
-        """The trial lives."""
-        self._watches[trial.trial_id].seen = time.monotonic()
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The trial lives, and tells how long a round takes: that of all trials of a block."""
+        watch, rounds = self._watches[trial.trial_id], [told for told in told_in(result) if isinstance(told, Report)]
+        watch.seen = time.monotonic()
+        if rounds:
+            watch.rounds, watch.trained = rounds[0].number, watch.trained or any(report.made for report in rounds)
+            self._longest = max(self._longest, sum(report.seconds for report in rounds))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Look for trials that hang, at most once a second."""
@@ -86,5 +86,5 @@ class Watchdog(Listener):
                 watch.seen = time.monotonic()
                 if self._waits(trial):
                     continue
-                self._display.said(f"{trial_key(trial)}: silent for {silent:,.0f} s, so it is started again")
+                self._display.said(f"{block_of(trial)}: silent for {silent:,.0f} s, so it is started again")
                 ray.kill(actor)

@@ -11,7 +11,6 @@ from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import EVERY_ROUND, WAITING, Holder, sweep_holder, trial_holder
 from rsrl_ray.sweep.driver.listener import Listener
 from rsrl_ray.sweep.driver.retention import Hold, WeightRetention
-from rsrl_ray.sweep.driver.scheduler import trial_key
 from rsrl_ray.sweep.driver.writer import Writer
 from rsrl_ray.sweep.report import Report
 from rsrl_ray.sweep.task import Task
@@ -28,9 +27,9 @@ class KeptWeights(Listener):
         self._experiment, self._archive = task.experiment.name, Archive(task.experiment.storage)
         self._retention, self._trials, self._writer = retention, trials, writer
 
-    def on_round(self, trial: Trial, report: Report) -> None:
+    def on_round(self, block: Trial, report: Report) -> None:
         """A trial has one more round: note which weights are needed now, and then which are not."""
-        key = trial_key(trial)
+        key = report.trial
         changes = self._retention.finished(key, report)
         for hold in changes.hold:
             if hold != Hold(report.key, key):  # the trial has noted this itself

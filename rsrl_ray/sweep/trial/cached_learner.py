@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +21,13 @@ from rsrl_ray.vision.network import Weights
 
 T = TypeVar("T")
 
-POLL_S = 0.25  # between two looks for a round that another trial makes
+
+class State(Enum):
+    """How a round stands that a trial needs."""
+
+    LEARNT = "found in the archive"
+    CLAIMED = "to be trained by this trial"
+    AWAITED = "made by another trial"
 
 
 @dataclass(frozen=True)
@@ -38,19 +45,33 @@ class ChainStart:
     device: Device = field(default_factory=Device)
 
 
-class _Unwritten(NamedTuple):
-    """The weights of a round that is trained but not in the archive yet, and their checksum, once it is known."""
+class _Next(NamedTuple):
+    """The round that a trial needs."""
+
+    key: str
+    number: int
+    kept: NDArray[np.bool_]
+
+
+class Unwritten(NamedTuple):
+    """A round that is trained but not in the archive yet.
+
+    checksum : of its weights, once it is known. own : whether this learner is to write it.
+    """
 
     weights: Weights
     checksum: Future[str]
+    own: bool = True
 
 
 class CachedLearner:
-    """A `Learner` that looks into the archive first.
+    """Learns the rounds of one trial, one after the other, and looks into the archive first.
 
-    The key of a round says what it trains on. If another trial of the sweep is making the round, this one waits for it.
-    Weights are read only if the next round must be trained. If they were not kept, they are made again from the nearest
-    ancestor that has weights.
+    `ask` names the next round, and `seek` finds it or says who is to make it. A claimed round is trained from the
+    weights of `parent`, and then the learner `take`s it, or it gives it up. Weights are read only if the next round
+    must be trained. If they were not kept, they are made again from the nearest ancestor that has weights.
+
+    A trial that is trained together with others may need the same round as one of them, and then `adopt`s it.
 
     `keep` writes what was trained. It may run in another thread while the next round is trained. Until it has written
     the round, nobody else makes it.
@@ -61,59 +82,107 @@ class CachedLearner:
     def __init__(self, trainer: Trainer, archive: Archive, start: ChainStart, holder: Holder, attempt: Attempt) -> None:
         """``attempt`` claims rounds for the trial, ``holder`` is its name as one who needs weights."""
         self.learnt: Record | None = None
-        self._trainer, self._archive, self._start = trainer, archive, start
+        self.trainer, self._archive, self._start = trainer, archive, start
         self._holder, self._attempt = holder, attempt
         self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
         self._notes = list(start.device.remarks)
+        self._next = _Next(start.key, 0, np.zeros(0, dtype=bool))
         self._weights: Weights | None = start.weights
         self._parent: Future[str] = _known("")  # checksum of the last round's weights; empty at the start
-        self._unwritten: dict[str, _Unwritten] = {}
+        self._unwritten: dict[str, Unwritten] = {}
         self._closed = False
 
-    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Network ``number``'s logits [N, C] for all photos, from the archive or by training on ``kept`` [N]."""
+    def ask(self, number: int, kept: NDArray[np.bool_]) -> str:
+        """The next round is network ``number``, which is trained on the ``kept`` photos [N]; its key."""
         key = round_key(self._keys[-1], kept, number)
-        record = self._read(key)
-        while record is None and not self._claimed(key):
-            pause(POLL_S)
-            record = self._read(key)
-        if record is None:
-            record = self._make(key, number, kept)
-        trained = self._unwritten.get(key)
-        if trained is None:
-            self._hold(key)  # before it is reported: then it may be the trial's newest or best
-            trained = _Unwritten({}, _known(record.weights))
-        self._weights = trained.weights or None
-        self._parent = _known("") if self._start.cold else trained.checksum
-        self.learnt = replace(record, key=key, parent_key=self._keys[-1], notes=tuple(self._notes))
-        self._notes = []
-        self._keys.append(key)
-        self._kept.append(kept)
-        return record.logits
+        self._next = _Next(key, number, kept)
+        return key
 
-    def features(self) -> NDArray[np.float32] | None:
-        """See `rsrl_ray.rounds.loop.Learner`."""
-        return self._trainer.features()
+    def seek(self) -> State:
+        """Look for the next round in the archive; if it is not there, claim it."""
+        key = self._next.key
+        record = self._read(key)
+        if record is None and not self._claimed(key):
+            return State.AWAITED
+        if record is None:
+            record = self._made_before_the_claim(key)
+        if record is None:
+            return State.CLAIMED
+        self._hold(key)  # before it is reported: then it may be the trial's newest or best
+        self._go_on(key, record, Unwritten({}, _known(record.weights)))
+        return State.LEARNT
+
+    def parent(self) -> Weights:
+        """The last round's weights, from which a claimed round is trained: in memory, in the archive, or made again."""
+        if self._weights is None:
+            self._weights = self._start.weights if self._start.cold else self._found_again()
+        return self._weights
+
+    def take(self, weights: Weights, seconds: float) -> None:
+        """The claimed round was trained in so many ``seconds`` and has these ``weights``: judge the photos."""
+        began, (key, number, kept) = time.monotonic(), self._next
+        logits, conv1 = self.trainer.logits(weights), self.trainer.conv1(weights)
+        record = Record(
+            number=number,
+            logits=logits,
+            kept=kept,
+            conv1={} if conv1 is None else {name: np.asarray(value) for name, value in asdict(conv1).items()},
+            maker=self._attempt.trial,
+            created=time.time(),
+            seconds=seconds + time.monotonic() - began,
+            parent=self._parent.result(),
+            frozen=self._start.frozen,
+            probe=self._start.device.probe,
+        )
+        self._unwritten[key] = Unwritten(weights, Future())
+        if self._closed:
+            self._attempt.release(key)
+        self._go_on(key, record, self._unwritten[key])
+
+    def adopt(self, other: "CachedLearner") -> None:
+        """Go on from the round that another learner of this process has just taken; it is this one's next round too."""
+        record = other.learnt
+        assert record is not None
+        assert record.parent_key == self._keys[-1], "they have come the same way"
+        self._unwritten[record.key] = other.unwritten(record.key)._replace(own=False)
+        self._go_on(record.key, record, self._unwritten[record.key])
+
+    def unwritten(self, key: str) -> Unwritten:
+        """A round that was taken and is not written yet."""
+        return self._unwritten[key]
+
+    def give_up(self) -> None:
+        """The round that was asked for is not trained here, unless it was taken: others may make it."""
+        if self._next.key not in self._unwritten:
+            self._attempt.release(self._next.key)
 
     def keep(self, record: Record) -> Record:
         """Write the round; its record as the archive has it. Rounds are written in the order in which they were learnt.
 
-        Raises `StorageError`, and then the learner is closed.
+        A round that was adopted is written by its maker, before this. Raises `StorageError`, and then the learner is
+        closed.
         """
         if record.is_written:
             return record
-        weights, checksum = self._unwritten[record.key]
+        weights, checksum, own = self._unwritten[record.key]
         try:
             self._hold(record.key)  # before the weights are there, so that no other sweep deletes them
-            written = self._archive.write(record.key, record, weights)
+            written = self._archive.write(record.key, record, weights) if own else checksum.result()
         except BaseException as error:
-            checksum.set_exception(error)
+            if own:
+                checksum.set_exception(error)
             self.close()
             raise
-        checksum.set_result(written)
         del self._unwritten[record.key]
-        self._attempt.release(record.key)
+        if own:
+            checksum.set_result(written)
+            self._attempt.release(record.key)
         return replace(record, weights=written)
+
+    def write(self) -> None:
+        """Write the last round now, because another process may wait for it."""
+        if self.learnt is not None:
+            self.learnt = self.keep(self.learnt)
 
     def close(self) -> None:
         """Give up the rounds that are not written: others may make them."""
@@ -129,36 +198,25 @@ class CachedLearner:
             raise StorageError("the trial has ended")
         return granted
 
-    def _make(self, key: str, number: int, kept: NDArray[np.bool_]) -> Record:
-        """Train the claimed round, unless another trial has made it just before the claim."""
+    def _made_before_the_claim(self, key: str) -> Record | None:
+        """The claimed round, if another trial has made it just before; then the claim is given back."""
         try:
             record = self._read(key)
-            if record is None:
-                record, weights = self._train(number, kept)
-                self._unwritten[key] = _Unwritten(weights, Future())
-            return record
-        finally:
-            if key not in self._unwritten or self._closed:
-                self._attempt.release(key)
+        except BaseException:
+            self._attempt.release(key)
+            raise
+        if record is not None:
+            self._attempt.release(key)
+        return record
 
-    def _train(self, number: int, kept: NDArray[np.bool_]) -> tuple[Record, Weights]:
-        parent = self._parent_weights()
-        began = time.monotonic()
-        weights = self._trainer.fit(parent, kept, number)
-        logits, conv1 = self._trainer.logits(weights), self._trainer.conv1(weights)
-        record = Record(
-            number=number,
-            logits=logits,
-            kept=kept,
-            conv1={} if conv1 is None else {name: np.asarray(value) for name, value in asdict(conv1).items()},
-            maker=self._attempt.trial,
-            created=time.time(),
-            seconds=time.monotonic() - began,
-            parent=self._parent.result(),
-            frozen=self._start.frozen,
-            probe=self._start.device.probe,
-        )
-        return record, weights
+    def _go_on(self, key: str, record: Record, unwritten: Unwritten) -> None:
+        """The next round is learnt."""
+        self._weights = unwritten.weights or None
+        self._parent = _known("") if self._start.cold else unwritten.checksum
+        self.learnt = replace(record, key=key, parent_key=self._keys[-1], notes=tuple(self._notes))
+        self._notes = []
+        self._keys.append(key)
+        self._kept.append(record.kept)
 
     def _hold(self, key: str) -> None:
         self._archive.hold(key, self._holder.id, self._holder.words)
@@ -178,12 +236,8 @@ class CachedLearner:
         if note not in self._notes:
             self._notes.append(note)
 
-    def _parent_weights(self) -> Weights:
-        """The last round's weights: in memory, in the archive, or made again."""
-        if self._weights is not None:
-            return self._weights
-        if self._start.cold:
-            return self._start.weights
+    def _found_again(self) -> Weights:
+        """The last round's weights, from the archive or made again."""
         done = len(self._kept)
         weights, number = self._start.weights, 0
         for candidate in range(done, 0, -1):
@@ -195,7 +249,7 @@ class CachedLearner:
             again = f"round {done}" if number + 1 == done else f"rounds {number + 1} to {done}"
             self._note(f"{again} made again, because the weights were not kept")
         for missing in range(number + 1, done + 1):
-            weights = self._trainer.fit(weights, self._kept[missing - 1], missing)
+            weights = self.trainer.fit(weights, self._kept[missing - 1], missing)
             self._verify(missing, weights)
         return weights
 
@@ -212,7 +266,7 @@ class CachedLearner:
         record = self._whole(self._archive.read, self._keys[number])
         if record is None:
             return
-        same = np.array_equal(record.logits, self._trainer.logits(weights))
+        same = np.array_equal(record.logits, self.trainer.logits(weights))
         if not same or record.weights != weights_checksum(weights):
             raise ValueError(
                 f"round {number} was made again, because its weights were not kept, and its bits differ from those in "
@@ -225,8 +279,3 @@ def _known(checksum: str) -> "Future[str]":
     future = Future[str]()
     future.set_result(checksum)
     return future
-
-
-def pause(seconds: float) -> None:
-    """Wait for another trial."""
-    time.sleep(seconds)

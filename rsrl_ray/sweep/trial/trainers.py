@@ -1,9 +1,11 @@
 """The networks that the trials of a process train."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.folds import Fold
@@ -12,11 +14,29 @@ from rsrl_ray.method import Learning
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.features import features_here
 from rsrl_ray.sweep.nodes.photos import pixels_here
-from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.task import Task, Trainer
 from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.memory import OutOfMemory
+from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer, fit_together
+
+
+def fit_all(
+    trainers: Sequence[Trainer], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
+) -> list[Weights | NotFinite]:
+    """Train the same round of several trials of one fold, together if they can be; see `Trainer.fit`."""
+    networks = [trainer for trainer in trainers if isinstance(trainer, NetworkTrainer)]
+    if len(networks) == len(trainers):
+        return fit_together(networks, parents, kept, number)
+    return [_fit(*one, number) for one in zip(trainers, parents, kept, strict=True)]
+
+
+def _fit(trainer: Trainer, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+    try:
+        return trainer.fit(parent, kept, number)
+    except NotFinite as error:
+        return error
 
 
 class NetworkTrainers:

@@ -8,6 +8,7 @@ import pytest
 import ray
 from ray.tune import PlacementGroupFactory
 from sweep.ray_nodes import node
+from sweep.reports import carried
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver import attempts
@@ -27,7 +28,7 @@ class Ray:
     lost: set[str] = field(default_factory=lambda: {f"lost {number}" for number in range(20)})
     trial: Any = field(
         default_factory=lambda: SimpleNamespace(
-            config={"trial": {**FIRM._asdict(), "id": "firm"}},
+            config=carried(0, "firm"),
             max_failures=-1,
             temporary_state=SimpleNamespace(ray_actor=None),
             placement_group_factory=PlacementGroupFactory([{"CPU": 1}]),

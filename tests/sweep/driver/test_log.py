@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from sweep.reports import report
+from sweep.reports import carried, report
 from sweep.sweeping import round_tables
 
 from rsrl_ray.core.trial import TrialKey
@@ -46,7 +46,7 @@ def result(archive: Archive, photos: int, number: int, chain: str = "") -> dict[
     network = {"network_receive_megabytes": number, "network_transmit_megabytes": 0.0}
     reading = Reading("", BEGAN + 10.0 * number, {"cpu_utilization_percentage": 50.0, **network})
     told = {"key": key, "parent_key": before, "weights": f"w{number}", "created": record.created, "metrics": numbers}
-    return as_result(report(number, **told, last=number == 12, system=(reading,)))
+    return as_result([report(number, trial=TrialKey(0, chain or "firm"), **told, last=number == 12, system=(reading,))])
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_where_logging_falls_behind_every_round_is_logged_once_and_in_order(
     writing = Log(task, tracker, sweep, trials, board)
     writing._writer.put("", lambda: bool(held.wait(30)))
     archive, photos = Archive(experiment.storage), len(task.photos.scores)
-    trial = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}}, max_failures=-1)
+    trial = SimpleNamespace(config=carried(0, "firm"), max_failures=-1)
     for number in [*range(1, 11), *range(1, 13)]:
         reported = result(archive, photos, number)
         writing.on_trial_result(0, [], trial, reported)  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ class Recorded:
         self.weights = KeptWeights(task, retention, trials, Writer(STORAGE, self.board))
         attempts, archive = Attempts(self.log.end, Claims()), Archive(str(self.folder))
         for key in keys:
-            trial: Any = SimpleNamespace(config={"trial": {**key._asdict(), "id": key.method}}, max_failures=-1)
+            trial: Any = SimpleNamespace(config=carried(0, key.method), max_failures=-1)
             for number in (1, 2, 3):
                 reported = result(archive, 6, number, key.method)
                 for display in (attempts, self.log, self.weights):

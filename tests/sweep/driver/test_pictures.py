@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import put_database
-from sweep.reports import report, six_photos
+from sweep.reports import carried, report, six_photos
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
@@ -24,7 +24,7 @@ from rsrl_ray.sweep.task import Task
 
 MACRO_F = {1: 0.1, 2: 0.2, 3: 0.5, 4: 0.3, 5: 0.4}  # by round: the third is chosen
 KEY, FOLD = TrialKey(0, "none"), Fold(0, np.array([0, 1]), np.array([2, 3]), np.array([4, 5]))
-TRIAL: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": "none"}}, max_failures=-1)
+TRIAL: Any = SimpleNamespace(config=carried(0, "none"), max_failures=-1)
 
 
 @dataclass
@@ -73,7 +73,13 @@ class Driver:
         Archive(str(self.folder)).write(key, record, {"w": np.zeros(1, np.float32)})
         metrics = {"validation_macro_f1": MACRO_F[number], "test_macro_f1": MACRO_F[number], "seconds": 1.0}
         before = f"{number - 1:02d}"
-        return as_result(report(number, key=key, parent_key=before, metrics=metrics, last=number == asked))
+        return as_result(
+            [
+                report(
+                    number, trial=TrialKey(0, "none"), key=key, parent_key=before, metrics=metrics, last=number == asked
+                )
+            ]
+        )
 
     def _pictured(self) -> set[int]:
         folders = list(self.folder.glob("artifacts/**/rounds/*"))

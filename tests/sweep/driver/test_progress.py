@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from sweep.reports import ORIGIN, report
+from sweep.reports import FIRM, ORIGIN, carried, report
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver.progress import SweepProgress
@@ -22,7 +22,7 @@ METRICS = {
 def said(*results: dict[str, Any]) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     progress = SweepProgress(Terminal(console), [TrialKey(0, "firm")], 30)
-    trial: Any = SimpleNamespace(config={"trial": {"fold": 0, "method": "firm"}})
+    trial: Any = SimpleNamespace(config=carried(0, "firm"))
     for result in results:
         progress.on_trial_result(0, [], trial, result)
     assert isinstance(console.file, io.StringIO)
@@ -30,7 +30,7 @@ def said(*results: dict[str, Any]) -> list[str]:
 
 
 def result(number: int, made: bool, note: str = "") -> dict[str, Any]:
-    return as_result(report(number, made=made, metrics=METRICS, note=note))
+    return as_result([report(number, made=made, metrics=METRICS, note=note)])
 
 
 def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
@@ -42,13 +42,13 @@ def test_a_round_that_the_same_trial_replays_is_from_the_archive() -> None:
 
 
 def test_a_note_and_a_failure() -> None:
-    _, note, failure = said(result(1, True, "a note"), as_result(Failure("it [/] is over", ORIGIN)))
+    _, note, failure = said(result(1, True, "a note"), as_result([Failure(FIRM, "it [/] is over", ORIGIN)]))
     assert note == "fold 0, firm, round 1: a note"
     assert failure == "fold 0, firm failed: it [/] is over"
 
 
 def test_a_report_comes_back_from_what_tune_makes_of_it() -> None:
     given = report(2, metrics=METRICS, last=True, predicted=np.array([2, 0, 1], dtype=np.int16))
-    told = as_result(given) | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
-    assert told_in(told) is given
+    told = as_result([given]) | {"training_iteration": 2, "time_total_s": 1.0, "config": {}}
+    assert told_in(told) == [given]
     assert (given.value, given.seconds, told["done"]) == (0.5, 160.0, True)

@@ -63,10 +63,9 @@ class Sweep:
         if made:
             record = Record(number, np.zeros((2, 3), np.float32), np.ones(2, bool), {}, "maker", 0.0, 0.0, "")
             self.archive.write(key, record, {"w": np.zeros(1, np.float32)})
-        ran: Any = SimpleNamespace(config={"trial": trial._asdict()})
         origin = Origin(more.pop("start", "start"), "cpu", ("2",))
-        told = report(number, key=key, value=value, made=made, origin=origin)
-        self.weights.on_round(ran, told)
+        told = report(number, trial=trial, key=key, value=value, made=made, origin=origin)
+        self.weights.on_round(Any, told)
         if not later:
             self.work()
 

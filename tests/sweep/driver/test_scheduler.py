@@ -1,3 +1,4 @@
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -8,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
-from sweep.reports import ORIGIN, report
+from sweep.reports import FIRM, ORIGIN, carried, report
 
 from rsrl_ray.core.prediction import Prediction
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
+from rsrl_ray.core.trial import Block
 from rsrl_ray.method import Learning, Method
-from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Prefix, SharingScheduler, outline, slots
+from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Outline, Prefix, SharingScheduler, outline, slots
 from rsrl_ray.sweep.report import Failure, as_result
 from rsrl_ray.vision.losses import Balanced
 
@@ -35,18 +37,23 @@ def one(trial: Trial) -> int:
     return 1
 
 
+def scheduler_of(outlines: Mapping[tuple[int, str], Outline], slots: Callable[[Trial], int] = one) -> SharingScheduler:
+    """Of trials that run each by itself."""
+    return SharingScheduler({Block(fold, (name,)): rounds for (fold, name), rounds in outlines.items()}, slots)
+
+
 @dataclass
 class Tune:
     """The scheduler's side of Ray Tune: trials with a status."""
 
-    scheduler: SharingScheduler = field(default_factory=lambda: SharingScheduler(OUTLINES, one))
+    scheduler: SharingScheduler = field(default_factory=lambda: scheduler_of(OUTLINES))
     trials: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def get_trials(self) -> list[Any]:
         return list(self.trials.values())
 
     def add(self, fold: int, name: str) -> Any:
-        config = {"trial": {"fold": fold, "method": name}}
+        config = carried(fold, name)
         trial = SimpleNamespace(
             trial_id=f"{fold}-{name}", config=config, status=Trial.PENDING, init_local_path=lambda: None
         )
@@ -63,7 +70,7 @@ class Tune:
         return trial.trial_id
 
     def report(self, fold: int, name: str, number: int) -> None:
-        self.scheduler.on_trial_result(self, self.trials[fold, name], as_result(report(number)))  # type: ignore[arg-type]
+        self.scheduler.on_trial_result(self, self.trials[fold, name], as_result([report(number)]))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -135,7 +142,7 @@ def test_a_trial_that_ray_puts_back_keeps_its_turn_and_its_rounds(tune: Tune) ->
 def test_a_trial_that_gave_up_has_made_no_round(tune: Tune) -> None:
     assert tune.start() == "0-firm"
     trial = tune.trials[0, "firm"]
-    tune.scheduler.on_trial_result(tune, trial, as_result(Failure("diverged", ORIGIN)))  # type: ignore[arg-type]
+    tune.scheduler.on_trial_result(tune, trial, as_result([Failure(FIRM, "diverged", ORIGIN)]))  # type: ignore[arg-type]
     tune.scheduler.on_trial_complete(tune, trial, {})  # type: ignore[arg-type]
     trial.status = Trial.TERMINATED
     assert tune.start() == "0-later"
@@ -145,7 +152,7 @@ def test_a_trial_that_gave_up_has_made_no_round(tune: Tune) -> None:
 
 def test_only_some_trials_ask_for_resources_at_a_time() -> None:
     many = PENDING_AT_ONCE + 3
-    scheduler = SharingScheduler({(fold, "none"): ((fold,),) for fold in range(many)}, one)
+    scheduler = scheduler_of({(fold, "none"): ((fold,),) for fold in range(many)})
     tune = Tune(scheduler)
     for fold in range(many):
         tune.add(fold, "none")
@@ -156,7 +163,7 @@ def test_only_some_trials_ask_for_resources_at_a_time() -> None:
 
 def test_a_free_process_goes_to_a_trial_whose_own_is_not_being_started() -> None:
     """Two run at once: one has ended, and Ray is starting a process for the first of those that ask."""
-    tune = Tune(SharingScheduler({(fold, "none"): ((fold,),) for fold in range(4)}, lambda trial: 2))
+    tune = Tune(scheduler_of({(fold, "none"): ((fold,),) for fold in range(4)}, lambda trial: 2))
     ended, starting, asks, waits = [tune.add(fold, "none") for fold in range(4)]
     assert tune.start() == "0-none"
     for trial in (starting, asks, waits):
@@ -170,6 +177,26 @@ def test_a_free_process_goes_to_a_trial_whose_own_is_not_being_started() -> None
     asks.status = Trial.TERMINATED
     tune.scheduler.on_trial_complete(tune, asks, {})  # type: ignore[arg-type]
     assert tune.start() == "3-none"
+
+
+def test_a_block_of_several_trials_waits_for_none() -> None:
+    """Two blocks of a fold: what one of them tells makes nobody wait or go on."""
+    several = [Block(0, ("firm", "none")), Block(0, ("later", "other"))]
+    scheduler = SharingScheduler(dict.fromkeys(several, ()), one)
+    trials = [
+        SimpleNamespace(
+            trial_id=block.methods[0], config=carried(*block[:1], *block.methods), status="", init_local_path=int
+        )
+        for block in several
+    ]
+    tune: Any = SimpleNamespace(get_trials=lambda: trials)
+    for trial in trials:
+        scheduler.on_trial_add(tune, trial)  # type: ignore[arg-type]
+    for trial in trials:
+        assert scheduler.choose_trial_to_run(tune) is trial  # type: ignore[comparison-overlap]
+        trial.status = Trial.RUNNING
+    scheduler.on_trial_result(tune, trials[0], as_result([report(1), Failure(FIRM, "diverged", ORIGIN)]))  # type: ignore
+    assert scheduler.choose_trial_to_run(tune) is None
 
 
 def test_slots_are_what_the_scarcest_resource_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +216,7 @@ GRID = {
 @given(st.lists(st.tuples(st.sampled_from(["start", "report", "end", "crash"]), st.integers(0, 99)), max_size=80))
 def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple[str, int]]) -> None:
     """Trials start, report, end and are put back in any order; the choice is checked against the rule itself."""
-    tune = Tune(SharingScheduler(GRID, one))
+    tune = Tune(scheduler_of(GRID))
     for fold, name in GRID:
         tune.add(fold, name)
     rounds, done = dict.fromkeys(GRID, 0), set[Prefix]()
@@ -230,7 +257,7 @@ def test_the_choice_is_that_of_looking_at_every_waiting_trial(events: list[tuple
 def test_the_papers_sweep_takes_as_many_rounds_in_a_row_as_the_readme_says(at_a_time: int, in_a_row: int) -> None:
     steps = {"paper": {1: 0.9, 3: 0.95}, "strict": {1: [0.95, 0.95, 0.9]}, "none": {1: 0.0}}
     outlines = {(fold, name): outline(fold, method(steps[name]), 30) for name in steps for fold in range(5)}
-    tune, made, done = Tune(SharingScheduler(outlines, one)), set[Prefix](), dict.fromkeys(outlines, 0)
+    tune, made, done = Tune(scheduler_of(outlines)), set[Prefix](), dict.fromkeys(outlines, 0)
     for fold, name in outlines:
         tune.add(fold, name)
     running: list[tuple[int, str]] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ray.tune.experiment import Trial
 from rich.console import Console
-from sweep.reports import report
+from sweep.reports import carried, report
 
 from rsrl_ray.sweep.driver import watchdog
 from rsrl_ray.sweep.driver.watchdog import Watchdog
@@ -16,13 +16,13 @@ from rsrl_ray.terminal import Terminal
 
 
 def trial(fold: int) -> Any:
-    config = {"trial": {"fold": fold, "method": "none"}}
+    config = carried(fold, "none")
     state = SimpleNamespace(ray_actor=f"actor {fold}")
     return SimpleNamespace(trial_id=str(fold), status=Trial.RUNNING, config=config, temporary_state=state)
 
 
 def result(number: int, seconds: float, made: bool) -> dict[str, Any]:
-    return as_result(report(number, made=made, metrics={"seconds": seconds}))
+    return as_result([report(number, made=made, metrics={"seconds": seconds})])
 
 
 @pytest.mark.parametrize(

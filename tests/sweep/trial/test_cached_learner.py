@@ -12,13 +12,16 @@ import pytest
 from sweep.nodes.test_claims import Here
 
 from rsrl_ray.core.trial import Device
+from rsrl_ray.rounds.loop import Asked
 from rsrl_ray.store.archive import Archive, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.task import Trainer
-from rsrl_ray.sweep.trial import cached_learner
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart
+from rsrl_ray.sweep.trial import cached_learner, together
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart, State
+from rsrl_ray.sweep.trial.together import Need, learn_all
+from rsrl_ray.sweep.trial.trainers import fit_all
 from rsrl_ray.vision.network import Conv1
 
 ALL = np.ones(4, dtype=bool)
@@ -55,14 +58,28 @@ def made(
     return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
 
 
+def learn(learner: CachedLearner, number: int) -> Record:
+    """The round, which is not written yet if it was trained."""
+    (record,) = learn_together([learner], number)
+    return record
+
+
+def learn_together(learners: list[CachedLearner], number: int) -> list[Record]:
+    """The same round of several trials."""
+    needs = [Need(learner, Asked(number, ALL, ~ALL, None)) for learner in learners]
+    learn_all(needs, fit_all)
+    for need in needs:
+        if need.error:
+            raise ValueError(need.error)
+    return [need.learner.learnt for need in needs if need.learner.learnt is not None]
+
+
 def learnt(learner: CachedLearner, rounds: int, first: int = 1) -> list[Record]:
     """The rounds, each written before the next is learnt."""
     told = []
     for number in range(first, rounds + 1):
-        learner.learn(number, ALL)
-        assert learner.learnt is not None
-        told.append(learner.learnt)
-        learner.keep(learner.learnt)
+        told.append(learn(learner, number))
+        learner.keep(told[-1])
     return told
 
 
@@ -171,8 +188,10 @@ def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tm
     other = made(tmp_path, Toy(drift=1e-3))  # its logits are the same
     assert made_now(learnt(other, 3)) == [False, False, False]
     drop(tmp_path, again[2].key)
+    other.ask(4, ALL)
+    assert other.seek() is State.CLAIMED
     with pytest.raises(ValueError, match=r"^round 1 was made again, because its weights were not kept"):
-        other.learn(4, ALL)
+        other.parent()
 
 
 def test_seconds_are_the_rounds_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +221,10 @@ def test_a_round_is_trained_before_the_last_one_is_written_and_waits_for_it_to_s
 
     trained = threading.Event()
     learner = made(tmp_path, Told())
-    learner.learn(1, ALL)
-    first = learner.learnt
-    assert first is not None
+    first = learn(learner, 1)
     trained.clear()
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(learner.learn, 2, ALL)
+        coming = pool.submit(learn, learner, 2)
         assert trained.wait(30)
         assert not list(tmp_path.glob("rounds/*/*/manifest.json"))
         written = learner.keep(first)
@@ -222,9 +239,7 @@ def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
     local, held = Local(), Held()
     learner = made(tmp_path, held, attempt=local.of("one"))
     held.go_on.set()
-    learner.learn(1, ALL)
-    first = learner.learnt
-    assert first is not None
+    first = learn(learner, 1)
     held.go_on.clear()
     held.began.clear()
 
@@ -233,17 +248,17 @@ def test_a_round_that_cannot_be_written_frees_its_place_and_ends_the_next(
 
     monkeypatch.setattr(Archive, "write", full)
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(learner.learn, 2, ALL)
+        coming = pool.submit(learn, learner, 2)
         assert held.began.wait(30)
         with pytest.raises(StorageError, match="no space"):
             learner.keep(first)
         held.go_on.set()
-        with pytest.raises(StorageError, match="no space"):
+        with pytest.raises(ValueError, match="no space"):
             coming.result(30)
     second = cached_learner.round_key(first.key, ALL, 2)
     assert all(Attempt(local.claims, "another", "1").claim(key) for key in (first.key, second))
-    with pytest.raises(StorageError, match="the trial has ended"):
-        learner.learn(3, ALL)
+    with pytest.raises(ValueError, match="the trial has ended"):
+        learn(learner, 3)
 
 
 class Local:
@@ -284,7 +299,7 @@ class Held(Toy):
 def test_a_round_that_another_trial_makes_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
 ) -> None:
-    monkeypatch.setattr(cached_learner, "POLL_S", 0.01)
+    monkeypatch.setattr(together, "POLL_S", 0.01)
     local, held, toy = Local(), Held(dies), Toy()
     first, second = made(tmp_path, held, local.of("none")), made(tmp_path, toy, local.of("hair"))
 

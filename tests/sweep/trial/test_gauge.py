@@ -148,7 +148,7 @@ def test_a_trial_reports_what_its_node_was_busy_with_unless_that_is_turned_off(
     task = Task(experiment, photos, [FOLD], {"w": np.zeros(1)}, "07", lambda task: lambda *fold: Toy(trials))
     trial = trial_of(task)
     trials.append(trial)
-    report = told_in(trial.step())
+    (report,) = told_in(trial.step())
     assert isinstance(report, Report)
     trial.stop()
     assert bool(report.system) == asked

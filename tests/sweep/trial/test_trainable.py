@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sweep.reports import six_photos
+from sweep.reports import carried, six_photos
 
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
@@ -70,7 +70,7 @@ def trial_of(task: Task, identity: str = "one") -> RSRLTrial:
         def setup(self, config: dict[str, Any], *given: Any) -> None:
             super().setup(config, task)
 
-    return Trial({"trial": {"fold": 0, "method": "firm", "id": identity}})
+    return Trial({"trial": {"fold": 0, "methods": ["firm"], "ids": [identity]}})
 
 
 def task_of(folder: Path, trainer: Trainer, gpus: float = 0.0, batch_size: int = 32) -> Task:
@@ -94,11 +94,11 @@ def failure(tmp_path: Path) -> Callable[..., Failure]:
 
     def of(error: Exception, gpus: float = 0.0, batch_size: int = 32) -> Failure:
         trial = trial_of(task_of(tmp_path, Broken(error), gpus, batch_size))
-        found = told_in(trial.step())
+        (found,) = told_in(trial.step())
         assert isinstance(found, Failure)
         assert LARGE.pop()() is None  # nothing holds it any more
-        assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
-        assert told_in(trial.step()) == found
+        assert trial.reset_config(carried(0, "firm"))
+        assert told_in(trial.step()) == [found]
         assert found.origin == Origin(found.origin.start_key, "cpu-AVX2", tuple(versions("small")))
         assert len(found.origin.start_key) == 32
         return found
@@ -148,7 +148,7 @@ def test_a_node_that_cannot_train_says_why(tmp_path: Path) -> None:
             trial.step()
         assert failed.value.reason.startswith(words)
         if number == 0:
-            assert trial.reset_config({"trial": {"fold": 0, "method": "firm", "id": "two"}})
+            assert trial.reset_config(carried(0, "firm"))
 
 
 def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..., Failure]) -> None:
@@ -158,6 +158,6 @@ def test_storage_that_refuses_ends_the_trial_with_its_words(failure: Callable[..
 def test_a_trial_has_reused_what_another_one_made_not_its_own_rounds(tmp_path: Path) -> None:
     task = task_of(tmp_path, Sound())
     steps = [trial_of(task, identity).step() for identity in ("one", "one", "two")]
-    reports = [report for report in map(told_in, steps) if isinstance(report, Report)]
+    reports = [report for step in steps for report in told_in(step) if isinstance(report, Report)]
     assert [report.made for report in reports] == [True, False, False]
     assert [report.metrics["reused"] for report in reports] == [0, 0, 1]
