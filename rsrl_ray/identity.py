@@ -47,6 +47,10 @@ ARITHMETIC = 1
 """Version of the arithmetic of training and judging. Count it up if you change that (batches, normalisation, optimizer,
 random numbers). It enters a round's key if it is not 1, see `tests/vision/test_trainer.py`."""
 
+SLOPES = 2
+"""Version of how layers in lockstep compute the gradients of losses (see `rsrl_ray.vision.heads`), in the keys of
+rounds with another loss than the cross-entropy. Version 1 was in no release."""
+
 FEATURES_FORMAT = 1
 """Count it up if the same photos and frozen weights give another file of features."""
 
@@ -166,8 +170,11 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
     network = identifying(experiment.network, "network.")
     later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
     unusual = {name: value for name, value in _changed(learning).items() if name != "warm_start"}
+    lockstep = experiment.training.trainable == "head" and experiment.training.steps == "weighted"
+    slopes = {"slopes": SLOPES} if lockstep and "loss" in unusual else {}
     return (
         arithmetic
+        | slopes
         | ({"network": later} if later else {})
         | unusual
         | {

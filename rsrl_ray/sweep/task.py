@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,15 @@ class Trainer(Protocol):
         ...
 
 
-FitAll = Callable[[Sequence[Trainer], Sequence[Weights], Sequence[NDArray[np.bool_]], int], "list[Weights | NotFinite]"]
-"""`Trainer.fit` for several trainers of one fold, whose parents and kept photos are given: the weights of each."""
+class Trained(NamedTuple):
+    """A network: its weights, and the logits [N, C] of all photos."""
+
+    weights: Weights
+    logits: NDArray[np.float32]
+
+
+FitAll = Callable[[Sequence[Trainer], Sequence[Weights], Sequence[NDArray[np.bool_]], int], "list[Trained | NotFinite]"]
+"""`Trainer.fit` and ``logits`` for several trainers of one fold, whose parents and kept photos are given."""
 
 Trainers = Callable[[Fold, Learning], Trainer]
 """Makes the trainers of one process, which trains one trial after the other.

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import LossOf, NotFinite, diverged
-from rsrl_ray.vision.losses import CROSS_ENTROPY
+from rsrl_ray.vision.losses import CROSS_ENTROPY, NEARLY_0, Slopes
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.reproducible import reproducible
 
 if TYPE_CHECKING:
     from rsrl_ray.vision.trainer import NetworkTrainer
@@ -38,12 +40,12 @@ class HeadRound:
     """A round of one method.
 
     weight : [C, D], bias : [C] or None, with which the layer begins. weights : [N], of the photos.
-    loss : of a batch; None for the cross-entropy, whose gradient is known.
+    loss : of a batch, or its slopes; None for the cross-entropy.
     """
 
     weight: Tensor
     bias: Tensor | None
-    loss: LossOf | None
+    loss: LossOf | Slopes | None
     weights: NDArray[np.float32]
 
 
@@ -82,6 +84,9 @@ class StackedHeads:
         self.totals = torch.zeros(len(rounds), device=rows.device)
         plain = [place for place, loss in enumerate(self._losses) if loss is None]
         self._plain = torch.tensor(plain, dtype=torch.int64, device=rows.device)  # a GPU would wait for a list
+        tables = {place: loss for place, loss in enumerate(self._losses) if isinstance(loss, Slopes)}
+        self._tabled = torch.tensor(list(tables), dtype=torch.int64, device=rows.device)
+        self._tables = _stacked(list(tables.values())) if tables else None
 
     def step(self, features: Tensor, labels: Tensor, weights: Tensor) -> None:
         """One step of every layer.
@@ -111,8 +116,10 @@ class StackedHeads:
         slopes = torch.empty_like(logits)
         if len(self._plain):
             slopes[self._plain] = self._plain_slopes(logits[self._plain], labels)
+        if self._tables is not None:
+            slopes[self._tabled] = self._tabled_slopes(logits[self._tabled], labels, self._tables)
         for place, loss_of in enumerate(self._losses):
-            if loss_of is not None:
+            if loss_of is not None and not isinstance(loss_of, Slopes):
                 leaf = logits[place].detach().requires_grad_()
                 loss = loss_of(leaf, labels)
                 self.totals[place] += loss.detach()
@@ -125,6 +132,38 @@ class StackedHeads:
         logs = logits.log_softmax(dim=2)
         self.totals[self._plain] -= logs.gather(2, own).mean(dim=(1, 2))
         return logs.exp().scatter_add_(2, own, -torch.ones_like(logs[..., :1])) / count
+
+    def _tabled_slopes(self, logits: Tensor, labels: Tensor, tables: "_Tables") -> Tensor:
+        """Those of losses with tables, for several layers at once."""
+        logs = (logits + tables.shift.index_select(1, labels)).log_softmax(dim=2)
+        target, weights = tables.target.index_select(1, labels), tables.weights.index_select(1, labels)
+        self.totals[self._tabled] -= (target * logs).mean(dim=(1, 2))
+        slopes = logs.exp() * target.sum(dim=2, keepdim=True) - target
+        for place, gamma in tables.focal:
+            slopes[place] *= _focal(logs[place].gather(1, labels[:, None]), gamma)
+        return slopes / weights.sum(dim=1)[:, None, None]
+
+
+class _Tables(NamedTuple):
+    """The slopes of several losses: shift and target [T, C, C], weights [T, C], and those that have a gamma."""
+
+    shift: Tensor
+    target: Tensor
+    weights: Tensor
+    focal: list[tuple[int, float]]
+
+
+def _stacked(losses: Sequence[Slopes]) -> _Tables:
+    shift, target, weights = (torch.stack(parts) for parts in list(zip(*losses, strict=True))[:3])
+    return _Tables(shift, target, weights, [(place, loss.focal) for place, loss in enumerate(losses) if loss.focal])
+
+
+def _focal(own: Tensor, gamma: float) -> Tensor:
+    """The factor of `Slopes`, of the log-probabilities at the labels; both [B, 1]."""
+    wrong = -own.expm1()
+    missed = wrong.clamp(min=NEARLY_0)
+    turned = gamma * missed ** (gamma - 1) * own.exp() * own  # where it is clamped, it does not change
+    return missed**gamma - torch.where(wrong > NEARLY_0, turned, 0.0)
 
 
 def trains_in_lockstep(network: config.Network, training: config.Training) -> bool:
@@ -198,7 +237,9 @@ def fit_in_lockstep(
         taken = trainer.lesson.taken(mask, training.steps)
         assert taken.weights is not None
         plain = trainer.lesson.loss == CROSS_ENTROPY
-        loss = None if plain else trainer.lesson.loss_of(taken, number, device)
+        lesson = trainer.lesson
+        tables = lesson.slopes_of(taken, number, device)
+        loss = None if plain else tables or lesson.loss_of(taken, number, device)
         bias = None if layer.bias is None else layer.bias.detach().clone()
         rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))
     heads, weights = StackedHeads(rounds, training), np.stack([each.weights for each in rounds], axis=1)
@@ -208,6 +249,33 @@ def fit_in_lockstep(
         if not bool(heads.totals.isfinite().any()):
             break
     return [_ended(heads, place, network, number) for place in range(len(rounds))]
+
+
+def judge_in_lockstep(network: NetworkOnDevice, weights: Sequence[Weights], photos: int) -> list[Tensor]:
+    """The logits [N, C] of all photos for each of these weights, which differ in the last layer's matrix and bias only.
+
+    They are those of `rsrl_ray.vision.evaluation.evaluate`; the features are read and prepared once.
+    """
+    network.load(weights[0])
+    model, training = network.model.eval(), network.training
+    head, name = _head(model), networks.head_name(model)
+    layers = [
+        [torch.from_numpy(each[f"{name}.{part}"]).to(network.device) for part, _ in head.named_parameters()]
+        for each in weights
+    ]
+    found: list[list[Tensor]] = [[] for _ in weights]
+    with (
+        _without(head, model) as before,
+        reproducible(training.threads),
+        torch.inference_mode(),
+        autocast(network.device, training.precision),
+    ):
+        for rows in network.inputs.batches(batches(np.arange(photos), EVALUATION_BATCH)):
+            features = head.prepared(before(rows))
+            with torch.autocast(network.device.type, enabled=False):
+                for layer, logits in zip(layers, found, strict=True):
+                    logits.append(nn.functional.linear(features, *layer))
+    return [torch.cat(logits) for logits in found]
 
 
 def _pass(

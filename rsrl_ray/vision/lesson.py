@@ -12,7 +12,7 @@ from rsrl_ray import config
 from rsrl_ray.core.passes import RoundSteps
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
-from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss, Slopes, Tabled
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.sampling import kept_weights
 
@@ -90,6 +90,11 @@ class Lesson:
         """The loss as a function of a batch's logits and labels, in a round that takes these photos."""
         counts = torch.from_numpy(taken.counts).to(device)
         return lambda logits, labels: self.loss(logits, labels, counts, number)
+
+    def slopes_of(self, taken: RoundPhotos, number: int, device: torch.device) -> Slopes | None:
+        """The same as tables, see `Tabled`; None if the loss has none."""
+        counts = torch.from_numpy(taken.counts).to(device)
+        return self.loss.slopes(counts, number) if isinstance(self.loss, Tabled) else None
 
 
 def diverged(what: str, training: config.Training) -> NotFinite:

@@ -11,7 +11,7 @@ loaded.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from rsrl_ray.core.own import Own
 from rsrl_ray.core.value import as_text, check_count, check_number, check_share
@@ -23,6 +23,30 @@ __all__ = ["CROSS_ENTROPY", "LOSSES", "Balanced", "CrossEntropy", "EffectiveNumb
 
 NEARLY_0 = 1e-9  # if gamma is below 1, the slope of x^gamma is infinite at 0, where a photo is learnt completely
 MASKED = -1e9  # a logit that adds nothing to a softmax; it is finite, because infinity times 0 is not 0
+
+
+class Slopes(NamedTuple):
+    """The gradient of a loss by the logits z, for a photo with label y, as numbers that a round never changes.
+
+    It is f (sum(target_y) softmax(z + shift_y) - target_y), divided by the sum of ``weights`` over the batch.
+
+    shift, target : [C, C], float32, a row for each y. weights : [C], float32. focal : gamma; f is 1 if it is 0, else
+    p^gamma - gamma p^(gamma - 1) (1 - p) ln(1 - p), where 1 - p is the softmax at y, see `Focal`.
+    """
+
+    shift: "Tensor"
+    target: "Tensor"
+    weights: "Tensor"
+    focal: float = 0.0
+
+
+@runtime_checkable
+class Tabled(Protocol):
+    """A loss whose gradient follows from tables, which several layers in lockstep compute at once."""
+
+    def slopes(self, counts: "Tensor", number: int) -> Slopes:
+        """See `Slopes` and `Loss`."""
+        ...
 
 
 class Loss(Protocol):
@@ -84,6 +108,18 @@ class Balanced:
         near = -((_from_label(labels, counts) / self.ordinal) ** 2) / 2 + prior
         return -(_masked(near, counts).softmax(dim=1) * found).sum(dim=1).mean()
 
+    def slopes(self, counts: "Tensor", number: int) -> Slopes:
+        """See `Tabled`."""
+        prior, (none, hard, ones) = (
+            (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float(),
+            _tables(counts),
+        )
+        shift = _masked(none + prior, counts)
+        if not self.ordinal:
+            return Slopes(shift, hard, ones)
+        near = -((_from_label(_every(counts), counts) / self.ordinal) ** 2) / 2 + prior
+        return Slopes(shift, _masked(near, counts).softmax(dim=1), ones)
+
 
 @dataclass(frozen=True)
 class Focal:
@@ -111,6 +147,11 @@ class Focal:
         missed = (-own.expm1()).clamp(min=NEARLY_0)
         return -(missed**self.focal * own).mean()
 
+    def slopes(self, counts: "Tensor", number: int) -> Slopes:
+        """See `Tabled`."""
+        none, hard, ones = _tables(counts)
+        return Slopes(_masked(none, counts), hard, ones, self.focal)
+
 
 @dataclass(frozen=True)
 class EffectiveNumber:
@@ -136,6 +177,11 @@ class EffectiveNumber:
         """See `Loss`."""
         own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
         return _weighted(own, labels, counts, self.effective_number)
+
+    def slopes(self, counts: "Tensor", number: int) -> Slopes:
+        """See `Tabled`."""
+        (none, hard, _), weights = _tables(counts), _effective(counts, self.effective_number)
+        return Slopes(_masked(none, counts), hard * weights[:, None], weights)
 
 
 @dataclass(frozen=True)
@@ -168,13 +214,23 @@ class Ldam:
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
-        smallest = counts.masked_fill(counts == 0, math.inf).min()
-        margins = (self.ldam * (smallest / counts.clamp(min=1)) ** 0.25).float()
-        moved = logits - (_from_label(labels, counts) == 0) * margins
+        moved = logits - (_from_label(labels, counts) == 0) * self._margins(counts)
         own = _own(_masked(moved, counts).log_softmax(dim=1), labels)
         if self.drw and number >= self.drw:
             return _weighted(own, labels, counts, self.beta)
         return -own.mean()
+
+    def slopes(self, counts: "Tensor", number: int) -> Slopes:
+        """See `Tabled`."""
+        none, hard, weights = _tables(counts)
+        if self.drw and number >= self.drw:
+            weights = _effective(counts, self.beta)
+        return Slopes(_masked(none - hard * self._margins(counts), counts), hard * weights[:, None], weights)
+
+    def _margins(self, counts: "Tensor") -> "Tensor":
+        """[C], of each class."""
+        smallest = counts.masked_fill(counts == 0, math.inf).min()
+        return (self.ldam * (smallest / counts.clamp(min=1)) ** 0.25).float()
 
 
 @dataclass(frozen=True)
@@ -219,9 +275,7 @@ def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
 
 def _from_label(labels: "Tensor", counts: "Tensor") -> "Tensor":
     """[B, C], how many classes each class is above the photo's label."""
-    from torch import arange
-
-    return (arange(len(counts), device=counts.device) - labels[:, None]).double()
+    return (_every(counts) - labels[:, None]).double()
 
 
 def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
@@ -231,10 +285,28 @@ def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
 
 def _weighted(own: "Tensor", labels: "Tensor", counts: "Tensor", beta: float) -> "Tensor":
     """The weighted mean of a batch, divided by the sum of its weights, as in torch's cross-entropy."""
+    weights = _effective(counts, beta)[labels]
+    return -(weights * own).sum() / weights.sum()
+
+
+def _effective(counts: "Tensor", beta: float) -> "Tensor":
+    """[C], the weights by effective number; their mean over the classes with photos is 1."""
     with_photos = counts > 0
     weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * with_photos
-    weights = (weights / weights.sum() * with_photos.sum()).float()[labels]
-    return -(weights * own).sum() / weights.sum()
+    return (weights / weights.sum() * with_photos.sum()).float()
+
+
+def _tables(counts: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+    """Nothing for each label and class, the hard targets of each label, [C, C] both, and equal weights [C]."""
+    hard = (_from_label(_every(counts), counts) == 0).float()
+    return hard * 0, hard, hard[0] * 0 + 1
+
+
+def _every(counts: "Tensor") -> "Tensor":
+    """All labels, [C]."""
+    from torch import arange
+
+    return arange(len(counts), device=counts.device)
 
 
 def _check_beta(name: str, value: object) -> None:

@@ -18,7 +18,13 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
-from rsrl_ray.vision.heads import fit_in_lockstep, fitting_threads, has_stacked_head, most_in_lockstep
+from rsrl_ray.vision.heads import (
+    fit_in_lockstep,
+    fitting_threads,
+    has_stacked_head,
+    judge_in_lockstep,
+    most_in_lockstep,
+)
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
@@ -91,16 +97,17 @@ class NetworkTrainer:
         NotFinite
             If a logit is not finite.
         """
-        network = self.network
-        device, training = network.device, network.training
-        with network.computing():
-            network.load(weights)
-            inputs = network.inputs.batches(batches(np.arange(len(self.lesson.labels)), EVALUATION_BATCH))
-            found = evaluate(network.model, inputs, device, training.precision, training.threads)
-            logits: NDArray[np.float32] = torch.cat(found).cpu().numpy()
-        if not np.isfinite(logits).all():
-            raise diverged("a logit", training)
+        (logits,) = judge_together([self], [weights])
+        if isinstance(logits, NotFinite):
+            raise logits
         return logits
+
+    def judge_alone(self, weights: Weights) -> Tensor:
+        """See `logits`; they may be not finite, and are on the device."""
+        network, training = self.network, self.network.training
+        network.load(weights)
+        inputs = network.inputs.batches(batches(np.arange(len(self.lesson.labels)), EVALUATION_BATCH))
+        return torch.cat(evaluate(network.model, inputs, network.device, training.precision, training.threads))
 
     def features(self) -> NDArray[np.float32] | None:
         """What the frozen layers make of all photos, [N, D]; None if no layer is frozen."""
@@ -210,6 +217,21 @@ def fit_together(
         with trainer.fitting(number):
             found.append(trainer.fit_alone(parent, mask, number))
     return found
+
+
+def judge_together(
+    trainers: Sequence[NetworkTrainer], weights: Sequence[Weights]
+) -> list[NDArray[np.float32] | NotFinite]:
+    """The logits [N, C] of all photos for each trainer's weights, see `NetworkTrainer.logits`."""
+    first = trainers[0]
+    network = first.network
+    with network.computing():
+        if len(trainers) > 1 and has_stacked_head(network):
+            found = judge_in_lockstep(network, weights, len(first.lesson.labels))
+        else:
+            found = [trainer.judge_alone(each) for trainer, each in zip(trainers, weights, strict=True)]
+        logits = [each.cpu().numpy() for each in found]
+    return [each if np.isfinite(each).all() else diverged("a logit", network.training) for each in logits]
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:

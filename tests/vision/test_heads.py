@@ -7,21 +7,35 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
-from rsrl_ray.vision.heads import HeadRound, StackedHeads, fit_in_lockstep, has_stacked_head
+from rsrl_ray.vision.heads import HeadRound, StackedHeads, fit_in_lockstep, has_stacked_head, trains_in_lockstep
 from rsrl_ray.vision.lesson import Lesson, NotFinite
-from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, Focal, Loss
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber, Focal, Ldam, Loss
 from rsrl_ray.vision.network import Weights, starting_weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import NetworkTrainer
+from rsrl_ray.vision.trainer import NetworkTrainer, judge_together
 
 COUNT = 200
 LABELS = np.repeat(np.arange(7), [90, 40, 20, 20, 10, 10, 10])  # so many that no layer fills whole vectors
 TRAIN = np.flatnonzero(np.arange(COUNT) % 5)
-LOSSES: list[Loss] = [CROSS_ENTROPY, Balanced(0.5, 1.0), Focal(2.0)]
+
+
+class Doubled:
+    """A loss of a user."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, counts: Tensor, number: int = 1) -> Tensor:
+        return 2 * torch.nn.functional.cross_entropy(logits, labels)
+
+
+LOSSES: list[Loss] = [
+    *(CROSS_ENTROPY, Balanced(0.5, 1.0), Focal(2.0), Focal(0.5), Balanced(1.0), EffectiveNumber(0.99)),
+    *(Ldam(0.5, 2), Ldam(0.5), Doubled()),
+]
 TRAINING = Training(trainable="head", steps="weighted", epochs=2, learning_rate=0.01)
 # a dropout before the last layer; a last layer that standardises; neither
 NETWORKS = {
@@ -45,7 +59,7 @@ def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[Networ
             Lesson(
                 *(LABELS, start, TRAIN, 3, 1),
                 warm_start=("all", "head", "cold")[place % 3],
-                loss=LOSSES[place % 3],
+                loss=LOSSES[place % len(LOSSES)],
                 sampling=("shuffled", "class_balanced")[place % 2],
             ),
             network,
@@ -71,7 +85,7 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
 ) -> None:
     network, start = on_device(name, device, threads)
     trainers, masks = methods(network, start, 16), kept(16)
-    assert has_stacked_head(network)
+    assert has_stacked_head(network) and trains_in_lockstep(NETWORKS[name][0], TRAINING)
     alone = [trainer.fit(start, mask, 1) for trainer, mask in zip(trainers, masks, strict=True)]
     second = [trainer.fit(parent, mask, 2) for trainer, parent, mask in zip(trainers, alone, masks, strict=True)]
     assert len({weights[next(iter(weights))].tobytes() for weights in second}) == 16
@@ -79,6 +93,9 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
         block = slice(first, last)
         for found, expected in zip(together(trainers[block], alone[block], masks[block]), second[block], strict=True):
             assert same(found, expected)
+        judged = judge_together(trainers[block], second[block])
+        for trainer, weights, logits in zip(trainers[block], second[block], judged, strict=True):
+            assert_array_equal(trainer.logits(weights), logits)
 
 
 class Indices(TorchDispatchMode):
@@ -128,3 +145,4 @@ def test_one_that_diverges_does_not_harm_the_others() -> None:
 )
 def test_other_rounds_are_trained_as_ever(network: Network, training: Training) -> None:
     assert not has_stacked_head(NetworkOnDevice(network, training, 4, lambda: np.zeros(())))
+    assert not trains_in_lockstep(network, training)

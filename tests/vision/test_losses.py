@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
+from rsrl_ray.config import Training
 from rsrl_ray.core.value import make
+from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Balanced, EffectiveNumber, Focal, Ldam, Loss
 
 KNOBS: list[dict[str, Any]] = [
@@ -151,6 +153,23 @@ def test_focal_against_its_formula(gamma: float) -> None:
 
 
 # for all of them
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(
+    "loss", [Balanced(0.5, 1.0), Balanced(1.0), Focal(2.0), Focal(0.5), EffectiveNumber(0.9), Ldam(0.5), Ldam(0.5, 2)]
+)
+def test_slopes_are_the_gradient(loss: Any, number: int) -> None:
+    logits, labels = _batch(classes=4)
+    logits[0] = torch.tensor([0.0, 30.0, 0.0, 0.0])
+    labels[0] = 1  # learnt so well that focal loss stops at NEARLY_0
+    counts = torch.tensor([20.0, 7.5, 0.0, 3.0], dtype=torch.float64)
+    labels = labels.where(labels != 2, 3)  # a class without photos
+    leaf = logits.clone().requires_grad_()
+    loss(leaf, labels, counts, number).backward()
+    layer = HeadRound(torch.zeros(4, 1), None, loss.slopes(counts, number), np.ones(1, np.float32))
+    found = StackedHeads([layer], Training())._slopes(logits[None], labels)[0]
+    assert_close(found, leaf.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_the_table_is_covered() -> None:

@@ -56,15 +56,20 @@ class Attempt:
     """One attempt of a trial, which claims rounds.
 
     A trial that starts again is another attempt of it: the earlier attempt is dead, and its claims are void.
+
+    claims : None if no other process makes a round of this trial; then every claim is granted.
     """
 
-    claims: Claims
+    claims: Claims | None
     trial: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def claim(self, key: str) -> bool:
         """Whether this attempt is to make the round now. If not, another trial makes it."""
-        notes, name, waits = self.claims.notes, self._claimed(key), self.claims.name_of(_WAITS_FOR, self.trial)
+        if self.claims is None:
+            return True
+        notes, waits = self.claims.notes, self.claims.name_of(_WAITS_FOR, self.trial)
+        name = self.claims.name_of(_CLAIMED, key)
         with contextlib.suppress(*_UNREACHABLE):
             while not notes.put(name, str(self), over=False):
                 maker = notes.get(name)
@@ -80,13 +85,13 @@ class Attempt:
 
     def release(self, key: str) -> None:
         """The round is in the archive, or given up. Nothing happens if a later attempt has claimed it."""
+        if self.claims is None:
+            return
+        notes, name = self.claims.notes, self.claims.name_of(_CLAIMED, key)
         with contextlib.suppress(*_UNREACHABLE):
-            if self.claims.notes.get(self._claimed(key)) == str(self):
-                self.claims.notes.delete(self._claimed(key))
+            if notes.get(name) == str(self):
+                notes.delete(name)
 
     def __str__(self) -> str:
         """As its claims name it."""
         return f"{self.trial} {self.id}"
-
-    def _claimed(self, key: str) -> str:
-        return self.claims.name_of(_CLAIMED, key)

@@ -16,7 +16,7 @@ from rsrl_ray.store.archive import Archive, Damaged, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt
-from rsrl_ray.sweep.task import Trainer
+from rsrl_ray.sweep.task import Trained, Trainer
 from rsrl_ray.vision.network import Weights
 
 T = TypeVar("T")
@@ -118,10 +118,10 @@ class CachedLearner:
             self._weights = self._start.weights if self._start.cold else self._found_again()
         return self._weights
 
-    def take(self, weights: Weights, seconds: float) -> None:
-        """The claimed round was trained in so many ``seconds`` and has these ``weights``: judge the photos."""
-        began, (key, number, kept) = time.monotonic(), self._next
-        logits, conv1 = self.trainer.logits(weights), self.trainer.conv1(weights)
+    def take(self, trained: Trained, seconds: float) -> None:
+        """The claimed round was trained and judged, in so many ``seconds``."""
+        (key, number, kept), (weights, logits) = self._next, trained
+        conv1 = self.trainer.conv1(weights)
         record = Record(
             number=number,
             logits=logits,
@@ -129,7 +129,7 @@ class CachedLearner:
             conv1={} if conv1 is None else {name: np.asarray(value) for name, value in asdict(conv1).items()},
             maker=self._attempt.trial,
             created=time.time(),
-            seconds=seconds + time.monotonic() - began,
+            seconds=seconds,
             parent=self._parent.result(),
             frozen=self._start.frozen,
             probe=self._start.device.probe,

@@ -24,11 +24,11 @@ from rsrl_ray.tracking.entries import Reading
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the trials of a process share. claims : of all trials of the sweep, so that no two make the same round."""
+    """What the trials of a process share. claims : see `Attempt`."""
 
     task: Task
     trainers: Trainers
-    claims: Claims
+    claims: Claims | None
 
 
 class Member:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rsrl_ray.rounds.loop import Asked
-from rsrl_ray.sweep.task import FitAll
+from rsrl_ray.sweep.task import FitAll, Trained
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, State
 from rsrl_ray.vision.lesson import NotFinite
-from rsrl_ray.vision.network import Weights
 
 POLL_S = 0.25  # between two looks for a round that another process makes
 
@@ -94,17 +93,17 @@ def _train(makers: Sequence[Need], fit_all: FitAll) -> None:
             return
         began = time.monotonic()
         trainers, masks = [need.learner.trainer for need in ready], [need.round.kept for need in ready]
-        found: Sequence[Weights | Exception]
+        found: Sequence[Trained | Exception]
         try:
             found = fit_all(trainers, parents, masks, ready[0].round.number)
         except ValueError as error:
             found = [error] * len(ready)
         share = (time.monotonic() - began) / len(ready)
-        for need, weights in zip(ready, found, strict=True):
+        for need, trained in zip(ready, found, strict=True):
             with need.failing():
-                if isinstance(weights, Exception):
-                    raise weights
-                need.learner.take(weights, share)
+                if isinstance(trained, Exception):
+                    raise trained
+                need.learner.take(trained, share)
                 need.made = True
     except BaseException:
         for need in makers:

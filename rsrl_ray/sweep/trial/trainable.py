@@ -124,7 +124,9 @@ class RSRLTrial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         block = config["trial"]
         fold = next(fold for fold in self._task.folds if fold.number == block["fold"])
-        around = Surroundings(self._task, self._trainers, self._claims)
+        # Several trials are all that the sweep has of the fold, and trials of other folds make other rounds.
+        claims = self._claims if len(block["ids"]) == 1 else None
+        around = Surroundings(self._task, self._trainers, claims)
         named = zip(block["methods"], block["ids"], strict=True)
         self._members = [Member(around, fold, method, identity) for method, identity in named]
         self._coming = self._thread.submit(next_rounds, self._members)

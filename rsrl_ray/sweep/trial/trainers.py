@@ -14,27 +14,36 @@ from rsrl_ray.method import Learning
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.features import features_here
 from rsrl_ray.sweep.nodes.photos import pixels_here
-from rsrl_ray.sweep.task import Task, Trainer
+from rsrl_ray.sweep.task import Task, Trained, Trainer
 from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import NetworkTrainer, fit_together
+from rsrl_ray.vision.trainer import NetworkTrainer, fit_together, judge_together
 
 
 def fit_all(
     trainers: Sequence[Trainer], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
-) -> list[Weights | NotFinite]:
-    """Train the same round of several trials of one fold, together if they can be; see `Trainer.fit`."""
+) -> list[Trained | NotFinite]:
+    """Train and judge the same round of several trials of one fold, together if they can be; see `Trainer.fit`."""
     networks = [trainer for trainer in trainers if isinstance(trainer, NetworkTrainer)]
     if len(networks) == len(trainers):
-        return fit_together(networks, parents, kept, number)
+        found = fit_together(networks, parents, kept, number)
+        fitted = [weights for weights in found if not isinstance(weights, NotFinite)]
+        able = [trainer for trainer, weights in zip(networks, found, strict=True) if not isinstance(weights, NotFinite)]
+        logits = iter(judge_together(able, fitted) if able else [])
+        return [weights if isinstance(weights, NotFinite) else _trained(weights, next(logits)) for weights in found]
     return [_fit(*one, number) for one in zip(trainers, parents, kept, strict=True)]
 
 
-def _fit(trainer: Trainer, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+def _trained(weights: Weights, logits: NDArray[np.float32] | NotFinite) -> Trained | NotFinite:
+    return logits if isinstance(logits, NotFinite) else Trained(weights, logits)
+
+
+def _fit(trainer: Trainer, parent: Weights, kept: NDArray[np.bool_], number: int) -> Trained | NotFinite:
     try:
-        return trainer.fit(parent, kept, number)
+        weights = trainer.fit(parent, kept, number)
+        return Trained(weights, trainer.logits(weights))
     except NotFinite as error:
         return error
 
