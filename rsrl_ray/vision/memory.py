@@ -1,5 +1,6 @@
 """How much GPU memory a trial takes, computed without a GPU, and how much GPUs have."""
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,8 +71,14 @@ def is_full(error: RuntimeError) -> bool:
 
 
 def free_memory() -> None:
-    """Give back the GPU's memory that is no longer used, so that other processes can have it."""
+    """Give back memory that is no longer used, of the GPU and the machine, so that other processes can have it.
+
+    Trials tell glibc to keep what is freed, see `rsrl_ray.sweep.nodes.cluster`.
+    """
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other libraries than glibc lack it
+    if trim is not None:
+        trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rsrl_ray import config
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.encoders import preprocessing_of
-from rsrl_ray.vision.evaluation import Normaliser
+from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser
 from rsrl_ray.vision.frozen import cut
-from rsrl_ray.vision.inputs import FeatureInputs, Inputs, PhotoInputs, rows_on
+from rsrl_ray.vision.inputs import FeatureInputs, Indices, Inputs, PhotoInputs, batches, rows_on
 from rsrl_ray.vision.memory import OutOfMemory, free_memory, gpu_room, memory_errors, no_refusals, trial_memory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.reproducible import check_precision
@@ -32,6 +32,15 @@ class Place:
 
 
 ON_CPU = Place("cpu")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of features, [D] each. photos : whose they are, ascending."""
+
+    photos: Indices
+    mean: Tensor
+    sd: Tensor
 
 
 class NetworkOnDevice:
@@ -58,6 +67,7 @@ class NetworkOnDevice:
         self.device, self.training = torch.device(place.device), training
         self._network, self._classes, self._rows, self._share = network, classes, rows, place.share
         self._holds: Weights | None = None
+        self._moments: Moments | None = None
 
     def make(self) -> None:
         """Make inputs and model now, before the first round needs them.
@@ -146,6 +156,18 @@ class NetworkOnDevice:
             self._holds = None
             free_memory()
             raise
+
+    def moments(self, photos: Indices) -> "Moments":
+        """Those of the features of these photos, which all trials of a fold share."""
+        from sklearn.preprocessing import StandardScaler  # it takes seconds to import
+
+        if self._moments is None or not np.array_equal(self._moments.photos, photos):
+            scaler = StandardScaler()
+            for features in self.inputs.batches(batches(photos, EVALUATION_BATCH)):
+                scaler.partial_fit(features.double().cpu().numpy())
+            mean, sd = (torch.from_numpy(values).float() for values in (scaler.mean_, scaler.scale_))
+            self._moments = Moments(photos, mean, sd)
+        return self._moments
 
     def load(self, weights: Weights) -> None:
         """Put weights into the model, unless it has them already. Weights of the whole network fit a part of it too."""

@@ -13,7 +13,7 @@ from rsrl_ray.core.digest import array_digest
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH
 from rsrl_ray.vision.features import FeatureMaker
 from rsrl_ray.vision.lesson import Lesson
-from rsrl_ray.vision.memory import OutOfMemory
+from rsrl_ray.vision.memory import OutOfMemory, free_memory
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import NetworkTrainer
@@ -35,13 +35,16 @@ def probe(network: config.Network, training: config.Training, classes: int, star
     ValueError
         If the network cannot be trained on this device.
     """
-    for _ in range(TRIES - 1):
-        try:
-            return _probe(network, training, classes, start, device)
-        except OutOfMemory:
-            pass  # outside of this block nothing on the GPU is held any more
-        time.sleep(PAUSE_S)
-    return _probe(network, training, classes, start, device)
+    try:
+        for _ in range(TRIES - 1):
+            try:
+                return _probe(network, training, classes, start, device)
+            except OutOfMemory:
+                pass  # outside of this block nothing on the GPU is held any more
+            time.sleep(PAUSE_S)
+        return _probe(network, training, classes, start, device)
+    finally:
+        free_memory()  # photos of many pixels took a gigabyte
 
 
 def _probe(network: config.Network, training: config.Training, classes: int, start: Weights, device: str) -> str:

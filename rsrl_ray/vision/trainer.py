@@ -4,13 +4,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from rsrl_ray import config
@@ -125,7 +123,8 @@ class NetworkTrainer:
         model = network.change()
         head = model.get_submodule(networks.head_name(model))
         if isinstance(head, StandardisedHead):
-            head.set(*self._moments)
+            moments = network.moments(lesson.train)
+            head.set(moments.mean, moments.sd)
         if lesson.warm_start != "all":
             networks.load_weights(model, networks.new_head(model, [lesson.seed, lesson.fold, number, HEAD]))
         return model
@@ -139,15 +138,6 @@ class NetworkTrainer:
         )  # it is in the weights then
         for count in passes(len(photos), len(lesson.train), training.batch_size, training.epochs, training.steps):
             yield drawn(photos, lesson.labels, sampling, shuffle)[:count]
-
-    @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the features of the fold's training photos, [D] each."""
-        scaler = StandardScaler()
-        for features in self.network.inputs.batches(batches(self.lesson.train, EVALUATION_BATCH)):
-            scaler.partial_fit(features.double().cpu().numpy())
-        mean, sd = (torch.from_numpy(values).float() for values in (scaler.mean_, scaler.scale_))
-        return mean, sd
 
     def _epoch(
         self,
