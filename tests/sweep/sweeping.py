@@ -49,13 +49,10 @@ def in_round(number: int) -> dict[str, str]:
     return {
         "rsrl_ray.sweep.trial.trainable": f"RSRLTrial.step = gate(RSRLTrial.step, {before})",
         "rsrl_ray.vision.trainer": f"""
-def fit(trainer, parent, kept, number, inner=NetworkTrainer.fit):
+def fit_together(trainers, parents, kept, number, inner=fit_together):
     while number == {number} and os.path.isdir(GATE):
         time.sleep(0.02)
-    return inner(trainer, parent, kept, number)
-
-
-NetworkTrainer.fit = fit
+    return inner(trainers, parents, kept, number)
 """,
     }
 

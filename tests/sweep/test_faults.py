@@ -39,7 +39,7 @@ PHASES: list[tuple[str, str, str, int, list[str]]] = [
         0,
         [],
     ),
-    ("in round 1", "rsrl_ray.vision.trainer", "NetworkTrainer.fit = gate(NetworkTrainer.fit)", 0, ["RUNNING"]),
+    ("in round 1", "rsrl_ray.vision.trainer", "fit_together = gate(fit_together)", 0, ["RUNNING"]),
     (
         "between a round's weights and its manifest",
         "rsrl_ray.store.archive",
@@ -82,7 +82,7 @@ def test_driver_killed_in_every_phase_of_one_sweep(experiment_file: Write, tmp_p
 def test_two_sweeps_train_the_same_round_into_one_archive_at_once(
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
-    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"})
+    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "fit_together = gate(fit_together)"})
     files = [experiment_file(name=name, **KNOBS) for name in ("one", "other")]
     drivers = [start_driver(file, **gate.environment) for file in files]
     for driver in drivers:
@@ -101,7 +101,7 @@ def test_a_trial_that_is_given_up_in_a_shared_round_leaves_it_to_those_that_wait
     experiment_file: Write, tmp_path: Path, undisturbed: Left
 ) -> None:
     file = experiment_file(**KNOBS)
-    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"})
+    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": "fit_together = gate(fit_together)"})
     driver, killed = start_driver(file, **gate.environment), set[int]()
     for _ in range(attempts.FAILURES_A_ROUND):
         wait_for(driver, lambda: gate.waiting() - killed)

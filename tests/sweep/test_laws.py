@@ -122,8 +122,8 @@ def test_a_round_that_two_schedules_turn_out_to_share_is_trained_once(experiment
     knobs: dict[str, Any] = {"schedules": {"none": {1: 0.0}, "hair": {1: 0.000001}}, "folds": ONE_FOLD}
     file = experiment_file(resources=PARALLEL, rounds=3, **knobs)
     waits = f"pause = lambda seconds: (open({str(tmp_path / 'waits')!r}, 'w').close(), time.sleep(seconds))"
-    at_round_2 = "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"
-    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2, "rsrl_ray.sweep.trial.cached_learner": waits})
+    at_round_2 = "fit_together = gate(fit_together, lambda *learn: learn[-1] == 2)"
+    gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2, "rsrl_ray.sweep.trial.together": waits})
     driver = start_driver(file, **gate.environment)
     wait_for(driver, lambda: len(gate.waiting()) == 2 or (gate.waiting() and (tmp_path / "waits").exists()))
     assert len(gate.waiting()) == 1

@@ -18,7 +18,7 @@ def test_a_raylet_killed_a_node_removed_and_one_added(
 ) -> None:
     file = experiment_file(**KNOBS, resources={"cpus": 1})
     tells = "bool(open(GATE + '/../raylet ' + os.environ['RAY_RAYLET_PID'], 'w'))"
-    at_round_2 = f"NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2 and {tells})"
+    at_round_2 = f"fit_together = gate(fit_together, lambda *learn: learn[-1] == 2 and {tells})"
     gate = Gate(tmp_path, {"rsrl_ray.vision.trainer": at_round_2})
     with nodes_of_this_machine(gate, num_cpus=0) as nodes:
         first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)

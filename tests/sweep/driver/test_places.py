@@ -164,7 +164,7 @@ def test_a_node_whose_disk_is_full_gets_one_trial_which_goes_on_elsewhere(
     token.parent.mkdir()
     token.write_text("ab" * 32)
     file = experiment_file(**KNOBS | {"folds": {**KNOBS["folds"], "use": [0, 1]}, "resources": {"cpus": 1}})
-    held = {"rsrl_ray.vision.trainer": "NetworkTrainer.fit = gate(NetworkTrainer.fit)"}  # on the other node
+    held = {"rsrl_ray.vision.trainer": "fit_together = gate(fit_together)"}  # on the other node
     gate = Gate(tmp_path, {"rsrl_ray.sweep.trial.trainers": BROKEN} | held)
     with nodes_of_this_machine(gate, num_cpus=0) as cluster:
         for environment in ({}, {"RSRL_BROKEN": "1"}):

@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_leaves_the_same_bits_and_no_photo_passes_twice(
 ) -> None:
     file = experiment_file(**FROZEN)
     log = f"LOG, OTHER = {str(tmp_path / 'passed')!r}, ''\n"
-    at_round_2 = "NetworkTrainer.fit = gate(NetworkTrainer.fit, lambda *learn: learn[-1] == 2)"
+    at_round_2 = "fit_together = gate(fit_together, lambda *learn: learn[-1] == 2)"
     code = {module: log + text for module, text in ONCE.items()} | {"rsrl_ray.vision.trainer": at_round_2}
     gate = Gate(tmp_path, code)
     driver = start_driver(file, **gate.environment)
