@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
+from heads import LAYERS, bare_seconds, own_seconds
 from measured import LARGE, SMALL, Swept, bookkeeping, made_photos, run, swept
 
 from rsrl_ray.core.selection import TEST
@@ -182,6 +183,24 @@ def many(bench: Bench, turn: int) -> Figure:
     return Figure(seconds, f"{parts}; {lots.memory / MIB:.0f} MiB ({few.memory / MIB:.1f})")
 
 
+def lockstep(bench: Bench, turn: int) -> Figure:
+    """Rounds a second of 16 last layers in lockstep, trained and judged, by those of a bare loop over tensors."""
+    bare, own = bare_seconds() / LAYERS, own_seconds() / LAYERS
+    return Figure(bare / own, f"{1000 * own:.0f} against {1000 * bare:.0f} ms a round")
+
+
+def blocks(bench: Bench, turn: int) -> Figure:
+    """Rounds a second of the methods of bench.yaml on frozen features, 25 folds, 20 rounds each: all of the command."""
+    file = bench.file(f"blocks-{turn}")
+    methods = {name: yaml.safe_load((HERE / "bench.yaml").read_text())[name] for name in ("schedules", "methods")}
+    recipe = {"trainable": "head", "steps": "weighted", "epochs": 3, "precision": "fp32"}
+    many = {"folds": {"count": 5, "repeats": 5}, "training": recipe, "rounds": 20, **methods}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | many))
+    ran = swept(file).ran
+    trials = 25 * sum(map(len, methods.values()))
+    return Figure(20 * trials / ran.seconds, f"{20 * trials:,} rounds in {ran.seconds:.0f} s")
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of the table; ``measure`` measures a turn, ``unit`` is what a difference is in."""
@@ -221,5 +240,7 @@ ROWS = (
     Row("one schedule more", "its start-up and its own new rounds", "1.05", one_more),
     Row("the first round begins after the command", "imports and `ray.init`", "within 3 s", first, " s"),
     Row("memory of a node's trials", "one copy of the photos, one bare loop a trial", "within 1.15", memory),
+    Row("16 last layers in lockstep", "a bare loop with batched products", "0.8", lockstep),
+    Row("rounds on frozen features, all included", "7 one trial at a time", "35 a second", blocks, "/s"),
     Row(f"a round's bookkeeping, {MANY:,} photos", f"{FEW:,}, a photo", "under 2 s", many, " s"),
 )
