@@ -46,7 +46,7 @@ class RoundResult:
     predicted: NDArray[np.int16] | None = None
 
 
-class Asked(NamedTuple):
+class NextRound(NamedTuple):
     """The next round, before it is learnt; see `RoundResult`."""
 
     number: int
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
         return RoundResult(self.number, self.kept, self.returned, logits, self.revision)
 
 
-Rounds = Generator[Asked, NDArray[np.float32], None]
+RoundsToLearn = Generator[NextRound, NDArray[np.float32], None]
 
 Features = Callable[[], NDArray[np.float32] | None]
 """What the frozen layers make of all photos, [N, D]; None if no layer is frozen. Only some rules ask for it."""
@@ -91,7 +91,7 @@ def run_rounds(
         asked = answered(rounds, result.logits)
 
 
-def answered(rounds: Rounds, logits: NDArray[np.float32]) -> Asked | None:
+def answered(rounds: RoundsToLearn, logits: NDArray[np.float32]) -> NextRound | None:
     """Give ``rounds`` the logits [N, C] of the round that they have asked for; the next one, None after the last."""
     try:
         return rounds.send(logits)
@@ -99,7 +99,7 @@ def answered(rounds: Rounds, logits: NDArray[np.float32]) -> Asked | None:
         return None
 
 
-def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Plan, features: Features) -> Rounds:
+def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Plan, features: Features) -> RoundsToLearn:
     """Ask for the planned rounds of one fold and rule, one after the other, and take the logits of each.
 
     Each revision judges all of the fold's original training photos. It uses the network that was just trained, or
@@ -113,7 +113,7 @@ def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Pla
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     recalled: list[NDArray[np.float64]] = []
     for number in range(1, plan.rounds + 1):
-        logits = yield Asked(number, kept, returned, revision)
+        logits = yield NextRound(number, kept, returned, revision)
         history.append(logits[fold.train])
         seen = seen_after(number, history, kept[fold.train], labels[fold.train], plan.revision)
         stream = plan.seed, fold.number

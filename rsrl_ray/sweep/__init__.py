@@ -15,17 +15,21 @@ Five objects carry a sweep:
     on each node. It knows a round's key, the sweep's id and the table of a round, so driver and trial agree on them.
 
 `RSRLTrial` (`trial/trainable.py`)
-    A trial as Ray Tune sees it: every `step` is a round. Its thread runs `rsrl_ray.rounds.loop.run_rounds`, with a
-    `CachedLearner`, which looks into the archive before it asks a `Trainer`. A trial keeps no checkpoints. If it starts
-    again, on any node, it replays its rounds from the archive.
+    What Ray Tune calls a trial: a `Block` of trials, mostly a single one, or all methods of a fold if these train in
+    lockstep (`rsrl_ray.vision.lockstep`). Every `step` is a round of each. Its thread asks each `BlockTrial` which
+    round it needs (`rsrl_ray.rounds.loop`), and looks for it in the archive with a `CachedLearner`. Those that are
+    missing are trained together (`trial/together.py`). A block keeps no checkpoints. If it starts again, on any node,
+    it replays its rounds from the archive.
 
 `Report` (`report.py`)
-    What a step returns: the round's key, its metrics, a note for the reader. Or a `Failure`, with the reason.
+    What a step returns for each trial: the round's key, its metrics, a note for the reader. Or a `Failure`, with the
+    reason; the other trials of the block go on.
 
 `SharingScheduler` (`driver/scheduler.py`)
     Decides which trial starts. Methods that have done the same so far make the same rounds: one of these trials makes
     them, and the others wait, PAUSED, without a process. The scheduler cannot foresee every such case. If two trials
-    need the same round, the one that claims it first makes it (`Claims`, `nodes/claims.py`).
+    need the same round, the one that claims it first makes it (`Claims`, `nodes/claims.py`). Blocks of several trials
+    wait for none: nobody else makes rounds of their fold.
 
 `Running` (`driver/running.py`)
     Holds the callbacks of Ray Tune, which listen to the trials: `Attempts` (how often a trial may fail, and whose fault

@@ -63,7 +63,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Told:
+class AllTold:
     """What the trials of a block tell at once."""
 
     all: Sequence[Report | Failure]
@@ -74,12 +74,12 @@ def as_result(told: Sequence[Report | Failure]) -> dict[str, Any]:
 
     told : of all trials of a block that went on until now.
     """
-    return {_TOLD: Told(told), "done": all(isinstance(each, Failure) or each.last for each in told)}
+    return {_TOLD: AllTold(told), "done": all(isinstance(each, Failure) or each.last for each in told)}
 
 
 def told_in(result: Mapping[str, Any]) -> Sequence[Report | Failure]:
     """The reports in a result of Ray Tune, which has added entries of its own."""
-    told: Told = result[_TOLD]
+    told: AllTold = result[_TOLD]
     return told.all
 
 

@@ -5,34 +5,21 @@ only their weights differ. `torch.bmm` multiplies the matrices of each method by
 alone and among others (`tests/vision/test_heads.py`), and a method alone is trained in this way too.
 """
 
-import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rsrl_ray import config
-from rsrl_ray.vision import network as networks
-from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast
-from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import LinearHead
-from rsrl_ray.vision.lesson import LossOf, NotFinite, diverged
-from rsrl_ray.vision.losses import CROSS_ENTROPY, NEARLY_0, Slopes
-from rsrl_ray.vision.network import Weights
-from rsrl_ray.vision.on_device import NetworkOnDevice
-from rsrl_ray.vision.reproducible import reproducible
-
-if TYPE_CHECKING:
-    from rsrl_ray.vision.trainer import NetworkTrainer
-
+from rsrl_ray.vision.lesson import LossOf
+from rsrl_ray.vision.losses import NEARLY_0, Slopes
 
 _ROW = 64  # numbers: whole vectors of any CPU
-AT_ONCE = 32  # layers: twice as many at once are no faster
 
 
 @dataclass(frozen=True)
@@ -164,157 +151,3 @@ def _focal(own: Tensor, gamma: float) -> Tensor:
     missed = wrong.clamp(min=NEARLY_0)
     turned = gamma * missed ** (gamma - 1) * own.exp() * own  # where it is clamped, it does not change
     return missed**gamma - torch.where(wrong > NEARLY_0, turned, 0.0)
-
-
-def trains_in_lockstep(network: config.Network, training: config.Training) -> bool:
-    """Whether the methods of a fold are trained here, together."""
-    linear = network.head == "linear" or networks.head_is_linear(network)
-    return training.trainable == "head" and training.steps == "weighted" and linear
-
-
-def has_stacked_head(network: NetworkOnDevice) -> bool:
-    """Whether the rounds of this network are trained here."""
-    training = network.training
-    if training.trainable != "head" or training.steps != "weighted":
-        return False
-    return isinstance(network.model.get_submodule(networks.head_name(network.model)), LinearHead)
-
-
-def fitting_threads(network: NetworkOnDevice) -> int:
-    """How many CPU threads train a round of this network.
-
-    It is one for layers in lockstep: several threads share the products in a way that depends on how many layers there
-    are, and a layer has other last bits alone.
-    """
-    return 1 if has_stacked_head(network) else network.training.threads
-
-
-def most_in_lockstep(network: NetworkOnDevice, photos: int) -> int:
-    """How many layers may train at once on ``photos``: `AT_ONCE`, or 1 if this device gives a layer other bits then."""
-    size = network.training.batch_size
-    sizes = {len(batch) for batch in batches(np.arange(photos), size)}
-    layer = _head(network.model)
-    return AT_ONCE if _same_bits(network.device, tuple(sorted(sizes)), layer.in_features, layer.out_features) else 1
-
-
-@functools.cache  # it belongs to the device
-def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes: int) -> bool:
-    """Whether a layer has the same bits alone and among others, after two steps with batches of each size."""
-    draw = torch.Generator().manual_seed(0)
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=draw).to(device)
-
-    layers = [HeadRound(drawn(classes, width), drawn(classes), None, np.ones(0, np.float32)) for _ in range(AT_ONCE)]
-    steps = [
-        (drawn(size, width), torch.arange(size, device=device) % classes, drawn(size, AT_ONCE).abs())
-        for size in sizes * 2
-    ]
-
-    def trained(first: int, end: int) -> Tensor:
-        heads = StackedHeads(layers[first:end], config.Training(learning_rate=0.01))
-        for features, labels, weights in steps:
-            heads.step(features, labels, weights[:, first:end])
-        return heads.weight
-
-    everyone = trained(0, AT_ONCE)
-    parts = [(0, 1), (AT_ONCE - 1, AT_ONCE), (3, 5), (AT_ONCE // 2, AT_ONCE)]
-    return all(torch.equal(trained(*part), everyone[slice(*part)]) for part in parts)
-
-
-def fit_in_lockstep(
-    trainers: Sequence["NetworkTrainer"], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
-) -> list[Weights | NotFinite]:
-    """Round ``number`` of several methods of one fold, on one network: their weights, or why there are none.
-
-    parents, kept : for each method, see `NetworkTrainer.fit`, which sets the switches of the process before this.
-    """
-    network, first = trainers[0].network, trainers[0]
-    training, device = network.training, network.device
-    rounds = []
-    for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
-        layer = _head(trainer.begin(parent, number))
-        taken = trainer.lesson.taken(mask, training.steps)
-        assert taken.weights is not None
-        plain = trainer.lesson.loss == CROSS_ENTROPY
-        lesson = trainer.lesson
-        tables = lesson.slopes_of(taken, number, device)
-        loss = None if plain else tables or lesson.loss_of(taken, number, device)
-        bias = None if layer.bias is None else layer.bias.detach().clone()
-        rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))
-    heads, weights = StackedHeads(rounds, training), np.stack([each.weights for each in rounds], axis=1)
-    model = first.network.change().train()
-    for order in first.passes(first.lesson.train, number):
-        _pass(model, heads, order, first, weights)
-        if not bool(heads.totals.isfinite().any()):
-            break
-    return [_ended(heads, place, network, number) for place in range(len(rounds))]
-
-
-def judge_in_lockstep(network: NetworkOnDevice, weights: Sequence[Weights], photos: int) -> list[Tensor]:
-    """The logits [N, C] of all photos for each of these weights, which differ in the last layer's matrix and bias only.
-
-    They are those of `rsrl_ray.vision.evaluation.evaluate`; the features are read and prepared once.
-    """
-    network.load(weights[0])
-    model, training = network.model.eval(), network.training
-    head, name = _head(model), networks.head_name(model)
-    layers = [
-        [torch.from_numpy(each[f"{name}.{part}"]).to(network.device) for part, _ in head.named_parameters()]
-        for each in weights
-    ]
-    found: list[list[Tensor]] = [[] for _ in weights]
-    with (
-        _without(head, model) as before,
-        reproducible(training.threads),
-        torch.inference_mode(),
-        autocast(network.device, training.precision),
-    ):
-        for rows in network.inputs.batches(batches(np.arange(photos), EVALUATION_BATCH)):
-            features = head.prepared(before(rows))
-            with torch.autocast(network.device.type, enabled=False):
-                for layer, logits in zip(layers, found, strict=True):
-                    logits.append(nn.functional.linear(features, *layer))
-    return [torch.cat(logits) for logits in found]
-
-
-def _pass(
-    model: nn.Module, heads: StackedHeads, order: Indices, trainer: "NetworkTrainer", weights: NDArray[np.float32]
-) -> None:
-    """Train all layers on the photos in this order. weights : [N, T]."""
-    network = trainer.network
-    parts = [np.sort(batch) for batch in batches(order, network.training.batch_size)]
-    labelled = DeviceRows(trainer.lesson.labels, network.device).batches(parts)
-    weighed = DeviceRows(weights, network.device).batches(parts)
-    head = _head(model)
-    with _without(head, model) as before, torch.no_grad():
-        for rows, labels, weight in zip(network.inputs.batches(parts), labelled, weighed, strict=True):
-            features = head.prepared(before(rows))
-            with torch.enable_grad():
-                heads.step(features, labels, weight)
-
-
-def _ended(heads: StackedHeads, place: int, network: NetworkOnDevice, number: int) -> Weights | NotFinite:
-    """The weights of one of the layers, with their names in the network."""
-    if not bool(heads.totals[place].isfinite()):
-        return diverged(f"round {number}: the loss", network.training)
-    heads.put(place, _head(network.change()))
-    weights = network.weights()
-    return diverged(f"round {number}: a weight", network.training) if weights is None else weights
-
-
-def _head(model: nn.Module) -> LinearHead:
-    layer = model.get_submodule(networks.head_name(model))
-    assert isinstance(layer, LinearHead), layer
-    return layer
-
-
-@contextmanager
-def _without(head: LinearHead, model: nn.Module) -> Iterator[nn.Module]:
-    """The model with its last layer replaced by nothing, such as a dropout alone."""
-    name = networks.head_name(model)
-    model.set_submodule(name, nn.Identity())
-    try:
-        yield model
-    finally:
-        model.set_submodule(name, head)

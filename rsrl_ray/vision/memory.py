@@ -99,7 +99,8 @@ def trial_memory(network: config.Network, training: config.Training, classes: in
         passing = _weights(parts.frozen) + EVALUATION_BATCH * 3 * max(_kept_for_backward(parts.frozen, pictures))
         with torch.no_grad():
             features = parts.frozen(pictures)
-        return PROCESS + max(passing, _training(parts.trained, features, training.batch_size))
+        layers = networks.LAYERS_AT_ONCE if networks.trains_in_lockstep(network, training) else 1
+        return PROCESS + max(passing, layers * _training(parts.trained, features, training.batch_size))
 
 
 @dataclass(frozen=True)

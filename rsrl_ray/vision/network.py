@@ -20,6 +20,8 @@ from rsrl_ray.vision.timm_networks import PREFIX, build_timm
 Weights = dict[str, NDArray[Any]]
 """A state dict with torchvision's names and NumPy arrays (float32, int64)."""
 
+LAYERS_AT_ONCE = 32  # that train in lockstep: twice as many are no faster
+
 # These networks are built as torchvision's weights need them, without the heads that help to train from scratch.
 _WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 
@@ -225,6 +227,12 @@ def conv1_name(model: nn.Module) -> str | None:
 def head_is_linear(network: config.Network) -> bool:
     """Whether the network's own last layer is linear; otherwise it is a convolution, as in SqueezeNet."""
     return not network.backbone.startswith("squeezenet")
+
+
+def trains_in_lockstep(network: config.Network, training: config.Training) -> bool:
+    """Whether the methods of a fold are trained together, see `rsrl_ray.vision.lockstep`."""
+    linear = network.head == "linear" or head_is_linear(network)
+    return training.trainable == "head" and training.steps == "weighted" and linear
 
 
 def has_conv1(network: config.Network) -> bool:

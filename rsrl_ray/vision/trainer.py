@@ -16,16 +16,16 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
-from rsrl_ray.vision.heads import (
+from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
+from rsrl_ray.vision.layers import StandardisedHead
+from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
+from rsrl_ray.vision.lockstep import (
     fit_in_lockstep,
     fitting_threads,
     has_stacked_head,
     judge_in_lockstep,
     most_in_lockstep,
 )
-from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
-from rsrl_ray.vision.layers import StandardisedHead
-from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible

@@ -13,10 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
-from rsrl_ray.vision.heads import HeadRound, StackedHeads, fit_in_lockstep, has_stacked_head, trains_in_lockstep
+from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.lesson import Lesson, NotFinite
+from rsrl_ray.vision.lockstep import fit_in_lockstep, has_stacked_head
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber, Focal, Ldam, Loss
-from rsrl_ray.vision.network import Weights, starting_weights
+from rsrl_ray.vision.network import Weights, starting_weights, trains_in_lockstep
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
 from rsrl_ray.vision.trainer import NetworkTrainer, judge_together
 

@@ -28,7 +28,7 @@ from rsrl_ray.sweep.task import Task
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.write import Tracker
-from rsrl_ray.vision.heads import trains_in_lockstep
+from rsrl_ray.vision.network import trains_in_lockstep
 
 
 class Running:

@@ -22,7 +22,7 @@ from rsrl_ray.vision.network import Weights
 T = TypeVar("T")
 
 
-class State(Enum):
+class RoundState(Enum):
     """How a round stands that a trial needs."""
 
     LEARNT = "found in the archive"
@@ -98,19 +98,19 @@ class CachedLearner:
         self._next = _Next(key, number, kept)
         return key
 
-    def seek(self) -> State:
+    def seek(self) -> RoundState:
         """Look for the next round in the archive; if it is not there, claim it."""
         key = self._next.key
         record = self._read(key)
         if record is None and not self._claimed(key):
-            return State.AWAITED
+            return RoundState.AWAITED
         if record is None:
             record = self._made_before_the_claim(key)
         if record is None:
-            return State.CLAIMED
+            return RoundState.CLAIMED
         self._hold(key)  # before it is reported: then it may be the trial's newest or best
         self._go_on(key, record, Unwritten({}, _known(record.weights)))
-        return State.LEARNT
+        return RoundState.LEARNT
 
     def parent(self) -> Weights:
         """The last round's weights, from which a claimed round is trained: in memory, in the archive, or made again."""

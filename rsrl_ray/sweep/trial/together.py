@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rsrl_ray.rounds.loop import Asked
+from rsrl_ray.rounds.loop import NextRound
 from rsrl_ray.sweep.task import FitAll, Trained
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, State
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, RoundState
 from rsrl_ray.vision.lesson import NotFinite
 
 POLL_S = 0.25  # between two looks for a round that another process makes
@@ -21,7 +21,7 @@ class Need:
     """
 
     learner: CachedLearner
-    asked: Asked | None = None
+    asked: NextRound | None = None
     made: bool = False
     error: str = ""
 
@@ -35,7 +35,7 @@ class Need:
             self.learner.give_up()
 
     @property
-    def round(self) -> Asked:
+    def round(self) -> NextRound:
         """The round, which is known."""
         assert self.asked is not None
         return self.asked
@@ -64,9 +64,9 @@ def learn_all(needs: Sequence[Need], fit_all: FitAll) -> None:
                     sharers.append((need, makers[key]))
                     continue
                 state = need.learner.seek()
-                if state is State.CLAIMED:
+                if state is RoundState.CLAIMED:
                     makers[key] = need
-                elif state is State.AWAITED:
+                elif state is RoundState.AWAITED:
                     awaited.append(need)
         _train(list(makers.values()), fit_all)
         for need, maker in sharers:

@@ -12,11 +12,11 @@ from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
 from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, as_result
 from rsrl_ray.sweep.task import Task
+from rsrl_ray.sweep.trial.block_trial import BlockTrial, Learnt, Stopped, Surroundings, next_rounds
 from rsrl_ray.sweep.trial.gauge import Gauge
-from rsrl_ray.sweep.trial.member import Learnt, Member, Stopped, Surroundings, next_rounds
 from rsrl_ray.vision.memory import OutOfMemory, free_memory
 
-Rounds = list[Learnt | Stopped]
+RoundOfAll = list[Learnt | Stopped]
 """The same round of all trials of a block that go on."""
 
 
@@ -36,7 +36,7 @@ class RSRLTrial(tune.Trainable):
         self._task, self._claims, self._gauge = task, claims or Claims(), None
         self._thread = ThreadPoolExecutor(1, "rounds")
         self._coming = _no_rounds("no round was begun")
-        self._members: list[Member] = []
+        self._trials: list[BlockTrial] = []
         with self._raised_by_the_next_step():
             if task.driver_node:
                 check_here(task.experiment.storage, task.driver_node)
@@ -47,8 +47,8 @@ class RSRLTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another block in this actor, as soon as the one before has stopped training."""
-        for member in self._members:
-            member.close()
+        for trial in self._trials:
+            trial.close()
         wait([self._coming])
         with self._raised_by_the_next_step():
             self._begin(new_config)
@@ -63,13 +63,13 @@ class RSRLTrial(tune.Trainable):
         if self._set_up_failed is not None:
             raise self._set_up_failed
         try:
-            rounds = [one for one in self._coming.result() if not one.member.is_done]
+            rounds = [one for one in self._coming.result() if not one.trial.is_done]
         except OutOfMemory as error:
             reason = self._out_of_memory(error)
-            told: list[Report | Failure] = [member.failed(reason) for member in self._going_on()]
+            told: list[Report | Failure] = [trial.failed(reason) for trial in self._going_on()]
         else:
             if any(isinstance(one, Learnt) and not self._is_last(one) for one in rounds):
-                going_on = [one.member for one in rounds if isinstance(one, Learnt)]
+                going_on = [one.trial for one in rounds if isinstance(one, Learnt)]
                 self._coming = self._thread.submit(next_rounds, going_on)
             told = [self._told(one) for one in rounds]
         if not self._going_on() and self._coming.done():  # it holds the error, which holds what is on the GPU
@@ -84,14 +84,14 @@ class RSRLTrial(tune.Trainable):
 
     def _told(self, one: Learnt | Stopped) -> Report | Failure:
         if isinstance(one, Stopped):
-            return one.member.failed(one.reason)
+            return one.trial.failed(one.reason)
         try:
-            return one.member.report(one, () if self._gauge is None else self._gauge.take())
+            return one.trial.report(one, () if self._gauge is None else self._gauge.take())
         except ValueError as error:  # storage refuses
-            return one.member.failed(str(error))
+            return one.trial.failed(str(error))
 
-    def _going_on(self) -> list[Member]:
-        return [member for member in self._members if not member.is_done]
+    def _going_on(self) -> list[BlockTrial]:
+        return [trial for trial in self._trials if not trial.is_done]
 
     def _is_last(self, learnt: Learnt) -> bool:
         return learnt.result.number == self._task.experiment.rounds
@@ -128,8 +128,8 @@ class RSRLTrial(tune.Trainable):
         claims = self._claims if len(block["ids"]) == 1 else None
         around = Surroundings(self._task, self._trainers, claims)
         named = zip(block["methods"], block["ids"], strict=True)
-        self._members = [Member(around, fold, method, identity) for method, identity in named]
-        self._coming = self._thread.submit(next_rounds, self._members)
+        self._trials = [BlockTrial(around, fold, method, identity) for method, identity in named]
+        self._coming = self._thread.submit(next_rounds, self._trials)
 
 
 def _this_node() -> str:
@@ -138,8 +138,8 @@ def _this_node() -> str:
     return node
 
 
-def _no_rounds(why: str) -> "Future[Rounds]":
-    """Rounds that will not come."""
-    future = Future[Rounds]()
+def _no_rounds(why: str) -> "Future[RoundOfAll]":
+    """RoundOfAll that will not come."""
+    future = Future[RoundOfAll]()
     future.set_exception(RuntimeError(why))
     return future

@@ -12,14 +12,14 @@ import pytest
 from sweep.nodes.test_claims import Here
 
 from rsrl_ray.core.trial import Device
-from rsrl_ray.rounds.loop import Asked
+from rsrl_ray.rounds.loop import NextRound
 from rsrl_ray.store.archive import Archive, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.task import Trainer
 from rsrl_ray.sweep.trial import cached_learner, together
-from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart, State
+from rsrl_ray.sweep.trial.cached_learner import CachedLearner, ChainStart, RoundState
 from rsrl_ray.sweep.trial.together import Need, learn_all
 from rsrl_ray.sweep.trial.trainers import fit_all
 from rsrl_ray.vision.network import Conv1
@@ -66,7 +66,7 @@ def learn(learner: CachedLearner, number: int) -> Record:
 
 def learn_together(learners: list[CachedLearner], number: int) -> list[Record]:
     """The same round of several trials."""
-    needs = [Need(learner, Asked(number, ALL, ~ALL, None)) for learner in learners]
+    needs = [Need(learner, NextRound(number, ALL, ~ALL, None)) for learner in learners]
     learn_all(needs, fit_all)
     for need in needs:
         if need.error:
@@ -189,7 +189,7 @@ def test_a_parent_that_is_made_again_has_the_same_logits_and_the_same_weights(tm
     assert made_now(learnt(other, 3)) == [False, False, False]
     drop(tmp_path, again[2].key)
     other.ask(4, ALL)
-    assert other.seek() is State.CLAIMED
+    assert other.seek() is RoundState.CLAIMED
     with pytest.raises(ValueError, match=r"^round 1 was made again, because its weights were not kept"):
         other.parent()
 

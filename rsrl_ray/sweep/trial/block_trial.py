@@ -31,7 +31,7 @@ class Surroundings:
     claims: Claims | None
 
 
-class Member:
+class BlockTrial:
     """One fold x method. is_done : whether it makes no more rounds."""
 
     def __init__(self, around: Surroundings, fold: Fold, method: str, identity: str) -> None:
@@ -136,7 +136,7 @@ class Member:
 class Learnt:
     """A round of a trial, before it is reported. made : whether it was trained for this trial just now."""
 
-    member: Member
+    trial: BlockTrial
     result: RoundResult
     record: Record
     made: bool
@@ -146,11 +146,11 @@ class Learnt:
 class Stopped:
     """A trial that cannot go on, and why."""
 
-    member: Member
+    trial: BlockTrial
     reason: str
 
 
-def next_rounds(members: Sequence[Member]) -> list[Learnt | Stopped]:
+def next_rounds(trials: Sequence[BlockTrial]) -> list[Learnt | Stopped]:
     """Learn the next round of these trials, which have made equally many.
 
     Raises
@@ -158,9 +158,9 @@ def next_rounds(members: Sequence[Member]) -> list[Learnt | Stopped]:
     OutOfMemory
         If the GPU has no room to train.
     """
-    needs = [member.need() for member in members]
+    needs = [trial.need() for trial in trials]
     learn_all([need for need in needs if not need.error], fit_all)
     return [
-        Stopped(member, need.error) if need.error else member.learnt(need)
-        for member, need in zip(members, needs, strict=True)
+        Stopped(trial, need.error) if need.error else trial.learnt(need)
+        for trial, need in zip(trials, needs, strict=True)
     ]
