@@ -13,13 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
+from rsrl_ray.vision import lockstep, trainer
 from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.lesson import Lesson, NotFinite
 from rsrl_ray.vision.lockstep import fit_in_lockstep, has_stacked_head
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber, Focal, Ldam, Loss
 from rsrl_ray.vision.network import Weights, starting_weights, trains_in_lockstep
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
-from rsrl_ray.vision.trainer import NetworkTrainer, judge_together
+from rsrl_ray.vision.trainer import NetworkTrainer, fit_together, judge_together
 
 COUNT = 200
 LABELS = np.repeat(np.arange(7), [90, 40, 20, 20, 10, 10, 10])  # so many that no layer fills whole vectors
@@ -95,8 +96,28 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
         for found, expected in zip(together(trainers[block], alone[block], masks[block]), second[block], strict=True):
             assert same(found, expected)
         judged = judge_together(trainers[block], second[block])
-        for trainer, weights, logits in zip(trainers[block], second[block], judged, strict=True):
-            assert_array_equal(trainer.logits(weights), logits)
+        for one, weights, logits in zip(trainers[block], second[block], judged, strict=True):
+            assert_array_equal(one.logits(weights), logits)
+
+
+def test_a_device_that_gives_a_layer_other_bits_among_others_trains_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, start = on_device("small")
+    trainers, masks = methods(network, start, 3), kept(3)
+    counts: list[int] = []
+
+    def counted(trainers: Any, *given: Any) -> Any:
+        counts.append(len(trainers))
+        return fit_in_lockstep(trainers, *given)
+
+    monkeypatch.setattr(trainer, "fit_in_lockstep", counted)
+    monkeypatch.setattr(lockstep, "_same_bits", lambda *layer: False)
+    apart = fit_together(trainers, [start] * 3, masks, 1)
+    monkeypatch.undo()
+    assert counts == [1, 1, 1]
+    for found, expected in zip(fit_together(trainers, [start] * 3, masks, 1), apart, strict=True):
+        assert same(found, expected)
 
 
 class Indices(TorchDispatchMode):

@@ -8,13 +8,14 @@ import pytest
 import ray
 from ray.tune import PlacementGroupFactory
 from sweep.ray_nodes import node
-from sweep.reports import carried
+from sweep.reports import ORIGIN, carried
 
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.sweep.driver import attempts
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.crashes import Crash
 from rsrl_ray.sweep.nodes.claims import Claims
+from rsrl_ray.sweep.report import Failure
 
 FIRM = TrialKey(0, "firm")
 
@@ -81,3 +82,15 @@ def test_the_third_crash_in_a_round_is_the_last(crashing: Ray) -> None:
     assert crashing.ended == [(FIRM, "FAILED", "round 1 failed 3 times: it has died", None)]
     assert crashing.attempts.failed == {FIRM: "round 1 failed 3 times: it has died"}
     assert (crashing.trial.max_failures, crashing.attempts.left_of([FIRM])) == (0, [])
+
+
+def test_a_block_of_several_trials_that_crashes_too_often_is_run_again_each_by_itself(crashing: Ray) -> None:
+    none, quantile = TrialKey(0, "none"), TrialKey(0, "quantile")
+    crashing.trial.config = carried(0, "firm", "none", "quantile")
+    crashing.attempts.on_failure(crashing.trial, Failure(quantile, "diverged", ORIGIN))
+    for last in (False, False, True):
+        crashing.crash("here", last)
+    assert crashing.ended == [(quantile, "FAILED", "diverged", ORIGIN)]
+    assert crashing.trial.max_failures == -1  # not given up
+    assert crashing.attempts.left_of([FIRM, none, quantile]) == [FIRM, none]
+    assert crashing.attempts.alone == {FIRM, none}
