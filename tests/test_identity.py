@@ -372,15 +372,19 @@ def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tm
     names = tuple(f"{number}.png" for number in range(60))
     photos = PhotoSet(names, scores, (), (), fingerprint="8f", sources=names, pixels_path=tmp_path, image_size=8)
     fold = Fold(0, np.arange(0, 60, 3), np.arange(1, 60, 3), np.arange(2, 60, 3))
+    other = Fold(1, fold.test, fold.validation, fold.train)
     for share in (0.0, 0.25):
         experiment = dataclasses.replace(task().experiment, noise=config.Noise(share))
-        sweep = Task(experiment, photos, [fold], {}, "07aa", NetworkTrainers)
+        sweep = Task(experiment, photos, [fold, other], {}, "07aa", NetworkTrainers)
         wrong = sweep.labels_in(fold) != photos.labels
         assert (wrong.any(), wrong[fold.test].any()) == (share > 0, False)
         assert (np.unique(scores)[sweep.labels_in(fold)] == sweep.scores_in(fold)).all()
         assert (sweep.noisy_scores != scores).sum() == share * 60
         everything = np.ones(60, dtype=bool)
-        table = sweep.table(fold, RoundResult(1, everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels]))
+        done = RoundResult(1, everything, ~everything, np.eye(3, dtype=np.float32)[photos.labels])
+        splits = [sweep.table(each, done)["split"].tolist()[:3] for each in (fold, other, fold)]
+        assert splits == [["train", "validation", "test"], ["test", "validation", "train"], splits[0]]
+        table = sweep.table(fold, done)
         assert ("true_score" in table) == (share > 0)
         assert (table["score"] != table.get("true_score", scores)).tolist() == wrong.tolist()
 

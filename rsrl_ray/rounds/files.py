@@ -34,7 +34,7 @@ class RoundFiles:
     """
 
     def __init__(self, like: pd.DataFrame, membership: Membership) -> None:
-        """Like : the table of any round of the fold, see `rsrl_ray.rounds.table.predictions`."""
+        """Like : the table of any round of the fold, see `rsrl_ray.rounds.table.RoundTables`."""
         self._like, self._membership = pa.Table.from_pandas(like, preserve_index=False), membership
         self._classes, self._labels = np.unique(like["score"].to_numpy(), return_inverse=True)
         self._photos = {split: np.flatnonzero(like["split"] == split) for split in SPLITS}
@@ -58,7 +58,7 @@ class RoundFiles:
         draw_confusion(folder / CONFUSION, self._confusion(done, "test"), self._classes, trial, done.number)
 
     def table(self, done: RoundResult) -> pa.Table:
-        """The round's table; pandas reads the same from it as `rsrl_ray.rounds.table.predictions` makes."""
+        """The round's table; pandas reads the same from it as `rsrl_ray.rounds.table.RoundTables` makes."""
         new = judged(done, self._classes, self._labels, self._membership)
         columns = [
             pa.array(new[field.name], field.type, self._untrained if field.name in OF_TRAINING else None)

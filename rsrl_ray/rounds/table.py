@@ -20,28 +20,40 @@ SPLITS = ("train", "validation", "test")
 OF_TRAINING = ("kept", "returned")  # columns that are missing for other photos
 
 
+class RoundTables:
+    """Makes the tables of the rounds of one fold; what they share is made once.
+
+    A table is ``predictions.parquet``: one row for each photo. Columns: image, split (train | validation | test),
+    score, predicted (a score), kept and returned (of training photos; missing for others), self_confidence, and
+    logit_<score> (float32) for each class.
+    """
+
+    def __init__(self, images: Sequence[str], scores: NDArray[np.int64], fold: Fold, membership: Membership) -> None:
+        """Images, scores : [N]."""
+        self._classes, self._labels = np.unique(scores, return_inverse=True)
+        self._membership = membership
+        split = np.empty(len(scores), dtype=np.int64)
+        for position, part in enumerate((fold.train, fold.validation, fold.test)):
+            split[part] = position
+        self._untrained = split != 0
+        self._shared = {
+            "image": pd.Series(list(images)).array,
+            "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
+            "score": scores,
+        }
+
+    def table(self, done: RoundResult) -> pd.DataFrame:
+        """The table of a round."""
+        new = judged(done, self._classes, self._labels, self._membership)
+        new |= {name: pd.arrays.BooleanArray(new[name] & ~self._untrained, self._untrained) for name in OF_TRAINING}
+        return pd.DataFrame(self._shared | new)
+
+
 def predictions(
     images: Sequence[str], scores: NDArray[np.int64], fold: Fold, done: RoundResult, membership: Membership
 ) -> pd.DataFrame:
-    """``predictions.parquet``: one row for each photo.
-
-    Columns: image, split (train | validation | test), score, predicted (a score), kept and returned (of training
-    photos; missing for others), self_confidence, and logit_<score> (float32) for each class.
-
-    images, scores : [N].
-    """
-    classes, labels = np.unique(scores, return_inverse=True)
-    split = np.empty(len(scores), dtype=np.int64)
-    for position, part in enumerate((fold.train, fold.validation, fold.test)):
-        split[part] = position
-    train, new = pd.Series(split == 0), judged(done, classes, labels, membership)
-    new |= {name: pd.Series(new[name]).astype("boolean").where(train) for name in OF_TRAINING}
-    shared = {
-        "image": list(images),
-        "split": pd.Categorical.from_codes(split, dtype=pd.CategoricalDtype(list(SPLITS))),
-        "score": scores,
-    }
-    return pd.DataFrame(shared | new)
+    """The table of one round, see `RoundTables`. images, scores : [N]."""
+    return RoundTables(images, scores, fold, membership).table(done)
 
 
 def judged(
@@ -126,8 +138,8 @@ def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decis
 
 def logits(table: pd.DataFrame) -> NDArray[np.float32]:
     """The logits of the table, [N, C], with classes in ascending order of score."""
-    columns = table[[f"logit_{score}" for score in np.unique(table["score"])]]
-    return np.ascontiguousarray(columns, dtype=np.float32)
+    columns = [table[f"logit_{score}"].to_numpy(np.float32) for score in np.unique(table["score"])]
+    return np.stack(columns, axis=1)  # in C order, because sums depend on it
 
 
 def revision_notes(

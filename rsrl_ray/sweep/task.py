@@ -21,7 +21,7 @@ from rsrl_ray.method import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.rounds.loop import RoundResult
-from rsrl_ray.rounds.table import predictions
+from rsrl_ray.rounds.table import RoundTables
 from rsrl_ray.vision.lesson import NotFinite
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.reproducible import versions
@@ -147,10 +147,19 @@ class Task:
         return identity.sweep_id(self.experiment, self.photos, self.start_digest, dealing)
 
     def table(self, fold: Fold, done: RoundResult) -> pd.DataFrame:
-        """A round's table of photos, see `rsrl_ray.rounds.table.predictions`; with noise, ``true_score`` beside it."""
-        membership = self.experiment.revision.membership
-        table = predictions(self.photos.images, self.scores_in(fold), fold, done, membership)
+        """A round's table of photos, see `rsrl_ray.rounds.table.RoundTables`; with noise, ``true_score`` beside it."""
+        if fold.number not in self._tables:
+            membership = self.experiment.revision.membership
+            tables = RoundTables(self.photos.images, self.scores_in(fold), fold, membership)
+            self._tables.clear()  # a process has trials of one fold at a time, mostly
+            self._tables[fold.number] = tables
+        table = self._tables[fold.number].table(done)
         return table.assign(true_score=self.photos.scores) if self.experiment.noise.share else table
+
+    @cached_property
+    def _tables(self) -> dict[int, RoundTables]:
+        """Of the last fold that was asked for, by its number."""
+        return {}
 
     @property
     def chooses(self) -> Split:

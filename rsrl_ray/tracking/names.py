@@ -48,7 +48,7 @@ def round_folder(number: int) -> str:
 
 
 def predictions_path(number: int) -> str:
-    """The artifact that holds a round's table of photos, see `rsrl_ray.rounds.table.predictions`."""
+    """The artifact that holds a round's table of photos, see `rsrl_ray.rounds.table.RoundTables`."""
     return f"{round_folder(number)}/{PREDICTIONS}"
 
 

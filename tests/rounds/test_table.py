@@ -77,6 +77,14 @@ def test_one_row_a_photo_by_hand() -> None:
     np.testing.assert_array_equal(rounds_table.logits(table), LOGITS)
 
 
+def test_the_tables_of_a_folds_rounds_share_no_column_that_is_changed() -> None:
+    tables = rounds_table.RoundTables(IMAGES, SCORES, FOLD, "sigmoid")
+    first = tables.table(RoundResult(1, KEPT, RETURNED, LOGITS))
+    first[["image", "score"]] = "x", 0
+    tables.table(RoundResult(2, ~KEPT, RETURNED, -LOGITS))
+    pd.testing.assert_frame_equal(tables.table(RoundResult(3, KEPT, RETURNED, LOGITS)), _table())
+
+
 def test_confusion_by_hand() -> None:
     assert rounds_table.confusion(_table(), "test").tolist() == [
         [0, 0, 0, 0],

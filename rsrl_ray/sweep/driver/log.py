@@ -18,7 +18,8 @@ from rsrl_ray.tracking.entries import SweepRun
 from rsrl_ray.tracking.entries import Trial as TrackedTrial
 from rsrl_ray.tracking.write import Tracker
 
-ROUNDS_AT_ONCE = 24  # rounds of a trial that are logged together, if logging has fallen behind
+REST_S = 10.0  # seconds from one logging of a trial to the next, so that fast rounds are logged several at once
+ROUNDS_AT_ONCE = 24  # rounds of a trial that are logged together at most
 
 
 class Log(Listener):
@@ -34,7 +35,7 @@ class Log(Listener):
     ) -> None:
         self._tracker, self._sweep, self._trials, self._board = tracker, sweep, trials, board
         self._chooses, self._logged = task.chooses, LoggedRounds(task)
-        self._writer = Writer(MLFLOW, board)
+        self._writer = Writer(MLFLOW, board, REST_S)
         self._unlogged: defaultdict[TrialKey, deque[Report]] = defaultdict(deque)
         self._chains: defaultdict[TrialKey, list[Report]] = defaultdict(list)  # rounds 1, 2, ... by trial
         self._ended: set[TrialKey] = set()  # those whose end MLflow knows
@@ -126,7 +127,7 @@ class Log(Listener):
         return run
 
     def _log(self, key: TrialKey) -> None:
-        """Log the next round of the trial that waits, or several at once if logging has fallen behind."""
+        """Log the next round of the trial that waits, or several at once if several wait."""
         trial, waiting, chain = self._trials[key], self._unlogged[key], self._chains[key]
         if not waiting:  # it was logged together with an earlier one
             return

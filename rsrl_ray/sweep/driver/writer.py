@@ -19,8 +19,10 @@ class Writer:
     Jobs that fail take at most half of the time, however long each takes, so the other lines go on.
     """
 
-    def __init__(self, store: Store, board: Board) -> None:
-        self._store, self._board = store, board
+    def __init__(self, store: Store, board: Board, rest_s: float = 0.0) -> None:
+        """rest_s : a line that has done its jobs rests for so long, so that its next jobs can be done in one go."""
+        self._store, self._board, self._rest_s = store, board, rest_s
+        self._rested: dict[str, float] = {}  # when a line has rested
         self._jobs: dict[str, deque[Callable[[], None]]] = {}  # lines without jobs are not in it
         self._refused: dict[str, str] = {}  # lines whose first job has failed, and why
         self._retry_at = 0.0
@@ -81,20 +83,26 @@ class Writer:
             jobs.popleft()
             if jobs:  # behind the others
                 self._jobs[line] = jobs
+            elif self._rest_s:
+                self._rested[line] = time.monotonic() + self._rest_s
         self._board.done(self._store, line)
 
     def _next(self) -> str | None:
         """Wait for a line whose first job can be tried now; None at the end."""
         with self._changed:
             while not self._ends():
-                due = self._refused if time.monotonic() >= self._retry_at else {}
-                others = (line for line in self._jobs if line not in self._refused)
+                now = time.monotonic()
+                due = self._refused if now >= self._retry_at else {}
+                others = (line for line in self._jobs if line not in self._refused and self._is_ready(line, now))
                 ways = (others, due) if self._closing else (due, others)
                 line = next((line for lines in ways for line in lines), None)
                 if line is not None:
                     return line
                 self._changed.wait(0.2 if self._jobs else None)
             return None
+
+    def _is_ready(self, line: str, now: float) -> bool:
+        return self._closing or now >= self._rested.get(line, now)
 
     def _ends(self) -> bool:
         if not self._closing or not self._jobs:

@@ -46,6 +46,18 @@ def test_jobs_of_a_line_keep_their_order_and_another_line_does_not_wait() -> Non
     assert done == ["b1", "a1", "a2"]
 
 
+def test_a_line_that_has_done_its_jobs_rests_but_not_at_the_end() -> None:
+    done: list[str] = []
+    writer = Writer(MLFLOW, Board(), rest_s=3600)
+    for lines in ("ab", "ac"):  # when b is done, a has begun to rest
+        for line in lines:
+            writer.put(line, lambda line=line: done.append(line))
+        wait_until(lambda last=lines[-1]: last in done)
+    assert done == ["a", "b", "c"]
+    writer.close()
+    assert done == ["a", "b", "c", "a"]
+
+
 def test_what_could_not_be_logged_is_counted_and_does_not_hold_up_the_end() -> None:
     board = Board()
     writer = Writer(MLFLOW, board)
