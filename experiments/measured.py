@@ -32,6 +32,7 @@ from rsrl_ray.rounds.loop import RoundResult, seen_after
 from rsrl_ray.rounds.table import predictions, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.tracking.find import find_results
+from rsrl_ray.tracking.names import key_tag
 
 LOOK_S = 0.5  # between two looks at the memory of processes
 SMALL, LARGE = (256, 256), (4000, 3000)  # width and height in pixels of made photos
@@ -138,11 +139,12 @@ def swept(file: Path, *knobs: str, looked_at: str = "") -> Swept:
     ran = run([sys.executable, "-m", "rsrl_ray.cli", "sweep", str(file), *knobs], looked_at=looked_at)
     experiment = read_experiment(file, knobs)
     found, archive, rows = find_results(experiment), Archive(experiment.storage), []
-    for trial in found.trials.values():
-        curves = {name: found.results.curve(trial, name) for name in ("seconds", "reused", "train_size", TEST)}
-        chain = 0
+    trials, names = list(found.trials.values()), ("seconds", "reused", "train_size", TEST)
+    measures = {name: found.results.curves(trials, name) for name in names}
+    for trial in trials:
+        curves, chain = {name: measures[name][trial.id] for name in names}, 0
         for number in range(1, trial.rounds + 1):
-            record = archive.read(found.results.archive_key(trial, number) or "")
+            record = archive.read(trial.tags[key_tag(number)])
             assert record is not None, (trial.key, number)
             chain = hash((chain, record.kept.tobytes()))
             values = {name: curve[number - 1] for name, curve in curves.items()}

@@ -10,7 +10,7 @@ import psutil
 from ray.tune import Callback
 
 from rsrl_ray.sweep.driver.log import Log
-from rsrl_ray.sweep.report import Report
+from rsrl_ray.sweep.report import Report, told_in
 
 
 class Clock:
@@ -55,7 +55,7 @@ class Meter(Callback):
         queued = sum(map(len, list(self._log._writer._jobs.values())))
         memory = self._process.memory_info().rss / 2**20
         self.samples.append((time.perf_counter(), time.thread_time(), memory, queued))
-        self.reused += Report.from_result(result).metrics["reused"]
+        self.reused += sum(told.metrics["reused"] for told in told_in(result) if isinstance(told, Report))
         if len(self.samples) % self._tenth == 0:
             self._print_tenth()
 

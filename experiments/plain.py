@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
-from rsrl_ray.config import Experiment, Training
+from rsrl_ray.config import Experiment, Network, Training
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
@@ -35,8 +36,9 @@ from rsrl_ray.photos.known import look
 from rsrl_ray.photos.photo_set import load_photos
 from rsrl_ray.photos.table import read_table
 from rsrl_ray.rounds.loop import Plan, run_rounds
+from rsrl_ray.vision.encoders import preprocessing_of
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, Normaliser, autocast
-from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_name, load_weights, starting_weights
+from rsrl_ray.vision.network import build, head_name, load_weights, starting_weights
 
 # Ray is imported where it is needed: the memory of the bare loop is measured.
 
@@ -44,11 +46,10 @@ from rsrl_ray.vision.network import IMAGENET_MEAN, IMAGENET_STD, build, head_nam
 class Photos(Dataset[tuple[Tensor, int]]):
     """Photos and labels; a photo is opened and decoded whenever it is asked for."""
 
-    def __init__(self, sources: Sequence[str], labels: NDArray[np.int64], size: int) -> None:
-        self._sources, self._labels = sources, labels
-        self._prepare = transforms.Compose(
-            [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
-        )
+    def __init__(self, sources: Sequence[str], labels: NDArray[np.int64], network: Network) -> None:
+        self._sources, self._labels, size = sources, labels, network.image_size
+        colours = transforms.Normalize(preprocessing_of(network).mean, preprocessing_of(network).std)
+        self._prepare = transforms.Compose([transforms.Resize((size, size)), transforms.ToTensor(), colours])
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -82,6 +83,9 @@ class PlainLearner:
         with torch.no_grad():
             logits = [self.model(photos).numpy() for photos, _ in DataLoader(self._photos, EVALUATION_BATCH)]
         return np.concatenate(logits)
+
+    def features(self) -> None:
+        """No rule of the benchmark asks for them."""
 
 
 def train_mode(model: nn.Module, frozen: bool) -> None:
@@ -120,7 +124,7 @@ def trial(config: dict[str, Any]) -> None:
     table, _ = look(read_table(experiment.photos))
     classes, labels = np.unique(table.scores, return_inverse=True)
     fold = make_folds(labels, experiment.draw())[config["fold"]]
-    photos = Photos(table.sources, labels, experiment.network.image_size)
+    photos = Photos(table.sources, labels, experiment.network)
     learner = PlainLearner(network(experiment, len(classes)), photos, experiment.training, config["frozen"])
     rule = method_of(experiment, config["method"]).rule
     for done in run_rounds(learner, labels, fold, rule, Plan.of(experiment)):
@@ -145,7 +149,8 @@ def sweep(experiment: Experiment, frozen: bool) -> dict[str, float]:
     run = tune.RunConfig(name="plain", storage_path=experiment.storage, verbose=0)
     results = tune.Tuner(trainable, param_space=space, run_config=run).fit()
     assert not results.errors, results.errors
-    return {TEST: float(np.mean([results[place].metrics_dataframe[TEST] for place in range(len(results))]))}
+    tables = [table for place in range(len(results)) if (table := results[place].metrics_dataframe) is not None]
+    return {TEST: float(pd.concat(tables)[TEST].mean())}
 
 
 def bare(experiment: Experiment) -> dict[str, list[float]]:
@@ -156,9 +161,10 @@ def bare(experiment: Experiment) -> dict[str, list[float]]:
     """
     photos = load_photos(experiment.photos, Decoder(experiment.network.image_size), Path(experiment.storage, "photos"))
     pixels, labels, device = photos.pixels(), torch.from_numpy(photos.labels), torch.device("cpu")
+    colours = preprocessing_of(experiment.network)
     pictures = torch.empty(pixels.shape)  # [N, S, S, 3]: seen as [N, 3, S, S] its channels are last
     for rows in torch.arange(len(labels)).split(EVALUATION_BATCH):
-        pictures[rows] = Normaliser(device)(torch.from_numpy(pixels[rows.numpy()])).permute(0, 2, 3, 1)
+        pictures[rows] = Normaliser(device, colours)(torch.from_numpy(pixels[rows.numpy()])).permute(0, 2, 3, 1)
     del pixels
     train = torch.from_numpy(make_folds(photos.labels, experiment.draw())[0].train)
     model = network(experiment, len(photos.classes)).to(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import socket
@@ -86,7 +87,7 @@ def simulated_cluster(nodes: int, cpus: int) -> Iterator[None]:
     cluster = Cluster(initialize_head=True, head_node_args=head, connect=False)
     for _ in range(nodes):
         cluster.add_node(num_cpus=cpus, object_store_memory=OBJECT_STORE)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
@@ -116,7 +117,7 @@ def sweep(experiment: config.Experiment, clock: Clock, notes: Path) -> tuple[Met
         finally:
             times["backlog_s"] = time.perf_counter() - began
 
-    Running.run, Log.close = measured_run, measured_close
+    Running.run, Log.close = measured_run, measured_close  # type: ignore[method-assign,assignment]
     clock.watch(TuneController, "step", "_process_trial_result", "checkpoint", "_maybe_add_actors", "_cleanup_trials")
     clock.watch(SharingScheduler, "choose_trial_to_run", "on_trial_result")
     clock.watch(WeightRetention, "finished")
