@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
+from made_up import made_up_sweep
 from measured import LARGE, SMALL, Swept, bookkeeping, made_photos, run, swept
 
 from rsrl_ray.core.selection import TEST
@@ -62,6 +63,11 @@ class Bench:
     def large_photos(self) -> Path:
         """The table of the photos of 12 megapixels."""
         return made_photos(self.folder / "large", self.given.large_count, LARGE)
+
+    @cached_property
+    def made_up(self) -> Path:
+        """The file of a tracked sweep of 10,000 rounds, which nobody trained."""
+        return made_up_sweep(self.folder / "made_up", self.photos)
 
     def file(self, name: str) -> Path:
         """A new experiment file, in a folder of its own."""
@@ -182,6 +188,16 @@ def many(bench: Bench, turn: int) -> Figure:
     return Figure(seconds, f"{parts}; {lots.memory / MIB:.0f} MiB ({few.memory / MIB:.1f})")
 
 
+def analysis(bench: Bench, turn: int) -> Figure:
+    """Seconds of `rsrl analyze` on the made-up sweep; its note has the memory of all its processes, and the page."""
+    out = bench.folder / f"analysis-{turn}"
+    command = [sys.executable, "-m", "rsrl_ray.cli", "analyze", str(bench.made_up), "--out", str(out)]
+    ran = run(command, looked_at="python")
+    page = (out / "index.html").stat().st_size
+    shutil.rmtree(out)
+    return Figure(ran.seconds, f"{ran.memory / 2**30:.1f} GiB, page of {page / 1e6:.1f} MB")
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of the table; ``measure`` measures a turn, ``unit`` is what a difference is in."""
@@ -222,4 +238,5 @@ ROWS = (
     Row("the first round begins after the command", "imports and `ray.init`", "within 3 s", first, " s"),
     Row("memory of a node's trials", "one copy of the photos, one bare loop a trial", "within 1.15", memory),
     Row(f"a round's bookkeeping, {MANY:,} photos", f"{FEW:,}, a photo", "under 2 s", many, " s"),
+    Row("`analyze` of 10,000 rounds", "nothing", "120 s, 4 GiB, page under 10 MB", analysis, " s"),
 )
