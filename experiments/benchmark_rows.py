@@ -88,6 +88,15 @@ class Bench:
         return self._swept[place]
 
 
+def many_methods() -> list[str]:
+    """Knobs: 10,000 rounds of the methods of bench.yaml, whose last layers train in lockstep."""
+    bench = yaml.safe_load((HERE / "bench.yaml").read_text())
+    training = {"trainable": "head", "steps": "weighted", "epochs": 3, "precision": "fp32"}
+    values = {"rounds": 20, "schedules": bench["schedules"], "methods": bench["methods"], "network.head": "linear"}
+    values |= {"folds.count": 5, "folds.repeats": 5} | {f"training.{name}": value for name, value in training.items()}
+    return [word for name, value in values.items() for word in (f"--{name}", json.dumps(value))]
+
+
 def sweep(bench: Bench, turn: int) -> Figure:
     """Seconds of the plain way's command by those of the product's, start-up and end included."""
     return _times(bench, turn, "sweep", plain=["sweep"])
@@ -191,14 +200,19 @@ def lockstep(bench: Bench, turn: int) -> Figure:
 
 def blocks(bench: Bench, turn: int) -> Figure:
     """Rounds a second of the methods of bench.yaml on frozen features, 25 folds, 20 rounds each: all of the command."""
-    file = bench.file(f"blocks-{turn}")
-    methods = {name: yaml.safe_load((HERE / "bench.yaml").read_text())[name] for name in ("schedules", "methods")}
-    recipe = {"trainable": "head", "steps": "weighted", "epochs": 3, "precision": "fp32"}
-    many = {"folds": {"count": 5, "repeats": 5}, "training": recipe, "rounds": 20, **methods}
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | many))
-    ran = swept(file).ran
-    trials = 25 * sum(map(len, methods.values()))
-    return Figure(20 * trials / ran.seconds, f"{20 * trials:,} rounds in {ran.seconds:.0f} s")
+    own = bench.swept(turn, "blocks", many_methods())
+    return Figure(len(own.rounds) / own.ran.seconds, f"{len(own.rounds):,} rounds in {own.ran.seconds:.0f} s")
+
+
+def analysis(bench: Bench, turn: int) -> Figure:
+    """Seconds of `rsrl analyze` on the sweep of ``blocks``; the note has the memory of all its processes, the page."""
+    out = bench.folder / f"analysis-{turn}"
+    own = bench.swept(turn, "blocks", many_methods())
+    command = [sys.executable, "-m", "rsrl_ray.cli", "analyze", str(own.file), "--out", str(out), *many_methods()]
+    ran = run(command, looked_at="python")
+    page = (out / "index.html").stat().st_size
+    shutil.rmtree(out)
+    return Figure(ran.seconds, f"{ran.memory / 2**30:.1f} GiB, page of {page / 1e6:.1f} MB")
 
 
 @dataclass(frozen=True)
@@ -243,4 +257,5 @@ ROWS = (
     Row("16 last layers in lockstep", "a bare loop with batched products", "0.8", lockstep),
     Row("rounds on frozen features, all included", "7 one trial at a time", "35 a second", blocks, "/s"),
     Row(f"a round's bookkeeping, {MANY:,} photos", f"{FEW:,}, a photo", "under 2 s", many, " s"),
+    Row("`analyze` of 10,000 rounds", "nothing", "120 s, 4 GiB, page under 10 MB", analysis, " s"),
 )

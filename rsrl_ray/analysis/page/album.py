@@ -17,7 +17,6 @@ from rsrl_ray.photos.picture import quiet_pillow
 from rsrl_ray.tracking.histories import THREADS
 
 THUMBNAIL_SIDE = 224  # pixels, the longer side of a photo in the page
-QUALITY = 78
 PHOTOS_OF_A_LIST = 8  # the most photos of a list
 LISTS = 200  # the most photos of all lists together
 FEWEST = 2  # photos that a list may always have
@@ -126,4 +125,4 @@ def _lists(found: History, so_far: str) -> list[Listed]:
 
 
 def _thumbnail(photo: Image.Image | str) -> Embedded | str:
-    return photo if isinstance(photo, str) else embedded(photo, quality=QUALITY)
+    return photo if isinstance(photo, str) else embedded(photo)

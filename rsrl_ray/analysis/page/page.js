@@ -15,7 +15,10 @@
   const here = () => {
     asked = 0;
     let current = anchors[0];
-    for (const anchor of anchors) if (anchor.getClientRects().length && anchor.getBoundingClientRect().top < 120) current = anchor;
+    for (const anchor of anchors) {
+      const top = 120 + parseFloat(getComputedStyle(anchor).scrollMarginTop);
+      if (anchor.getClientRects().length && anchor.getBoundingClientRect().top < top) current = anchor;
+    }
     for (const [id, link] of links) {
       if (id !== current.id) link.removeAttribute("aria-current");
       else if (!link.hasAttribute("aria-current")) {
@@ -183,6 +186,8 @@
   for (const kind of ["pointerdown", "scroll"]) addEventListener(kind, leave, { passive: true });
 
   document.body.classList.add("drawn");
+  const key = document.querySelector(".methods-key"); // it stays above the curves: their headings stop below it
+  new ResizeObserver(() => document.documentElement.style.setProperty("--key", `${key.offsetHeight}px`)).observe(key);
   for (const chart of charts) {
     const figure = document.getElementById(`chart-${chart.name}`);
     const height = figure.closest(".small") ? 140 : 220;

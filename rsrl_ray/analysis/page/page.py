@@ -3,9 +3,10 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from rsrl_ray.analysis.page.album import Album, longest, make_album
 from rsrl_ray.analysis.page.answer import findings, forest
 from rsrl_ray.analysis.page.charts import Chart, charts, library, looks, noise_charts, score_charts
 from rsrl_ray.analysis.page.gallery import Gallery
-from rsrl_ray.analysis.page.pictures import Embedded, data_uri, jpeg_uri
+from rsrl_ray.analysis.page.pictures import Embedded, drawing_uri, photo_uri
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.markup import TextTable, latex, markdown
 from rsrl_ray.config import Experiment
 from rsrl_ray.identity import recipe
 from rsrl_ray.method import method_of
 
-SHEETS = ("dropped", "returned", "assigned")  # figures of photos: JPEG is a fifth of their size
+SHEETS = ("dropped", "returned", "assigned")  # figures of photos
 LISTED = ("dropped", "returned")  # figures of what the section of photos shows in its own way
 STYLE_SHEETS = ("page.css", "photos.css")
 CURVES = ("training_size", "majority_share", "total_f")  # figures in place of the charts, if scripts do not run
@@ -78,7 +79,8 @@ class Content:
     def figures(self, names: Sequence[str] = (), method: str = "") -> list[Embedded]:
         """The pictures of a method ("" : of all methods) whose names begin with one of ``names``."""
         shown = [one for one in self.pictures if one.method == method and one.name.startswith(tuple(names))]
-        return [_figure(picture, self.folder / "figures" / f"{picture.name}.png") for picture in shown]
+        with ThreadPoolExecutor() as threads:
+            return list(threads.map(partial(_figure, self.folder / "figures"), shown))
 
 
 def write_page(content: Content) -> None:
@@ -172,10 +174,10 @@ def _facts(sweep: Sweep, experiment: Experiment) -> str:
     )
 
 
-def _figure(picture: FigureFile, path: Path) -> Embedded:
-    with Image.open(path) as image:
+def _figure(folder: Path, picture: FigureFile) -> Embedded:
+    with Image.open(folder / f"{picture.name}.png") as image:
         width, height = (round(side * SCALE) for side in image.size)
-        data = jpeg_uri(image) if picture.name.startswith(SHEETS) else data_uri(path.read_bytes(), "png")
+        data = (photo_uri if picture.name.startswith(SHEETS) else drawing_uri)(image)
         return Embedded(data, picture.caption, width, height)
 
 

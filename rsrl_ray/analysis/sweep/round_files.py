@@ -111,4 +111,6 @@ def read_column(artifacts: Artifacts, column: str, kind: "np.dtype[Any]", number
 
 
 def _columns(file: Path, names: Sequence[str]) -> pa.Table:
-    return pq.read_table(file, columns=list(names), use_threads=False)
+    # `pq.read_table` makes a data set of the file first: five times as long, for ten thousand small files.
+    with pq.ParquetFile(file, pre_buffer=False) as opened:
+        return opened.read(columns=list(names), use_threads=False)

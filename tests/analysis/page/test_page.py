@@ -286,6 +286,15 @@ def test_the_contents_stay_at_the_side(opened: Callable[..., Page]) -> None:
     assert box is not None and box["y"] == 0 and box["x"] + box["width"] < 300
 
 
+def test_the_key_of_the_curves_does_not_cover_a_heading(opened: Callable[..., Page]) -> None:
+    page = opened(DESK, reduced_motion="reduce")
+    page.get_by_role("navigation").get_by_role("link", name="Each score").click()
+    expect(page.locator("nav a[aria-current]")).to_have_text(["Each score"])
+    key, heading = (page.locator(one).bounding_box() for one in (".methods-key", "#curves-scores"))
+    assert key is not None and heading is not None
+    assert key["y"] == 0 and key["height"] <= heading["y"] < key["height"] + 20
+
+
 def test_on_a_phone_only_tables_scroll_sideways(opened: Callable[..., Page]) -> None:
     page = opened(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE

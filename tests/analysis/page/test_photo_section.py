@@ -119,7 +119,7 @@ def test_the_bytes_of_a_photo_stand_there_once(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert page.count("<image ") == 2  # photos 6 and 0; photo 3 cannot be read
     assert page.count('href="#picture-0"') == 3  # list, history, card
-    assert page.count("data:image/jpeg") == 2 + 3  # and the maps
+    assert page.count("data:image/webp") == 2 + 3  # and the maps
 
 
 @pytest.mark.parametrize("width", [390, 1280])
