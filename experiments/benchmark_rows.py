@@ -87,14 +87,18 @@ class Bench:
             self._swept[place] = swept(self.file(place), *knobs)
         return self._swept[place]
 
-
-def many_methods() -> list[str]:
-    """Knobs: 10,000 rounds of the methods of bench.yaml, whose last layers train in lockstep."""
-    bench = yaml.safe_load((HERE / "bench.yaml").read_text())
-    training = {"trainable": "head", "steps": "weighted", "epochs": 3, "precision": "fp32"}
-    values = {"rounds": 20, "schedules": bench["schedules"], "methods": bench["methods"], "network.head": "linear"}
-    values |= {"folds.count": 5, "folds.repeats": 5} | {f"training.{name}": value for name, value in training.items()}
-    return [word for name, value in values.items() for word in (f"--{name}", json.dumps(value))]
+    def many_methods(self, turn: int) -> Swept:
+        """10,000 rounds of the methods of bench.yaml, whose last layers train in lockstep; run once a turn."""
+        place = f"many-{turn}"
+        if place not in self._swept:
+            file, bench = self.file(place), yaml.safe_load((HERE / "bench.yaml").read_text())
+            knobs = yaml.safe_load(file.read_text())
+            knobs |= {name: bench[name] for name in ("folds", "rounds", "schedules", "methods")}
+            knobs["network"]["head"] = "linear"
+            knobs["training"] |= {"trainable": "head", "steps": "weighted", "epochs": 3}
+            file.write_text(yaml.safe_dump(knobs))
+            self._swept[place] = swept(file)
+        return self._swept[place]
 
 
 def sweep(bench: Bench, turn: int) -> Figure:
@@ -200,15 +204,14 @@ def lockstep(bench: Bench, turn: int) -> Figure:
 
 def blocks(bench: Bench, turn: int) -> Figure:
     """Rounds a second of the methods of bench.yaml on frozen features, 25 folds, 20 rounds each: all of the command."""
-    own = bench.swept(turn, "blocks", many_methods())
+    own = bench.many_methods(turn)
     return Figure(len(own.rounds) / own.ran.seconds, f"{len(own.rounds):,} rounds in {own.ran.seconds:.0f} s")
 
 
 def analysis(bench: Bench, turn: int) -> Figure:
     """Seconds of `rsrl analyze` on the sweep of ``blocks``; the note has the memory of all its processes, the page."""
     out = bench.folder / f"analysis-{turn}"
-    own = bench.swept(turn, "blocks", many_methods())
-    command = [sys.executable, "-m", "rsrl_ray.cli", "analyze", str(own.file), "--out", str(out), *many_methods()]
+    command = [sys.executable, "-m", "rsrl_ray.cli", "analyze", str(bench.many_methods(turn).file), "--out", str(out)]
     ran = run(command, looked_at="python")
     page = (out / "index.html").stat().st_size
     shutil.rmtree(out)
