@@ -72,7 +72,8 @@ class RSRLTrial(tune.Trainable):
                 going_on = [one.trial for one in rounds if isinstance(one, Learnt)]
                 self._coming = self._thread.submit(next_rounds, going_on)
             told = [self._told(one) for one in rounds]
-        if not self._going_on() and self._coming.done():  # it holds the error, which holds what is on the GPU
+        has_failed = any(isinstance(one, Failure) for one in told)
+        if has_failed and not self._going_on() and self._coming.done():  # an error may hold what is on the GPU
             self._coming = _no_rounds("the trials have ended")
             free_memory()
         return as_result(told)
