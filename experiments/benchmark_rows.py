@@ -94,7 +94,8 @@ class Bench:
             file, bench = self.file(place), yaml.safe_load((HERE / "bench.yaml").read_text())
             knobs = yaml.safe_load(file.read_text())
             knobs |= {name: bench[name] for name in ("folds", "rounds", "schedules", "methods")}
-            knobs["network"]["head"] = "linear"
+            if self.given.backbone.startswith("squeezenet"):
+                knobs["network"]["head"] = "linear"
             knobs["training"] |= {"trainable": "head", "steps": "weighted", "epochs": 3}
             file.write_text(yaml.safe_dump(knobs))
             self._swept[place] = swept(file)
