@@ -17,7 +17,8 @@ from torch import Tensor
 from rsrl_ray import config
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import LossOf
-from rsrl_ray.vision.losses import NEARLY_0, Slopes
+from rsrl_ray.vision.losses import NEARLY_0
+from rsrl_ray.vision.slopes import Slopes
 
 _ROW = 64  # numbers: whole vectors of any CPU
 

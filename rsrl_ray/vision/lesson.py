@@ -12,9 +12,10 @@ from rsrl_ray import config
 from rsrl_ray.core.passes import RoundSteps
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
-from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss, Slopes, Tabled
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.sampling import kept_weights
+from rsrl_ray.vision.slopes import Slopes, Tabled
 
 # What a round draws random numbers for. Each purpose has its own stream.
 SHUFFLE, DROPOUT, AUGMENTATION, HEAD = 1, 2, 3, 4

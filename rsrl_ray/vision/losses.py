@@ -11,10 +11,11 @@ loaded.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from rsrl_ray.core.own import Own
 from rsrl_ray.core.value import as_text, check_count, check_number, check_share
+from rsrl_ray.vision.slopes import Slopes, every_label, from_label, hard_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,30 +24,6 @@ __all__ = ["CROSS_ENTROPY", "LOSSES", "Balanced", "CrossEntropy", "EffectiveNumb
 
 NEARLY_0 = 1e-9  # if gamma is below 1, the slope of x^gamma is infinite at 0, where a photo is learnt completely
 MASKED = -1e9  # a logit that adds nothing to a softmax; it is finite, because infinity times 0 is not 0
-
-
-class Slopes(NamedTuple):
-    """The gradient of a loss by the logits z, for a photo with label y, as numbers that a round never changes.
-
-    It is f (sum(target_y) softmax(z + shift_y) - target_y), divided by the sum of ``weights`` over the batch.
-
-    shift, target : [C, C], float32, a row for each y. weights : [C], float32. focal : gamma; f is 1 if it is 0, else
-    p^gamma - gamma p^(gamma - 1) (1 - p) ln(1 - p), where 1 - p is the softmax at y, see `Focal`.
-    """
-
-    shift: "Tensor"
-    target: "Tensor"
-    weights: "Tensor"
-    focal: float = 0.0
-
-
-@runtime_checkable
-class Tabled(Protocol):
-    """A loss whose gradient follows from tables, which several layers in lockstep compute at once."""
-
-    def slopes(self, counts: "Tensor", number: int) -> Slopes:
-        """See `Slopes` and `Loss`."""
-        ...
 
 
 class Loss(Protocol):
@@ -105,19 +82,19 @@ class Balanced:
         found = _masked(logits + prior, counts).log_softmax(dim=1)
         if not self.ordinal:
             return -_own(found, labels).mean()
-        near = -((_from_label(labels, counts) / self.ordinal) ** 2) / 2 + prior
+        near = -((from_label(labels, counts) / self.ordinal) ** 2) / 2 + prior
         return -(_masked(near, counts).softmax(dim=1) * found).sum(dim=1).mean()
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
         prior, (none, hard, ones) = (
             (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float(),
-            _tables(counts),
+            hard_targets(counts),
         )
         shift = _masked(none + prior, counts)
         if not self.ordinal:
             return Slopes(shift, hard, ones)
-        near = -((_from_label(_every(counts), counts) / self.ordinal) ** 2) / 2 + prior
+        near = -((from_label(every_label(counts), counts) / self.ordinal) ** 2) / 2 + prior
         return Slopes(shift, _masked(near, counts).softmax(dim=1), ones)
 
 
@@ -149,7 +126,7 @@ class Focal:
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
-        none, hard, ones = _tables(counts)
+        none, hard, ones = hard_targets(counts)
         return Slopes(_masked(none, counts), hard, ones, self.focal)
 
 
@@ -180,7 +157,7 @@ class EffectiveNumber:
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
-        (none, hard, _), weights = _tables(counts), _effective(counts, self.effective_number)
+        (none, hard, _), weights = hard_targets(counts), _effective(counts, self.effective_number)
         return Slopes(_masked(none, counts), hard * weights[:, None], weights)
 
 
@@ -214,7 +191,7 @@ class Ldam:
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
-        moved = logits - (_from_label(labels, counts) == 0) * self._margins(counts)
+        moved = logits - (from_label(labels, counts) == 0) * self._margins(counts)
         own = _own(_masked(moved, counts).log_softmax(dim=1), labels)
         if self.drw and number >= self.drw:
             return _weighted(own, labels, counts, self.beta)
@@ -222,7 +199,7 @@ class Ldam:
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
-        none, hard, weights = _tables(counts)
+        none, hard, weights = hard_targets(counts)
         if self.drw and number >= self.drw:
             weights = _effective(counts, self.beta)
         return Slopes(_masked(none - hard * self._margins(counts), counts), hard * weights[:, None], weights)
@@ -273,11 +250,6 @@ def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
     return logits.float().masked_fill(counts == 0, MASKED)
 
 
-def _from_label(labels: "Tensor", counts: "Tensor") -> "Tensor":
-    """[B, C], how many classes each class is above the photo's label."""
-    return (_every(counts) - labels[:, None]).double()
-
-
 def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
     """[B], the value of each photo at its label."""
     return values.gather(1, labels[:, None])[:, 0]
@@ -294,19 +266,6 @@ def _effective(counts: "Tensor", beta: float) -> "Tensor":
     with_photos = counts > 0
     weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * with_photos
     return (weights / weights.sum() * with_photos.sum()).float()
-
-
-def _tables(counts: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-    """Nothing for each label and class, the hard targets of each label, [C, C] both, and equal weights [C]."""
-    hard = (_from_label(_every(counts), counts) == 0).float()
-    return hard * 0, hard, hard[0] * 0 + 1
-
-
-def _every(counts: "Tensor") -> "Tensor":
-    """All labels, [C]."""
-    from torch import arange
-
-    return arange(len(counts), device=counts.device)
 
 
 def _check_beta(name: str, value: object) -> None:

@@ -22,12 +22,9 @@ from sweep.sweeping import (
     tables,
     wait_for,
 )
-from sweep.test_laws import alone
+from sweep.test_laws import each_alone
 
-from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.sweep.driver.prepare import prepare
-from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 
 pytestmark = pytest.mark.slow
 
@@ -63,11 +60,7 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_se
     """Every trial alone, in this process, on the features that a sweep of another schedule has made."""
     file = write_experiment(tmp_path_factory.mktemp("alone"), photos_csv, **HEADS)
     swept(file, "--schedules={other: {1: 0.2}}", "--rounds=1")
-    experiment = read_experiment(file)
-    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
-    return {
-        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
-    }
+    return each_alone(file)
 
 
 def test_a_block_whose_process_is_killed_and_that_gets_methods_and_rounds_has_the_bits_of_each_alone(

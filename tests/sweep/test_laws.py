@@ -72,7 +72,12 @@ def weights(file: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """Every trial alone, in this process: no Ray, no archive, no MLflow, nothing is shared."""
-    experiment = read_experiment(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
+    return each_alone(write_experiment(tmp_path_factory.mktemp("alone"), photos_csv))
+
+
+def each_alone(file: Path) -> Tables:
+    """Every round of every trial, each trial by itself in this process; features are those that there are."""
+    experiment = read_experiment(file)
     task = prepare(experiment, Silent(), False, False, NetworkTrainers)
     return {
         (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()

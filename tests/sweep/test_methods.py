@@ -21,16 +21,13 @@ from sweep.sweeping import (
     tables,
     wait_for,
 )
-from sweep.test_laws import alone
+from sweep.test_laws import each_alone
 
 from rsrl_ray.analysis.numbers.frames import summarise
 from rsrl_ray.analysis.sweep.read import read_sweep
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.method import method_of
-from rsrl_ray.sweep.driver.prepare import prepare
-from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.find import find_results
 from rsrl_ray.tracking.stores import mlflow_uri
 
@@ -68,11 +65,7 @@ def file(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_session
 @pytest.fixture(scope="module")
 def reference(file: Path) -> Tables:
     """Every trial alone, in this process; only the features are those of the sweep."""
-    experiment = read_experiment(file)
-    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
-    return {
-        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
-    }
+    return each_alone(file)
 
 
 def test_methods_share_rounds_and_have_the_bits_that_each_has_alone(file: Path, reference: Tables) -> None:

@@ -13,9 +13,8 @@ import pytest
 from conftest import write_experiment
 from sweep.ray_nodes import nodes_of_this_machine
 from sweep.sweeping import KNOBS, Gate, Tables, assert_same_bits, bits, start_driver, swept, tables, wait_for
-from sweep.test_laws import alone
+from sweep.test_laws import each_alone
 
-from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.inventory import DECODED, inventory
 from rsrl_ray.maps.highlights import highlight
@@ -23,8 +22,6 @@ from rsrl_ray.maps.subject import Question
 from rsrl_ray.models import load as models
 from rsrl_ray.models import register as registry
 from rsrl_ray.rounds.table import logits
-from rsrl_ray.sweep.driver.prepare import prepare
-from rsrl_ray.sweep.trial.trainers import NetworkTrainers
 from rsrl_ray.tracking.names import predictions_path
 from rsrl_ray.tracking.needs import OWN
 from rsrl_ray.tracking.stores import mlflow_uri
@@ -56,11 +53,7 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_se
     """Every trial alone, in this process, on the features that a sweep of another schedule has made."""
     file = write_experiment(tmp_path_factory.mktemp("alone"), photos_csv, **FROZEN)
     swept(file, "--schedules={other: {1: 0.2}}", "--rounds=1")
-    experiment = read_experiment(file)
-    task = prepare(experiment, Silent(), False, False, NetworkTrainers)
-    return {
-        (fold.number, name): list(alone(task, fold, name)) for fold in task.folds for name in experiment.method_names()
-    }
+    return each_alone(file)
 
 
 def passed(log: Path) -> int:
