@@ -266,8 +266,8 @@ def compare(
 
     scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos
     trained on in a fold, 1 / (k - 1) for k folds. rope : in units of the scores. lower_is_better : scores are errors,
-    such as MAE: ``better`` is then the probability of a difference below -rope. The columns are those of ``comparisons.csv``, see
-    `rsrl_ray.analysis.numbers.frames.Frames`.
+    such as MAE: ``better`` is then the probability of a difference below -rope.
+    The columns are those of ``comparisons.csv``, see `rsrl_ray.analysis.numbers.frames.Frames`.
     """
     from rsrl_ray.analysis.numbers.anyones import compared
     from rsrl_ray.analysis.numbers.comparisons import Decision

@@ -191,7 +191,7 @@ class Experiment:
     system_metrics: bool = True
     """Whether MLflow gets the use of CPU, memory, disk, network and GPUs of the nodes that train, every 10 s."""
     measure: Leading = "macro_f1"
-    """What pages and tables compare methods by first: macro_f1, quadratic_kappa, mae or spearman. No round depends on it."""
+    """What results compare methods by first: macro_f1, quadratic_kappa, mae or spearman. Rounds do not depend on it."""
 
     def schedule(self, name: str) -> Schedule:
         """The schedule of this name, with a threshold for each majority class."""

@@ -128,7 +128,8 @@ def _analyze(words: list[str]) -> int:
         "--rope",
         type=float,
         default=0.01,
-        help="a difference in macro F up to this counts as none; kappa, rho: twice this, MAE: in steps of a score (default: %(default)s)",
+        help="a difference in macro F up to this counts as none; kappa, rho: twice this; MAE: this part of a "
+        "step between scores (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures",

@@ -138,7 +138,7 @@ def telling(comparisons: pd.DataFrame) -> dict[str, float]:
     mean differences, with the 0 of the baseline itself, over the median of ``detectable_difference``. It has no unit.
     Noise alone gives all measures about the same ratio, because both parts grow with it.
     """
-    found = {}
+    found: dict[str, float] = {}
     for measure in LEADING:
         rows = in_measure(comparisons, measure)
         rows = rows[rows["detectable_difference"] > 0]
@@ -157,8 +157,8 @@ def telling_note(comparisons: pd.DataFrame) -> str:
     rest = ", ".join(f"{MEASURES[name].words} {ratio:.2f}" for name, ratio in others)
     return (
         f"These folds can tell most about {MEASURES[best].words}: the spread of the methods (standard deviation of "
-        f"their mean differences, with 0 for {comparisons['against'].iloc[0]}) is {most:.2f} of the smallest difference "
-        f"that can be shown (median of the methods); {rest}."
+        f"their mean differences, with 0 for {comparisons['against'].iloc[0]}) is {most:.2f} of the smallest "
+        f"difference that can be shown (median of the methods); {rest}."
     )
 
 

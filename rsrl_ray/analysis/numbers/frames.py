@@ -52,7 +52,8 @@ class Frames:
         photos seen), measure, folds (pairs), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the
         methods, each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities),
         detectable (the difference that so many folds can show, in sd) and detectable_difference (the same in units of
-        the measure). Of MAE a difference below 0 is better, and ``better`` counts it so. What is concluded is nan if a side lacks rounds or folds.
+        the measure). Of MAE a difference below 0 is better, and ``better`` counts it so.
+        What is concluded is nan if a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.numbers.wrong_labels.noise_rows`.
 
     criterion : that of classes, of comparisons and of tables that show only one. rope : that of the comparisons.

@@ -12,7 +12,7 @@ from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_measure
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
-from rsrl_ray.core.compared import CHOSEN_BY, LOWER_IS_BETTER, Measure
+from rsrl_ray.core.compared import Measure, remark
 
 SIGNIFICANT = 0.05  # p after Holm; below it the page says that methods differ
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
@@ -92,13 +92,7 @@ def forest(frames: Frames) -> Forest | None:
     scale = Scale.over(
         [*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.half_width, -frames.half_width]
     )
-    return Forest(rows[0]["against"], rows, scale, frames.half_width, frames.leading.words, remark(frames))
-
-
-def remark(frames: Frames) -> str:
-    """What a reader of another measure than macro F should know; "" for macro F."""
-    said = [CHOSEN_BY] if frames.measure != "macro_f1" else []
-    return " ".join([*said, LOWER_IS_BETTER] if frames.leading.is_error else said)
+    return Forest(rows[0]["against"], rows, scale, frames.half_width, frames.leading.words, remark(frames.measure))
 
 
 def _tests(frames: Frames) -> pd.DataFrame:

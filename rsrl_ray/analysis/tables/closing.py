@@ -1,4 +1,4 @@
-"""The table with which `rsrl analyze` ends: every method's macro F (or another measure), and its difference to the baseline's."""
+"""The table with which `rsrl analyze` ends: every method's measure, by default macro F, and its difference."""
 
 import pandas as pd
 from rich.console import Group
@@ -6,16 +6,15 @@ from rich.console import Group
 from rsrl_ray.analysis.numbers.comparisons import in_measure
 from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.numbers.words import interval, p_value, signed, spread
-from rsrl_ray.core.compared import CHOSEN_BY, LOWER_IS_BETTER
+from rsrl_ray.core.compared import remark
 from rsrl_ray.terminal import cell, make_table
 
 
 def closing(frames: Frames) -> Group:
     """The table and what its columns are, for the terminal."""
     table, words = methods_table(frames), frames.leading.words
-    shown = make_table(
-        [str(column) for column in table], left=["method"], title=f"{words[:1].upper()}{words[1:]} on the test photos"
-    )
+    title = f"{words[:1].upper()}{words[1:]} on the test photos"
+    shown = make_table([str(column) for column in table], left=["method"], title=title)
     for method, *others in table.itertuples(index=False):
         shown.add_row(cell(method), *others)
     return Group(shown, cell(explained(frames)))
@@ -44,6 +43,4 @@ def explained(frames: Frames) -> str:
     against = in_measure(frames.comparisons, frames.measure)["against"]
     if len(against):
         said += f" difference: to {against.iloc[0]}, mean over the folds; p (Holm): adjusted for the number of methods."
-    if frames.measure != "macro_f1":
-        said += f" {CHOSEN_BY}"
-    return f"{said} {LOWER_IS_BETTER}" if frames.leading.is_error else said
+    return said + remark(frames.measure)
