@@ -270,9 +270,9 @@ def compare(
     The columns are those of ``comparisons.csv``, see `rsrl_ray.analysis.numbers.frames.Frames`.
     """
     from rsrl_ray.analysis.numbers.anyones import compared
-    from rsrl_ray.analysis.numbers.comparisons import Decision
+    from rsrl_ray.analysis.numbers.comparisons import Region
 
-    return compared(scores, baseline, ratio, Decision(rope, lower_is_better))
+    return compared(scores, baseline, ratio, Region(rope, lower_is_better))
 
 
 def here() -> Display:

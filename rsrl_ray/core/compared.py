@@ -31,7 +31,7 @@ class Measure:
         return rope * self.ropes * step
 
 
-MEASURES = {
+COMPARED = {
     "macro_f1": Measure("macro F"),
     "macro_f1_50": Measure("macro F 50+"),
     "accuracy": Measure("accuracy"),
@@ -48,4 +48,4 @@ LOWER_IS_BETTER = "MAE: the lower, the better, so a difference below 0 is better
 def remark(leading: Leading) -> str:
     """What a reader should know if another measure than macro F is shown first; "" for macro F."""
     chosen = "" if leading == "macro_f1" else " Rounds are chosen by macro F all the same."
-    return chosen + (f" {LOWER_IS_BETTER}" if MEASURES[leading].is_error else "")
+    return chosen + (f" {LOWER_IS_BETTER}" if COMPARED[leading].is_error else "")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import COLOURS, WIDTH, legend, shortened, styled
 from rsrl_ray.analysis.numbers.comparisons import EQUAL, in_measure
-from rsrl_ray.core.compared import MEASURES
+from rsrl_ray.core.compared import COMPARED
 
 BAND = "#e8e8e8"
 APART = 0.16  # of a row: half the distance between a method's two marks
@@ -46,7 +46,7 @@ def differences(comparisons: pd.DataFrame, rope: float, measure: str = "macro_f1
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_yticks(range(len(methods)), [shortened(method, 24) for method in methods])
     against = str(comparisons["against"].iloc[0])
-    figure.supxlabel(f"difference in {MEASURES[measure].words} to {shortened(against, 24)}", fontsize=8)
+    figure.supxlabel(f"difference in {COMPARED[measure].words} to {shortened(against, 24)}", fontsize=8)
     look: dict[str, Any] = {"color": COLOURS[0], "markersize": 4, "linewidth": 1}
     handles = [Line2D([], [], **look, **mark) for mark in MARKS[: len(shown)]]
     legend(figure, [*shown, f"within ±{rope:g}"], [*handles, Patch(color=BAND)])

@@ -11,7 +11,7 @@ import pandas as pd
 from rsrl_ray.analysis.numbers.measures import FrameRow, choose, large, measure_round
 from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, Sweep, TrialRounds
 from rsrl_ray.core import statistics
-from rsrl_ray.core.compared import LEADING, MEASURES
+from rsrl_ray.core.compared import COMPARED, LEADING
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
@@ -43,8 +43,11 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """How differences are judged. rope : in units of the measure. is_error : the lower, the better."""
+class Region:
+    """The region of practical equivalence. rope : its half-width, in units of the measure.
+
+    is_error : of the measure: the lower, the better, so that ``better`` is below the region.
+    """
 
     rope: float
     is_error: bool = False
@@ -70,7 +73,7 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
     others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
     lacking = sweep.incomplete
     unsure = others if asked.baseline in lacking else lacking
-    measures = [name for name in MEASURES if name != "macro_f1_50" or large(sweep).any()]
+    measures = [name for name in COMPARED if name != "macro_f1_50" or large(sweep).any()]
     rows: list[FrameRow] = []
     for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
         found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
@@ -79,15 +82,15 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
         head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
         for name in measures:
             by_fold = {method: part[name].dropna() for method, part in values.items()}
-            how = Decision(MEASURES[name].half_width(asked.rope, sweep.classes), MEASURES[name].is_error)
-            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, how, unsure)]
+            region = Region(COMPARED[name].half_width(asked.rope, sweep.classes), COMPARED[name].is_error)
+            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, region, unsure)]
     return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
 
 
 def conclude(
     differences: Mapping[Any, "pd.Series[float]"],
     ratios: Mapping[Any, float],
-    how: Decision,
+    region: Region,
     unsure: Collection[str] = (),
 ) -> list[FrameRow]:
     """What is concluded about one measure: a row for every method; ``p_holm`` is adjusted over all of them.
@@ -98,7 +101,7 @@ def conclude(
     rows: list[FrameRow] = []
     for method, column in differences.items():
         row = {"method": method} | statistics.concluded(
-            np.asarray(column, np.float64), ratios[method], how.rope, how.is_error
+            np.asarray(column, np.float64), ratios[method], region.rope, region.is_error
         )
         rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
     adjusted = statistics.holm([row["p"] for row in rows])
@@ -127,7 +130,7 @@ def detectable_note(comparisons: pd.DataFrame, measure: str = "macro_f1") -> str
     units = least if least == most else f"{least} to {most}, from method to method"
     return (
         f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
-        f"{MEASURES[measure].words} {units}); a smaller difference may be there, although it is not shown."
+        f"{COMPARED[measure].words} {units}); a smaller difference may be there, although it is not shown."
     )
 
 
@@ -149,14 +152,15 @@ def telling(comparisons: pd.DataFrame) -> dict[str, float]:
 
 
 def telling_note(comparisons: pd.DataFrame) -> str:
-    """Which measure the folds can tell most about; "" if nothing is known about it."""
-    found = sorted(telling(comparisons).items(), key=lambda one: -one[1])
-    if len(found) < 2:
+    """Which measure the folds can tell most about; "" if it is not known, or two are level (to two digits)."""
+    ratios = {measure: round(ratio, 2) for measure, ratio in telling(comparisons).items()}
+    found = sorted(ratios.items(), key=lambda one: -one[1])
+    if len(found) < 2 or found[0][1] == found[1][1]:
         return ""
     (best, most), *others = found
-    rest = ", ".join(f"{MEASURES[name].words} {ratio:.2f}" for name, ratio in others)
+    rest = ", ".join(f"{COMPARED[name].words} {ratio:.2f}" for name, ratio in others)
     return (
-        f"These folds can tell most about {MEASURES[best].words}: the spread of the methods (standard deviation of "
+        f"These folds can tell most about {COMPARED[best].words}: the spread of the methods (standard deviation of "
         f"their mean differences, with 0 for {comparisons['against'].iloc[0]}) is {most:.2f} of the smallest "
         f"difference that can be shown (median of the methods); {rest}."
     )
@@ -183,7 +187,7 @@ def _differences(sweep: Sweep, pairs: list[_PairedTrials], criterion: Criterion)
         trials, ends = [pair.trials[side] for pair in pairs], [pair.rounds[side] for pair in pairs]
         numbers = choose(trials, criterion, {trial.key: end for trial, end in zip(trials, ends, strict=True)})
         values = [measure_round(sweep, trial, numbers[trial.key]) for trial in trials]
-        measured.append(pd.DataFrame(values, columns=list(MEASURES)))
+        measured.append(pd.DataFrame(values, columns=list(COMPARED)))
     return measured[0] - measured[1]
 
 

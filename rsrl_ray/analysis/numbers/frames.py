@@ -29,7 +29,7 @@ from rsrl_ray.analysis.numbers.measures import (
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
 from rsrl_ray.analysis.sweep.arrays import Sweep
-from rsrl_ray.core.compared import MEASURES, Leading, Measure
+from rsrl_ray.core.compared import COMPARED, Leading, Measure
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
@@ -78,7 +78,7 @@ class Frames:
     @property
     def leading(self) -> Measure:
         """The measure by which methods are compared first, in words."""
-        return MEASURES[self.measure]
+        return COMPARED[self.measure]
 
     def shown(self) -> list[FrameRow]:
         """The summary's rows of the criterion that tables show; those of the largest class come first."""
@@ -120,7 +120,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         notes=_notes(sweep, baseline, comparisons),
         incomplete=sweep.incomplete,
         measure=sweep.measure,
-        half_width=MEASURES[sweep.measure].half_width(rope, sweep.classes),
+        half_width=COMPARED[sweep.measure].half_width(rope, sweep.classes),
     )
 
 

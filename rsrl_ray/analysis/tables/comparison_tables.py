@@ -10,7 +10,7 @@ from rsrl_ray.analysis.numbers.measures import FrameRow, mean_and_sd
 from rsrl_ray.analysis.numbers.words import interval, number, p_value, signed, spread
 from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import TextTable
-from rsrl_ray.core.compared import LEADING, LOWER_IS_BETTER, MEASURES
+from rsrl_ray.core.compared import COMPARED, LEADING, LOWER_IS_BETTER
 
 _SHOWN_AT_PHOTOS = ("macro_f1_50", *LEADING)  # measures that the table shows at equal photos seen too
 LARGE_NOTE = "macro F 50+: over the classes that have 50 photos or more."
@@ -67,7 +67,7 @@ def _comparison(row: FrameRow) -> tuple[str, ...]:
     at = "" if row["at"] == AT_ROUNDS else ", equal photos"
     return (
         row["method"],
-        MEASURES[row["measure"]].words + at,
+        COMPARED[row["measure"]].words + at,
         signed(row["difference"]),
         interval(row["low"], row["high"]),
         p_value(row["p"]),
