@@ -1,10 +1,11 @@
 """The measures by which methods are compared: their names in words, which way is better, what counts as none."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # else help at the terminal, which names the knobs, would load numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Leading = Literal["macro_f1", "quadratic_kappa", "mae", "spearman"]  # a reader may put one of these first
 
@@ -21,14 +22,15 @@ class Measure:
     ropes: float = 1.0
     is_error: bool = False
 
-    def half_width(self, rope: float, classes: NDArray[np.int64]) -> float:
+    def half_width(self, rope: float, classes: "NDArray[np.int64]") -> float:
         """The rope in units of the measure.
 
         Of an error it is in steps from a score to the next: with 0.01 one photo of a hundred is assigned one score
         nearer. rope : that of macro F. classes : [C], the scores, ascending.
         """
-        step = float(np.diff(classes).mean()) if self.is_error and len(classes) > 1 else 1.0
-        return rope * self.ropes * step
+        if not self.is_error or len(classes) < 2:
+            return rope * self.ropes
+        return rope * self.ropes * float(classes[-1] - classes[0]) / (len(classes) - 1)
 
 
 COMPARED = {
