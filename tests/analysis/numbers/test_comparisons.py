@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import rsrl_ray as rsrl
 from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Terms, compare, detectable_note, telling, telling_note
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.compared import COMPARED
@@ -153,3 +154,10 @@ def test_which_measure_the_folds_can_tell_most_about() -> None:
         "is 0.35 of the smallest difference that can be shown (median of the methods); macro F 0.33."
     )
     assert telling_note(frame[frame["measure"] == "mae"]) == ""
+
+
+def test_errors_are_better_below_the_baseline() -> None:
+    scores = {"none": [0.5, 0.6, 0.7], "mine": [0.3, 0.5, 0.4]}
+    plain, errors = (rsrl.compare(scores, ratio=0.5, lower_is_better=lower).iloc[0] for lower in (False, True))
+    assert errors["difference"] == plain["difference"] == pytest.approx(-0.2)
+    assert (errors["better"], errors["worse"]) == (plain["worse"], plain["better"]) and errors["better"] > 0.5
