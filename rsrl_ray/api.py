@@ -123,7 +123,8 @@ def run_sweep(
 def results(experiment: config.Experiment, baseline: str = "none", rope: float = 0.01) -> "Results":
     """What is logged of an experiment's sweep so far, also while it runs.
 
-    baseline : method that others are compared with. rope : a difference up to this, in units of the measure, is none.
+    baseline : method that others are compared with. rope : a difference in macro F up to this is none;
+    kappa and rho get twice this, MAE this times the mean step between neighbouring scores.
     """
     from rsrl_ray.analysis.report.results import Results
 
@@ -254,17 +255,24 @@ def revise(
 
 
 def compare(
-    scores: "pd.DataFrame | Mapping[str, Sequence[float]]", baseline: str = "none", *, ratio: float, rope: float = 0.01
+    scores: "pd.DataFrame | Mapping[str, Sequence[float]]",
+    baseline: str = "none",
+    *,
+    ratio: float,
+    rope: float = 0.01,
+    lower_is_better: bool = False,
 ) -> "pd.DataFrame":
     """Every method against the baseline, a row each: corrected t, p adjusted by Holm, ROPE, what could be shown.
 
     scores : a column a method, a row a fold, the same folds for all, two or more. ratio : photos tested over photos
-    trained on in a fold, 1 / (k - 1) for k folds. The columns are those of ``comparisons.csv``, see
-    `rsrl_ray.analysis.numbers.frames.Frames`.
+    trained on in a fold, 1 / (k - 1) for k folds. rope : in units of the scores. lower_is_better : scores are errors,
+    such as MAE: ``better`` is then the probability of a difference below -rope.
+    The columns are those of ``comparisons.csv``, see `rsrl_ray.analysis.numbers.frames.Frames`.
     """
     from rsrl_ray.analysis.numbers.anyones import compared
+    from rsrl_ray.analysis.numbers.comparisons import Region
 
-    return compared(scores, baseline, ratio, rope)
+    return compared(scores, baseline, ratio, Region(rope, lower_is_better))
 
 
 def here() -> Display:

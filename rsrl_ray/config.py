@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from rsrl_ray.core.compared import Leading
 from rsrl_ray.core.draw import Draw, FoldKind
 from rsrl_ray.core.passes import RoundSteps
 from rsrl_ray.core.schedule import Schedule, make_schedule
@@ -189,6 +190,8 @@ class Experiment:
     """MLflow tracking URI; a path in it is relative to the experiment file; by default an SQLite file in storage."""
     system_metrics: bool = True
     """Whether MLflow gets the use of CPU, memory, disk, network and GPUs of the nodes that train, every 10 s."""
+    measure: Leading = "macro_f1"
+    """What results compare methods by first: macro_f1, quadratic_kappa, mae or spearman. Rounds do not depend on it."""
 
     def schedule(self, name: str) -> Schedule:
         """The schedule of this name, with a threshold for each majority class."""

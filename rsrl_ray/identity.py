@@ -56,7 +56,7 @@ FEATURES_FORMAT = 1
 
 EXTENSIBLE = (
     *("name", "photos", "storage", "rounds", "schedules", "methods", "modules"),
-    *("resources", "archive", "mlflow", "system_metrics"),
+    *("resources", "archive", "mlflow", "system_metrics", "measure"),
 )
 """Knobs that may change while the finished trials stay the same trials."""
 

@@ -128,13 +128,15 @@ def _analyze(words: list[str]) -> int:
         "--rope",
         type=float,
         default=0.01,
-        help="a difference up to this, in units of the measure, counts as none (default: %(default)s)",
+        help="a difference in macro F up to this counts as none; kappa, rho: twice this; MAE: this part of a "
+        "step between scores (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures",
         action="store_true",
         help="also draw the confusion matrix of every round, a file each (some 8 KB and 10 ms), into confusion/",
     )
+    parser.add_argument("--measure", help="what methods are compared by first (default: the knob measure of the file)")
     arguments = parser.parse_args(words)
     from rsrl_ray import api
     from rsrl_ray.analysis.tables.closing import closing
@@ -142,7 +144,8 @@ def _analyze(words: list[str]) -> int:
     from rsrl_ray.terminal import Terminal
 
     shown = Terminal()
-    results = api.results(read_experiment(arguments.experiment), arguments.baseline, arguments.rope)
+    overrides = [] if arguments.measure is None else ["--measure", arguments.measure]
+    results = api.results(read_experiment(arguments.experiment, overrides), arguments.baseline, arguments.rope)
     written = results.write(arguments.out, shown, arguments.pictures)
     shown.show(closing(written.frames))
     for sentence in written.notes:

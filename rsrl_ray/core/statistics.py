@@ -136,14 +136,18 @@ def detectable(folds: int, ratio: float) -> float:
     return float(stats.t.ppf((1 + INTERVAL) / 2, folds - 1)) * math.sqrt(1 / folds + ratio)
 
 
-def concluded(differences: Values, ratio: float, rope: float) -> dict[str, float]:
+def concluded(differences: Values, ratio: float, rope: float, is_error: bool = False) -> dict[str, float]:
     """All numbers of a comparison of two methods, under their names in ``comparisons.csv``.
 
     These are the results of `corrected_resampled_t`, `correlated_t` and `detectable`, ``folds`` (k), and
-    ``detectable_difference``, in units of the measure. differences : [k], fold by fold.
+    ``detectable_difference``, in units of the measure. differences : [k], fold by fold. is_error : the lower, the
+    better: ``better`` is the probability of a difference below -rope. Differences keep their sign.
     """
     test, shown = corrected_resampled_t(differences, ratio), detectable(len(differences), ratio)
-    row = {"folds": len(differences)} | vars(test) | {"ratio": ratio} | vars(correlated_t(differences, ratio, rope))
+    regions = vars(correlated_t(differences, ratio, rope))
+    if is_error:
+        regions = regions | {"worse": regions["better"], "better": regions["worse"]}
+    row = {"folds": len(differences)} | vars(test) | {"ratio": ratio} | regions
     return row | {"detectable": shown, "detectable_difference": shown * test.sd}
 
 

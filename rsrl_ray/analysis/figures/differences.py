@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import COLOURS, WIDTH, legend, shortened, styled
-from rsrl_ray.analysis.numbers.comparisons import EQUAL, in_macro_f
+from rsrl_ray.analysis.numbers.comparisons import EQUAL, in_measure
+from rsrl_ray.core.compared import COMPARED
 
 BAND = "#e8e8e8"
 APART = 0.16  # of a row: half the distance between a method's two marks
@@ -23,9 +24,12 @@ MARKS: tuple[dict[str, Any], ...] = (
 
 
 @styled
-def differences(comparisons: pd.DataFrame, rope: float) -> Figure:
-    """Mean differences in macro F to the baseline with 95 % intervals, a row a method; the rope is drawn as a band."""
-    found = {at: in_macro_f(comparisons, at) for at in EQUAL}
+def differences(comparisons: pd.DataFrame, rope: float, measure: str = "macro_f1") -> Figure:
+    """Mean differences to the baseline with 95 % intervals, a row a method; the rope is drawn as a band.
+
+    rope : in units of the measure.
+    """
+    found = {at: in_measure(comparisons, measure, at) for at in EQUAL}
     shown = {at: frame for at, frame in found.items() if len(frame)}
     methods = list(dict.fromkeys(method for frame in shown.values() for method in frame["method"]))
     figure = Figure(figsize=(WIDTH, 0.75 + 0.22 * len(methods)), layout="constrained")
@@ -42,7 +46,7 @@ def differences(comparisons: pd.DataFrame, rope: float) -> Figure:
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_yticks(range(len(methods)), [shortened(method, 24) for method in methods])
     against = str(comparisons["against"].iloc[0])
-    figure.supxlabel(f"difference in macro F to {shortened(against, 24)}", fontsize=8)
+    figure.supxlabel(f"difference in {COMPARED[measure].words} to {shortened(against, 24)}", fontsize=8)
     look: dict[str, Any] = {"color": COLOURS[0], "markersize": 4, "linewidth": 1}
     handles = [Line2D([], [], **look, **mark) for mark in MARKS[: len(shown)]]
     legend(figure, [*shown, f"within ±{rope:g}"], [*handles, Patch(color=BAND)])

@@ -22,6 +22,7 @@ from rsrl_ray.analysis.numbers.frames import Frames
 from rsrl_ray.analysis.numbers.histories import history
 from rsrl_ray.analysis.numbers.measures import chosen_rounds
 from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.core.compared import remark
 from rsrl_ray.store.file_names import file_names
 
 OPTIONS: dict[str, Any] = {
@@ -151,11 +152,14 @@ def _frame_drawings(frames: Frames) -> Iterator[Drawing]:
     comparisons = frames.comparisons
     if comparisons["difference"].notna().any():
         text = (
-            f"Differences in macro F on the test photos to the method {comparisons['against'].iloc[0]}: mean over the "
-            "folds and its 95 % interval (corrected resampled t-test); grey: differences up to "
-            f"{frames.rope:g}, which count as none."
+            f"Differences in {frames.leading.words} on the test photos to the method "
+            f"{comparisons['against'].iloc[0]}: mean over the folds and its 95 % interval "
+            "(corrected resampled t-test); grey: differences up to "
+            f"{frames.half_width:g}, which count as none.{remark(frames.measure)}"
         )
-        yield Drawing(FigureFile("differences", text), partial(differences, comparisons, frames.rope))
+        yield Drawing(
+            FigureFile("differences", text), partial(differences, comparisons, frames.half_width, frames.measure)
+        )
     if (frames.noise["dropped"] > 0).any():
         text = (
             "What was dropped against labels that are wrong on purpose, by round: precision and recall among the "

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rsrl_ray.analysis.numbers.comparisons import conclude
+from rsrl_ray.analysis.numbers.comparisons import Region, conclude
 
 EXAMPLE = 'give a table with a column a method, such as {"none": [0.5, 0.4], "mine": [0.6, 0.5]}'
 
 
 def compared(
-    scores: pd.DataFrame | Mapping[str, Sequence[float]], baseline: str, ratio: float, rope: float
+    scores: pd.DataFrame | Mapping[str, Sequence[float]], baseline: str, ratio: float, region: Region
 ) -> pd.DataFrame:
     """Every method against the baseline, a row each, see `rsrl_ray.compare`.
 
@@ -29,11 +29,11 @@ def compared(
         raise ValueError(f"scores: {len(table)} fold; give two or more, a row each")
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio: {ratio:g}; give photos tested over photos trained on, 1 / (k - 1) for k folds")
-    if not rope >= 0:
-        raise ValueError(f"rope: {rope:g}; give 0 or more")
+    if not region.rope >= 0:
+        raise ValueError(f"rope: {region.rope:g}; give 0 or more")
     differences = table.drop(columns=baseline).sub(table[baseline], axis=0)
     by_method = dict(differences.items())
-    rows = pd.DataFrame(conclude(by_method, dict.fromkeys(by_method, ratio), rope))
+    rows = pd.DataFrame(conclude(by_method, dict.fromkeys(by_method, ratio), region))
     rows.insert(1, "against", baseline)
     rows.insert(list(rows).index("p") + 1, "p_holm", rows.pop("p_holm"))
     return rows

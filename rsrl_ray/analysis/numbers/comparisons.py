@@ -11,10 +11,10 @@ import pandas as pd
 from rsrl_ray.analysis.numbers.measures import FrameRow, choose, large, measure_round
 from rsrl_ray.analysis.sweep.arrays import TEST_PHOTO, TRAINING_PHOTO, Sweep, TrialRounds
 from rsrl_ray.core import statistics
+from rsrl_ray.core.compared import COMPARED, LEADING
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
-COMPARED = ("macro_f1", "macro_f1_50", "accuracy", "minority_f1", "majority_f1")
 ROPE = 0.01
 SLACK = 0.02  # numbers of photos seen that differ by less are equal: with `training.steps: all` last batches differ
 AT_ROUNDS, AT_PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
@@ -29,7 +29,8 @@ CONCLUSIONS = ("t", "p", "low", "high", "worse", "equivalent", "better", "detect
 class Terms:
     """What is asked for: every method against ``baseline``, by the rounds that ``criterion`` chooses.
 
-    rope : differences up to it, in units of the measure, count as no difference.
+    rope : differences in macro F up to it count as no difference; other measures see
+    `rsrl_ray.core.compared.Measure.half_width`.
     """
 
     criterion: Criterion
@@ -39,6 +40,17 @@ class Terms:
     def __post_init__(self) -> None:
         if not self.rope >= 0:
             raise ValueError(f"rope {self.rope:g}: give 0 or more, in units of the measure")
+
+
+@dataclass(frozen=True)
+class Region:
+    """The region of practical equivalence. rope : its half-width, in units of the measure.
+
+    is_error : of the measure: the lower, the better, so that ``better`` is below the region.
+    """
+
+    rope: float
+    is_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,14 +82,15 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
         head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
         for name in measures:
             by_fold = {method: part[name].dropna() for method, part in values.items()}
-            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, asked.rope, unsure)]
+            region = Region(COMPARED[name].half_width(asked.rope, sweep.classes), COMPARED[name].is_error)
+            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, region, unsure)]
     return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
 
 
 def conclude(
     differences: Mapping[Any, "pd.Series[float]"],
     ratios: Mapping[Any, float],
-    rope: float,
+    region: Region,
     unsure: Collection[str] = (),
 ) -> list[FrameRow]:
     """What is concluded about one measure: a row for every method; ``p_holm`` is adjusted over all of them.
@@ -87,15 +100,17 @@ def conclude(
     """
     rows: list[FrameRow] = []
     for method, column in differences.items():
-        row = {"method": method} | statistics.concluded(np.asarray(column, np.float64), ratios[method], rope)
+        row = {"method": method} | statistics.concluded(
+            np.asarray(column, np.float64), ratios[method], region.rope, region.is_error
+        )
         rows.append(row | dict.fromkeys(CONCLUSIONS, math.nan) if method in unsure else row)
     adjusted = statistics.holm([row["p"] for row in rows])
     return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
-def in_macro_f(comparisons: pd.DataFrame, at: str = AT_ROUNDS) -> pd.DataFrame:
-    """The rows that compare macro F: after as many rounds, or after as many photos."""
-    return comparisons[(comparisons["measure"] == "macro_f1") & (comparisons["at"] == at)]
+def in_measure(comparisons: pd.DataFrame, measure: str, at: str = AT_ROUNDS) -> pd.DataFrame:
+    """The rows that compare by one measure: after as many rounds, or after as many photos."""
+    return comparisons[(comparisons["measure"] == measure) & (comparisons["at"] == at)]
 
 
 def is_unequal(sweep: Sweep, baseline: str) -> bool:
@@ -104,9 +119,9 @@ def is_unequal(sweep: Sweep, baseline: str) -> bool:
     return any(end < min(len(trial.metrics) for trial in pair.trials) for pair in pairs for end in pair.rounds)
 
 
-def detectable_note(comparisons: pd.DataFrame) -> str:
-    """What difference in macro F so many folds can show; "" if nothing is known about it."""
-    shown = in_macro_f(comparisons)
+def detectable_note(comparisons: pd.DataFrame, measure: str = "macro_f1") -> str:
+    """What difference in a measure so many folds can show; "" if nothing is known about it."""
+    shown = in_measure(comparisons, measure)
     shown = shown[shown["detectable"].notna()].sort_values("folds", ascending=False)
     if shown.empty:
         return ""
@@ -115,7 +130,39 @@ def detectable_note(comparisons: pd.DataFrame) -> str:
     units = least if least == most else f"{least} to {most}, from method to method"
     return (
         f"{folds} folds can show a difference of {sd:.1f} sd (standard deviation of the differences, fold by fold; in "
-        f"macro F {units}); a smaller difference may be there, although it is not shown."
+        f"{COMPARED[measure].words} {units}); a smaller difference may be there, although it is not shown."
+    )
+
+
+def telling(comparisons: pd.DataFrame) -> dict[str, float]:
+    """How much the folds can tell about each of `LEADING`, see `telling_note`; without those that are not known.
+
+    The spread of the methods over the smallest difference that can be shown: the standard deviation (ddof 1) of the
+    mean differences, with the 0 of the baseline itself, over the median of ``detectable_difference``. It has no unit.
+    Noise alone gives all measures about the same ratio, because both parts grow with it.
+    """
+    found: dict[str, float] = {}
+    for measure in LEADING:
+        rows = in_measure(comparisons, measure)
+        rows = rows[rows["detectable_difference"] > 0]
+        if len(rows):
+            spread = statistics.sd(np.array([0.0, *rows["difference"]]))
+            found[measure] = spread / float(rows["detectable_difference"].median())
+    return found
+
+
+def telling_note(comparisons: pd.DataFrame) -> str:
+    """Which measure the folds can tell most about; "" if it is not known, or two are level (to two digits)."""
+    ratios = {measure: round(ratio, 2) for measure, ratio in telling(comparisons).items()}
+    found = sorted(ratios.items(), key=lambda one: -one[1])
+    if len(found) < 2 or found[0][1] == found[1][1]:
+        return ""
+    (best, most), *others = found
+    rest = ", ".join(f"{COMPARED[name].words} {ratio:.2f}" for name, ratio in others)
+    return (
+        f"These folds can tell most about {COMPARED[best].words}: the spread of the methods (standard deviation of "
+        f"their mean differences, with 0 for {comparisons['against'].iloc[0]}) is {most:.2f} of the smallest "
+        f"difference that can be shown (median of the methods); {rest}."
     )
 
 

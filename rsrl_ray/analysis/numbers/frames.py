@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from rsrl_ray.analysis.numbers.classes import class_rows
-from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, ROPE, Terms, compare, detectable_note, is_unequal
+from rsrl_ray.analysis.numbers.comparisons import (
+    AT_PHOTOS,
+    ROPE,
+    Terms,
+    compare,
+    detectable_note,
+    is_unequal,
+    telling_note,
+)
 from rsrl_ray.analysis.numbers.measures import (
     SCORES,
     FrameRow,
@@ -21,6 +29,7 @@ from rsrl_ray.analysis.numbers.measures import (
 )
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
 from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.core.compared import COMPARED, Leading, Measure
 from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
@@ -43,11 +52,13 @@ class Frames:
         photos seen), measure, folds (pairs), difference, sd, ratio (n_test / n_train), t, df, p, p_holm (over the
         methods, each measure by itself), low and high (95 % interval), worse, equivalent, better (probabilities),
         detectable (the difference that so many folds can show, in sd) and detectable_difference (the same in units of
-        the measure). What is concluded is nan if a side lacks rounds or folds.
+        the measure). Of MAE a difference below 0 is better, and ``better`` counts it so.
+        What is concluded is nan if a side lacks rounds or folds.
     noise : what was dropped against what is wrong, see `rsrl_ray.analysis.numbers.wrong_labels.noise_rows`.
 
     criterion : that of classes, of comparisons and of tables that show only one. rope : that of the comparisons.
     notes : sentences that a reader of the frames should know. incomplete : methods that lack rounds or folds.
+    measure : by which methods are compared first. half_width : its rope, in its units.
     In folds and summary the first rows, with criterion "", are those of `LARGEST_CLASS`.
     """
 
@@ -61,6 +72,13 @@ class Frames:
     rope: float
     notes: tuple[str, ...]
     incomplete: tuple[str, ...] = ()
+    measure: Leading = "macro_f1"
+    half_width: float = ROPE
+
+    @property
+    def leading(self) -> Measure:
+        """The measure by which methods are compared first, in words."""
+        return COMPARED[self.measure]
 
     def shown(self) -> list[FrameRow]:
         """The summary's rows of the criterion that tables show; those of the largest class come first."""
@@ -101,6 +119,8 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         rope=rope,
         notes=_notes(sweep, baseline, comparisons),
         incomplete=sweep.incomplete,
+        measure=sweep.measure,
+        half_width=COMPARED[sweep.measure].half_width(rope, sweep.classes),
     )
 
 
@@ -177,8 +197,8 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
     if others := [name for name in sweep.begun if name in sweep.incomplete]:
         verb = "lacks" if len(others) == 1 else "lack"
         notes.append(f"{', '.join(others)} {verb} rounds or folds: no verdict, and no mean to compare with others.")
-    if note := detectable_note(comparisons):
-        notes.append(note)
+    said = detectable_note(comparisons, sweep.measure), telling_note(comparisons)
+    notes += [note for note in said if note]
     if len(comparisons) and not is_unequal(sweep, baseline):
         notes.append(f"No method has trained on fewer photos than another, so there is no comparison at {AT_PHOTOS}.")
     return tuple(notes)

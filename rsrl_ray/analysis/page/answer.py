@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from rsrl_ray.analysis.figures.style import TOGETHER
-from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_macro_f
+from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_measure
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.measures import FrameRow
 from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
+from rsrl_ray.core.compared import Measure, remark
 
 SIGNIFICANT = 0.05  # p after Holm; below it the page says that methods differ
 VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
@@ -44,7 +45,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Forest:
-    """Differences in macro F to the method ``against``, the highest first.
+    """Differences in a measure, ``words``, to the method ``against``, the best first.
 
     rows : those of the frame ``comparisons`` at equal rounds, and in each ``verdict``, one of `VERDICTS`, and
     ``photos``, the row at equal photos seen, or None.
@@ -54,23 +55,27 @@ class Forest:
     rows: list[FrameRow]
     scale: Scale
     rope: float
+    words: str
+    remark: str = ""
 
 
 def findings(frames: Frames) -> list[str]:
-    """The result in plain sentences: which methods differ from the baseline, and which has the highest macro F."""
+    """The result in plain sentences: which methods differ from the baseline, and which is best by the measure."""
+    mean, is_error = f"{frames.measure}_mean", frames.leading.is_error
     shown = frames.summary[frames.summary["criterion"] == frames.criterion]
-    known = shown[shown["macro_f1_mean"].notna() & ~shown["method"].isin(list(frames.incomplete))]
-    known = known.sort_values("macro_f1_mean", ascending=False, kind="stable")
+    known = shown[shown[mean].notna() & ~shown["method"].isin(list(frames.incomplete))]
+    known = known.sort_values(mean, ascending=is_error, kind="stable")
     if known.empty:
         return []
     best = known.iloc[0]
     largest = frames.summary[frames.summary["method"] == LARGEST_CLASS].iloc[0]
     highest = (
-        f"The method {best['method']} has the highest macro F on the test photos, {_macro_f(best)} over "
-        f"{best['folds']} folds; always assigning the largest class gives {_macro_f(largest)}."
+        f"The method {best['method']} has the {'lowest' if is_error else 'highest'} {frames.leading.words} on the test "
+        f"photos, {_spread(best, frames.measure)} over "
+        f"{best['folds']} folds; always assigning the largest class gives {_spread(largest, frames.measure)}."
     )
     tests = _tests(frames)
-    return [highest] if tests.empty else [_differing(tests), highest]
+    return [highest] if tests.empty else [_differing(tests, frames.leading), highest]
 
 
 def forest(frames: Frames) -> Forest | None:
@@ -78,34 +83,37 @@ def forest(frames: Frames) -> Forest | None:
     tests = _tests(frames)
     if tests.empty:
         return None
-    photos = in_macro_f(frames.comparisons, AT_PHOTOS)
+    photos = in_measure(frames.comparisons, frames.measure, AT_PHOTOS)
     photos = photos[photos["low"].notna()]
     others = {row["method"]: row for row in records(photos)}
-    shown = records(tests.sort_values("difference", ascending=False, kind="stable"))
-    rows = [row | {"verdict": VERDICTS[_sign(row)], "photos": others.get(row["method"])} for row in shown]
-    scale = Scale.over([*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.rope, -frames.rope])
-    return Forest(rows[0]["against"], rows, scale, frames.rope)
+    is_error = frames.leading.is_error
+    shown = records(tests.sort_values("difference", ascending=is_error, kind="stable"))
+    rows = [row | {"verdict": VERDICTS[_sign(row, is_error)], "photos": others.get(row["method"])} for row in shown]
+    scale = Scale.over(
+        [*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.half_width, -frames.half_width]
+    )
+    return Forest(rows[0]["against"], rows, scale, frames.half_width, frames.leading.words, remark(frames.measure))
 
 
 def _tests(frames: Frames) -> pd.DataFrame:
-    """The comparisons in macro F at equal rounds that have an interval."""
-    rows = in_macro_f(frames.comparisons)
+    """The comparisons by the leading measure at equal rounds that have an interval."""
+    rows = in_measure(frames.comparisons, frames.measure)
     return rows[rows["p"].notna()]
 
 
-def _sign(test: "pd.Series[Any] | FrameRow") -> int:
-    """1 better, -1 worse, 0 not shown to differ."""
+def _sign(test: "pd.Series[Any] | FrameRow", is_error: bool) -> int:
+    """1 better, -1 worse, 0 not shown to differ. is_error : the lower, the better."""
     if test["p_holm"] >= SIGNIFICANT:
         return 0
-    return 1 if test["difference"] > 0 else -1
+    return 1 if (test["difference"] > 0) != is_error else -1
 
 
-def _differing(tests: pd.DataFrame) -> str:
+def _differing(tests: pd.DataFrame, measure: Measure) -> str:
     """Which methods are better and worse, and how much; and how many are not shown to differ."""
     against, many = f"the control {tests['against'].iloc[0]}", len(tests)
-    how = f"macro F on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
-    tests = tests.sort_values("difference", ascending=False, kind="stable")
-    signs = tests.apply(_sign, axis=1)
+    how = f"{measure.words} on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
+    tests = tests.sort_values("difference", ascending=measure.is_error, kind="stable")
+    signs = tests.apply(_sign, axis=1, is_error=measure.is_error)
     if many == 1:
         row = tests.iloc[0]
         verdict = f"{VERDICTS[int(signs.iloc[0])]} {'than' if signs.iloc[0] else 'from'}"
@@ -135,5 +143,5 @@ def _interval(row: "pd.Series[Any]") -> str:
     return f"{signed(row['difference'])}, 95 % interval {interval(row['low'], row['high'])}"
 
 
-def _macro_f(row: "pd.Series[Any]") -> str:
-    return spread(row["macro_f1_mean"], row["macro_f1_sd"])
+def _spread(row: "pd.Series[Any]", measure: str) -> str:
+    return spread(row[f"{measure}_mean"], row[f"{measure}_sd"])

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rsrl_ray.analysis.sweep.rows import ByRound
+from rsrl_ray.core.compared import Leading
 from rsrl_ray.core.selection import Criterion, Curve, Split, default_criterion, usable_criteria
 from rsrl_ray.core.trial import TrialKey, is_complete
 from rsrl_ray.rounds.table import SPLITS
@@ -67,7 +68,7 @@ class Sweep:
     is_noisy : whether labels are wrong on purpose (`config.Noise`), so that it is known which.
     rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
     majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
-    missing : sentences on what is lacking.
+    missing : sentences on what is lacking. measure : the one by which methods are compared first.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Sweep:
     missing: tuple[str, ...] = ()
     is_noisy: bool = False
     chooses: Split = "validation"
+    measure: Leading = "macro_f1"
 
     @property
     def criterion(self) -> Criterion:

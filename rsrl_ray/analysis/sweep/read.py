@@ -79,6 +79,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         missing=(*found.differs, *_missing(experiment, found.trials)),
         is_noisy=photos.are_noisy,
         chooses=found.split,
+        measure=experiment.measure,
     )
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Terms, compare, detectable_note
+import rsrl_ray as rsrl
+from rsrl_ray.analysis.numbers.comparisons import CONCLUSIONS, Terms, compare, detectable_note, telling, telling_note
 from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.core.compared import COMPARED
 from rsrl_ray.core.trial import TrialKey
 
 ASKED = Terms("validation")
@@ -36,7 +38,7 @@ def test_who_has_seen_more_is_cut_before_its_round_is_chosen(by_hand: Sweep) -> 
     # cut to round 2, paper chooses the same
     frame = compare(seen(by_hand, {"paper": [10, 20, 40], "none": [8, 16, 24]}), ASKED)
     assert differences(frame, "macro_f1") == pytest.approx({"equal rounds": 0.2, "equal photos seen": 0.2})
-    assert frame["measure"].unique().tolist() == ["macro_f1", "accuracy", "minority_f1", "majority_f1"]
+    assert frame["measure"].unique().tolist() == [name for name in COMPARED if name != "macro_f1_50"]
 
 
 def test_the_baseline_is_cut_as_well(by_hand: Sweep) -> None:
@@ -119,3 +121,43 @@ def test_what_could_be_shown_in_words() -> None:
         "0.020 to 0.033, from method to method); a smaller difference may be there, although it is not shown."
     )
     assert detectable_note(frame.assign(detectable=math.nan)) == ""
+
+
+def test_mae_is_better_below_the_baseline(by_hand: Sweep) -> None:
+    # paper's errors: 2/3 and 1/2, those of none: 2/3 and 1; scores 3, 5, 7 are 2 apart, so the rope is 0.02
+    frame = compare(by_hand, ASKED)
+    frame = frame[(frame["method"] == "paper") & (frame["at"] == "equal rounds")].set_index("measure")
+    mae, kappa = frame.loc["mae"], frame.loc["quadratic_kappa"]
+    assert (mae["difference"], mae["sd"]) == pytest.approx((-1 / 4, math.sqrt(1 / 8)))
+    scale = math.sqrt(0.5 + mae["ratio"]) * math.sqrt(1 / 8)
+    assert mae["better"] == pytest.approx(0.5 + math.atan((-0.02 + 0.25) / scale) / math.pi)  # t, 1 degree: Cauchy
+    assert mae["worse"] == pytest.approx(0.5 - math.atan((0.02 + 0.25) / scale) / math.pi)
+    # paper's kappas: 0 and 1/2, those of none: 0 and 0; its rope is 0.02 too, as twice that of macro F
+    assert kappa["difference"] == pytest.approx(1 / 4)
+    assert kappa[["worse", "better"]].tolist() == pytest.approx(mae[["worse", "better"]].tolist())
+
+
+def test_which_measure_the_folds_can_tell_most_about() -> None:
+    rows = [
+        ("macro_f1", 0.1, 0.2),
+        ("macro_f1", 0.2, 0.4),
+        ("mae", -0.3, 0.5),
+        ("mae", 0.0, 0.5),
+        ("spearman", 1, math.nan),
+    ]
+    frame = pd.DataFrame(rows, columns=["measure", "difference", "detectable_difference"])
+    frame = frame.assign(at="equal rounds", against="none")
+    # sd of 0, .1, .2 is .1, the median .3; sd of 0, -.3, 0 is .3 / sqrt 3
+    assert telling(frame) == pytest.approx({"macro_f1": 1 / 3, "mae": 0.3 / math.sqrt(3) / 0.5})
+    assert telling_note(frame).startswith("These folds can tell most about MAE: the spread of the methods")
+    assert telling_note(frame).endswith(
+        "is 0.35 of the smallest difference that can be shown (median of the methods); macro F 0.33."
+    )
+    assert telling_note(frame[frame["measure"] == "mae"]) == ""
+
+
+def test_errors_are_better_below_the_baseline() -> None:
+    scores = {"none": [0.5, 0.6, 0.7], "mine": [0.3, 0.5, 0.4]}
+    plain, errors = (rsrl.compare(scores, ratio=0.5, lower_is_better=lower).iloc[0] for lower in (False, True))
+    assert errors["difference"] == plain["difference"] == pytest.approx(-0.2)
+    assert (errors["better"], errors["worse"]) == (plain["worse"], plain["better"]) and errors["better"] > 0.5

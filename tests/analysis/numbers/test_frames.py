@@ -197,7 +197,7 @@ def test_group_means_of_the_classes(by_hand: Sweep) -> None:
 def test_comparisons_with_the_control(by_hand: Sweep) -> None:
     frames = summarise(by_hand)
     frame = frames.comparisons
-    assert len(frame) == 2 * 4 * 2
+    assert len(frame) == 2 * 7 * 2
     frame = frame[frame["at"] == "equal rounds"]
     found = row(frame, method="paper", measure="macro_f1")
     assert (found["against"], found["criterion"], found["folds"], found["df"]) == ("none", "validation", 2, 1)

@@ -65,6 +65,23 @@ def test_a_method_that_lacks_rounds_is_not_the_best_and_without_a_whole_control_
     assert (len(first), no_verdict in frames.notes) == ((0, True) if rounds == 2 else (1, False))
 
 
+def test_of_an_error_the_lower_is_the_better(by_hand: Sweep) -> None:
+    frames = summarise(replace(by_hand, measure="mae"))
+    first = frames.comparisons.query("measure == 'mae'").iloc[0].to_dict()
+    rows = [first | {"method": name, "difference": d, "p_holm": 0.01} for name, d in {"a": 0.2, "b": -0.1}.items()]
+    frames = replace(frames, comparisons=pd.DataFrame(rows))
+    said, last = findings(frames)
+    assert said.startswith("1 of 2 methods is better than the control none: b (−0.100,")  # noqa: RUF001
+    assert last.startswith("The method paper has the lowest MAE on the test photos, 0.583 ± 0.118 over 2 folds;")
+    drawn = forest(frames)
+    assert drawn is not None and [(row["method"], row["verdict"]) for row in drawn.rows] == [
+        ("b", "better"),
+        ("a", "worse"),
+    ]
+    assert (drawn.words, drawn.rope) == ("MAE", 0.02)
+    assert "Rounds are chosen by macro F" in drawn.remark and "the lower, the better" in drawn.remark
+
+
 def test_of_many_that_differ_the_sentence_says_by_how_much_alone_the_best_first(by_hand: Sweep) -> None:
     rows = [(f"m{place}", place / 10, 0.0, 1.0, 0.01) for place in range(1, 6)]
     assert findings(_frames(by_hand, rows))[0] == (

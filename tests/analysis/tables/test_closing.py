@@ -62,3 +62,11 @@ def test_a_methods_name_is_no_markup(by_hand: Sweep) -> None:
     with console.capture() as captured:
         console.print(closing(dataclasses.replace(frames, summary=summary)))
     assert "[red]paper" in captured.get()
+
+
+def test_another_measure_leads(by_hand: Sweep) -> None:
+    shown = lines(summarise(dataclasses.replace(by_hand, measure="quadratic_kappa")), width=120)
+    assert shown[0].strip() == "Quadratic kappa on the test photos"
+    assert cells(shown[1])[:3] == ["method", "quadratic kappa", "difference"]
+    assert cells(shown[3])[:3] == ["paper", "0.250 ± 0.354", "+0.250"]  # kappas 0 and 1/2, those of none 0
+    assert "Rounds are chosen by macro F" in " ".join(shown)

@@ -106,9 +106,10 @@ def test_the_processes_of_a_node_give_one_reading_at_a_time() -> None:
     assert [one.node for one in readings.pending()] == ["b"]
 
 
-def test_the_knob_makes_no_other_trials(experiment_file: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("knob", [["--system_metrics", "false"], ["--measure", "mae"]])
+def test_the_knob_makes_no_other_trials(experiment_file: Callable[..., Path], knob: list[str]) -> None:
     file = experiment_file()
-    assert recipe(read_experiment(file)) == recipe(read_experiment(file, ["--system_metrics", "false"]))
+    assert recipe(read_experiment(file)) == recipe(read_experiment(file, knob))
 
 
 @dataclass
