@@ -12,6 +12,7 @@ from rsrl_ray.analysis.numbers.wrong_labels import RATES, over_rounds
 from rsrl_ray.analysis.tables.markup import TextTable
 from rsrl_ray.core.compared import COMPARED, LEADING, LOWER_IS_BETTER
 
+_SHORT = {"quadratic_kappa": "kappa", "spearman": "rho"}  # so that the table is no wider than a page of paper
 _SHOWN_AT_PHOTOS = ("macro_f1_50", *LEADING)  # measures that the table shows at equal photos seen too
 LARGE_NOTE = "macro F 50+: over the classes that have 50 photos or more."
 
@@ -29,7 +30,10 @@ def comparisons_table(comparisons: pd.DataFrame, rope: float) -> TextTable:
         )
     if any(row["measure"] == "macro_f1_50" for row in shown):
         said += f" {LARGE_NOTE}"
-    said += f" Kappa and rho: within twice, MAE within {rope:g} of a step between scores. {LOWER_IS_BETTER}"
+    said += (
+        f" Quadratic kappa and Spearman's rho: within twice, MAE within {rope:g} of a step between scores. "
+        f"{LOWER_IS_BETTER}"
+    )
     caption = (
         f"Differences to the method {shown[0]['against']}, fold by fold (rounds chosen by the criterion "
         f"{shown[0]['criterion']}): mean, 95 % interval and two-sided p of the corrected resampled t-test (Nadeau "
@@ -67,7 +71,7 @@ def _comparison(row: FrameRow) -> tuple[str, ...]:
     at = "" if row["at"] == AT_ROUNDS else ", equal photos"
     return (
         row["method"],
-        COMPARED[row["measure"]].words + at,
+        _SHORT.get(row["measure"], COMPARED[row["measure"]].words) + at,
         signed(row["difference"]),
         interval(row["low"], row["high"]),
         p_value(row["p"]),
