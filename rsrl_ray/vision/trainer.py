@@ -197,12 +197,14 @@ def fit_together(
     """
     first, found = trainers[0], list[Weights | NotFinite]()
     with first.fitting(number):
-        if has_stacked_head(first.network):
-            most = most_in_lockstep(first.network, len(first.lesson.train))
-            for begin in range(0, len(trainers), most):
-                part = slice(begin, begin + most)
-                found += fit_in_lockstep(trainers[part], parents[part], kept[part], number)
-            return found
+        stacked = has_stacked_head(first.network)
+        most = most_in_lockstep(first.network, len(first.lesson.train)) if stacked else 1
+    for begin in range(0, len(trainers) if stacked else 0, most):
+        part = slice(begin, begin + most)
+        with first.fitting(number):  # once a part: each begins with the same random numbers
+            found += fit_in_lockstep(trainers[part], parents[part], kept[part], number)
+    if stacked:
+        return found
     for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
         with trainer.fitting(number):
             found.append(trainer.fit_alone(parent, mask, number))

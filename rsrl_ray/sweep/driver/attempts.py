@@ -43,7 +43,7 @@ class Attempts(Listener):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The block has an actor."""
         block, actor = block_of(trial), id_of(actor_of(trial))
-        self._running.update(block.trials)
+        self._running.update(self._going_on(trial))
         self.blame.started(block, node_of(actor), actor)
 
     def on_round(self, block: Trial, report: Report) -> None:

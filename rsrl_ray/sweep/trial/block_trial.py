@@ -1,5 +1,6 @@
 """A trial of a block, in its process: which rounds it needs, and how they are reported."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from rsrl_ray.rounds.loop import Plan, RoundResult, answered, rounds_to_learn
 from rsrl_ray.rounds.table import revision_notes, round_metrics
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.holders import trial_holder
+from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.nodes.claims import Attempt, Claims
 from rsrl_ray.sweep.report import Failure, Report
 from rsrl_ray.sweep.task import Task, Trainers
@@ -105,6 +107,16 @@ class BlockTrial:
         """It cannot go on."""
         self.close()
         return Failure(self.key, reason, self._origin)
+
+    def write(self, learnt: "Learnt") -> None:
+        """Write a round that is not reported, because the trial has ended: others may share it, and wait for it."""
+        with contextlib.suppress(StorageError):  # they are told
+            self._learner.keep(learnt.record)
+
+    def abandon(self) -> None:
+        """The process ends."""
+        self.is_done = True
+        self._learner.abandon()
 
     def close(self) -> None:
         """It makes no more rounds."""

@@ -190,6 +190,13 @@ class CachedLearner:
         for key in list(self._unwritten):
             self._attempt.release(key)
 
+    def abandon(self) -> None:
+        """Close, and let nobody wait for rounds that will not be written, because the process ends."""
+        self.close()
+        for unwritten in list(self._unwritten.values()):
+            if unwritten.own and not unwritten.checksum.done():
+                unwritten.checksum.set_exception(StorageError("the process ends"))
+
     def _claimed(self, key: str) -> bool:
         granted = self._attempt.claim(key)
         if self._closed:

@@ -5,10 +5,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rsrl_ray.rounds.loop import NextRound
-from rsrl_ray.sweep.task import FitAll, Trained
+from rsrl_ray.sweep.task import FitAll, Trained, Trainer
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, RoundState
 from rsrl_ray.vision.lesson import NotFinite
+from rsrl_ray.vision.network import Weights
 
 POLL_S = 0.25  # between two looks for a round that another process makes
 
@@ -93,11 +97,7 @@ def _train(makers: Sequence[Need], fit_all: FitAll) -> None:
             return
         began = time.monotonic()
         trainers, masks = [need.learner.trainer for need in ready], [need.round.kept for need in ready]
-        found: Sequence[Trained | Exception]
-        try:
-            found = fit_all(trainers, parents, masks, ready[0].round.number)
-        except ValueError as error:
-            found = [error] * len(ready)
+        found = _fitted(fit_all, trainers, parents, masks, ready[0].round.number)
         share = (time.monotonic() - began) / len(ready)
         for need, trained in zip(ready, found, strict=True):
             with need.failing():
@@ -109,6 +109,23 @@ def _train(makers: Sequence[Need], fit_all: FitAll) -> None:
         for need in makers:
             need.learner.give_up()
         raise
+
+
+def _fitted(  # the arguments of `FitAll`
+    fit_all: FitAll,
+    trainers: Sequence[Trainer],
+    parents: Sequence[Weights],
+    masks: Sequence[NDArray[np.bool_]],
+    number: int,
+) -> Sequence[Trained | Exception]:
+    """What ``fit_all`` returns; if it raises ValueError, each is fitted by itself, because one may be to blame."""
+    try:
+        return fit_all(trainers, parents, masks, number)
+    except ValueError as error:
+        if len(trainers) == 1:
+            return [error]
+    every = zip(trainers, parents, masks, strict=True)
+    return [_fitted(fit_all, [one], [parent], [mask], number)[0] for one, parent, mask in every]
 
 
 def pause(seconds: float) -> None:

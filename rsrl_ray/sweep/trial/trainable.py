@@ -63,7 +63,8 @@ class RSRLTrial(tune.Trainable):
         if self._set_up_failed is not None:
             raise self._set_up_failed
         try:
-            rounds = [one for one in self._coming.result() if not one.trial.is_done]
+            found = self._coming.result()
+            rounds = [one for one in found if not one.trial.is_done]
         except OutOfMemory as error:
             reason = self._out_of_memory(error)
             told: list[Report | Failure] = [trial.failed(reason) for trial in self._going_on()]
@@ -71,7 +72,7 @@ class RSRLTrial(tune.Trainable):
             if any(isinstance(one, Learnt) and not self._is_last(one) for one in rounds):
                 going_on = [one.trial for one in rounds if isinstance(one, Learnt)]
                 self._coming = self._thread.submit(next_rounds, going_on)
-            told = [self._told(one) for one in rounds]
+            told = self._written(found)
         has_failed = any(isinstance(one, Failure) for one in told)
         if has_failed and not self._going_on() and self._coming.done():  # an error may hold what is on the GPU
             self._coming = _no_rounds("the trials have ended")
@@ -82,6 +83,21 @@ class RSRLTrial(tune.Trainable):
         """Called by Ray before it ends an actor."""
         if self._gauge is not None:
             self._gauge.close()
+
+    def _written(self, found: RoundOfAll) -> list[Report | Failure]:
+        """Write the rounds, in their order, because trials share rounds of those before them; what is told of them."""
+        told = []
+        try:
+            for one in found:
+                if not one.trial.is_done:
+                    told.append(self._told(one))
+                elif isinstance(one, Learnt):
+                    one.trial.write(one)
+        except BaseException:
+            for trial in self._trials:
+                trial.abandon()
+            raise
+        return told
 
     def _told(self, one: Learnt | Stopped) -> Report | Failure:
         if isinstance(one, Stopped):

@@ -94,3 +94,5 @@ def test_a_block_of_several_trials_that_crashes_too_often_is_run_again_each_by_i
     assert crashing.trial.max_failures == -1  # not given up
     assert crashing.attempts.left_of([FIRM, none, quantile]) == [FIRM, none]
     assert crashing.attempts.alone == {FIRM, none}
+    crashing.attempts.close()
+    assert [key for key, status, *_ in crashing.ended if status == "KILLED"] == [FIRM, none]  # one has failed already

@@ -121,3 +121,23 @@ def test_what_was_made_is_written_before_another_process_is_waited_for(
     learn_all(found, fit_all)
     assert [(need.made, need.error) for need in found] == [(True, ""), (False, "")]
     assert [one.learnt.maker for one in mine if one.learnt is not None] == ["none", "other"]
+
+
+def test_a_loss_that_raises_fails_its_own_trial_alone(tmp_path: Path) -> None:
+    def strict(trainers: Any, parents: Any, kept: Any, number: int) -> list[Trained | NotFinite]:
+        if any(mask.all() for mask in kept):
+            raise ValueError("my.Loss: KeyError: 3")
+        return fit_all(trainers, parents, kept, number)
+
+    found = needs(three(tmp_path), 1, [ALL, FEW, ~ALL])
+    learn_all(found, strict)
+    assert [need.error for need in found] == ["my.Loss: KeyError: 3", "", ""]
+
+
+def test_nobody_waits_for_a_round_of_a_process_that_ends(tmp_path: Path) -> None:
+    learners = three(tmp_path)
+    learn_together(learners, 1)
+    learners[0].abandon()
+    after = needs(learners, 2, [FEW, ALL, ALL])
+    learn_all(after, fit_all)
+    assert {need.error for need in after} == {"the trial has ended", "the process ends"}
