@@ -17,7 +17,7 @@ from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import NotFinite, diverged
-from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber
 from rsrl_ray.vision.network import LAYERS_AT_ONCE, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
@@ -62,9 +62,10 @@ def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draw).to(device)
 
-    tables = Balanced(1.0).slopes(torch.ones(classes, dtype=torch.float64, device=device), 1)
+    counts = 10.0 * torch.arange(1, classes + 1, dtype=torch.float64, device=device)
+    kinds = [None, Balanced(1.0).slopes(counts, 1), EffectiveNumber(0.99).slopes(counts, 1)]  # each way of slopes
     layers = [
-        HeadRound(drawn(classes, width), drawn(classes), tables if place % 2 else None, np.ones(0, np.float32))
+        HeadRound(drawn(classes, width), drawn(classes), kinds[place % len(kinds)], np.ones(0, np.float32))
         for place in range(LAYERS_AT_ONCE)
     ]
     steps = [
@@ -79,12 +80,7 @@ def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes
         return heads.weight
 
     everyone = trained(0, LAYERS_AT_ONCE)
-    parts = [
-        (0, 1),
-        (LAYERS_AT_ONCE - 1, LAYERS_AT_ONCE),
-        (3, 5),
-        (LAYERS_AT_ONCE // 2, LAYERS_AT_ONCE),
-    ]
+    parts = [(0, 1), (1, 2), (3, 5), (LAYERS_AT_ONCE // 2, LAYERS_AT_ONCE), (LAYERS_AT_ONCE - 1, LAYERS_AT_ONCE)]
     return all(torch.equal(trained(*part), everyone[slice(*part)]) for part in parts)
 
 
@@ -102,9 +98,8 @@ def fit_in_lockstep(
         layer = _head(trainer.begin(parent, number))
         taken = trainer.lesson.taken(mask, training.steps)
         assert taken.weights is not None
-        plain = trainer.lesson.loss == CROSS_ENTROPY
         lesson = trainer.lesson
-        tables = lesson.slopes_of(taken, number, device)
+        plain, tables = lesson.loss == CROSS_ENTROPY, lesson.slopes_of(taken, number, device)
         loss = None if plain else tables or lesson.loss_of(taken, number, device)
         bias = None if layer.bias is None else layer.bias.detach().clone()
         rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))

@@ -198,7 +198,8 @@ def fit_together(
     first, found = trainers[0], list[Weights | NotFinite]()
     with first.fitting(number):
         stacked = has_stacked_head(first.network)
-        most = most_in_lockstep(first.network, len(first.lesson.train)) if stacked else 1
+        several = stacked and len(trainers) > 1
+        most = most_in_lockstep(first.network, len(first.lesson.train)) if several else 1
     for begin in range(0, len(trainers) if stacked else 0, most):
         part = slice(begin, begin + most)
         with first.fitting(number):  # once a part: each begins with the same random numbers

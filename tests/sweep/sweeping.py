@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -202,6 +203,17 @@ def wait_for(driver: subprocess.Popen[str], holds: Callable[[], object], seconds
         assert driver.poll() is None, driver.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def with_killed_worker(driver: subprocess.Popen[str], gate: Gate) -> str:
+    """Kill the one process that comes to the gate, and let the sweep end well; what the driver printed."""
+    wait_for(driver, gate.waiting)
+    (worker,) = gate.waiting()
+    os.kill(worker, signal.SIGKILL)
+    gate.open()
+    printed = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, printed
+    return printed
 
 
 def at_first_result(patch: pytest.MonkeyPatch, strike: Callable[[], object]) -> None:

@@ -1,7 +1,5 @@
 """Methods of a fold that train in lockstep, in one process: the same laws, and each of them fails by itself."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from sweep.sweeping import (
     states,
     swept,
     tables,
-    wait_for,
+    with_killed_worker,
 )
 from sweep.test_laws import each_alone
 
@@ -69,13 +67,7 @@ def test_a_block_whose_process_is_killed_and_that_gets_methods_and_rounds_has_th
     few: dict[str, Any] = {"rounds": 2, "methods": {"balanced": HEADS["methods"]["balanced"]}}
     file = experiment_file(**HEADS | few)
     gate = Gate(tmp_path, in_round(2))
-    driver = start_driver(file, **gate.environment)
-    wait_for(driver, gate.waiting)
-    (worker,) = gate.waiting()
-    os.kill(worker, signal.SIGKILL)
-    gate.open()
-    printed = driver.communicate(timeout=200)[0]
-    assert driver.returncode == 0, printed
+    printed = with_killed_worker(start_driver(file, **gate.environment), gate)
     assert "fold 0, 4 methods: its process ended in round 2; started again" in printed
     outcome, _ = swept(experiment_file(**HEADS))
     assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (5, {}, 0)

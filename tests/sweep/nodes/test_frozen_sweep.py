@@ -1,9 +1,7 @@
 """Sweeps whose networks are frozen in part: the same laws, and every photo passes the frozen layers once."""
 
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import write_experiment
 from sweep.ray_nodes import nodes_of_this_machine
-from sweep.sweeping import KNOBS, Gate, Tables, assert_same_bits, bits, start_driver, swept, tables, wait_for
+from sweep.sweeping import KNOBS, Gate, Tables, assert_same_bits, bits, start_driver, swept, tables, with_killed_worker
 from sweep.test_laws import each_alone
 
 from rsrl_ray.experiment_file import read_experiment
@@ -68,13 +66,7 @@ def test_a_worker_that_is_killed_leaves_the_same_bits_and_no_photo_passes_twice(
     at_round_2 = "fit_together = gate(fit_together, lambda *learn: learn[-1] == 2)"
     code = {module: log + text for module, text in ONCE.items()} | {"rsrl_ray.vision.trainer": at_round_2}
     gate = Gate(tmp_path, code)
-    driver = start_driver(file, **gate.environment)
-    wait_for(driver, gate.waiting)
-    (worker,) = gate.waiting()
-    os.kill(worker, signal.SIGKILL)
-    gate.open()
-    printed = driver.communicate(timeout=200)[0]
-    assert driver.returncode == 0, printed
+    with_killed_worker(start_driver(file, **gate.environment), gate)
     assert_same_bits(tables(file), reference)
     (record,) = (tmp_path / "results" / "features").glob("*.json")
     assert json.loads(record.read_text())["shape"] == [234]

@@ -1,8 +1,9 @@
 """What a trial says when it cannot go on."""
 
+import threading
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from sweep.reports import carried, six_photos
 from rsrl_ray import config
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device, Origin
+from rsrl_ray.rounds.loop import RoundResult
+from rsrl_ray.store.archive import Record
 from rsrl_ray.store.storage import StorageError
 from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, told_in
 from rsrl_ray.sweep.task import Task, Trainer
+from rsrl_ray.sweep.trial.block_trial import BlockTrial
 from rsrl_ray.sweep.trial.trainable import RSRLTrial
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.network import Conv1, Weights
@@ -65,12 +69,12 @@ class Sound:
         return None
 
 
-def trial_of(task: Task, identity: str = "one") -> RSRLTrial:
+def trial_of(task: Task, *identities: str, methods: Sequence[str] = ("firm",)) -> RSRLTrial:
     class Trial(RSRLTrial):
         def setup(self, config: dict[str, Any], *given: Any) -> None:
             super().setup(config, task)
 
-    return Trial({"trial": {"fold": 0, "methods": ["firm"], "ids": [identity]}})
+    return Trial({"trial": {"fold": 0, "methods": list(methods), "ids": list(identities or ["one"])}})
 
 
 def task_of(folder: Path, trainer: Trainer, gpus: float = 0.0, batch_size: int = 32) -> Task:
@@ -161,3 +165,38 @@ def test_a_trial_has_reused_what_another_one_made_not_its_own_rounds(tmp_path: P
     reports = [report for step in steps for report in told_in(step) if isinstance(report, Report)]
     assert [report.made for report in reports] == [True, False, False]
     assert [report.metrics["reused"] for report in reports] == [0, 0, 1]
+
+
+def test_a_trial_that_fails_while_it_is_reported_leaves_its_next_round_to_those_that_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was chosen to make that round for both, and has ended when the round is there."""
+    made = threading.Event()
+
+    class Told(Sound):
+        def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+            if number == 2:
+                made.set()
+            return super().fit(parent, kept, number)
+
+    def own_metrics(
+        trial: BlockTrial, result: RoundResult, record: Record, inner: Any = BlockTrial._own_metrics
+    ) -> Any:
+        if trial.key.method == "firm" and result.number == 1:
+            assert made.wait(30)
+            raise StorageError("no space")
+        return inner(trial, result, record)
+
+    monkeypatch.setattr(BlockTrial, "_own_metrics", own_metrics)
+    task = task_of(tmp_path, Told())
+    task = replace(task, experiment=replace(task.experiment, rounds=3, schedules={"firm": {1: 0.0}, "none": {1: 0.0}}))
+    trial = trial_of(task, "one", "two", methods=("firm", "none"))
+    told: list[Any] = []
+    stepping = threading.Thread(target=lambda: told.extend(told_in(trial.step()) for _ in range(3)), daemon=True)
+    stepping.start()
+    stepping.join(60)
+    assert [[(each.trial.method, getattr(each, "reason", "")) for each in step] for step in told] == [
+        [("firm", "no space"), ("none", "")],
+        [("none", "")],
+        [("none", "")],
+    ]
