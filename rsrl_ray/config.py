@@ -77,6 +77,16 @@ class Network:
         """The file of weights; None if no file is named."""
         return None if self.weights in NAMED_WEIGHTS else Path(self.weights)
 
+    @property
+    def own_head_is_linear(self) -> bool:
+        """Whether the network's own last layer is linear; otherwise it is a convolution, as in SqueezeNet."""
+        return not self.backbone.startswith("squeezenet")
+
+    @property
+    def has_linear_head(self) -> bool:
+        """Whether the last layer that is trained is linear."""
+        return self.head == "linear" or self.own_head_is_linear
+
 
 @dataclass(frozen=True)
 class Training:
@@ -170,7 +180,7 @@ class Experiment:
     schedules: dict[str, Steps] = field(default_factory=dict)
     """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K from 0 to 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
+    """Other methods by name: {revise, loss, predict, sampling, ...}, see experiments/README.md."""
     modules: dict[str, str] = field(default_factory=dict)
     """Source of modules with your own rules and losses, by name; by default of files beside the experiment file."""
     storage: str = "results"
@@ -245,17 +255,23 @@ def check(experiment: Experiment) -> None:
             f"training.augmentation: {training.augmentation} with trainable: {training.trainable}, but then each photo "
             "passes the frozen layers once, unchanged; leave augmentation out, or take trainable: all"
         )
-    if training.steps == "weighted" and training.trainable == "all":
-        wrong.append(
-            "training.steps: weighted with trainable: all, where batch normalisation would see the dropped photos; "
-            "give steps: all, or train the classifier or the head alone"
-        )
+    wrong += weighted_steps_errors(training)
     if experiment.network.standardise and training.trainable != "head":
         wrong.append(f"network.standardise: with trainable: {training.trainable}; it is for trainable: head")
     if experiment.network.backbone.startswith("timm/") and training.trainable == "classifier":
         wrong.append("training.trainable: classifier, which timm's networks have in many ways; give head or all")
     if wrong:
         raise ValueError("\n".join(wrong))
+
+
+def weighted_steps_errors(training: Training) -> list[str]:
+    """What is wrong with ``steps: weighted``, of an experiment or of a method of it."""
+    if training.steps != "weighted" or training.trainable != "all":
+        return []
+    return [
+        "training.steps: weighted with trainable: all, where batch normalisation would see the dropped photos; "
+        "give steps: all, or train the classifier or the head alone"
+    ]
 
 
 def check_resources(experiment: Experiment) -> None:

@@ -4,8 +4,9 @@ The key of a *round* (`start_key`, `round_key`) has:
 
 - **Its input**: decoded photos, labels and indices of the fold, starting weights, seed, and number of the fold. The
   parent round and the kept photos enter by the chain of keys. Labels that are wrong on purpose are in the labels.
-- **The recipe**: network, training, warm start, and a method's loss and sampling. A user's own loss enters by its
-  import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
+- **The recipe**: network, and a method's training, warm start, loss and sampling, or its ridge regression. A value that
+  a method has of its own is the same in a key as one that the file has for all methods. A user's own loss enters by
+  its import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
   photos. Its prediction does not enter, because it trains nothing.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
 - **The device**: its name, and the settings of the environment that change the arithmetic and cannot be set back
@@ -38,7 +39,8 @@ from rsrl_ray.core.digest import array_digest, digest, file_digest
 from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.trial import TrialKey
-from rsrl_ray.method import Learning, Method, methods_of
+from rsrl_ray.learning import Learning
+from rsrl_ray.method import Method, methods_of
 
 if TYPE_CHECKING:
     from rsrl_ray.photos.photo_set import PhotoSet
@@ -169,8 +171,9 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
     arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
     network = identifying(experiment.network, "network.")
     later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
-    unusual = {name: value for name, value in _changed(learning).items() if name != "warm_start"}
-    lockstep = experiment.training.trainable == "head" and experiment.training.steps == "weighted"
+    training = learning.training.in_place_of(experiment.training)
+    unusual = {name: value for name, value in _changed(learning).items() if name not in ("warm_start", "training")}
+    lockstep = training.trainable == "head" and training.steps == "weighted"
     slopes = {"slopes": SLOPES} if lockstep and "loss" in unusual else {}
     return (
         arithmetic
@@ -182,7 +185,7 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
             "start": given.start,
             "backbone": experiment.network.backbone,
             "image_size": experiment.network.image_size,
-            "training": identifying(experiment.training, "training."),
+            "training": identifying(training, "training."),
             "warm_start": learning.warm_start,
             "seed": experiment.seed,
             "fold": given.fold,

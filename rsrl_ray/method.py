@@ -1,13 +1,14 @@
 """A method as a value: the rule that drops photos, the loss and sampling of training, and the prediction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from rsrl_ray.config import Experiment, Sampling, WarmStart
+from rsrl_ray.config import Experiment, Sampling, Training, WarmStart, weighted_steps_errors
 from rsrl_ray.core.own import WRITE, Own, is_own, module_of, source_of
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
+from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.own import OwnRule
 from rsrl_ray.core.rules.rule import KEEPS, Rule
@@ -15,6 +16,7 @@ from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import build, check_choice, make
+from rsrl_ray.learning import Learning, MethodTraining
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
 
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
@@ -27,7 +29,9 @@ class Knobs:
     revise : a rule, which says which photos are dropped, and its knobs: ``{quantile: 0.2, likelihood: mean}``.
     loss : what a step minimises, and its knobs: ``{balanced: 0.5, ordinal: 1.0}``.
     predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws all classes equally often,
-    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only.
+    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only. training : knobs of the
+    experiment's `Training` with another value: ``{weight_decay: 0.3}``, see `MethodTraining`. learn : a last layer that
+    is solved and not trained, see `Ridge`: ``{ridge: auto}``.
     """
 
     revise: Mapping[str, Any] = field(default_factory=dict)
@@ -35,6 +39,8 @@ class Knobs:
     predict: Mapping[str, Any] = field(default_factory=dict)
     sampling: Sampling = "shuffled"
     warm_start: WarmStart | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    learn: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part, example in EXAMPLES.items():
@@ -47,25 +53,13 @@ class Knobs:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
 
 
-EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
-
-
-@dataclass(frozen=True)
-class Learning:
-    """The part of a method that the bits of rounds depend on, besides the kept photos."""
-
-    loss: Loss = CROSS_ENTROPY
-    sampling: Sampling = "shuffled"
-    warm_start: WarmStart = "all"
-
-    def __str__(self) -> str:
-        """For people: what is not at its default."""
-        parts = [
-            "" if self.loss == CROSS_ENTROPY else str(self.loss),
-            "" if self.sampling == "shuffled" else "class-balanced batches",
-            "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
-        ]
-        return "; ".join(filter(None, parts))
+EXAMPLES = {
+    "revise": "{quantile: 0.2}",
+    "loss": "{balanced: 1.0}",
+    "predict": "{average: half}",
+    "training": "{weight_decay: 0.3}",
+    "learn": "{ridge: auto}",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,45 @@ def method_of(experiment: Experiment, name: str) -> Method:
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
         )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
-    return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
+    if asked.learn:
+        return Method(rule, _solved(asked, experiment), prediction)
+    training = build(MethodTraining, asked.training, "training").besides(experiment.training)
+    wrong = weighted_steps_errors(training.in_place_of(experiment.training))
+    if wrong:
+        raise ValueError(wrong[0])
+    return Method(rule, Learning(loss, asked.sampling, warm_start, training), prediction)
+
+
+def _solved(asked: Knobs, experiment: Experiment) -> Learning:
+    """The way to learn of a method with a part ``learn``. Raises ValueError."""
+    ridge = build(Ridge, asked.learn, "learn")
+    given = {
+        "loss": bool(asked.loss),
+        "training": bool(asked.training),
+        "sampling": asked.sampling != "shuffled",
+        "warm_start": asked.warm_start is not None,
+    }
+    beside = [name for name, is_given in given.items() if is_given]
+    if beside:
+        raise ValueError(
+            f"{' and '.join(beside)} beside learn: a layer that is solved is not trained; give one of them"
+        )
+    if experiment.training.trainable != "head":
+        raise ValueError(
+            f"learn: the last layer is solved, but training.trainable is {experiment.training.trainable}; give head"
+        )
+    if not experiment.network.has_linear_head:
+        raise ValueError(
+            f"learn: the last layer of {experiment.network.backbone} is a convolution; give network.head linear"
+        )
+    return Learning(warm_start=experiment.revision.warm_start, ridge=ridge)
+
+
+def largest_training(experiment: Experiment) -> Training:
+    """The experiment's training, with the largest batches and the most layers at once of all its methods."""
+    every = [method.learning.training.in_place_of(experiment.training) for method in methods_of(experiment).values()]
+    steps = "weighted" if any(one.steps == "weighted" for one in every) else experiment.training.steps
+    return replace(experiment.training, batch_size=max(one.batch_size for one in every), steps=steps)
 
 
 def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:

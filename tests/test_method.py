@@ -18,7 +18,8 @@ from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.experiment_file import read_experiment
-from rsrl_ray.method import Learning, Method, controls_of, drops_photos, main_method, methods_of
+from rsrl_ray.learning import Learning
+from rsrl_ray.method import Method, controls_of, drops_photos, main_method, methods_of
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber, Focal, Ldam
 
 SHORT = "name: small\nphotos: photos.csv\nschedules: {none: {1: 0.0}}\n"

@@ -1,8 +1,9 @@
 """The passes of a round over the kept photos."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 RoundSteps = Literal["kept", "all", "weighted"]
+STEPS = get_args(RoundSteps)
 
 
 def passes(kept: int, whole: int, batch_size: int, epochs: int, steps: RoundSteps) -> list[int]:

@@ -17,7 +17,7 @@ from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choosing_split
 from rsrl_ray.core.trial import Device
-from rsrl_ray.method import Learning
+from rsrl_ray.learning import Learning
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.photos.row_file import RowFile
 from rsrl_ray.rounds.loop import RoundResult

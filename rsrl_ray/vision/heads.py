@@ -5,9 +5,10 @@ only their weights differ. `torch.bmm` multiplies the matrices of each method by
 alone and among others (`tests/vision/test_heads.py`), and a method alone is trained in this way too.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,47 +29,49 @@ class HeadRound:
     """A round of one method.
 
     weight : [C, D], bias : [C] or None, with which the layer begins. weights : [N], of the photos.
-    loss : of a batch, or its slopes; None for the cross-entropy.
+    loss : of a batch, or its slopes; None for the cross-entropy. training : how it learns.
     """
 
     weight: Tensor
     bias: Tensor | None
     loss: LossOf | Slopes | None
     weights: NDArray[np.float32]
+    training: config.Training
+
+
+def optimizer_settings(training: config.Training) -> dict[str, float]:
+    """The settings of SGD for a last layer."""
+    rate = training.learning_rate * training.head_factor
+    return {"lr": rate, "momentum": training.momentum, "weight_decay": training.weight_decay}
 
 
 class StackedHeads:
     """T last layers and their optimizer: weight [T, D, C], bias [T, 1, C] or None.
 
     All numbers of a layer lie in one row, whose length is a multiple of `_ROW`. The optimizer takes vectors of numbers
-    at a time, and those that are left over one by one, with other last bits: so a layer is never left over.
+    at a time, and those that are left over one by one, with other last bits: so a layer is never left over. Layers
+    beside each other with the same settings are one group of the optimizer.
     """
 
-    def __init__(self, rounds: Sequence[HeadRound], training: config.Training) -> None:
+    def __init__(self, rounds: Sequence[HeadRound]) -> None:
         self._losses = [each.loss for each in rounds]
         classes, width = rounds[0].weight.shape
         biased = rounds[0].bias is not None
         used = (width + biased) * classes
         rows = torch.zeros(len(rounds), -(-used // _ROW) * _ROW, device=rounds[0].weight.device)
-        rows.grad = torch.zeros_like(rows)
+        grads = torch.zeros_like(rows)
         (self.weight, self.bias), (self._weight_grad, self._bias_grad) = (
             (
                 of[:, : width * classes].view(-1, width, classes),
                 of[:, width * classes : used].view(-1, 1, classes) if biased else None,
             )
-            for of in (rows, rows.grad)
+            for of in (rows, grads)
         )
         for place, each in enumerate(rounds):
             self.weight[place] = each.weight.T
             if self.bias is not None and each.bias is not None:
                 self.bias[place] = each.bias
-        self._optimizer = torch.optim.SGD(
-            [rows],
-            lr=training.learning_rate * training.head_factor,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        self._optimizer = torch.optim.SGD(_groups(rows, grads, rounds), fused=True)
         self.totals = torch.zeros(len(rounds), device=rows.device)
         plain = [place for place, loss in enumerate(self._losses) if loss is None]
         self._plain = torch.tensor(plain, dtype=torch.int64, device=rows.device)  # a GPU would wait for a list
@@ -130,6 +133,18 @@ class StackedHeads:
         for place, gamma in tables.focal:
             slopes[place] *= _focal(logs[place].gather(1, labels[:, None]), gamma)
         return slopes / weights.sum(dim=1)[:, None, None]
+
+
+def _groups(rows: Tensor, grads: Tensor, rounds: Sequence[HeadRound]) -> list[dict[str, Any]]:
+    """The groups of an optimizer: rows beside each other whose settings are the same. Rows, grads : [T, ...]."""
+    found, begin = [], 0
+    for settings, group in itertools.groupby(rounds, lambda each: optimizer_settings(each.training)):
+        end = begin + len(list(group))
+        part = rows[begin:end]
+        part.grad = grads[begin:end]
+        found.append({"params": [part], **settings})
+        begin = end
+    return found
 
 
 class _Tables(NamedTuple):

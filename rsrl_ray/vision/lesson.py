@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rsrl_ray import config
 from rsrl_ray.core.passes import RoundSteps
+from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
@@ -55,6 +56,7 @@ class Lesson:
     labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
     train : the training photos before any is dropped, ascending.
     weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
+    training : with which it is learnt, if not with that of the network. ridge : the last layer is solved, not trained.
     """
 
     labels: NDArray[np.int64]
@@ -66,6 +68,8 @@ class Lesson:
     loss: Loss = CROSS_ENTROPY
     sampling: config.Sampling = "shuffled"
     weights: NDArray[np.float32] | None = None
+    training: config.Training | None = None
+    ridge: Ridge | None = None
 
     def stream(self, number: int, purpose: int) -> int:
         """The seed of the random numbers for one purpose in a round."""

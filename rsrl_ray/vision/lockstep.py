@@ -26,30 +26,20 @@ if TYPE_CHECKING:
     from rsrl_ray.vision.trainer import NetworkTrainer
 
 
-def has_stacked_head(network: NetworkOnDevice) -> bool:
+def has_stacked_head(network: NetworkOnDevice, training: config.Training) -> bool:
     """Whether the rounds of this network are trained here."""
-    training = network.training
     if training.trainable != "head" or training.steps != "weighted":
         return False
     return isinstance(network.model.get_submodule(networks.head_name(network.model)), LinearHead)
 
 
-def fitting_threads(network: NetworkOnDevice) -> int:
-    """How many CPU threads train a round of this network.
-
-    It is one for layers in lockstep: several threads share the products in a way that depends on how many layers there
-    are, and a layer has other last bits alone.
-    """
-    return 1 if has_stacked_head(network) else network.training.threads
-
-
-def most_in_lockstep(network: NetworkOnDevice, photos: int) -> int:
+def most_in_lockstep(network: NetworkOnDevice, photos: int, batch_size: int) -> int:
     """How many layers may train at once: one if this device gives a layer other bits among others.
 
     photos : how many pass in an epoch.
     """
-    sizes = {len(batch) for batch in batches(np.arange(photos), network.training.batch_size)}
-    layer = _head(network.model)
+    sizes = {len(batch) for batch in batches(np.arange(photos), batch_size)}
+    layer = head_of(network.model)
     same = _same_bits(network.device, tuple(sorted(sizes)), layer.in_features, layer.out_features)
     return LAYERS_AT_ONCE if same else 1
 
@@ -64,8 +54,15 @@ def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes
 
     counts = 10.0 * torch.arange(1, classes + 1, dtype=torch.float64, device=device)
     kinds = [None, Balanced(1.0).slopes(counts, 1), EffectiveNumber(0.99).slopes(counts, 1)]  # each way of slopes
+    settings = [config.Training(learning_rate=0.01), config.Training(learning_rate=0.02, momentum=0.0, weight_decay=0)]
     layers = [
-        HeadRound(drawn(classes, width), drawn(classes), kinds[place % len(kinds)], np.ones(0, np.float32))
+        HeadRound(
+            drawn(classes, width),
+            drawn(classes),
+            kinds[place % len(kinds)],
+            np.ones(0, np.float32),
+            settings[place >= LAYERS_AT_ONCE // 2],
+        )
         for place in range(LAYERS_AT_ONCE)
     ]
     steps = [
@@ -74,7 +71,7 @@ def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes
     ]
 
     def trained(first: int, end: int) -> Tensor:
-        heads = StackedHeads(layers[first:end], config.Training(learning_rate=0.01))
+        heads = StackedHeads(layers[first:end])
         for features, labels, weights in steps:
             heads.step(features, labels, weights[:, first:end])
         return heads.weight
@@ -89,27 +86,29 @@ def fit_in_lockstep(
 ) -> list[Weights | NotFinite]:
     """Round ``number`` of several methods of one fold, on one network: their weights, or why there are none.
 
+    They have one number of epochs and one batch size.
+
     parents, kept : for each method, see `NetworkTrainer.fit`, which sets the switches of the process before this.
     """
     network, first = trainers[0].network, trainers[0]
-    training, device = network.training, network.device
+    device = network.device
     rounds = []
     for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
-        layer = _head(trainer.begin(parent, number))
-        taken = trainer.lesson.taken(mask, training.steps)
+        layer = head_of(trainer.begin(parent, number))
+        taken = trainer.lesson.taken(mask, trainer.training.steps)
         assert taken.weights is not None
         lesson = trainer.lesson
         plain, tables = lesson.loss == CROSS_ENTROPY, lesson.slopes_of(taken, number, device)
         loss = None if plain else tables or lesson.loss_of(taken, number, device)
         bias = None if layer.bias is None else layer.bias.detach().clone()
-        rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights))
-    heads, weights = StackedHeads(rounds, training), np.stack([each.weights for each in rounds], axis=1)
+        rounds.append(HeadRound(layer.weight.detach().clone(), bias, loss, taken.weights, trainer.training))
+    heads, weights = StackedHeads(rounds), np.stack([each.weights for each in rounds], axis=1)
     model = first.network.change().train()
     for order in first.passes(first.lesson.train, number):
         _pass(model, heads, order, first, weights)
         if not bool(heads.totals.isfinite().any()):
             break
-    return [_ended(heads, place, network, number) for place in range(len(rounds))]
+    return [_ended(heads, place, trainer, number) for place, trainer in enumerate(trainers)]
 
 
 def judge_in_lockstep(network: NetworkOnDevice, weights: Sequence[Weights], photos: int) -> list[Tensor]:
@@ -119,7 +118,7 @@ def judge_in_lockstep(network: NetworkOnDevice, weights: Sequence[Weights], phot
     """
     network.load(weights[0])
     model, training = network.model.eval(), network.training
-    head, name = _head(model), networks.head_name(model)
+    head, name = head_of(model), networks.head_name(model)
     layers = [
         [torch.from_numpy(each[f"{name}.{part}"]).to(network.device) for part, _ in head.named_parameters()]
         for each in weights
@@ -144,10 +143,10 @@ def _pass(
 ) -> None:
     """Train all layers on the photos in this order. weights : [N, T]."""
     network = trainer.network
-    parts = [np.sort(batch) for batch in batches(order, network.training.batch_size)]
+    parts = [np.sort(batch) for batch in batches(order, trainer.training.batch_size)]
     labelled = DeviceRows(trainer.lesson.labels, network.device).batches(parts)
     weighed = DeviceRows(weights, network.device).batches(parts)
-    head = _head(model)
+    head = head_of(model)
     with _without(head, model) as before, torch.no_grad():
         for rows, labels, weight in zip(network.inputs.batches(parts), labelled, weighed, strict=True):
             features = head.prepared(before(rows))
@@ -155,19 +154,31 @@ def _pass(
                 heads.step(features, labels, weight)
 
 
-def _ended(heads: StackedHeads, place: int, network: NetworkOnDevice, number: int) -> Weights | NotFinite:
+def _ended(heads: StackedHeads, place: int, trainer: "NetworkTrainer", number: int) -> Weights | NotFinite:
     """The weights of one of the layers, with their names in the network."""
+    network, training = trainer.network, trainer.training
     if not bool(heads.totals[place].isfinite()):
-        return diverged(f"round {number}: the loss", network.training)
-    heads.put(place, _head(network.change()))
+        return diverged(f"round {number}: the loss", training)
+    heads.put(place, head_of(network.change()))
     weights = network.weights()
-    return diverged(f"round {number}: a weight", network.training) if weights is None else weights
+    return diverged(f"round {number}: a weight", training) if weights is None else weights
 
 
-def _head(model: nn.Module) -> LinearHead:
+def head_of(model: nn.Module) -> LinearHead:
+    """The last layer."""
     layer = model.get_submodule(networks.head_name(model))
     assert isinstance(layer, LinearHead), layer
     return layer
+
+
+def prepared(network: NetworkOnDevice, photos: Indices) -> Tensor:
+    """What the last layer multiplies by its weight, of these photos, [n, D]; the model is in evaluation mode."""
+    model = network.model
+    head = head_of(model)
+    with _without(head, model) as before, torch.inference_mode(), autocast(network.device, network.training.precision):
+        return torch.cat(
+            [head.prepared(before(rows)) for rows in network.inputs.batches(batches(photos, EVALUATION_BATCH))]
+        )
 
 
 @contextmanager

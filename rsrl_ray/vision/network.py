@@ -224,15 +224,9 @@ def conv1_name(model: nn.Module) -> str | None:
     return None if patches or type(layer) is not nn.Conv2d or layer.in_channels != 3 else name
 
 
-def head_is_linear(network: config.Network) -> bool:
-    """Whether the network's own last layer is linear; otherwise it is a convolution, as in SqueezeNet."""
-    return not network.backbone.startswith("squeezenet")
-
-
 def trains_in_lockstep(network: config.Network, training: config.Training) -> bool:
     """Whether the methods of a fold are trained together, see `rsrl_ray.vision.lockstep`."""
-    linear = network.head == "linear" or head_is_linear(network)
-    return training.trainable == "head" and training.steps == "weighted" and linear
+    return training.trainable == "head" and training.steps == "weighted" and network.has_linear_head
 
 
 def has_conv1(network: config.Network) -> bool:

@@ -91,19 +91,22 @@ class NetworkOnDevice:
         Raises
         ------
         ValueError
-            If a batch of one photo is too small for batch normalisation, or the GPU has no bfloat16.
+            If the GPU has no bfloat16.
         """
         training, network = self.training, self._network
         check_precision(training.precision, self.device)
         model = networks.build(network, self._classes)
         if training.trainable != "all":
             model = cut(model, training.trainable).trained
-        if training.batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return model.to(memory_format=torch.channels_last).to(self.device)
+
+    def check_batches(self, batch_size: int) -> None:
+        """Raises ValueError if a batch of one photo is too small for batch normalisation."""
+        if batch_size == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()):
             raise ValueError(
-                f"training.batch_size: 1 is too few for {network.backbone}, which normalises over a batch; "
+                f"training.batch_size: 1 is too few for {self._network.backbone}, which normalises over a batch; "
                 "give 2 or more"
             )
-        return model.to(memory_format=torch.channels_last).to(self.device)
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rsrl_ray.config import Network
 from rsrl_ray.vision.encoders import usual_size
-from rsrl_ray.vision.network import head_is_linear, starting_weights
+from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.pretrained import SUFFIXES
 from rsrl_ray.vision.timm_networks import PREFIX, timm_names
 
@@ -29,7 +29,7 @@ def network_here(folders: Sequence[Path]) -> Network | None:
         backbone = names[max(of_file, key=len)]
         with suppress(ValueError):  # of another network, or damaged: `rsrl sweep` says so if somebody names it
             network = Network(backbone, str(file), usual_size(backbone), standardise=True)
-            if not head_is_linear(network):
+            if not network.own_head_is_linear:
                 network = replace(network, head="linear")
             if not starting_weights(network, 2, [0]).random_layers:
                 return network

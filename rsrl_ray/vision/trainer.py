@@ -1,6 +1,7 @@
 """One round of training: a pure function of the parent's weights, the kept photos and the round's number."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,20 +17,23 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
+from rsrl_ray.vision.heads import optimizer_settings
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
 from rsrl_ray.vision.lockstep import (
     fit_in_lockstep,
-    fitting_threads,
     has_stacked_head,
+    head_of,
     judge_in_lockstep,
     most_in_lockstep,
+    prepared,
 )
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
 from rsrl_ray.vision.sampling import drawn
+from rsrl_ray.vision.solving import solved
 
 _UNTOLD = Device()
 
@@ -54,6 +58,13 @@ class NetworkTrainer:
     def __init__(self, lesson: Lesson, network: NetworkOnDevice, device: Device = _UNTOLD) -> None:
         """Device : for which the bits hold. The trainer only keeps it, for callers that ask."""
         self.device, self.lesson, self.network = device, lesson, network
+        self.training = lesson.training or network.training
+        self._solved: tuple[NDArray[np.bool_], Weights] | None = None
+
+    @property
+    def has_stacked_head(self) -> bool:
+        """Whether its layer is trained and judged together with those of others."""
+        return has_stacked_head(self.network, self.training)
 
     def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
         """Train round ``number`` on the kept photos ([N]), from the ``parent`` weights of the round before.
@@ -74,18 +85,40 @@ class NetworkTrainer:
 
     def fit_alone(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
         """See `fit`; the switches of the process are set before this."""
-        network, lesson = self.network, self.lesson
-        taken = lesson.taken(kept, network.training.steps)
+        network, lesson, training = self.network, self.lesson, self.training
+        network.check_batches(training.batch_size)
+        taken = lesson.taken(kept, training.steps)
         loss = lesson.loss_of(taken, number, network.device)
         augmentation = torch.Generator().manual_seed(lesson.stream(number, AUGMENTATION))
         model = self.begin(parent, number).train()
-        optimizer = sgd(model, network.training)
+        optimizer = sgd(model, training)
         for order in self.passes(taken.photos, number):
             if not self._epoch(model, _Pass(order, taken.weights, augmentation), optimizer, loss).isfinite():
-                return diverged(f"round {number}: the loss", network.training)
+                return diverged(f"round {number}: the loss", training)
         optimizer.zero_grad()  # frees the memory of the gradients
         weights = network.weights()
-        return diverged(f"round {number}: a weight", network.training) if weights is None else weights
+        return diverged(f"round {number}: a weight", training) if weights is None else weights
+
+    def solve(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+        """The round if the last layer is solved; it does not depend on the parent, nor on the number."""
+        assert self.lesson.ridge is not None
+        if self._solved is None or not np.array_equal(self._solved[0], kept):
+            photos = np.flatnonzero(kept)
+            model = self.begin(parent, number).eval()
+            head = head_of(model)
+            if head.bias is None:
+                raise ValueError("learn: the last layer of this network has no constant; leave learn out")
+            features = prepared(self.network, photos)
+            classes = int(self.lesson.labels.max()) + 1
+            layer = solved(self.lesson.ridge, features, self.lesson.labels[photos], classes)
+            with torch.no_grad():
+                head.weight.copy_(layer.weight)
+                head.bias.copy_(layer.bias)
+            weights = self.network.weights()
+            if weights is None:
+                return NotFinite(f"round {number}: a weight is not finite; give learn.ridge a larger number")
+            self._solved = kept, weights
+        return self._solved[1]
 
     def logits(self, weights: Weights) -> NDArray[np.float32]:
         """The logits [N, C] of all photos, in evaluation mode.
@@ -131,7 +164,7 @@ class NetworkTrainer:
 
     def passes(self, photos: Indices, number: int) -> Iterator[Indices]:
         """Yield the photos of each pass of a round that takes these, in the order of training."""
-        training, lesson = self.network.training, self.lesson
+        training, lesson = self.training, self.lesson
         shuffle = torch.Generator().manual_seed(lesson.stream(number, SHUFFLE))
         sampling: config.Sampling = (
             "shuffled" if training.steps == "weighted" else lesson.sampling
@@ -147,7 +180,7 @@ class NetworkTrainer:
         loss_of: LossOf,
     ) -> Tensor:
         """Train one pass. The sum of the losses is returned on the device, so that no step waits for it."""
-        device, training = self.network.device, self.network.training
+        device, training = self.network.device, self.training
         total = torch.zeros((), device=device)
         # sorted, so that a memory-mapped file is read forwards
         parts = [np.sort(batch) for batch in batches(one.order, training.batch_size)]
@@ -177,12 +210,20 @@ class NetworkTrainer:
         cuda = self.network.device.type == "cuda"
         with (
             self.network.computing(),
-            reproducible(fitting_threads(self.network)),
+            reproducible(self._threads()),
             torch.random.fork_rng(devices=[self.network.device] if cuda else []),
         ):
             seed_all = torch.manual_seed if cuda else torch.default_generator.manual_seed
             seed_all(self.lesson.stream(number, DROPOUT))
             yield
+
+    def _threads(self) -> int:
+        """How many CPU threads train a round.
+
+        It is one for layers in lockstep: several threads share the products in a way that depends on how many layers
+        there are, and a layer has other last bits alone.
+        """
+        return 1 if self.has_stacked_head and self.lesson.ridge is None else self.training.threads
 
 
 def fit_together(
@@ -195,21 +236,40 @@ def fit_together(
 
     Each has the bits that it has alone. With ``trainable: head`` and ``steps: weighted`` they train in lockstep.
     """
-    first, found = trainers[0], list[Weights | NotFinite]()
-    with first.fitting(number):
-        stacked = has_stacked_head(first.network)
-        several = stacked and len(trainers) > 1
-        most = most_in_lockstep(first.network, len(first.lesson.train)) if several else 1
-    for begin in range(0, len(trainers) if stacked else 0, most):
-        part = slice(begin, begin + most)
-        with first.fitting(number):  # once a part: each begins with the same random numbers
-            found += fit_in_lockstep(trainers[part], parents[part], kept[part], number)
-    if stacked:
-        return found
-    for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
-        with trainer.fitting(number):
-            found.append(trainer.fit_alone(parent, mask, number))
-    return found
+    found: list[Weights | NotFinite | None] = [None for _ in trainers]
+    with trainers[0].network.computing():
+        parts = list(_at_once(trainers))
+    for places in parts:
+        first, *_ = some = [trainers[place] for place in places]
+        theirs, masks = [parents[place] for place in places], [kept[place] for place in places]
+        with first.fitting(number):  # once for all of them: each begins with the same random numbers
+            if first.lesson.ridge is not None:
+                ended = [first.solve(theirs[0], masks[0], number)]
+            elif first.has_stacked_head:
+                ended = fit_in_lockstep(some, theirs, masks, number)
+            else:
+                ended = [first.fit_alone(theirs[0], masks[0], number)]
+        for place, weights in zip(places, ended, strict=True):
+            found[place] = weights
+    return [weights for weights in found if weights is not None]
+
+
+def _at_once(trainers: Sequence[NetworkTrainer]) -> Iterator[list[int]]:
+    """The places of trainers that train at once: in lockstep, with equally many steps, or one alone."""
+    steps = defaultdict[tuple[int, int], list[int]](list)
+    for place, trainer in enumerate(trainers):
+        if trainer.has_stacked_head and trainer.lesson.ridge is None:
+            steps[trainer.training.epochs, trainer.training.batch_size].append(place)
+        else:
+            yield [place]
+    for places in steps.values():
+        first = trainers[places[0]]
+        with first.fitting(1):
+            alone = len(places) == 1
+            most = 1 if alone else most_in_lockstep(first.network, len(first.lesson.train), first.training.batch_size)
+        # those with the same settings lie beside each other, because they share an optimizer
+        places.sort(key=lambda place: sorted(optimizer_settings(trainers[place].training).items()))
+        yield from (places[begin : begin + most] for begin in range(0, len(places), most))
 
 
 def judge_together(
@@ -219,12 +279,15 @@ def judge_together(
     first = trainers[0]
     network = first.network
     with network.computing():
-        if len(trainers) > 1 and has_stacked_head(network):
+        if len(trainers) > 1 and all(trainer.has_stacked_head for trainer in trainers):
             found = judge_in_lockstep(network, weights, len(first.lesson.labels))
         else:
             found = [trainer.judge_alone(each) for trainer, each in zip(trainers, weights, strict=True)]
         logits = [each.cpu().numpy() for each in found]
-    return [each if np.isfinite(each).all() else diverged("a logit", network.training) for each in logits]
+    return [
+        each if np.isfinite(each).all() else diverged("a logit", trainer.training)
+        for trainer, each in zip(trainers, logits, strict=True)
+    ]
 
 
 def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:
@@ -233,12 +296,7 @@ def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:
     named = list(model.named_parameters())
     last = [parameter for name, parameter in named if name.startswith(head)]
     others = [parameter for name, parameter in named if not name.startswith(head)]
-    head_rate = training.learning_rate * training.head_factor
-    groups: list[dict[str, Any]] = [{"params": others}, {"params": last, "lr": head_rate}]
-    return torch.optim.SGD(
-        groups,
-        lr=training.learning_rate,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        fused=True,  # on the CPU too: with AlexNet's 57 million weights a step takes 20 ms instead of 140 ms
-    )
+    settings: dict[str, Any] = optimizer_settings(training)
+    groups = [{"params": others, **settings, "lr": training.learning_rate}, {"params": last, **settings}]
+    # fused on the CPU too: with AlexNet's 57 million weights a step takes 20 ms instead of 140 ms
+    return torch.optim.SGD(groups, fused=True)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
 
 from rsrl_ray.config import Network, Training
+from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision import lockstep, trainer
 from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.lesson import Lesson, NotFinite
@@ -39,6 +40,11 @@ LOSSES: list[Loss] = [
     *(Ldam(0.5, 2), Ldam(0.5), Doubled()),
 ]
 TRAINING = Training(trainable="head", steps="weighted", epochs=2, learning_rate=0.01)
+OWN = [  # what methods train with of their own; the last four do not train in lockstep with the first ones
+    *(TRAINING, replace(TRAINING, weight_decay=0.3), TRAINING, replace(TRAINING, learning_rate=0.001, momentum=0.5)),
+    *(replace(TRAINING, head_factor=1.0), replace(TRAINING, epochs=1), replace(TRAINING, batch_size=16)),
+    replace(TRAINING, steps="kept"),
+]
 # a dropout before the last layer; a last layer that standardises; neither
 NETWORKS = {
     "mobilenet_v3_small": (Network("mobilenet_v3_small", "none", 64), 1024),
@@ -55,7 +61,7 @@ def on_device(name: str, device: str = "cpu", threads: int = 1) -> tuple[Network
 
 
 def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[NetworkTrainer]:
-    """So many, each with a loss, a sampling and a warm start of its own."""
+    """So many, each with a loss, a sampling, a warm start and a training of its own; one is solved."""
     return [
         NetworkTrainer(
             Lesson(
@@ -63,6 +69,8 @@ def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[Networ
                 warm_start=("all", "head", "cold")[place % 3],
                 loss=LOSSES[place % len(LOSSES)],
                 sampling=("shuffled", "class_balanced")[place % 2],
+                training=OWN[place % len(OWN)],
+                ridge=Ridge(targets="soft") if place == 11 else None,
             ),
             network,
         )
@@ -76,8 +84,7 @@ def kept(count: int) -> list[Any]:
 
 
 def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], masks: Sequence[Any]) -> list[Any]:
-    with trainers[0].fitting(2):
-        return fit_in_lockstep(trainers, parents, masks, 2)
+    return fit_together(trainers, parents, masks, 2)
 
 
 @pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 2), pytest.param("cuda", 1, marks=NO_GPU)])
@@ -87,7 +94,7 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
 ) -> None:
     network, start = on_device(name, device, threads)
     trainers, masks = methods(network, start, 16), kept(16)
-    assert has_stacked_head(network) and trains_in_lockstep(NETWORKS[name][0], TRAINING)
+    assert has_stacked_head(network, TRAINING) and trains_in_lockstep(NETWORKS[name][0], TRAINING)
     alone = [trainer.fit(start, mask, 1) for trainer, mask in zip(trainers, masks, strict=True)]
     second = [trainer.fit(parent, mask, 2) for trainer, parent, mask in zip(trainers, alone, masks, strict=True)]
     assert len({weights[next(iter(weights))].tobytes() for weights in second}) == 16
@@ -136,8 +143,8 @@ class Indices(TorchDispatchMode):
 def test_no_step_brings_an_index_from_the_host() -> None:
     """On a GPU each of them would be waited for."""
     losses = [None, None, lambda logits, labels: torch.nn.functional.cross_entropy(logits, labels)]
-    rounds = [HeadRound(torch.zeros(3, 8), torch.zeros(3), loss, np.ones(5, np.float32)) for loss in losses]
-    heads = StackedHeads(rounds, TRAINING)
+    rounds = [HeadRound(torch.zeros(3, 8), torch.zeros(3), loss, np.ones(5, np.float32), TRAINING) for loss in losses]
+    heads = StackedHeads(rounds)
     with Indices() as used:
         for _ in range(2):
             heads.step(torch.ones(4, 8), torch.tensor([0, 1, 2, 0]), torch.ones(4, 3))
@@ -166,5 +173,5 @@ def test_one_that_diverges_does_not_harm_the_others() -> None:
     ],
 )
 def test_other_rounds_are_trained_as_ever(network: Network, training: Training) -> None:
-    assert not has_stacked_head(NetworkOnDevice(network, training, 4, lambda: np.zeros(())))
+    assert not has_stacked_head(NetworkOnDevice(network, training, 4, lambda: np.zeros(())), training)
     assert not trains_in_lockstep(network, training)

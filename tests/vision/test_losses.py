@@ -167,8 +167,8 @@ def test_slopes_are_the_gradient(loss: Any, number: int) -> None:
     labels = labels.where(labels != 2, 3)  # a class without photos
     leaf = logits.clone().requires_grad_()
     loss(leaf, labels, counts, number).backward()
-    layer = HeadRound(torch.zeros(4, 1), None, loss.slopes(counts, number), np.ones(1, np.float32))
-    found = StackedHeads([layer], Training())._slopes(logits[None], labels)[0]
+    layer = HeadRound(torch.zeros(4, 1), None, loss.slopes(counts, number), np.ones(1, np.float32), Training())
+    found = StackedHeads([layer])._slopes(logits[None], labels)[0]
     assert_close(found, leaf.grad, rtol=1e-5, atol=1e-7)
 
 

@@ -8,6 +8,7 @@ import ray
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.digest import array_digest
 from rsrl_ray.display import Display
+from rsrl_ray.method import largest_training
 from rsrl_ray.photos.folds import describe_folds, folds_of
 from rsrl_ray.store.archive import Archive
 from rsrl_ray.store.holders import data_holder, hold_file
@@ -81,6 +82,6 @@ def _with_gpu_share(task: Task, display: Display) -> Task:
     experiment = task.experiment
     if experiment.resources.gpus != "auto":
         return task
-    need = trial_memory(experiment.network, experiment.training, len(task.photos.classes))
+    need = trial_memory(experiment.network, largest_training(experiment), len(task.photos.classes))
     resources = replace(experiment.resources, gpus=gpu_share(need, display))
     return replace(task, experiment=replace(experiment, resources=resources))

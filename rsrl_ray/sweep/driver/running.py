@@ -8,9 +8,10 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from rsrl_ray.config import Experiment
 from rsrl_ray.core.trial import Block, TrialKey
 from rsrl_ray.display import Display
-from rsrl_ray.method import methods_of
+from rsrl_ray.method import Method, methods_of
 from rsrl_ray.sweep.driver.attempts import Attempts
 from rsrl_ray.sweep.driver.board import STORAGE, Board
 from rsrl_ray.sweep.driver.log import Log
@@ -38,7 +39,7 @@ class Running:
         """``may_wait`` : whether a cluster may still get nodes."""
         rounds, methods, trials = task.experiment.rounds, methods_of(task.experiment), trials_of(task)
         self._display, self._trials, self._claims, self.board = display, trials, Claims(), Board()
-        self._lockstep = trains_in_lockstep(task.experiment.network, task.experiment.training)
+        self._lockstep = {name for name, method in methods.items() if _in_lockstep(task.experiment, method)}
         self._outlines = {key: outline(key.fold, methods[key.method], rounds) for key in trials}
         predictions = {key: methods[key.method].prediction for key in trials}
         retention = WeightRetention(task.sweep_id(), self._outlines, keeps_all(task), predictions)
@@ -87,7 +88,7 @@ class Running:
 
     def _blocks(self, trials: Collection[TrialKey]) -> dict[Block, Outline]:
         """What each process makes, and the outline of its rounds: the trials of a fold if they train in lockstep."""
-        together = [key for key in trials if self._lockstep and key not in self.attempts.alone]
+        together = [key for key in trials if key.method in self._lockstep and key not in self.attempts.alone]
         methods: defaultdict[int, list[str]] = defaultdict(list)
         for key in together:
             methods[key.fold].append(key.method)
@@ -123,3 +124,7 @@ class Running:
             ),
         )
         tuner.fit()
+
+
+def _in_lockstep(experiment: Experiment, method: Method) -> bool:
+    return trains_in_lockstep(experiment.network, method.learning.training.in_place_of(experiment.training))

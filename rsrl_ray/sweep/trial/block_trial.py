@@ -125,13 +125,16 @@ class BlockTrial:
 
     def _own_metrics(self, result: RoundResult, record: Record) -> dict[str, float]:
         """Those that do not follow from the round's table of photos."""
-        training, whole = self._task.experiment.training, len(self._fold.train)
-        kept = int(result.kept.sum())
-        self._photos_seen += sum(passes(kept, whole, training.batch_size, training.epochs, training.steps))
+        learning = self._method.learning
+        training = learning.training.in_place_of(self._task.experiment.training)
+        kept, whole = int(result.kept.sum()), len(self._fold.train)
+        solved = learning.ridge is not None  # it sees each photo once
+        passed = [kept] if solved else passes(kept, whole, training.batch_size, training.epochs, training.steps)
+        self._photos_seen += sum(passed)
         return {
             "seconds": record.seconds,
             "reused": float(record.maker != self._id),
-            "epochs_so_far": float(result.number * training.epochs),
+            "epochs_so_far": float(result.number * (1 if solved else training.epochs)),
             "photos_seen": float(self._photos_seen),  # a photo counts each time that it is seen
             "guarded": float(result.revision is not None and bool(result.revision.guarded)),
         }

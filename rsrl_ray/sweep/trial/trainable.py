@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from rsrl_ray.method import largest_training
 from rsrl_ray.sweep.nodes.claims import Claims
 from rsrl_ray.sweep.nodes.common_storage import check_here
 from rsrl_ray.sweep.report import Failure, Report, SetUpFailed, as_result
@@ -114,7 +115,7 @@ class RSRLTrial(tune.Trainable):
         return learnt.result.number == self._task.experiment.rounds
 
     def _out_of_memory(self, error: OutOfMemory) -> str:
-        share, batch = self._task.gpu_share, self._task.experiment.training.batch_size
+        share, batch = self._task.gpu_share, largest_training(self._task.experiment).batch_size
         larger = f"resources.gpus {min(1.0, 2 * share):g} (a larger share of a GPU; the results stay the same)"
         smaller = f"training.batch_size {max(1, batch // 2)} (another recipe)"
         ways = [larger] if share < 1 else []

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device
-from rsrl_ray.method import Learning
+from rsrl_ray.learning import Learning
+from rsrl_ray.method import largest_training
 from rsrl_ray.sweep.nodes.devices import device_here
 from rsrl_ray.sweep.nodes.features import features_here
 from rsrl_ray.sweep.nodes.photos import pixels_here
@@ -63,7 +64,7 @@ class NetworkTrainers:
         with contextlib.suppress(NotFinite, OutOfMemory, ValueError):  # `__call__` raises it again
             self._device = device_here(task)  # first, while the network takes no memory
         self._network = NetworkOnDevice(
-            experiment.network, experiment.training, classes, rows, Place(task.device, task.gpu_share)
+            experiment.network, largest_training(experiment), classes, rows, Place(task.device, task.gpu_share)
         )
         if self._device is not None:
             self._network.make()
@@ -83,6 +84,8 @@ class NetworkTrainers:
                 loss=learning.loss,
                 sampling=learning.sampling,
                 train=fold.train,
+                training=learning.training.in_place_of(task.experiment.training),
+                ridge=learning.ridge,
             ),
             self._network,
             device,

@@ -17,7 +17,8 @@ from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.trial import Block
-from rsrl_ray.method import Learning, Method
+from rsrl_ray.learning import Learning
+from rsrl_ray.method import Method
 from rsrl_ray.sweep.driver.scheduler import PENDING_AT_ONCE, Outline, Prefix, SharingScheduler, outline, slots
 from rsrl_ray.sweep.report import Failure, as_result
 from rsrl_ray.vision.losses import Balanced

@@ -15,7 +15,7 @@ from rsrl_ray.config import Experiment, Network, Revision, Training
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device
 from rsrl_ray.identity import round_key
-from rsrl_ray.method import Learning
+from rsrl_ray.learning import Learning
 from rsrl_ray.store.archive import Archive, Record
 from rsrl_ray.store.storage import Storage
 from rsrl_ray.sweep import task as task_module

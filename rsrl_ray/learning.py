@@ -1,0 +1,86 @@
+"""How a method trains: all that the bits of its rounds depend on, besides the kept photos."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rsrl_ray.config import Sampling, Training, WarmStart
+from rsrl_ray.core.passes import STEPS, RoundSteps
+from rsrl_ray.core.ridge import Ridge
+from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
+from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
+
+
+@dataclass(frozen=True)
+class MethodTraining:
+    """What a method trains with in place of the experiment's `Training`; None : as the experiment."""
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    head_factor: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    steps: RoundSteps | None = None
+
+    def __post_init__(self) -> None:
+        given = self.given()
+        for name in ("epochs", "batch_size"):
+            if name in given:
+                check_count(name, given[name])
+        for name in ("learning_rate", "head_factor", "momentum", "weight_decay"):
+            if name in given:
+                check_number(name, given[name], 0)
+        for name in ("learning_rate", "head_factor"):
+            if given.get(name) == 0:
+                raise ValueError(f"{name}: 0; give a number above 0")
+        if given.get("momentum", 0) >= 1:
+            raise ValueError(f"momentum: {self.momentum!r}; give a number from 0 to below 1")
+        if self.steps is not None:
+            check_choice("steps", self.steps, STEPS)
+
+    def __str__(self) -> str:
+        """For people."""
+        words = {name: value if isinstance(value, str) else as_text(value) for name, value in self.given().items()}
+        return ", ".join(f"{name.replace('_', ' ')} {word}" for name, word in words.items())
+
+    def given(self) -> dict[str, Any]:
+        """What is not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def in_place_of(self, training: Training) -> Training:
+        """The training of the method in an experiment with this ``training``."""
+        changed = {name: type(getattr(training, name))(value) for name, value in self.given().items()}
+        return replace(training, **changed)
+
+    def besides(self, training: Training) -> "MethodTraining":
+        """The same without what the experiment's ``training`` says too."""
+        meant = vars(self.in_place_of(training))
+        return MethodTraining(**{name: meant[name] for name in self.given() if meant[name] != getattr(training, name)})
+
+
+AS_THE_EXPERIMENT = MethodTraining()
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The part of a method that the bits of rounds depend on, besides the kept photos.
+
+    ridge : the last layer is solved and not trained. training : what differs from the experiment's.
+    """
+
+    loss: Loss = CROSS_ENTROPY
+    sampling: Sampling = "shuffled"
+    warm_start: WarmStart = "all"
+    training: MethodTraining = AS_THE_EXPERIMENT
+    ridge: Ridge | None = None
+
+    def __str__(self) -> str:
+        """For people: what is not at its default."""
+        parts = [
+            "" if self.ridge is None else str(self.ridge),
+            "" if self.loss == CROSS_ENTROPY else str(self.loss),
+            "" if self.sampling == "shuffled" else "class-balanced batches",
+            "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
+            str(self.training),
+        ]
+        return "; ".join(filter(None, parts))
