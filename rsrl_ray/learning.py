@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rsrl_ray.config import Sampling, Training, WarmStart
-from rsrl_ray.core.passes import STEPS, RoundSteps
+from rsrl_ray.core.passes import ROUND_STEPS, RoundSteps
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
@@ -36,7 +36,7 @@ class MethodTraining:
         if given.get("momentum", 0) >= 1:
             raise ValueError(f"momentum: {self.momentum!r}; give a number from 0 to below 1")
         if self.steps is not None:
-            check_choice("steps", self.steps, STEPS)
+            check_choice("steps", self.steps, ROUND_STEPS)
 
     def __str__(self) -> str:
         """For people."""

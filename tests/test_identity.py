@@ -323,6 +323,8 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
         ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
+        ({}, {"training": {"epochs": 5, "weight_decay": 0.0001}}),
+        ({"training": {"momentum": 0}}, {"training": {"momentum": 0.0, "epochs": 5}}),
     ],
 )
 def test_the_same_method_in_other_words_has_the_same_name(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -350,6 +352,9 @@ DIFFERENT: list[dict[str, Any]] = [
     {"predict": {"average": "half"}},
     {"predict": {"logit_adjustment": 1.0}},
     {"predict": {"decision": "expected_f"}},
+    {"training": {"weight_decay": 0.3}},
+    {"training": {"weight_decay": 0.3, "epochs": 2}},
+    {"training": {"steps": "all"}},
 ]
 
 
@@ -363,8 +368,22 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     methods = {str(number): method for number, method in enumerate(DIFFERENT)}
     sweep = task(methods=methods)
     keys = [started(sweep, name) for name in methods]
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4
-    assert len(set(keys)) == 1 + 5
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4 + [False] * 3
+    assert len(set(keys)) == 1 + 5 + 3
+
+
+def test_a_method_of_its_own_training_has_the_rounds_of_a_file_with_that_training() -> None:
+    changed: dict[str, Any] = {"weight_decay": 0.3, "epochs": 2, "steps": "all"}
+    own = task(methods={"a": {"training": changed}, "b": {"training": changed, "revise": {"quantile": 0.2}}})
+    files = task(methods={"a": {}}, training=config.Training(**changed))
+    assert started(own, "a") == started(own, "b") == started(files, "a") != started(own, "firm")
+
+
+def test_a_layer_that_is_solved_has_rounds_of_its_own_for_each_way_to_solve_it() -> None:
+    ways: list[dict[str, Any]] = [{"ridge": "auto"}, {"ridge": 100}, {"targets": "hard"}, {"balance": 0.5}]
+    methods = {str(number): {"learn": way} for number, way in enumerate(ways)} | {"a": {}}
+    sweep = task(methods=methods, training=config.Training(trainable="head"))
+    assert len({started(sweep, name) for name in methods}) == 5
 
 
 def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tmp_path: Path) -> None:

@@ -143,6 +143,18 @@ WRONG = {
     "{predict: {avarage: 2}}": "avarage: no knob of predict; do you mean average?",
     "{predict: half}": "predict: 'half'; give knobs, such as {average: half}",
     "{sampling: odd}": "sampling: 'odd'; give one of shuffled, class_balanced",
+    "{training: {weight_decai: 0.3}}": "weight_decai: no knob of training; do you mean weight_decay?",
+    "{training: {threads: 2}}": "threads: no knob of training; it has "
+    "epochs, batch_size, learning_rate, head_factor, momentum, weight_decay, steps",
+    "{training: {epochs: 0}}": "epochs: 0; give a whole number, 1 or more",
+    "{training: {learning_rate: 0}}": "learning_rate: 0; give a number above 0",
+    "{training: {momentum: 1}}": "momentum: 1; give a number from 0 to below 1",
+    "{training: {steps: weighted}}": "training.steps: weighted with trainable: all, where batch normalisation would "
+    "see the dropped photos; give steps: all, or train the classifier or the head alone",
+    "{learn: {ridge: auto}}": "learn: the last layer is solved, but training.trainable is all; give head",
+    "{learn: {ridge: auto}, loss: {balanced: 1}}": "loss beside learn: a layer that is solved is not trained; give one "
+    "of them",
+    "{learn: {targets: ordinal}}": "targets: 'ordinal'; give one of score, hard, soft",
     "{warm_start: body}": "warm_start: 'body'; give one of all, head, cold",
 }
 
@@ -212,8 +224,11 @@ def test_the_control_of_a_method_trains_as_it_does_and_drops_nothing() -> None:
         "quantile": {"revise": {"quantile": 0.2}},
         "adjusted": {"predict": {"average": 2}},
         "sampled": {"sampling": "class_balanced", "revise": {"quantile": 0.2}},
+        "decayed": {"training": {"weight_decay": 0.3}},
+        "fewer": {"training": {"weight_decay": 0.3, "epochs": 5}, "revise": {"quantile": 0.2}},
     }
     experiment = _experiment(methods=methods)
+    assert controls_of(experiment, "fewer") == ["decayed"]
     assert controls_of(experiment, "both") == ["balanced"]
     assert controls_of(experiment, "quantile") == ["none", "adjusted"]
     assert controls_of(experiment, "sampled") == []

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 RoundSteps = Literal["kept", "all", "weighted"]
-STEPS = get_args(RoundSteps)
+ROUND_STEPS = get_args(RoundSteps)
 
 
 def passes(kept: int, whole: int, batch_size: int, epochs: int, steps: RoundSteps) -> list[int]:

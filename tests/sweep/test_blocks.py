@@ -32,7 +32,14 @@ HEADS = KNOBS | {
     "network": {"backbone": "small", "weights": "none", "image_size": 64, "standardise": True},
     "rounds": 3,
     "schedules": {"none": {1: 0.0}, "firm": {1: 0.99}, "hair": {1: 0.000001}},  # hair keeps what none keeps
-    "methods": {"balanced": {"loss": {"balanced": 1.0}}, "quantile": {"revise": {"quantile": 0.2}}},
+    "methods": {
+        "balanced": {"loss": {"balanced": 1.0}},
+        "quantile": {"revise": {"quantile": 0.2}},
+        "decayed": {"training": {"weight_decay": 0.3, "learning_rate": 0.002}},
+        "shorter": {"training": {"epochs": 2}},
+        "solved": {"learn": {"ridge": "auto", "targets": "soft"}, "revise": {"quantile": 0.2}},
+        "apart": {"training": {"steps": "all"}},  # not in lockstep
+    },
 }
 OWN = """\
 import os
@@ -70,12 +77,18 @@ def test_a_block_whose_process_is_killed_and_that_gets_methods_and_rounds_has_th
     printed = with_killed_worker(start_driver(file, **gate.environment), gate)
     assert "fold 0, 4 methods: its process ended in round 2; started again" in printed
     outcome, _ = swept(experiment_file(**HEADS))
-    assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (5, {}, 0)
+    assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (9, {}, 0)
     assert_same_bits(tables(file), reference)
     log = children(read_experiment(file))
     # each round once: hair and none share all rounds, quantile and firm share round 1 with them
-    assert len(entries(file)) == ((log.metric == "reused") & (log.value == 0)).sum() == 3 + 2 + 2 + 3
-    assert (log.metric == "reused").sum() == 5 * 3
+    assert len(entries(file)) == ((log.metric == "reused") & (log.value == 0)).sum() == 3 + 2 + 2 + 3 + 4 * 3
+    assert (log.metric == "reused").sum() == 9 * 3
+    last = log[log.step == 3].assign(method=log.run.str.split().str[0])
+    seen, epochs = (last[last.metric == name].set_index("method").value for name in ("photos_seen", "epochs_so_far"))
+    train = seen["none"] / 9  # 3 rounds of 3 epochs
+    assert seen["shorter"] == 6 * train and seen["decayed"] == seen["apart"] == seen["quantile"] == 9 * train
+    assert 2 * train < seen["solved"] < 3 * train
+    assert (epochs["none"], epochs["shorter"], epochs["solved"]) == (9, 6, 3)
 
 
 def test_a_method_that_diverges_or_ends_the_process_fails_alone(
