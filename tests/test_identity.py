@@ -322,7 +322,7 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0}}),
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
-        ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
+        ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax", "prior": "none", "guard": False}}),
     ],
 )
 def test_the_same_method_in_other_words_has_the_same_name(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -350,6 +350,10 @@ DIFFERENT: list[dict[str, Any]] = [
     {"predict": {"average": "half"}},
     {"predict": {"logit_adjustment": 1.0}},
     {"predict": {"decision": "expected_f"}},
+    {"predict": {"decision": "expected_f", "prior": "validation"}},
+    {"predict": {"decision": "expected_f", "guard": True}},
+    {"predict": {"decision": "expected_error"}},
+    {"predict": {"decision": "shares"}},
 ]
 
 
@@ -363,7 +367,7 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     methods = {str(number): method for number, method in enumerate(DIFFERENT)}
     sweep = task(methods=methods)
     keys = [started(sweep, name) for name in methods]
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 8
     assert len(set(keys)) == 1 + 5
 
 
