@@ -147,7 +147,7 @@ WRONG = {
     "{predict: {average: 0}}": "average: 0; give half or a whole number, 1 or more",
     "{predict: {avarage: 2}}": "avarage: no knob of predict; do you mean average?",
     "{predict: {decision: share}}": "decision: 'share'; give one of argmax, expected_f, expected_error, shares",
-    "{predict: {decision: shares, guard: true}}": "guard: true: of no use with decision: shares; leave out, or give "
+    "{predict: {decision: shares, guard: true}}": "guard: true: of no use with decision: shares; leave it out, or give "
     "decision: expected_f or expected_error",
     "{predict: half}": "predict: 'half'; give knobs, such as {average: half}",
     "{sampling: odd}": "sampling: 'odd'; give one of shuffled, class_balanced",

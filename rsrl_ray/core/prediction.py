@@ -74,7 +74,7 @@ class Prediction:
             raise ValueError(f"guard: {self.guard!r}; give true or false")
         if self._extras and self.decision not in CALIBRATED:
             raise ValueError(
-                f"{' and '.join(self._extras)}: of no use with decision: {self.decision}; leave out, "
+                f"{' and '.join(self._extras)}: of no use with decision: {self.decision}; leave it out, "
                 f"or give decision: {' or '.join(CALIBRATED)}"
             )
 

@@ -254,12 +254,19 @@ def test_a_decision_that_is_as_good_as_the_argmax_is_kept() -> None:
     assert found.weight.tolist() != [1, 1]
 
 
-@pytest.mark.parametrize(("guard", "expected"), [(False, 1), (True, 0)])
-def test_the_guard_of_the_median_looks_at_the_error(guard: bool, expected: int) -> None:
-    # At T = 1 / ln 2 the likelihoods are .4, .2, .4. In class 1 the errors add up to 4, in class 0 to 3.
-    logits, held = np.array([[1.0, 0.0, 1.0]] * 5), _held([60, 20, 20], [0, 0, 0, 1, 2])
-    found = Prediction(decision="expected_error", guard=guard).learn(logits, held)
-    assert found(logits).tolist() == [expected] * 5
+@pytest.mark.parametrize(
+    ("labels", "guarded"),
+    [
+        ([0, 0, 0, 1, 2], 0),  # in class 1 the errors add up to 4, in class 0 to 3
+        ([0, 0, 1, 2, 2], 1),  # to 4 and 5; macro F would prefer class 0: 4 / 7 against 2 / 6
+    ],
+)
+def test_the_guard_of_the_median_looks_at_the_error(labels: list[int], guarded: int) -> None:
+    # Four of five photos are in one of the likelier classes, so at T = 1 / ln 2 the likelihoods are .4, .2, .4.
+    logits, held = np.array([[1.0, 0.0, 1.0]] * 5), _held([60, 20, 20], labels)
+    bare, safe = (Prediction(decision="expected_error", guard=guard).learn(logits, held) for guard in (False, True))
+    assert bare.temperature == pytest.approx(1 / np.log(2), rel=1e-3)
+    assert (bare(logits).tolist(), safe(logits).tolist()) == ([1] * 5, [guarded] * 5)
 
 
 # all together
@@ -352,12 +359,12 @@ def test_in_words(knobs: dict[str, Any], text: str, learns: bool) -> None:
         ({"decision": "expected_f", "guard": 1}, "guard: 1; give true or false"),
         (
             {"prior": "validation"},
-            "prior: validation: of no use with decision: argmax; leave out, or give decision: expected_f or "
+            "prior: validation: of no use with decision: argmax; leave it out, or give decision: expected_f or "
             "expected_error",
         ),
         (
             {"decision": "shares", "prior": "validation", "guard": True},
-            "prior: validation and guard: true: of no use with decision: shares; leave out, or give decision: "
+            "prior: validation and guard: true: of no use with decision: shares; leave it out, or give decision: "
             "expected_f or expected_error",
         ),
         ({"tau": 1}, "tau: no knob of predict; it has average, logit_adjustment, decision, prior, guard"),
