@@ -20,9 +20,10 @@ import safetensors
 import safetensors.numpy
 
 from rsrl_ray.config import Head, Precision
+from rsrl_ray.core.decisions import Decision
 from rsrl_ray.core.errors import first_line
 from rsrl_ray.core.likelihood import Membership, likelihood
-from rsrl_ray.core.prediction import Decision, averaged
+from rsrl_ray.core.prediction import averaged
 from rsrl_ray.photos.picture import Interpolation
 from rsrl_ray.photos.source import read_bytes
 from rsrl_ray.vision.network import Weights

@@ -322,7 +322,7 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0}}),
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
-        ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
+        ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax", "prior": "none", "guard": False}}),
         ({}, {"training": {"epochs": 5, "weight_decay": 0.0001}}),
         ({"training": {"momentum": 0}}, {"training": {"momentum": 0.0, "epochs": 5}}),
     ],
@@ -352,6 +352,10 @@ DIFFERENT: list[dict[str, Any]] = [
     {"predict": {"average": "half"}},
     {"predict": {"logit_adjustment": 1.0}},
     {"predict": {"decision": "expected_f"}},
+    {"predict": {"decision": "expected_f", "prior": "validation"}},
+    {"predict": {"decision": "expected_f", "guard": True}},
+    {"predict": {"decision": "expected_error"}},
+    {"predict": {"decision": "shares"}},
     {"training": {"weight_decay": 0.3}},
     {"training": {"weight_decay": 0.3, "epochs": 2}},
     {"training": {"steps": "all"}},
@@ -368,7 +372,7 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     methods = {str(number): method for number, method in enumerate(DIFFERENT)}
     sweep = task(methods=methods)
     keys = [started(sweep, name) for name in methods]
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4 + [False] * 3
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 8 + [False] * 3
     assert len(set(keys)) == 1 + 5 + 3
 
 

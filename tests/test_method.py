@@ -56,6 +56,9 @@ methods:
   effective: {loss: {effective_number: 0.999}}
   ldam: {loss: {ldam: 0.5}}
   averaged: {predict: {average: half, logit_adjustment: validation, decision: expected_f}}
+  guarded: {predict: {decision: expected_f, prior: validation, guard: true}}
+  median: {predict: {decision: expected_error}}
+  shares: {predict: {decision: shares}}
 """
 STEPS = make_schedule({1: 0.9, 3: [0.95, 0.95, 0.9]})
 VALUES = {
@@ -73,6 +76,9 @@ VALUES = {
     "effective": Method(Keep(), Learning(EffectiveNumber(0.999))),
     "ldam": Method(Keep(), Learning(Ldam(0.5))),
     "averaged": Method(Keep(), Learning(), Prediction("half", "validation", "expected_f")),
+    "guarded": Method(Keep(), Learning(), Prediction(1, 0.0, "expected_f", "validation", True)),
+    "median": Method(Keep(), Learning(), Prediction(decision="expected_error")),
+    "shares": Method(Keep(), Learning(), Prediction(decision="shares")),
 }
 
 
@@ -141,6 +147,9 @@ WRONG = {
     "{loss: balanced}": "loss: 'balanced'; give knobs, such as {balanced: 1.0}",
     "{predict: {average: 0}}": "average: 0; give half or a whole number, 1 or more",
     "{predict: {avarage: 2}}": "avarage: no knob of predict; do you mean average?",
+    "{predict: {decision: share}}": "decision: 'share'; give one of argmax, expected_f, expected_error, shares",
+    "{predict: {decision: shares, guard: true}}": "guard: true: of no use with decision: shares; leave it out, or give "
+    "decision: expected_f or expected_error",
     "{predict: half}": "predict: 'half'; give knobs, such as {average: half}",
     "{sampling: odd}": "sampling: 'odd'; give one of shuffled, class_balanced",
     "{training: {weight_decai: 0.3}}": "weight_decai: no knob of training; do you mean weight_decay?",
@@ -170,6 +179,8 @@ def test_a_wrong_method_is_one_line_that_names_it(tmp_path: Path, text: str, mes
     [
         ("{decision: expected_f}", "expected-F decision"),
         ("{logit_adjustment: validation}", "logit adjustment validation"),
+        ("{decision: expected_error}", "decision of least expected error"),
+        ("{decision: shares}", "decision by class shares"),
     ],
 )
 def test_a_prediction_that_learns_needs_validation_photos(tmp_path: Path, predict: str, learns: str) -> None:

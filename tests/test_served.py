@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rsrl_ray import config, served
-from rsrl_ray.core.prediction import Decision
+from rsrl_ray.core.decisions import Decision
 from rsrl_ray.vision import scorer
 from rsrl_ray.vision.network import starting_weights
 from rsrl_ray.vision.scorer import Settings
@@ -252,6 +252,11 @@ def test_several_networks_are_averaged_and_decided_on(tmp_path: Path) -> None:
     likelihoods = 1 / (1 + np.exp([0.0, -2.0, -5.0]))
     np.testing.assert_allclose([row[f"likelihood_{score}"] for score in (3, 5, 7)], likelihoods, rtol=1e-5)
     assert served.load(tmp_path / "network")._decision.as_dict() == decision.as_dict()
+    # Shares of .36, .28 and .36 have the expected score 1, in classes. By cuts at .9 and .95 it is 7, by the median 5.
+    for name, cuts, score in (("cut", np.array([0.9, 0.95]), 7), ("median", None, 5)):
+        decided = Decision(np.zeros(3), 2.0, np.ones(3), np.zeros(3), cuts, median=cuts is None)
+        served.save(tmp_path / name, networks, settings, decided)
+        assert served.load(tmp_path / name).predict(pd.DataFrame({"photo": [photo]}))["score"].tolist() == [score]
 
 
 @pytest.mark.parametrize(

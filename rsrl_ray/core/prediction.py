@@ -2,81 +2,42 @@
 
 There are three steps, and by default none changes anything: rounds are averaged, the logits are moved by the classes'
 frequencies, and a class is decided on. The steps learn from validation photos and never from test photos. The result
-is a `Decision`, a function of one photo's logits, so a served model decides as the sweep did.
+is a `Decision` (`rsrl_ray.core.decisions`), a function of one photo's logits, so a served model decides as the sweep
+did.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 
 from rsrl_ray.core.arrays import Values
+from rsrl_ray.core.decisions import (
+    Decision,
+    HeldOut,
+    best_temperature,
+    best_temperature_and_prior,
+    expected_f,
+    log_prior,
+    prior_term,
+    share_cuts,
+)
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.likelihood import log_shares, self_confidence
+from rsrl_ray.core.likelihood import log_shares
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 
 TAUS = tuple(step / 10 for step in range(21))  # `logit_adjustment: validation` takes one of these
-DECISION_STEPS = 80  # of the expected-F decision
-MASS = 1e-9  # fewer expected photos of a class count as none
-DECISIONS = ("argmax", "expected_f")
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What a decision learns from.
-
-    counts : [C], training photos of each class. places, labels : [v], of the photos that are held out for validation.
-    """
-
-    counts: NDArray[np.int64]
-    places: NDArray[np.int64]
-    labels: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, labels: NDArray[np.int64], fold: Fold) -> "HeldOut":
-        """From the labels of all photos, [N], and a fold of them."""
-        counts = np.bincount(labels[fold.train], minlength=int(labels.max()) + 1)
-        return cls(counts, fold.validation, labels[fold.validation])
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What turns log-likelihoods into classes: argmax of ``weight * (softmax((z - shift) / temperature) - offset)``.
-
-    shift, weight, offset : [C].
-    """
-
-    shift: Values
-    temperature: float
-    weight: Values
-    offset: Values
-
-    def __call__(self, averaged: Values) -> NDArray[np.int64]:
-        """The class of each photo, [N], from `averaged` logits [N, C]."""
-        return np.asarray((self.weight * (self.probabilities(averaged) - self.offset)).argmax(axis=1))
-
-    def probabilities(self, averaged: Values) -> Values:
-        """The probabilities that it decides by, [N, C]; each row adds up to 1."""
-        return np.asarray(softmax((averaged - self.shift) / self.temperature, axis=1))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Its values for JSON. `of_dict` reads them back bit for bit."""
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
-
-    @classmethod
-    def of_dict(cls, values: Mapping[str, Any], classes: int) -> "Decision":
-        """The decision of `as_dict`. Raises ValueError if it is not a decision for so many classes."""
-        arrays = {name: np.array(values[name], dtype=np.float64) for name in ("shift", "weight", "offset")}
-        temperature = float(values["temperature"])
-        if any(array.shape != (classes,) for array in arrays.values()) or not temperature > 0:
-            raise ValueError("the decision is of other classes")
-        return cls(temperature=temperature, **arrays)
+DECISIONS = {  # with their names for people
+    "argmax": "argmax",
+    "expected_f": "expected-F decision",
+    "expected_error": "decision of least expected error",
+    "shares": "decision by class shares",
+}
+CALIBRATED = ("expected_f", "expected_error")  # the decisions that take likelihoods of a fitted temperature
+PRIORS = ("none", "validation")
 
 
 @dataclass(frozen=True)
@@ -87,19 +48,35 @@ class Prediction:
     up; 1 averages nothing.
     logit_adjustment : tau; tau ln pi is subtracted from the logits. ``validation`` takes the tau of `TAUS` with the
     best macro F on the validation photos.
-    decision : ``argmax`` or ``expected_f``.
+    decision : ``argmax``; ``expected_f``, the highest expected macro F; ``expected_error``, the least expected |error|,
+    which is the median of the likelihoods; ``shares``, by cuts of the expected score that give each class its share of
+    the training photos.
+    prior : ``validation`` makes the likelihoods of `CALIBRATED` decisions softmax(z / T + b ln pi), with T and b from
+    validation photos; ``none`` makes them softmax(z / T).
+    guard : whether the argmax is kept if a `CALIBRATED` decision is worse on the validation photos: by macro F for
+    ``expected_f``, by the mean |error| for ``expected_error``.
     """
 
     average: int | str = 1
     logit_adjustment: float | str = 0.0
     decision: str = "argmax"
+    prior: str = "none"
+    guard: bool = False
 
     def __post_init__(self) -> None:
         if self.average != "half":
             check_count("average", self.average, "half or a whole number")
         if self.logit_adjustment != "validation":
             check_number("logit_adjustment", self.logit_adjustment, 0, what="validation or a number")
-        check_choice("decision", self.decision, DECISIONS)
+        check_choice("decision", self.decision, tuple(DECISIONS))
+        check_choice("prior", self.prior, PRIORS)
+        if type(self.guard) is not bool:
+            raise ValueError(f"guard: {self.guard!r}; give true or false")
+        if self._extras and self.decision not in CALIBRATED:
+            raise ValueError(
+                f"{' and '.join(self._extras)}: of no use with decision: {self.decision}; leave it out, "
+                f"or give decision: {' or '.join(CALIBRATED)}"
+            )
 
     def __str__(self) -> str:
         """For people."""
@@ -107,10 +84,16 @@ class Prediction:
         parts = [
             "mean of the last half of the rounds" if self.average == "half" else f"mean of {self.average} rounds",
             f"logit adjustment {tau if isinstance(tau, str) else as_text(tau)}",
-            "expected-F decision",
+            DECISIONS[self.decision] + (f" ({', '.join(self._extras)})" if self._extras else ""),
         ]
         used = [self.average != 1, tau != 0, self.decision != "argmax"]
         return ", ".join(part for part, is_used in zip(parts, used, strict=True) if is_used) or "argmax"
+
+    @property
+    def _extras(self) -> list[str]:
+        """What it adds to a decision, as in a file."""
+        added = {"prior: validation": self.prior == "validation", "guard: true": self.guard}
+        return [name for name, is_used in added.items() if is_used]
 
     @property
     def plain(self) -> bool:
@@ -135,15 +118,40 @@ class Prediction:
     def learn(self, averaged: Values, held: HeldOut) -> Decision:
         """The decision. averaged : logits of all photos, [N, C]; only those of validation photos are used.
 
-        Without validation photos, a tau that would be learned is 0, and the decision is the argmax.
+        Without validation photos, a tau that would be learned is 0, ``expected_f`` is the argmax, and
+        ``expected_error`` is the median at temperature 1. ``shares`` then uses the logits of the training photos, so
+        give logits of networks that have not seen these photos (leave-one-out) if there are such.
         """
-        found, classes = averaged[held.places], len(held.counts)
-        shift = self._tau(found, held) * log_prior(held.counts)
+        found = averaged[held.places]
+        largest = Decision.of_largest(self._tau(found, held) * log_prior(held.counts))
+        if self.decision == "shares":
+            seen = found if len(found) else averaged[held.train]
+            return replace(largest, cuts=share_cuts(largest.probabilities(seen), held.counts))
         if self.decision == "argmax" or not len(found):
-            return Decision(shift, 1.0, np.ones(classes), np.zeros(classes))
-        temperature = best_temperature(found - shift, held.labels)
-        weight, offset = expected_f(softmax((found - shift) / temperature, axis=1))
-        return Decision(shift, temperature, weight, offset)
+            return replace(largest, median=self.decision == "expected_error")
+        decided = self._calibrated(found, largest.shift, held)
+        is_worse = self.guard and self._cost(decided(found), held) > self._cost(largest(found), held)
+        return largest if is_worse else decided
+
+    def _calibrated(self, found: Values, shift: Values, held: HeldOut) -> Decision:
+        """The `CALIBRATED` decision of validation photos' logits, [v, C]. shift : [C], the logit adjustment."""
+        if self.prior == "validation":
+            fitted = best_temperature_and_prior(found - shift, held.labels, held.counts)
+            temperature = fitted.temperature
+            shift = shift - temperature * prior_term(fitted.prior_weight, held.counts)
+        else:
+            temperature = best_temperature(found - shift, held.labels)
+        decided = Decision.of_largest(shift, temperature, median=self.decision == "expected_error")
+        if decided.median:
+            return decided
+        weight, offset = expected_f(decided.probabilities(found))
+        return replace(decided, weight=weight, offset=offset)
+
+    def _cost(self, classes: NDArray[np.int64], held: HeldOut) -> float:
+        """How bad these classes of the validation photos, [v], are by what the decision aims at."""
+        if self.decision == "expected_error":
+            return float(np.abs(classes - held.labels).mean())
+        return -macro_f1(confusion_matrix(held.labels, classes, len(held.counts)))
 
     def _tau(self, found: Values, held: HeldOut) -> float:
         if self.logit_adjustment != "validation":
@@ -197,52 +205,3 @@ def averaged(logits: Sequence[NDArray[np.floating]]) -> Values:
     for each in logits[1:]:
         total += log_shares(each)
     return total / len(logits)
-
-
-def log_prior(counts: NDArray[np.int64]) -> Values:
-    """Ln pi_c, [C], from counts [C]; 0 for a class without photos, because training did not change it."""
-    return np.asarray(np.log(np.maximum(counts, 1) / counts.sum()) * (counts > 0))
-
-
-def best_temperature(logits: Values, labels: NDArray[np.int64]) -> float:
-    """The T between 0.05 and 20 at which softmax(z / T) has the lowest mean cross-entropy.
-
-    logits : z, [v, C]. labels : [v].
-
-    References
-    ----------
-    C. Guo et al., On calibration of modern neural networks, ICML 2017 (section 4.2).
-    """
-
-    def loss(log_temperature: float) -> float:
-        return -float(self_confidence(log_shares(logits / np.exp(log_temperature)), labels).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
-
-
-def expected_f(likelihoods: Values) -> tuple[Values, Values]:
-    """Weights w and offsets t, [C], with which argmax w (p - t) has the highest expected macro F.
-
-    likelihoods : p, [v, C]. Start: N_c = sum p_c, w_c = 1 / N_c, t_c = 0. Then 80 times: assign each photo to a class;
-    let m_c be the number of photos assigned to c, TP_c the expected number of hits, and F_c = 2 TP_c / (N_c + m_c);
-    move w by 0.3 towards 1 / (N + m), and t by 0.3 towards F / 2. The (w, t) with the best mean F is returned.
-
-    A class with N_c = 0 has no hits, and it is never decided on: w_c = 1 and t_c = 2 give it -1 at most, and all others
-    have more, because w t <= 1 / (N + 1).
-    """
-    mass = likelihoods.sum(axis=0)
-    there = mass > MASS
-    expected = np.where(there, mass, 1.0)
-    weight, offset = 1 / expected, np.where(there, 0.0, 2.0)
-    best, kept = -1.0, (weight, offset)
-    for _ in range(DECISION_STEPS):
-        assigned = (weight * (likelihoods - offset)).argmax(axis=1)
-        hits = np.bincount(assigned, likelihoods[np.arange(len(assigned)), assigned], len(expected))
-        many = np.bincount(assigned, minlength=len(expected))
-        f = 2 * hits / (expected + many)
-        if f.mean() > best:
-            best, kept = float(f.mean()), (weight, offset)
-        weight = np.where(there, 0.7 * weight + 0.3 / (expected + many), weight)
-        offset = np.where(there, 0.7 * offset + 0.3 * f / 2, offset)
-    return kept

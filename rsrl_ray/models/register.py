@@ -16,7 +16,7 @@ from mlflow.models import Model
 
 from rsrl_ray import served
 from rsrl_ray.config import Experiment
-from rsrl_ray.core.prediction import Decision
+from rsrl_ray.core.decisions import Decision
 from rsrl_ray.core.selection import TEST, VALIDATION
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.method import main_method, method_of

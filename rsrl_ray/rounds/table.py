@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rsrl_ray.core import metrics
+from rsrl_ray.core.decisions import Decision, HeldOut
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import Membership, likelihood, self_confidence
-from rsrl_ray.core.prediction import Decision, HeldOut, Prediction, averaged
+from rsrl_ray.core.prediction import Prediction, averaged
 from rsrl_ray.core.revision import Revised, majority_classes
 from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.rounds.loop import RoundResult
@@ -132,7 +133,8 @@ def decision_of(tables: Sequence[pd.DataFrame], prediction: Prediction) -> Decis
     table = tables[-1]
     classes, labels = np.unique(table["score"], return_inverse=True)
     train, held = ((table["split"] == split).to_numpy() for split in SPLITS[:2])
-    seen = HeldOut(np.bincount(labels[train], minlength=len(classes)), np.flatnonzero(held), labels[held])
+    counts = np.bincount(labels[train], minlength=len(classes))
+    seen = HeldOut(counts, np.flatnonzero(held), labels[held], np.flatnonzero(train))
     return prediction.learn(averaged([logits(each) for each in tables]), seen)
 
 

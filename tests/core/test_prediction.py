@@ -1,35 +1,25 @@
-"""Classes from the logits of rounds, by hand and against all that could have been decided."""
+"""Classes from the logits of rounds, by hand."""
 
 import re
 import tracemalloc
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from rsrl_ray.core.decisions import Decision, HeldOut
 from rsrl_ray.core.folds import Fold
-from rsrl_ray.core.prediction import (
-    LARGEST_LOGIT,
-    Decision,
-    HeldOut,
-    Prediction,
-    Predictor,
-    averaged,
-    best_temperature,
-    expected_f,
-    log_prior,
-)
+from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction, Predictor, averaged
 from rsrl_ray.core.value import build
 
 NONE = np.array([], dtype=np.int64)
 
 
 def _held(counts: list[int], labels: list[int]) -> HeldOut:
-    """The photos with these labels, the first of all, are held out."""
-    return HeldOut(np.array(counts), np.arange(len(labels)), np.array(labels, dtype=np.int64))
+    """The photos with these labels, the first of all, are held out; the photos after them are trained on."""
+    train = np.arange(len(labels), len(labels) + sum(counts))
+    return HeldOut(np.array(counts), np.arange(len(labels)), np.array(labels, dtype=np.int64), train)
 
 
 # rounds
@@ -108,10 +98,6 @@ def test_the_largest_logit_needs_no_predictor() -> None:
 # logit adjustment
 
 
-def test_a_class_without_photos_is_not_moved() -> None:
-    np.testing.assert_allclose(log_prior(np.array([3, 0, 1])), [np.log(0.75), 0, np.log(0.25)], rtol=1e-15)
-
-
 @pytest.mark.parametrize(("tau", "expected"), [(0, [0, 0]), (0.5, [0, 0]), (1, [0, 1]), (2.5, [1, 1])])
 def test_tau_times_the_log_of_the_prior_is_taken_away(tau: float, expected: list[int]) -> None:
     # p / pi^tau of the second photo: .7 / .894 and .3 / .447, then .7 / .8 and .3 / .2; of the first .95 and .05.
@@ -136,74 +122,16 @@ def test_tau_is_the_smallest_of_the_best_on_the_validation_photos() -> None:
 # expected F
 
 
-@pytest.mark.parametrize(
-    ("right", "expected"),
-    [(3, 1 / np.log(3)), (4, 0.05), (2, 20), (0, 20)],  # sigmoid(1 / T) is the share of 4 photos that are right
-)
-def test_the_temperature_makes_the_likelihoods_shares(right: int, expected: float) -> None:
-    logits = np.tile([1.0, 0.0], (4, 1))
-    labels = (np.arange(4) >= right).astype(np.int64)
-    assert best_temperature(logits, labels) == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_rare_class_gets_the_photos_that_it_gains_most_from() -> None:
-    # N = 2.1, .9. By p / N the last two photos go to class 1: TP = .9, .8, m = 1, 2, F = 1.8 / 3.1, 1.6 / 2.9. There is
-    # nothing better: all photos in class 0 give 4.2 / 5.1 and 0. So the first weights remain.
-    weight, offset = expected_f(np.array([[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]))
-    np.testing.assert_allclose(weight, [1 / 2.1, 1 / 0.9], rtol=1e-15)
-    assert offset.tolist() == [0, 0]
-
-
-def test_the_second_weights_by_hand() -> None:
-    likelihoods = np.array([[0.95, 0.05], [0.75, 0.25], [0.8, 0.2]])
-    # N = 2.5, .5 and w = .4, 2: the scores are .38, .1; .3, .5; .32, .4. TP = .95, .45, m = 1, 2, F = 1.9 / 3.5 and
-    # .9 / 2.5: mean .451. Then w = .28 + .3 / 3.5, 1.4 + .3 / 2.5 = .3657, 1.52 and t = .3 F / 2 = .0814, .054: scores
-    # of .318, -.006; .2445, .298; .2628, .2219. TP = 1.75, .25, m = 2, 1, F = 3.5 / 4.5, .5 / 1.5: mean .556, and no
-    # assignment has a better one.
-    weight, offset = expected_f(likelihoods)
-    np.testing.assert_allclose(weight, [0.28 + 0.3 / 3.5, 1.4 + 0.3 / 2.5], rtol=1e-14)
-    np.testing.assert_allclose(offset, [0.3 * 0.95 / 3.5, 0.3 * 0.45 / 2.5], rtol=1e-14)
-    assert _best(likelihoods) == pytest.approx((3.5 / 4.5 + 0.5 / 1.5) / 2)
-
-
-def _mean_f(likelihoods: NDArray[np.float64], assigned: Any) -> float:
-    """Mean of 2 TP / (N + m), expected."""
-    classes = range(likelihoods.shape[1])
-    one = np.array(assigned)[:, None] == list(classes)
-    return float(np.mean(2 * (likelihoods * one).sum(axis=0) / (likelihoods.sum(axis=0) + one.sum(axis=0))))
-
-
-def _best(likelihoods: NDArray[np.float64]) -> float:
-    """Over all assignments."""
-    every = product(range(likelihoods.shape[1]), repeat=len(likelihoods))
-    return max(_mean_f(likelihoods, assigned) for assigned in every)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_hardly_any_assignment_is_better(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    likelihoods = generator.dirichlet([3, 1, 0.4], size=7)
-    weight, offset = expected_f(likelihoods)
-    found = _mean_f(likelihoods, (weight * (likelihoods - offset)).argmax(axis=1))
-    assert found > _mean_f(likelihoods, likelihoods.argmax(axis=1)) - 1e-12
-    assert found > 0.95 * _best(likelihoods)
-
-
-def test_a_class_that_no_photo_can_be_of_is_never_decided_on() -> None:
-    generator = np.random.default_rng(0)
-    likelihoods = np.column_stack([generator.dirichlet([2, 2], size=50), np.zeros(50)])
-    weight, offset = expected_f(likelihoods)
-    assert np.isfinite(weight).all() and (weight > 0).all()
-    unsure = np.log([[0.34, 0.33, 0.33], [1e-9, 1e-9, 1.0]])  # below both other classes' offsets
-    assert 2 not in Decision(np.zeros(3), 1.0, weight, offset)(unsure)
-    np.testing.assert_allclose(expected_f(likelihoods[:, :2]), (weight[:2], offset[:2]), rtol=1e-12)
-
-
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e4])
 @pytest.mark.parametrize("labels", [[0], [1, 1, 1, 1], [0, 1, 2, 3, 3, 3, 3]])
 def test_decisions_are_finite_however_sure_the_network_is(scale: float, labels: list[int]) -> None:
     logits = np.random.default_rng(0).normal(size=(40, 4)) * scale
-    decision = Prediction(2, "validation", "expected_f").learn(averaged([logits]), _held([90, 5, 0, 5], labels))
+    for prior in ("none", "validation"):
+        prediction = Prediction(2, "validation", "expected_f", prior)
+        _assert_finite(prediction.learn(averaged([logits]), _held([90, 5, 0, 5], labels)))
+
+
+def _assert_finite(decision: Decision) -> None:
     assert np.isfinite([*decision.shift, decision.temperature, *decision.weight, *decision.offset]).all()
     assert (decision.weight > 0).all()
     assert (decision.offset >= 0).all()
@@ -222,17 +150,149 @@ def test_the_decision_by_expected_f_is_one_of_calibrated_likelihoods() -> None:
     assert (one(logits) != logits.argmax(axis=1)).any()
 
 
+# least expected error
+
+UNSURE = np.log([0.55, 0.09, 0.36])  # the median of these is class 0; of their roots .74, .3, .6 it is 1
+
+
+def test_the_median_is_of_likelihoods_at_the_temperature_of_validation_photos() -> None:
+    # Of four photos with a margin of 2 ln 3, three are right: sigmoid(2 ln 3 / T) = 3 / 4 at T = 2.
+    logits = np.array([[2 * np.log(3), 0, -1000]] * 4 + [UNSURE])
+    decision = Prediction(decision="expected_error").learn(logits, _held([50, 30, 20], [0, 0, 0, 1]))
+    assert decision.temperature == pytest.approx(2, rel=1e-3)
+    assert decision(logits).tolist() == [0, 0, 0, 0, 1]
+    assert decision.median and decision.cuts is None
+
+
+def test_without_validation_photos_the_median_is_of_the_softmax() -> None:
+    logits = np.array([UNSURE, np.log([0.4, 0.2, 0.4])])
+    prediction = Prediction(decision="expected_error", prior="validation", guard=True)
+    decision = prediction.learn(logits, _held([50, 30, 20], []))
+    assert (decision.temperature, decision.shift.tolist()) == (1, [0, 0, 0])
+    assert decision(logits).tolist() == [0, 1]
+
+
+# shares
+
+EXPECTED = [0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 0.8, 0.7, 0.6, 0.5]  # scores of two classes, of ten photos
+
+
+@pytest.mark.parametrize(
+    ("held", "cut"),
+    [
+        # .1 to .5 are validation photos: three quarters of the way is .4.
+        (HeldOut(np.array([3, 1]), np.arange(5), np.ones(5, dtype=np.int64), np.arange(5, 9)), 0.4),
+        # There are none, and .9 to .6 are training photos: .6 + 2.25 * .1.
+        (HeldOut(np.array([3, 1]), NONE, NONE, np.arange(5, 9)), 0.825),
+    ],
+)
+def test_shares_are_cut_at_validation_photos_or_else_at_training_photos(held: HeldOut, cut: float) -> None:
+    logits = np.log(np.stack([1 - np.array(EXPECTED), EXPECTED], axis=1))
+    decision = Prediction(decision="shares").learn(logits, held)
+    assert decision.cuts is not None
+    np.testing.assert_allclose(decision.cuts, [cut], rtol=1e-12)
+    expected = [score > cut + 1e-9 for score in EXPECTED]
+    place = EXPECTED.index(0.4)  # is the cut itself, up to the last bit
+    assert np.delete(decision(logits), place).tolist() == np.delete(expected, place).tolist()
+    others = logits.copy()
+    others[9] = [0, 50]  # a test photo
+    np.testing.assert_array_equal(Prediction(decision="shares").learn(others, held).cuts, decision.cuts)
+
+
+def test_shares_are_of_adjusted_logits() -> None:
+    logits, held = np.log([[0.8, 0.2], [0.5, 0.5]]), _held([80, 20], [0, 1])
+    decision = Prediction(logit_adjustment=1, decision="shares").learn(logits, held)
+    # Divided by .8 and .2 they are even, and .2 to .8. The cut is four fifths of the way from .5 to .8.
+    assert decision.cuts == pytest.approx([0.74])
+
+
+# prior and guard
+
+
+@pytest.mark.parametrize("tau", [0, 1])
+@pytest.mark.parametrize("decision", ["expected_f", "expected_error"])
+def test_a_prior_is_fitted_with_the_temperature(decision: str, tau: float) -> None:
+    # See `test_temperature_and_prior_make_the_likelihoods_shares`. What tau has taken away, the prior gives back.
+    logits = np.repeat([[1.0, 0.0], [0.0, 1.0]], 4, axis=0)
+    held = _held([90, 10], [0, 0, 0, 1, 0, 0, 1, 1])
+    found = Prediction(1, tau, decision, "validation").learn(logits, held)
+    assert found.temperature == pytest.approx(2 / np.log(3), rel=1e-3)
+    np.testing.assert_allclose(found.shift, -0.5 / np.log(3) * np.log([0.9, 0.1]), rtol=2e-3)
+    np.testing.assert_allclose(found.probabilities(logits[3:5]), [[0.75, 0.25], [0.5, 0.5]], rtol=1e-3)
+    assert found.median == (decision == "expected_error")
+    assert (found.weight.tolist() != [1, 1]) == (decision == "expected_f")
+
+
+# Ten photos with a margin of 2, ten with a margin of 1. The calibrated likelihoods are lower for the second ten, so the
+# expected-F decision gives these to class 1.
+MARGINS = np.repeat([[2.0, 0.0], [1.0, 0.0]], 10, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "keeps"),
+    [
+        # F of class 0 and 1: 12 / 25 and 2 / 15. With the argmax they are 30 / 35 and 0, which is more.
+        (4, 1, False),
+        # 18 / 25 and 8 / 15 are more than 30 / 35 and 0.
+        (1, 4, True),
+    ],
+)
+def test_the_guard_keeps_the_argmax_if_validation_is_worse(first: int, second: int, keeps: bool) -> None:
+    """``first``, ``second``: photos of class 1 of the first ten and of the second ten."""
+    labels = [0] * (10 - first) + [1] * first + [0] * (10 - second) + [1] * second
+    bare, guarded = (Prediction(decision="expected_f", guard=guard) for guard in (False, True))
+    assert bare.learn(MARGINS, _held([75, 25], labels))(MARGINS).tolist() == [0] * 10 + [1] * 10
+    found = guarded.learn(MARGINS, _held([75, 25], labels))
+    assert found(MARGINS).tolist() == [0] * 10 + [1] * 10 * keeps + [0] * 10 * (not keeps)
+    assert (found.temperature == 1) != keeps
+
+
+def test_a_decision_that_is_as_good_as_the_argmax_is_kept() -> None:
+    logits, held = np.array([[2.0, 0.0]] * 3 + [[0.0, 2.0]]), _held([75, 25], [0, 0, 0, 1])
+    found = Prediction(decision="expected_f", guard=True).learn(logits, held)
+    assert found(logits).tolist() == [0, 0, 0, 1]
+    assert found.weight.tolist() != [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "guarded"),
+    [
+        ([0, 0, 0, 1, 2], 0),  # in class 1 the errors add up to 4, in class 0 to 3
+        ([0, 0, 1, 2, 2], 1),  # to 4 and 5; macro F would prefer class 0: 4 / 7 against 2 / 6
+    ],
+)
+def test_the_guard_of_the_median_looks_at_the_error(labels: list[int], guarded: int) -> None:
+    # Four of five photos are in one of the likelier classes, so at T = 1 / ln 2 the likelihoods are .4, .2, .4.
+    logits, held = np.array([[1.0, 0.0, 1.0]] * 5), _held([60, 20, 20], labels)
+    bare, safe = (Prediction(decision="expected_error", guard=guard).learn(logits, held) for guard in (False, True))
+    assert bare.temperature == pytest.approx(1 / np.log(2), rel=1e-3)
+    assert (bare(logits).tolist(), safe(logits).tolist()) == ([1] * 5, [guarded] * 5)
+
+
 # all together
 
 
-@pytest.mark.parametrize("decision", ["argmax", "expected_f"])
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"decision": "argmax"},
+        {"decision": "expected_f"},
+        {"decision": "expected_f", "prior": "validation", "guard": True},
+        {"decision": "expected_error"},
+        {"decision": "expected_error", "prior": "validation"},
+        {"decision": "shares"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("tau", [0.0, 1.0, "validation"])
-def test_a_decision_is_of_one_photo_and_learns_from_validation_photos_alone(tau: float | str, decision: str) -> None:
+def test_a_decision_is_of_one_photo_and_learns_from_validation_photos_alone(
+    tau: float | str, decision: dict[str, Any]
+) -> None:
     generator = np.random.default_rng(2)
     labels = generator.integers(0, 3, 50)
     fold = Fold(0, np.arange(20), np.arange(20, 35), np.arange(35, 50))
     logits = generator.normal(size=(50, 3)).astype(np.float32)
-    prediction = Prediction("half", tau, decision)
+    prediction = Prediction("half", tau, **decision)
     found = Predictor(prediction, labels, fold)(logits)
     others = logits.copy()
     others[fold.test] = 5 * others[fold.test][::-1]
@@ -242,12 +302,6 @@ def test_a_decision_is_of_one_photo_and_learns_from_validation_photos_alone(tau:
     np.testing.assert_array_equal(again[fold.validation], found[fold.validation])
     learnt = prediction.learn(averaged([logits]), HeldOut.of(labels, fold))
     np.testing.assert_array_equal(learnt(averaged([logits[7:9]])), found[7:9])
-
-
-def test_counts_are_of_the_training_photos() -> None:
-    held = HeldOut.of(np.array([0, 2, 2, 1, 0, 3]), Fold(0, np.array([0, 1, 2]), np.array([4]), np.array([3, 5])))
-    assert held.counts.tolist() == [1, 0, 2, 0]
-    assert (held.places.tolist(), held.labels.tolist()) == ([4], [0])
 
 
 @pytest.mark.parametrize("decision", ["argmax", "expected_f"])
@@ -271,6 +325,18 @@ def test_without_validation_photos_nothing_is_learnt(tau: float | str, expected:
         ({"logit_adjustment": 1.0}, "logit adjustment 1", False),
         ({"logit_adjustment": "validation"}, "logit adjustment validation", True),
         ({"decision": "expected_f"}, "expected-F decision", True),
+        ({"decision": "expected_f", "prior": "none", "guard": False}, "expected-F decision", True),
+        (
+            {"decision": "expected_f", "prior": "validation", "guard": True},
+            "expected-F decision (prior: validation, guard: true)",
+            True,
+        ),
+        (
+            {"average": "half", "decision": "expected_error", "guard": True},
+            "mean of the last half of the rounds, decision of least expected error (guard: true)",
+            True,
+        ),
+        ({"decision": "shares"}, "decision by class shares", True),
     ],
 )
 def test_in_words(knobs: dict[str, Any], text: str, learns: bool) -> None:
@@ -288,8 +354,20 @@ def test_in_words(knobs: dict[str, Any], text: str, learns: bool) -> None:
         ({"average": True}, "average: True; give half or a whole number, 1 or more"),
         ({"logit_adjustment": -1}, "logit_adjustment: -1; give validation or a number, 0 or more"),
         ({"logit_adjustment": None}, "logit_adjustment: None; give validation or a number, 0 or more"),
-        ({"decision": "f"}, "decision: 'f'; give one of argmax, expected_f"),
-        ({"tau": 1}, "tau: no knob of predict; it has average, logit_adjustment, decision"),
+        ({"decision": "f"}, "decision: 'f'; give one of argmax, expected_f, expected_error, shares"),
+        ({"decision": "expected_f", "prior": "train"}, "prior: 'train'; give one of none, validation"),
+        ({"decision": "expected_f", "guard": 1}, "guard: 1; give true or false"),
+        (
+            {"prior": "validation"},
+            "prior: validation: of no use with decision: argmax; leave it out, or give decision: expected_f or "
+            "expected_error",
+        ),
+        (
+            {"decision": "shares", "prior": "validation", "guard": True},
+            "prior: validation and guard: true: of no use with decision: shares; leave it out, or give decision: "
+            "expected_f or expected_error",
+        ),
+        ({"tau": 1}, "tau: no knob of predict; it has average, logit_adjustment, decision, prior, guard"),
     ],
 )
 def test_wrong_knobs_are_told_in_a_line(knobs: dict[str, Any], message: str) -> None:

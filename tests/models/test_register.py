@@ -42,7 +42,7 @@ from rsrl_ray.tracking.stores import mlflow_uri
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep with two folds, two schedules and a method that averages rounds; one network is registered."""
+    """A finished sweep with two folds, two schedules and two methods that predict; one network is registered."""
 
     file: Path
     experiment: Experiment
@@ -56,7 +56,10 @@ class Swept:
 @pytest.fixture(scope="module")
 def swept(ray_session: None, photos_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     schedules = {"none": {1: 0.0}, "firm": {1: 0.5}}
-    methods = {"averaged": {"predict": {"average": 9, "logit_adjustment": "validation", "decision": "expected_f"}}}
+    methods = {
+        "averaged": {"predict": {"average": 9, "logit_adjustment": "validation", "decision": "expected_f"}},
+        "shares": {"predict": {"decision": "shares"}},
+    }
     knobs: dict[str, Any] = {"schedules": schedules, "methods": methods, "archive": {"weights": "needed"}}
     knobs["rounds"] = 3
     file = write_experiment(tmp_path_factory.mktemp("sweep"), photos_csv, **knobs)
@@ -217,14 +220,16 @@ def test_test_photos_have_the_scores_of_the_sweep(swept: Swept, store: MlflowCli
     np.testing.assert_allclose(found[columns].to_numpy(), expected[test.index], atol=1e-5)
 
 
-def test_a_method_that_averages_is_served_as_the_sweep_predicts(swept: Swept, store: MlflowClient) -> None:
-    made = registry.register(swept.experiment, "averaged", None, "averaged")
+@pytest.mark.parametrize("name", ["averaged", "shares"])
+def test_a_method_that_predicts_is_served_as_the_sweep_predicts(swept: Swept, store: MlflowClient, name: str) -> None:
+    made = registry.register(swept.experiment, name, None, name)
     number = made.choice.number
+    networks = number if name == "averaged" else 1  # all rounds so far, or the chosen one
     table = made.choice.run.artifacts.read(predictions_path(number), pd.read_parquet)
-    folder = mlflow.artifacts.download_artifacts(artifact_uri="models:/averaged/1")
-    assert len(list(Path(folder).rglob("*weights.safetensors"))) == number  # all rounds so far
-    assert len(list(Path(swept.experiment.storage).glob("rounds/*/*/held/registered-averaged"))) == number
-    model = registered.load_model("averaged", swept.uri).model
+    folder = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/1")
+    assert len(list(Path(folder).rglob("*weights.safetensors"))) == networks
+    assert len(list(Path(swept.experiment.storage).glob(f"rounds/*/*/held/registered-{name}"))) == networks
+    model = registered.load_model(name, swept.uri).model
     every = model.predict(pd.DataFrame({"path": [str(swept.photos() / image) for image in table["image"]]}))
     assert every["score"].tolist() == table["predicted"].tolist()
     assert every["score"].tolist() != logits(table).argmax(axis=1).tolist()
