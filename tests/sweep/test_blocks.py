@@ -83,7 +83,7 @@ def test_a_block_whose_process_is_killed_and_that_gets_methods_and_rounds_has_th
     # each round once: hair and none share all rounds, quantile and firm share round 1 with them
     assert len(entries(file)) == ((log.metric == "reused") & (log.value == 0)).sum() == 3 + 2 + 2 + 3 + 4 * 3
     assert (log.metric == "reused").sum() == 9 * 3
-    last = log[log.step == 3].assign(method=log.run.str.split().str[0])
+    last = log[log.step == 3].assign(method=log.run.str.split(",").str[0])
     seen, epochs = (last[last.metric == name].set_index("method").value for name in ("photos_seen", "epochs_so_far"))
     train = seen["none"] / 9  # 3 rounds of 3 epochs
     assert seen["shorter"] == 6 * train and seen["decayed"] == seen["apart"] == seen["quantile"] == 9 * train
