@@ -11,7 +11,7 @@ from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.own import OwnRule
-from rsrl_ray.core.rules.rule import KEEPS, Rule
+from rsrl_ray.core.rules.rule import KEEPS, NO_FEATURES, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
@@ -102,6 +102,8 @@ def method_of(experiment: Experiment, name: str) -> Method:
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
         )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
+    if rule.needs_features and experiment.training.trainable == "all":
+        raise ValueError(f"revise: {rule}: {NO_FEATURES}")
     if asked.learn:
         return Method(rule, _solved(asked, experiment), prediction)
     training = build(MethodTraining, asked.training, "training").besides(experiment.training)

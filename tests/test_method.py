@@ -9,6 +9,7 @@ import pytest
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.disagreement import Disagreement
+from rsrl_ray.core.rules.edited_neighbours import EditedNeighbours
 from rsrl_ray.core.rules.imposters import Imposters
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.lowest_loss import LowestLoss
@@ -121,7 +122,7 @@ def test_methods_may_be_given_on_the_command_line(tmp_path: Path) -> None:
     assert methods_of(experiment)["a"] == Method(Thresholds(make_schedule({1: 0.9})))
 
 
-WORDS = "thresholds, random, quantile, margin, disagreement, imposters, lowest_loss"
+WORDS = "thresholds, random, quantile, margin, disagreement, imposters, lowest_loss, edited_neighbours, mixture, quota"
 WRONG = {
     "{revise: {quantil: 0.2}}": f"no rule in quantil; there are {WORDS}",
     "{revise: {pick: random}}": f"no rule in pick; there are {WORDS}",
@@ -193,6 +194,16 @@ def test_a_prediction_that_learns_needs_validation_photos(tmp_path: Path, predic
         _methods(tmp_path, "folds: {validation: 0}\n" + text)
     fixed = "methods: {a: {predict: {average: half, logit_adjustment: 1}}}\n"
     assert _methods(tmp_path, "folds: {validation: 0}\n" + fixed)["a"].prediction == Prediction("half", 1)
+
+
+def test_a_rule_that_looks_at_features_needs_frozen_layers(tmp_path: Path) -> None:
+    text = "methods: {a: {revise: {edited_neighbours: 3}}}\n"
+    said = "methods.a: revise: edited neighbours, 3 nearest: there are no features of frozen layers; in a sweep, give "
+    with pytest.raises(ValueError, match=f"^{said}training.trainable: head or classifier$"):
+        _methods(tmp_path, text)
+    for trainable in ("head", "classifier"):
+        found = _methods(tmp_path, f"training: {{trainable: {trainable}}}\n{text}")
+        assert found["a"] == Method(EditedNeighbours(3))
 
 
 def test_every_wrong_method_is_named_in_a_line_of_its_own(tmp_path: Path) -> None:

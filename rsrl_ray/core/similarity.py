@@ -1,4 +1,4 @@
-"""Which photos are alike: cosines of their features, the pairs that folds divide, and groups that no fold divides."""
+"""Which photos are alike: cosines of features, nearest photos, pairs that folds divide, groups that no fold divides."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from rsrl_ray.core.arrays import Labels, Mask
 BLOCK = 2**26  # cosines that are held at once: 256 MiB
 MOST_PAIRS = 10_000_000  # 200 MB; more are no near-duplicates
 COSINE_ROUNDING = 1e-6  # of a cosine in float32: equal photos may have a little less than 1
+COSINE_DECIMALS = 9  # of a cosine in float64: sums of another order, of another CPU, are still equal
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,28 @@ def similar_pairs(
     first, second, cosine = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(-cosine, kind="stable")
     return SimilarPairs(first[order], second[order], np.minimum(cosine[order], np.float32(1)))
+
+
+def nearest(features: NDArray[np.float32], count: int) -> Labels:
+    """The ``count`` photos that are most like each photo, the nearest first, without itself; of equal ones the earlier.
+
+    If there are no more than ``count`` photos, all others. features : [N, D]. Returns indices, [N, min(count, N - 1)].
+
+    The cosine is that of `similar_pairs`, but in float64, so that equal photos are equally near on every machine. It
+    takes N x N x D additions and multiplications, N x D x 12 bytes for copies of the features, and 256 MiB for a block
+    of rows. For 2,500 photos with 1,280 features this took 0.3 s of one core, for 20,000 it took 21 s; 255,000 would
+    take an hour and 4 GB.
+    """
+    unit, size = _unit_rows(features).astype(np.float64), max(1, BLOCK // 2 // max(1, len(features)))
+    found = np.empty((len(unit), max(0, min(count, len(unit) - 1))), dtype=np.int64)
+    for start in range(0, len(unit), size):
+        cosines = np.round(unit[start : start + size] @ unit.T, COSINE_DECIMALS)
+        rows = np.arange(len(cosines))
+        cosines[rows, rows + start] = -np.inf
+        for place in range(found.shape[1]):
+            found[start + rows, place] = best = cosines.argmax(axis=1)
+            cosines[rows, best] = -np.inf
+    return found
 
 
 def _unit_rows(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rsrl_ray.core import similarity
-from rsrl_ray.core.similarity import SimilarPairs, divided, joined, share_divided, similar_pairs
+from rsrl_ray.core.similarity import SimilarPairs, divided, joined, nearest, share_divided, similar_pairs
 
 # The mean is (10, 10). Less it: 0 and 3 point right, 1 and 4 left, 2 and 5 are 3-4-5 triangles, upwards and downwards.
 FEATURES = np.array([[11, 10], [9, 10], [13, 14], [12, 10], [8, 10], [7, 6]], dtype=np.float32)
@@ -47,6 +47,29 @@ def test_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_photo_that_is_the_mean_is_like_no_other() -> None:
     assert len(similar_pairs(np.ones((4, 3), dtype=np.float32), 0.1)) == 0
     assert len(similar_pairs(np.ones((1, 3), dtype=np.float32), 0.1)) == 0
+
+
+def test_the_nearest_photos_of_each_and_of_equal_ones_the_earlier() -> None:
+    expected = [[3, 2, 5, 1, 4], [4, 5, 2, 0, 3], [0, 3, 1, 4, 5], [0, 2, 5, 1, 4], [1, 5, 2, 0, 3], [1, 4, 0, 3, 2]]
+    for count in (1, 2, 5):
+        assert nearest(FEATURES, count).tolist() == [row[:count] for row in expected]
+    assert nearest(FEATURES, 9).tolist() == expected  # a photo is never near itself
+    assert nearest(FEATURES + 1000, 3).tolist() == [row[:3] for row in expected]
+
+
+def test_blocks_find_the_same_nearest_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    features = np.concatenate([features, features[:20]])  # equal photos
+    whole = nearest(features, 4)
+    for rows in (1, 3, 64):
+        monkeypatch.setattr(similarity, "BLOCK", 2 * rows * len(features))
+        assert nearest(features, 4).tolist() == whole.tolist()
+    assert whole[:20, 0].tolist() == list(range(50, 70))
+
+
+@pytest.mark.parametrize(("photos", "found"), [(1, (1, 0)), (2, (2, 1))])
+def test_there_are_no_more_neighbours_than_other_photos(photos: int, found: tuple[int, int]) -> None:
+    assert nearest(np.eye(2, 3, dtype=np.float32)[:photos], 3).shape == found
 
 
 def test_pairs_that_folds_divide() -> None:

@@ -105,6 +105,9 @@ class Onwards:
         self.weights = self.trainer.fit(self.weights, kept, number)
         return self.trainer.logits(self.weights)
 
+    def features(self) -> NDArray[np.float32] | None:
+        return self.trainer.features()
+
 
 def test_sharing_leaves_the_same_bits_and_trains_each_distinct_round_once(
     experiment_file: Write, reference: Tables

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsrl_ray.core.arrays import Mask
+from rsrl_ray.core.arrays import Labels, Mask
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.value import as_text, check_number
 
@@ -29,13 +29,13 @@ class Margin(Rule):
 
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
-        return np.isin(seen.labels, seen.majority) & (margins(seen) < self.margin)
+        return np.isin(seen.labels, seen.majority) & (margins(seen.last, seen.labels) < self.margin)
 
 
-def margins(seen: Seen) -> NDArray[np.float64]:
-    """The logit of the label minus the largest other logit, in the last round, [n]; infinite if there is one class."""
-    logits = seen.last.astype(np.float64)
-    rows = np.arange(len(logits))
-    own = logits[rows, seen.labels]
-    logits[rows, seen.labels] = -np.inf
-    return np.asarray(own - logits.max(axis=1))
+def margins(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
+    """The logit of the label minus the largest other logit, [n], of logits [n, C]; infinite if there is one class."""
+    others = logits.astype(np.float64)
+    rows = np.arange(len(others))
+    own = others[rows, labels]
+    others[rows, labels] = -np.inf
+    return np.asarray(own - others.max(axis=1))

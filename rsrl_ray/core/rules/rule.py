@@ -112,6 +112,11 @@ class Rule(ABC):
         """Whether it needs the self-confidences of all rounds so far. They take less memory than the logits."""
         return False
 
+    @property
+    def needs_features(self) -> bool:
+        """Whether it looks at `Seen.features`, so that layers must be frozen."""
+        return False
+
     def at(self, revision: int) -> Hashable:
         """A value for what it does in this revision. If it is equal for two rules, equal rounds lead to equal drops.
 

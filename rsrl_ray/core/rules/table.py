@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 from rsrl_ray.core.rules.disagreement import Disagreement
+from rsrl_ray.core.rules.edited_neighbours import EditedNeighbours
 from rsrl_ray.core.rules.imposters import Imposters
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.lowest_loss import LowestLoss
 from rsrl_ray.core.rules.margin import Margin
+from rsrl_ray.core.rules.mixture import Mixture
 from rsrl_ray.core.rules.quantile import Quantile
+from rsrl_ray.core.rules.quota import Quota
 from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.core.rules.thresholds import Thresholds
@@ -16,11 +19,14 @@ from rsrl_ray.core.schedule import make_schedule
 __all__ = [
     "RULES",
     "Disagreement",
+    "EditedNeighbours",
     "Imposters",
     "Keep",
     "LowestLoss",
     "Margin",
+    "Mixture",
     "Quantile",
+    "Quota",
     "RandomShare",
     "Rule",
     "Seen",
@@ -36,6 +42,9 @@ RULES: dict[str, Callable[..., Rule]] = {
     "disagreement": Disagreement,
     "imposters": Imposters,
     "lowest_loss": LowestLoss,
+    "edited_neighbours": EditedNeighbours,
+    "mixture": Mixture,
+    "quota": Quota,
 }
 """`rsrl_ray.core.value.make` makes a rule of its part of the file. Without such a part the rule is `Keep`."""
 

@@ -27,7 +27,7 @@ def test_below_the_margin_a_photo_is_dropped_and_at_it_not(margin: float, expect
 
 
 def test_margins_by_hand() -> None:
-    assert margins(SEEN).tolist() == [1, 0, -1.5, 0.25, -7, -3]
+    assert margins(SEEN.last, SEEN.labels).tolist() == [1, 0, -1.5, 0.25, -7, -3]
 
 
 def test_what_all_logits_of_a_photo_share_does_not_matter() -> None:
