@@ -18,7 +18,7 @@ from rsrl_ray.config import Revision, Training
 from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.method import as_loss, as_rule
+from rsrl_ray.parts import as_loss, as_rule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
 from rsrl_ray.vision.lesson import NotFinite
 from rsrl_ray.vision.linear import BIAS, WEIGHT, LinearLearner, all_of

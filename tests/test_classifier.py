@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import rsrl_ray as rsrl
 from rsrl_ray import config
 from rsrl_ray.core.rules.rule import Seen
-from rsrl_ray.method import loss_of, rule_of
+from rsrl_ray.parts import loss_of, rule_of
 from rsrl_ray.rounds.loop import Plan, run_rounds
 from rsrl_ray.vision.lesson import Lesson
 from rsrl_ray.vision.linear import all_of

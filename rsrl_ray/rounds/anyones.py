@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.revision import revise
 from rsrl_ray.core.rules.rule import Rule
-from rsrl_ray.method import as_rule
+from rsrl_ray.parts import as_rule
 from rsrl_ray.rounds.loop import Plan, seen_after
 
 
