@@ -49,7 +49,7 @@ def test_the_examples_of_experiment_files_are_read(tmp_path: Path) -> None:
     file.write_text(whole)
     assert read_experiment(file).method_names() == ("paper", "strict", "none", "as_many_at_random", "balanced")
     file.write_text(yaml.safe_dump({"name": "a", "photos": "a.csv"} | yaml.safe_load(methods)))
-    assert len(read_experiment(file).methods) == 5
+    assert len(read_experiment(file).methods) == 6
 
 
 def test_the_readme_is_short_and_has_its_two_lines() -> None:

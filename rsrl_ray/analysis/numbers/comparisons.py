@@ -16,6 +16,7 @@ from rsrl_ray.core.selection import Criterion
 from rsrl_ray.core.trial import TrialKey
 
 ROPE = 0.01
+NOISE_ALONE = 0.5  # of `telling`: noise has about 1 / 2.9, since a difference that can be shown is 2.9 of its errors
 SLACK = 0.02  # numbers of photos seen that differ by less are equal: with `training.steps: all` last batches differ
 AT_ROUNDS, AT_PHOTOS = EQUAL = ("equal rounds", "equal photos seen")
 _COMPARISON_COLUMNS = (
@@ -152,17 +153,21 @@ def telling(comparisons: pd.DataFrame) -> dict[str, float]:
 
 
 def telling_note(comparisons: pd.DataFrame) -> str:
-    """Which measure the folds can tell most about; "" if it is not known, or two are level (to two digits)."""
+    """Which measure the folds can tell most about, or that it is little of any.
+
+    It is "" if it is not known, or two are level (to two digits).
+    """
     ratios = {measure: round(ratio, 2) for measure, ratio in telling(comparisons).items()}
     found = sorted(ratios.items(), key=lambda one: -one[1])
     if len(found) < 2 or found[0][1] == found[1][1]:
         return ""
     (best, most), *others = found
     rest = ", ".join(f"{COMPARED[name].words} {ratio:.2f}" for name, ratio in others)
+    what = f"most about {COMPARED[best].words}" if most >= NOISE_ALONE else "little about any measure"
     return (
-        f"These folds can tell most about {COMPARED[best].words}: the spread of the methods (standard deviation of "
-        f"their mean differences, with 0 for {comparisons['against'].iloc[0]}) is {most:.2f} of the smallest "
-        f"difference that can be shown (median of the methods); {rest}."
+        f"These folds can tell {what}: the spread of the methods (standard deviation of their mean differences, with 0 "
+        f"for {comparisons['against'].iloc[0]}) in {COMPARED[best].words} is {most:.2f} of the smallest difference "
+        f"that can be shown (median of the methods); {rest}."
     )
 
 

@@ -149,10 +149,12 @@ def test_which_measure_the_folds_can_tell_most_about() -> None:
     frame = frame.assign(at="equal rounds", against="none")
     # sd of 0, .1, .2 is .1, the median .3; sd of 0, -.3, 0 is .3 / sqrt 3
     assert telling(frame) == pytest.approx({"macro_f1": 1 / 3, "mae": 0.3 / math.sqrt(3) / 0.5})
-    assert telling_note(frame).startswith("These folds can tell most about MAE: the spread of the methods")
+    assert telling_note(frame).startswith("These folds can tell little about any measure: the spread of the methods")
     assert telling_note(frame).endswith(
-        "is 0.35 of the smallest difference that can be shown (median of the methods); macro F 0.33."
+        "in MAE is 0.35 of the smallest difference that can be shown (median of the methods); macro F 0.33."
     )
+    clear = frame.assign(difference=2 * frame["difference"])  # 0.69 and 0.67
+    assert telling_note(clear).startswith("These folds can tell most about MAE: the spread of the methods")
     assert telling_note(frame[frame["measure"] == "mae"]) == ""
 
 
