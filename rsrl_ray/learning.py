@@ -74,6 +74,11 @@ class Learning:
     training: MethodTraining = AS_THE_EXPERIMENT
     ridge: Ridge | None = None
 
+    @property
+    def judges_left_out(self) -> bool:
+        """Whether the logits of training photos are of layers that were solved without them."""
+        return self.ridge is not None and self.ridge.judged == "left_out"
+
     def __str__(self) -> str:
         """For people: what is not at its default."""
         parts = [

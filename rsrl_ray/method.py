@@ -91,23 +91,27 @@ def method_of(experiment: Experiment, name: str) -> Method:
     if name in experiment.schedules:
         return Method(Thresholds(experiment.schedule(name)), Learning(warm_start=warm_start), is_schedule=True)
     asked = build(Knobs, experiment.methods[name], "a method")
-    warm_start = asked.warm_start or warm_start
-    loss = loss_of(asked.loss, experiment.modules)
     prediction = build(Prediction, asked.predict, "predict")
-    if prediction.learns and not experiment.folds.validation:
-        raise ValueError(
-            f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
-        )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
     if rule.needs_features and experiment.training.trainable == "all":
         raise ValueError(f"revise: {rule}: {NO_FEATURES}")
-    if asked.learn:
-        return Method(rule, _solved(asked, experiment), prediction)
+    learning = _solved(asked, experiment) if asked.learn else _trained(asked, experiment)
+    from_training = prediction.decision == "shares" and learning.judges_left_out
+    if prediction.learns and not experiment.folds.validation and not from_training:
+        raise ValueError(
+            f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
+        )
+    return Method(rule, learning, prediction)
+
+
+def _trained(asked: Knobs, experiment: Experiment) -> Learning:
+    """The way to learn of a method without a part ``learn``. Raises ValueError."""
     training = build(MethodTraining, asked.training, "training").besides(experiment.training)
     wrong = weighted_steps_errors(training.in_place_of(experiment.training))
     if wrong:
         raise ValueError(wrong[0])
-    return Method(rule, Learning(loss, asked.sampling, warm_start, training), prediction)
+    warm_start = asked.warm_start or experiment.revision.warm_start
+    return Learning(loss_of(asked.loss, experiment.modules), asked.sampling, warm_start, training)
 
 
 def _solved(asked: Knobs, experiment: Experiment) -> Learning:

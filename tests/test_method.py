@@ -192,6 +192,9 @@ def test_a_prediction_that_learns_needs_validation_photos(tmp_path: Path, predic
     )
     with pytest.raises(ValueError, match=f"^{said}$"):
         _methods(tmp_path, "folds: {validation: 0}\n" + text)
+    left_out = "methods: {a: {learn: {judged: left_out}, predict: {decision: shares}}}\n"
+    frozen = "folds: {validation: 0}\ntraining: {trainable: head}\n"
+    assert _methods(tmp_path, frozen + left_out)["a"].prediction.learns  # from training photos that were left out
     fixed = "methods: {a: {predict: {average: half, logit_adjustment: 1}}}\n"
     assert _methods(tmp_path, "folds: {validation: 0}\n" + fixed)["a"].prediction == Prediction("half", 1)
 

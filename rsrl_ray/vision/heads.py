@@ -19,6 +19,7 @@ from rsrl_ray import config
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import LossOf
 from rsrl_ray.vision.losses import NEARLY_0
+from rsrl_ray.vision.optimizer import optimizer_settings
 from rsrl_ray.vision.slopes import Slopes
 
 _ROW = 64  # numbers: whole vectors of any CPU
@@ -37,12 +38,6 @@ class HeadRound:
     loss: LossOf | Slopes | None
     weights: NDArray[np.float32]
     training: config.Training
-
-
-def optimizer_settings(training: config.Training) -> dict[str, float]:
-    """The settings of SGD for a last layer."""
-    rate = training.learning_rate * training.head_factor
-    return {"lr": rate, "momentum": training.momentum, "weight_decay": training.weight_decay}
 
 
 class StackedHeads:

@@ -23,10 +23,14 @@ LEAST_VARIANCE = 1e-6  # of residuals, if all photos are fitted exactly
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer: logits are ``features @ weight.T + bias``; weight [C, D], bias [C], float64."""
+    """A linear layer: logits are ``features @ weight.T + bias``; weight [C, D], bias [C], float64.
+
+    left_out : [n, C], the logits of each of its photos by the layer that the other photos have.
+    """
 
     weight: Tensor
     bias: Tensor
+    left_out: Tensor
 
 
 def solved(ridge: Ridge, features: Tensor, labels: NDArray[np.int64], classes: int) -> Layer:
@@ -59,7 +63,11 @@ def _of_score(regression: "_Regression", strengths: Sequence[float], own: Tensor
     errors = [float((fit.weights * (targets - fit.left_out)[:, 0] ** 2).mean()) for fit in fits]
     fit = fits[int(np.argmin(errors))]
     variance = max(min(errors), LEAST_VARIANCE)
-    return Layer(steps[:, None] * fit.slopes.T / variance, (steps * fit.constant - steps**2 / 2) / variance)
+
+    def logits(scores: Tensor) -> Tensor:
+        return (steps * scores - steps**2 / 2) / variance
+
+    return Layer(steps[:, None] * fit.slopes.T / variance, logits(fit.constant), logits(fit.left_out))
 
 
 def _of_shares(regression: "_Regression", strengths: Sequence[float], own: Tensor, near: Tensor) -> Layer:
@@ -67,7 +75,7 @@ def _of_shares(regression: "_Regression", strengths: Sequence[float], own: Tenso
     found = [_temperature(fit, own) for fit in fits]
     best = int(np.argmin([loss for loss, _ in found]))
     fit, temperature = fits[best], found[best][1]
-    return Layer(fit.slopes.T / temperature, fit.constant / temperature)
+    return Layer(fit.slopes.T / temperature, fit.constant / temperature, fit.left_out / temperature)
 
 
 def _temperature(fit: "_Fit", own: Tensor) -> tuple[float, float]:

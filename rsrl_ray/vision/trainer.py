@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +16,21 @@ from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
-from rsrl_ray.vision.heads import optimizer_settings
 from rsrl_ray.vision.inputs import DeviceRows, Indices, batches
 from rsrl_ray.vision.layers import StandardisedHead
 from rsrl_ray.vision.lesson import AUGMENTATION, DROPOUT, HEAD, SHUFFLE, Lesson, LossOf, NotFinite, diverged
 from rsrl_ray.vision.lockstep import (
     fit_in_lockstep,
     has_stacked_head,
-    head_of,
     judge_in_lockstep,
     most_in_lockstep,
-    prepared,
 )
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
+from rsrl_ray.vision.optimizer import optimizer_settings, sgd
 from rsrl_ray.vision.reproducible import reproducible
 from rsrl_ray.vision.sampling import drawn
-from rsrl_ray.vision.solving import solved
+from rsrl_ray.vision.solved_layer import Solving
 
 _UNTOLD = Device()
 
@@ -59,7 +56,7 @@ class NetworkTrainer:
         """Device : for which the bits hold. The trainer only keeps it, for callers that ask."""
         self.device, self.lesson, self.network = device, lesson, network
         self.training = lesson.training or network.training
-        self._solved: tuple[NDArray[np.bool_], Weights] | None = None
+        self.solving = None if lesson.ridge is None else Solving(lesson.ridge)
 
     @property
     def has_stacked_head(self) -> bool:
@@ -99,27 +96,6 @@ class NetworkTrainer:
         weights = network.weights()
         return diverged(f"round {number}: a weight", training) if weights is None else weights
 
-    def solve(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
-        """The round if the last layer is solved; it does not depend on the parent, nor on the number."""
-        assert self.lesson.ridge is not None
-        if self._solved is None or not np.array_equal(self._solved[0], kept):
-            photos = np.flatnonzero(kept)
-            model = self.begin(parent, number).eval()
-            head = head_of(model)
-            if head.bias is None:
-                raise ValueError("learn: the last layer of this network has no constant; leave learn out")
-            features = prepared(self.network, photos)
-            classes = int(self.lesson.labels.max()) + 1
-            layer = solved(self.lesson.ridge, features, self.lesson.labels[photos], classes)
-            with torch.no_grad():
-                head.weight.copy_(layer.weight)
-                head.bias.copy_(layer.bias)
-            weights = self.network.weights()
-            if weights is None:
-                return NotFinite(f"round {number}: a weight is not finite; give learn.ridge a larger number")
-            self._solved = kept, weights
-        return self._solved[1]
-
     def logits(self, weights: Weights) -> NDArray[np.float32]:
         """The logits [N, C] of all photos, in evaluation mode.
 
@@ -132,6 +108,10 @@ class NetworkTrainer:
         if isinstance(logits, NotFinite):
             raise logits
         return logits
+
+    def seen(self, weights: Weights, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits [N, C] of these weights as rules see them."""
+        return logits if self.solving is None else self.solving.seen(weights, logits)
 
     def judge_alone(self, weights: Weights) -> Tensor:
         """See `logits`; they may be not finite, and are on the device."""
@@ -223,7 +203,7 @@ class NetworkTrainer:
         It is one for layers in lockstep: several threads share the products in a way that depends on how many layers
         there are, and a layer has other last bits alone.
         """
-        return 1 if self.has_stacked_head and self.lesson.ridge is None else self.training.threads
+        return 1 if self.has_stacked_head and self.solving is None else self.training.threads
 
 
 def fit_together(
@@ -243,8 +223,8 @@ def fit_together(
         first, *_ = some = [trainers[place] for place in places]
         theirs, masks = [parents[place] for place in places], [kept[place] for place in places]
         with first.fitting(number):  # once for all of them: each begins with the same random numbers
-            if first.lesson.ridge is not None:
-                ended = [first.solve(theirs[0], masks[0], number)]
+            if first.solving is not None:
+                ended = [first.solving.solve(first, theirs[0], masks[0])]
             elif first.has_stacked_head:
                 ended = fit_in_lockstep(some, theirs, masks, number)
             else:
@@ -258,7 +238,7 @@ def _at_once(trainers: Sequence[NetworkTrainer]) -> Iterator[list[int]]:
     """The places of trainers that train at once: in lockstep, with equally many steps, or one alone."""
     steps = defaultdict[tuple[int, int], list[int]](list)
     for place, trainer in enumerate(trainers):
-        if trainer.has_stacked_head and trainer.lesson.ridge is None:
+        if trainer.has_stacked_head and trainer.solving is None:
             steps[trainer.training.epochs, trainer.training.batch_size].append(place)
         else:
             yield [place]
@@ -283,20 +263,9 @@ def judge_together(
             found = judge_in_lockstep(network, weights, len(first.lesson.labels))
         else:
             found = [trainer.judge_alone(each) for trainer, each in zip(trainers, weights, strict=True)]
-        logits = [each.cpu().numpy() for each in found]
+        judged = zip(trainers, weights, found, strict=True)
+        logits = [trainer.seen(own, each.cpu().numpy()) for trainer, own, each in judged]
     return [
         each if np.isfinite(each).all() else diverged("a logit", trainer.training)
         for trainer, each in zip(trainers, logits, strict=True)
     ]
-
-
-def sgd(model: nn.Module, training: config.Training) -> torch.optim.Optimizer:
-    """A new optimizer. The last layer has its own learning rate."""
-    head = f"{networks.head_name(model)}."
-    named = list(model.named_parameters())
-    last = [parameter for name, parameter in named if name.startswith(head)]
-    others = [parameter for name, parameter in named if not name.startswith(head)]
-    settings: dict[str, Any] = optimizer_settings(training)
-    groups = [{"params": others, **settings, "lr": training.learning_rate}, {"params": last, **settings}]
-    # fused on the CPU too: with AlexNet's 57 million weights a step takes 20 ms instead of 140 ms
-    return torch.optim.SGD(groups, fused=True)

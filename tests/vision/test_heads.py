@@ -70,7 +70,7 @@ def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[Networ
                 loss=LOSSES[place % len(LOSSES)],
                 sampling=("shuffled", "class_balanced")[place % 2],
                 training=OWN[place % len(OWN)],
-                ridge=Ridge(targets="soft") if place == 11 else None,
+                ridge=Ridge(targets="soft", judged="left_out") if place == 11 else None,
             ),
             network,
         )
@@ -149,6 +149,19 @@ def test_no_step_brings_an_index_from_the_host() -> None:
         for _ in range(2):
             heads.step(torch.ones(4, 8), torch.tensor([0, 1, 2, 0]), torch.ones(4, 3))
     assert len(used.held) > 1 and len({index.data_ptr() for index in used.held}) == 1
+
+
+def test_photos_that_were_left_out_are_judged_by_the_others() -> None:
+    network, start = on_device("standardised")
+    kept_photos = kept(1)[0]
+    every = []
+    for judged in ("in_sample", "left_out"):
+        one = NetworkTrainer(Lesson(LABELS, start, TRAIN, ridge=Ridge(100.0, "hard", judged=judged)), network)
+        every.append(one.logits(one.fit(start, kept_photos, 1)))
+    inside, outside = every
+    assert_array_equal(inside[~kept_photos], outside[~kept_photos])
+    hits = [(logits.argmax(axis=1) == LABELS)[kept_photos].mean() for logits in every]
+    assert hits[0] == 1 and hits[1] < 0.6  # the features are noise, more of them than photos
 
 
 def test_one_that_diverges_does_not_harm_the_others() -> None:

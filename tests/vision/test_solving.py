@@ -10,7 +10,7 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge as Reference
 
 from rsrl_ray.core.ridge import STRENGTHS, Ridge
-from rsrl_ray.vision.solving import Layer, solved
+from rsrl_ray.vision.solving import solved
 
 LABELS = np.repeat(np.arange(4), [30, 18, 9, 3])
 DRAW = np.random.default_rng(5)
@@ -22,11 +22,6 @@ def features(width: int) -> torch.Tensor:
     found[:, 0] += LABELS
     found[:, 1] -= 3.0 * (LABELS == 1)
     return torch.from_numpy(10 * found)
-
-
-def left_out(ridge: Ridge, given: torch.Tensor, place: int) -> Layer:
-    others = np.arange(len(LABELS)) != place
-    return solved(ridge, given[torch.from_numpy(others)], LABELS[others], 4)
 
 
 def weights_of(balance: float) -> np.ndarray:
@@ -49,12 +44,17 @@ def test_logits_of_a_score_are_a_normal_distribution_with_the_error_of_photos_le
     given = features(6)
     layer = solved(Ridge(100.0), given, LABELS, 4)
     x = given.double().numpy()
-    errors = []
+    errors, signs = [], []
     for place in range(60):
         others = np.arange(60) != place
         one = Reference(100.0).fit(x[others], LABELS[others])
-        errors.append((LABELS[place] - one.predict(x[place : place + 1])[0]) ** 2)
+        error = LABELS[place] - one.predict(x[place : place + 1])[0]
+        errors.append(error**2)
+        signs.append(np.sign(error))
     variance = np.mean(errors)
+    without = LABELS - np.sqrt(errors) * np.array(signs)
+    gaps = (layer.left_out[:, 3] - layer.left_out[:, 0]).numpy()
+    assert_allclose(gaps, 3 * (without - 1.5) / variance, rtol=1e-6)
     score = Reference(100.0).fit(x, LABELS).predict(x)
     steps = np.arange(4)
     expected = softmax(-((score[:, None] - steps) ** 2) / (2 * variance), axis=1)
@@ -118,11 +118,13 @@ def test_a_class_without_photos_and_a_fit_without_error_are_no_trouble() -> None
 
 def test_texts() -> None:
     assert str(Ridge()) == "ridge regression on score targets"
+    assert str(Ridge(targets="hard", judged="left_out")) == "ridge regression on hard targets, judged left out"
     assert str(Ridge(100, "soft", 0.5)) == "ridge regression on soft targets, strength 100, balance 0.5"
     for knobs, words in [
         ({"ridge": -1}, "ridge: -1"),
         ({"targets": "x"}, "one of score"),
         ({"balance": 2}, "balance: 2"),
+        ({"judged": "x"}, "judged: 'x'; give one of in_sample, left_out"),
     ]:
         with pytest.raises(ValueError, match=words):
             Ridge(**knobs)
