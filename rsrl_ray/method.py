@@ -15,7 +15,8 @@ from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import build, check_choice, make
-from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
+from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
+from rsrl_ray.vision.own_loss import OwnLoss
 
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 

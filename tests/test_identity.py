@@ -319,7 +319,8 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"revise": {"quantile": 1}}, {"revise": {"quantile": 1.0, "likelihood": "last"}}),
         ({"revise": {"margin": 0}}, {"revise": {"margin": 0.0}}),
         ({"revise": {"thresholds": {1: 1}}}, {"revise": {"thresholds": {1: [1.0, 1, 1]}, "pick": "least_likely"}}),
-        ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0}}),
+        ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0, "smooth": 0}}),
+        ({"loss": {"ldam": 0.5}}, {"loss": {"ldam": 0.5, "drw": 0, "smooth": 0.0}}),
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
         ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
@@ -343,6 +344,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"revise": {"disagreement": 2, "start": 2}},
     {"loss": {"balanced": 1.0}},
     {"loss": {"balanced": 1.0, "ordinal": 0.5}},
+    {"loss": {"balanced": 1.0, "ordinal": 0.5, "smooth": 1.0}},
     {"loss": {"focal": 1.0}},
     {"sampling": "class_balanced"},
     {"warm_start": "cold"},
@@ -363,8 +365,8 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     methods = {str(number): method for number, method in enumerate(DIFFERENT)}
     sweep = task(methods=methods)
     keys = [started(sweep, name) for name in methods]
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 4
-    assert len(set(keys)) == 1 + 5
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 6 + [True] * 4
+    assert len(set(keys)) == 1 + 6
 
 
 def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Doubled:
 
 LOSSES: list[Loss] = [
     *(CROSS_ENTROPY, Balanced(0.5, 1.0), Focal(2.0), Focal(0.5), Balanced(1.0), EffectiveNumber(0.99)),
-    *(Ldam(0.5, 2), Ldam(0.5), Doubled()),
+    *(Ldam(0.5, 2), Ldam(0.5), Doubled(), Balanced(1.0, smooth=1.0)),
 ]
 TRAINING = Training(trainable="head", steps="weighted", epochs=2, learning_rate=0.01)
 # a dropout before the last layer; a last layer that standardises; neither
