@@ -38,7 +38,6 @@ NAMED_WEIGHTS = ("imagenet", "none")  # values of `Network.weights` that are not
 WarmStart = Literal["all", "head", "cold"]
 Precision = Literal["bf16", "fp32"]
 Head = Literal["own", "linear"]
-Sampling = Literal["shuffled", "class_balanced"]  # of a method
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class Experiment:
     schedules: dict[str, Steps] = field(default_factory=dict)
     """Methods by name: {first revision: K for all majority classes, or [K1, K2, K3]}, K from 0 to 1."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Other methods by name: {revise, loss, predict, sampling, warm_start}, see experiments/README.md."""
+    """Other methods by name: {revise, loss, predict, sampling, ...}, see experiments/README.md."""
     modules: dict[str, str] = field(default_factory=dict)
     """Source of modules with your own rules and losses, by name; by default of files beside the experiment file."""
     storage: str = "results"

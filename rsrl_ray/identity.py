@@ -6,7 +6,8 @@ The key of a *round* (`start_key`, `round_key`) has:
   parent round and the kept photos enter by the chain of keys. Labels that are wrong on purpose are in the labels.
 - **The recipe**: network, training, warm start, and a method's loss and sampling. A user's own loss enters by its
   import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
-  photos. Its prediction does not enter, because it trains nothing.
+  photos. Its prediction does not enter, because it trains nothing. What the recipe changes in a later round
+  (`changed_later`) is in the keys from that round on.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
 - **The device**: its name, and the settings of the environment that change the arithmetic and cannot be set back
   (`rsrl_ray.vision.reproducible`). If its result of a probe (`rsrl_ray.vision.probe`, `probe_identity`) is not that of
@@ -26,7 +27,7 @@ Law 3: a later knob at its default changes no key, because `identifying` and `pl
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,7 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
     arithmetic = {} if ARITHMETIC == 1 else {"arithmetic": ARITHMETIC}
     network = identifying(experiment.network, "network.")
     later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
-    unusual = {name: value for name, value in _changed(learning).items() if name != "warm_start"}
+    unusual = {name: value for name, value in _changed(learning.until(1)).items() if name != "warm_start"}
     lockstep = experiment.training.trainable == "head" and experiment.training.steps == "weighted"
     slopes = {"slopes": SLOPES} if lockstep and "loss" in unusual else {}
     return (
@@ -198,9 +199,18 @@ def start_key(identity: dict[str, Any], labels: NDArray[np.int64], train: NDArra
     return digest({**identity, **arrays})
 
 
-def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
-    """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key."""
-    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
+def round_key(parent: str, kept: NDArray[np.bool_], number: int, changed: Mapping[str, Any] | None = None) -> str:
+    """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key.
+
+    changed : see `changed_later`.
+    """
+    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number, **(changed or {})})
+
+
+def changed_later(learning: Learning, number: int) -> dict[str, Any]:
+    """What round ``number`` has of a method that key(0) has otherwise, for JSON."""
+    sampling = learning.until(number).sampling
+    return {} if sampling == learning.until(1).sampling else {"sampling": sampling}
 
 
 def features_key(experiment: Experiment, given: GivenFeatures) -> str:

@@ -1,12 +1,13 @@
 """A method as a value: the rule that drops photos, the loss and sampling of training, and the prediction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from rsrl_ray.config import Experiment, Sampling, WarmStart
+from rsrl_ray.config import Experiment, WarmStart
 from rsrl_ray.core.own import WRITE, Own, is_own, module_of, source_of
+from rsrl_ray.core.passes import Sampling, sampling_in
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.rules.keep import Keep
 from rsrl_ray.core.rules.own import OwnRule
@@ -14,7 +15,7 @@ from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.core.value import build, check_choice, make
+from rsrl_ray.core.value import build, check_choice, check_count, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
 from rsrl_ray.vision.own_loss import OwnLoss
 
@@ -28,7 +29,8 @@ class Knobs:
     revise : a rule, which says which photos are dropped, and its knobs: ``{quantile: 0.2, likelihood: mean}``.
     loss : what a step minimises, and its knobs: ``{balanced: 0.5, ordinal: 1.0}``.
     predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws all classes equally often,
-    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only.
+    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only. balanced_from : the round from
+    which ``sampling: class_balanced`` holds; the rounds before it are shuffled, and shared with methods that stay so.
     """
 
     revise: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Knobs:
     predict: Mapping[str, Any] = field(default_factory=dict)
     sampling: Sampling = "shuffled"
     warm_start: WarmStart | None = None
+    balanced_from: int = 1
 
     def __post_init__(self) -> None:
         for part, example in EXAMPLES.items():
@@ -46,6 +49,9 @@ class Knobs:
         check_choice("sampling", self.sampling, SAMPLINGS)
         if self.warm_start is not None:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
+        check_count("balanced_from", self.balanced_from, "a round")
+        if self.balanced_from != 1 and self.sampling == "shuffled":
+            raise ValueError(f"balanced_from: {self.balanced_from}, but no sampling; give sampling: class_balanced")
 
 
 EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "{average: half}"}
@@ -53,20 +59,30 @@ EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "
 
 @dataclass(frozen=True)
 class Learning:
-    """The part of a method that the bits of rounds depend on, besides the kept photos."""
+    """The part of a method that the bits of rounds depend on, besides the kept photos.
+
+    sampling : from round ``balanced_from`` on.
+    """
 
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     warm_start: WarmStart = "all"
+    balanced_from: int = 1
 
     def __str__(self) -> str:
         """For people: what is not at its default."""
+        late = f" from round {self.balanced_from}" if self.balanced_from > 1 else ""
         parts = [
             "" if self.loss == CROSS_ENTROPY else str(self.loss),
-            "" if self.sampling == "shuffled" else "class-balanced batches",
+            "" if self.sampling == "shuffled" else f"class-balanced batches{late}",
             "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
         ]
         return "; ".join(filter(None, parts))
+
+    def until(self, number: int) -> "Learning":
+        """What rounds 1 to ``number`` have of it: methods that differ in later rounds only have the same."""
+        sampling = sampling_in(number, self.sampling, self.balanced_from)
+        return self if sampling == self.sampling else replace(self, sampling=sampling, balanced_from=1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,7 @@ def method_of(experiment: Experiment, name: str) -> Method:
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
         )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
-    return Method(rule, Learning(loss, asked.sampling, warm_start), prediction)
+    return Method(rule, Learning(loss, asked.sampling, warm_start, asked.balanced_from), prediction)
 
 
 def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:

@@ -51,6 +51,7 @@ methods:
   imposters: {revise: {imposters: 0.2, smallest: 5}}
   trimmed: {revise: {lowest_loss: 0.8}, warm_start: cold}
   balanced: {loss: {balanced: 1, ordinal: 0.5}, sampling: class_balanced}
+  late: {sampling: class_balanced, balanced_from: 5}
   focal: {loss: {focal: 2.0}}
   effective: {loss: {effective_number: 0.999}}
   ldam: {loss: {ldam: 0.5}}
@@ -68,6 +69,7 @@ VALUES = {
     "imposters": Method(Imposters(0.2, 5)),
     "trimmed": Method(LowestLoss(0.8), Learning(CROSS_ENTROPY, "shuffled", "cold")),
     "balanced": Method(Keep(), Learning(Balanced(1.0, 0.5), "class_balanced", "all")),
+    "late": Method(Keep(), Learning(CROSS_ENTROPY, "class_balanced", "all", 5)),
     "focal": Method(Keep(), Learning(Focal(2.0))),
     "effective": Method(Keep(), Learning(EffectiveNumber(0.999))),
     "ldam": Method(Keep(), Learning(Ldam(0.5))),
@@ -142,6 +144,9 @@ WRONG = {
     "{predict: {avarage: 2}}": "avarage: no knob of predict; do you mean average?",
     "{predict: half}": "predict: 'half'; give knobs, such as {average: half}",
     "{sampling: odd}": "sampling: 'odd'; give one of shuffled, class_balanced",
+    "{sampling: class_balanced, balanced_from: 0}": "balanced_from: 0; give a round, 1 or more",
+    "{sampling: class_balanced, balanced_from: 1.5}": "balanced_from: 1.5; give a round, 1 or more",
+    "{balanced_from: 5}": "balanced_from: 5, but no sampling; give sampling: class_balanced",
     "{warm_start: body}": "warm_start: 'body'; give one of all, head, cold",
 }
 
@@ -211,8 +216,21 @@ def test_the_control_of_a_method_trains_as_it_does_and_drops_nothing() -> None:
         "quantile": {"revise": {"quantile": 0.2}},
         "adjusted": {"predict": {"average": 2}},
         "sampled": {"sampling": "class_balanced", "revise": {"quantile": 0.2}},
+        "late": {"sampling": "class_balanced", "balanced_from": 5},
+        "later": {"sampling": "class_balanced", "balanced_from": 6, "revise": {"quantile": 0.2}},
+        "latest": {"sampling": "class_balanced", "balanced_from": 6},
     }
     experiment = _experiment(methods=methods)
     assert controls_of(experiment, "both") == ["balanced"]
     assert controls_of(experiment, "quantile") == ["none", "adjusted"]
     assert controls_of(experiment, "sampled") == []
+    assert controls_of(experiment, "later") == ["latest"]
+
+
+def test_until_a_round_a_method_is_what_it_has_done_so_far() -> None:
+    late, balanced = Learning(Focal(2.0), "class_balanced", "cold", 5), Learning(Focal(2.0), "class_balanced", "cold")
+    plain = Learning(Focal(2.0), warm_start="cold")
+    assert [late.until(number) for number in (1, 4, 5, 9)] == [plain, plain, late, late]
+    assert [one.until(number) for one in (balanced, plain) for number in (1, 9)] == [balanced] * 2 + [plain] * 2
+    assert str(late) == "focal 2; class-balanced batches from round 5; warm start: cold"
+    assert str(balanced) == "focal 2; class-balanced batches; warm start: cold"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsrl_ray import config
-from rsrl_ray.core.passes import RoundSteps
+from rsrl_ray.core.passes import RoundSteps, Sampling, sampling_in
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
@@ -54,6 +54,7 @@ class Lesson:
 
     labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
     train : the training photos before any is dropped, ascending.
+    sampling : from round ``balanced_from`` on.
     weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
     """
 
@@ -64,15 +65,20 @@ class Lesson:
     fold: int = 0
     warm_start: config.WarmStart = "all"
     loss: Loss = CROSS_ENTROPY
-    sampling: config.Sampling = "shuffled"
+    sampling: Sampling = "shuffled"
+    balanced_from: int = 1
     weights: NDArray[np.float32] | None = None
 
     def stream(self, number: int, purpose: int) -> int:
         """The seed of the random numbers for one purpose in a round."""
         return networks.torch_seed([self.seed, self.fold, number, purpose])
 
-    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps) -> RoundPhotos:
-        """What passes in a round that keeps these photos, [N]."""
+    def sampling_in(self, number: int) -> Sampling:
+        """How a round draws its photos."""
+        return sampling_in(number, self.sampling, self.balanced_from)
+
+    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps, number: int) -> RoundPhotos:
+        """What passes in round ``number``, which keeps these photos, [N]."""
         assert kept.any()
         assert kept.shape == self.labels.shape
         classes = int(self.labels.max()) + 1
@@ -81,7 +87,7 @@ class Lesson:
             return RoundPhotos(
                 photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64)
             )
-        weights = kept_weights(kept, self.labels, self.train, self.sampling)
+        weights = kept_weights(kept, self.labels, self.train, self.sampling_in(number))
         if self.weights is not None:
             weights = weights * self.weights
         summed = np.bincount(self.labels[self.train], weights[self.train], minlength=classes)

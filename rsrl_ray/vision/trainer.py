@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
-from rsrl_ray.core.passes import passes
+from rsrl_ray.core.passes import Sampling, passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
@@ -75,7 +75,7 @@ class NetworkTrainer:
     def fit_alone(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
         """See `fit`; the switches of the process are set before this."""
         network, lesson = self.network, self.lesson
-        taken = lesson.taken(kept, network.training.steps)
+        taken = lesson.taken(kept, network.training.steps, number)
         loss = lesson.loss_of(taken, number, network.device)
         augmentation = torch.Generator().manual_seed(lesson.stream(number, AUGMENTATION))
         model = self.begin(parent, number).train()
@@ -133,8 +133,8 @@ class NetworkTrainer:
         """Yield the photos of each pass of a round that takes these, in the order of training."""
         training, lesson = self.network.training, self.lesson
         shuffle = torch.Generator().manual_seed(lesson.stream(number, SHUFFLE))
-        sampling: config.Sampling = (
-            "shuffled" if training.steps == "weighted" else lesson.sampling
+        sampling: Sampling = (
+            "shuffled" if training.steps == "weighted" else lesson.sampling_in(number)
         )  # it is in the weights then
         for count in passes(len(photos), len(lesson.train), training.batch_size, training.epochs, training.steps):
             yield drawn(photos, lesson.labels, sampling, shuffle)[:count]

@@ -39,8 +39,8 @@ METHODS: dict[str, Any] = {
     "expected_f": {"predict": {"decision": "expected_f"}},  # nor does this one
     "mean": {"revise": {"quantile": 0.3, "likelihood": "mean"}},
     "at_random": {"revise": {"thresholds": {1: 0.99}, "pick": "random"}},
-    "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0}},
-    "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced"},
+    "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0, "smooth": 1.0}},
+    "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced", "balanced_from": 3},
     "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold"},
 }
 MIXED: dict[str, Any] = {

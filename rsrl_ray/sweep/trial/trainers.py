@@ -82,6 +82,7 @@ class NetworkTrainers:
                 fold=fold.number,
                 loss=learning.loss,
                 sampling=learning.sampling,
+                balanced_from=learning.balanced_from,
                 train=fold.train,
             ),
             self._network,
