@@ -15,7 +15,7 @@ from rsrl_ray.core.rules.rule import KEEPS, Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
-from rsrl_ray.core.value import build, check_choice, check_count, make
+from rsrl_ray.core.value import as_text, build, check_choice, check_count, check_number, make
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
 from rsrl_ray.vision.own_loss import OwnLoss
 
@@ -31,6 +31,7 @@ class Knobs:
     predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws all classes equally often,
     so it repeats photos. warm_start : as ``revision.warm_start``, for this method only. balanced_from : the round from
     which ``sampling: class_balanced`` holds; the rounds before it are shuffled, and shared with methods that stay so.
+    mixup : alpha, by which batches are mixed with class-balanced ones, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
     """
 
     revise: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Knobs:
     sampling: Sampling = "shuffled"
     warm_start: WarmStart | None = None
     balanced_from: int = 1
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         for part, example in EXAMPLES.items():
@@ -49,6 +51,9 @@ class Knobs:
         check_choice("sampling", self.sampling, SAMPLINGS)
         if self.warm_start is not None:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
+        check_number("mixup", self.mixup, 0)
+        if self.mixup and self.sampling != "shuffled":
+            raise ValueError(f"mixup: {self.mixup}, which draws class-balanced batches itself; leave sampling out")
         check_count("balanced_from", self.balanced_from, "a round")
         if self.balanced_from != 1 and self.sampling == "shuffled":
             raise ValueError(f"balanced_from: {self.balanced_from}, but no sampling; give sampling: class_balanced")
@@ -61,13 +66,14 @@ EXAMPLES = {"revise": "{quantile: 0.2}", "loss": "{balanced: 1.0}", "predict": "
 class Learning:
     """The part of a method that the bits of rounds depend on, besides the kept photos.
 
-    sampling : from round ``balanced_from`` on.
+    sampling : from round ``balanced_from`` on. mixup : alpha, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
     """
 
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     warm_start: WarmStart = "all"
     balanced_from: int = 1
+    mixup: float = 0.0
 
     def __str__(self) -> str:
         """For people: what is not at its default."""
@@ -75,6 +81,7 @@ class Learning:
         parts = [
             "" if self.loss == CROSS_ENTROPY else str(self.loss),
             "" if self.sampling == "shuffled" else f"class-balanced batches{late}",
+            f"balanced mixup {as_text(self.mixup)}" if self.mixup else "",
             "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
         ]
         return "; ".join(filter(None, parts))
@@ -118,6 +125,9 @@ def method_of(experiment: Experiment, name: str) -> Method:
         return Method(Thresholds(experiment.schedule(name)), Learning(warm_start=warm_start), is_schedule=True)
     asked = build(Knobs, experiment.methods[name], "a method")
     warm_start = asked.warm_start or warm_start
+    if asked.mixup and experiment.training.steps == "weighted":
+        same = "in which the methods of a fold pass the same photos"
+        raise ValueError(f"mixup: {asked.mixup} with training.steps: weighted, {same}; give steps: kept or all")
     loss = loss_of(asked.loss, experiment.modules)
     prediction = build(Prediction, asked.predict, "predict")
     if prediction.learns and not experiment.folds.validation:
@@ -125,7 +135,7 @@ def method_of(experiment: Experiment, name: str) -> Method:
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
         )
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
-    return Method(rule, Learning(loss, asked.sampling, warm_start, asked.balanced_from), prediction)
+    return Method(rule, Learning(loss, asked.sampling, warm_start, asked.balanced_from, asked.mixup), prediction)
 
 
 def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:

@@ -325,7 +325,15 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         (
             {},
-            {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all", "balanced_from": 1},
+            {
+                "revise": {},
+                "loss": {},
+                "predict": {},
+                "sampling": "shuffled",
+                "warm_start": "all",
+                "balanced_from": 1,
+                "mixup": 0,
+            },
         ),
         ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
     ],
@@ -353,6 +361,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"sampling": "class_balanced"},
     {"sampling": "class_balanced", "balanced_from": 5},
     {"sampling": "class_balanced", "balanced_from": 6},
+    {"mixup": 0.2},
     {"warm_start": "cold"},
     {"predict": {"average": 2}},
     {"predict": {"average": "half"}},
@@ -373,8 +382,8 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     keys = [started(sweep, name) for name in methods]
     late = [list(DIFFERENT).index({"sampling": "class_balanced", "balanced_from": start}) for start in (5, 6)]
     assert [keys.pop(place) for place in reversed(late)] == [TODAY[4]] * 2  # their first rounds are those of others
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 6 + [True] * 4
-    assert len(set(keys)) == 1 + 6
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 7 + [True] * 4
+    assert len(set(keys)) == 1 + 7
 
 
 def test_noise_is_in_the_labels_that_rounds_start_from_and_not_in_test_photos(tmp_path: Path) -> None:

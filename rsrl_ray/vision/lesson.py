@@ -13,12 +13,13 @@ from rsrl_ray.core.passes import RoundSteps, Sampling, sampling_in
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
+from rsrl_ray.vision.mixup import Mixer
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.sampling import kept_weights
 from rsrl_ray.vision.slopes import Slopes, Tabled
 
 # What a round draws random numbers for. Each purpose has its own stream.
-SHUFFLE, DROPOUT, AUGMENTATION, HEAD = 1, 2, 3, 4
+SHUFFLE, DROPOUT, AUGMENTATION, HEAD, PARTNERS = 1, 2, 3, 4, 5
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
 """Logits [B, C] and labels [B] -> the mean loss of the batch."""
@@ -54,7 +55,7 @@ class Lesson:
 
     labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
     train : the training photos before any is dropped, ascending.
-    sampling : from round ``balanced_from`` on.
+    sampling : from round ``balanced_from`` on. mixup : alpha, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
     weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
     """
 
@@ -67,6 +68,7 @@ class Lesson:
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     balanced_from: int = 1
+    mixup: float = 0.0
     weights: NDArray[np.float32] | None = None
 
     def stream(self, number: int, purpose: int) -> int:
@@ -92,6 +94,12 @@ class Lesson:
             weights = weights * self.weights
         summed = np.bincount(self.labels[self.train], weights[self.train], minlength=classes)
         return RoundPhotos(self.train, weights, summed.astype(np.float64))
+
+    def mixer(self, photos: Indices, number: int) -> Mixer | None:
+        """What the batches of a round that takes these photos are mixed with."""
+        if not self.mixup:
+            return None
+        return Mixer(self.mixup, photos, self.labels, torch.Generator().manual_seed(self.stream(number, PARTNERS)))
 
     def loss_of(self, taken: RoundPhotos, number: int, device: torch.device) -> LossOf:
         """The loss as a function of a batch's logits and labels, in a round that takes these photos."""

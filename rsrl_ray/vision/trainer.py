@@ -26,6 +26,7 @@ from rsrl_ray.vision.lockstep import (
     judge_in_lockstep,
     most_in_lockstep,
 )
+from rsrl_ray.vision.mixup import Partners, mixed_inputs, mixed_losses
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.reproducible import reproducible
@@ -36,11 +37,15 @@ _UNTOLD = Device()
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass: the photos in their order, the weights [N] of all photos or None, what augmentation draws from."""
+    """One pass: the photos in their order, the weights [N] of all photos or None, what augmentation draws from.
+
+    partners : what the photos are mixed with, or None.
+    """
 
     order: Indices
     weights: NDArray[np.float32] | None
     augmentation: torch.Generator
+    partners: Partners | None
 
 
 class NetworkTrainer:
@@ -78,10 +83,13 @@ class NetworkTrainer:
         taken = lesson.taken(kept, network.training.steps, number)
         loss = lesson.loss_of(taken, number, network.device)
         augmentation = torch.Generator().manual_seed(lesson.stream(number, AUGMENTATION))
+        mixer = lesson.mixer(taken.photos, number)
         model = self.begin(parent, number).train()
         optimizer = sgd(model, network.training)
         for order in self.passes(taken.photos, number):
-            if not self._epoch(model, _Pass(order, taken.weights, augmentation), optimizer, loss).isfinite():
+            partners = None if mixer is None else mixer.partners(len(order), network.training.batch_size)
+            one = _Pass(order, taken.weights, augmentation, partners)
+            if not self._epoch(model, one, optimizer, loss).isfinite():
                 return diverged(f"round {number}: the loss", network.training)
         optimizer.zero_grad()  # frees the memory of the gradients
         weights = network.weights()
@@ -152,13 +160,19 @@ class NetworkTrainer:
         # sorted, so that a memory-mapped file is read forwards
         parts = [np.sort(batch) for batch in batches(one.order, training.batch_size)]
         inputs = self.network.inputs.batches(parts, one.augmentation)
-        labelled = DeviceRows(self.lesson.labels, device).batches(parts)
-        for batch, labels, weights in zip(inputs, labelled, self._weights(one.weights, parts), strict=True):
+        rows = DeviceRows(self.lesson.labels, device)
+        losses: Iterator[LossOf] = itertools.repeat(loss_of, len(parts))
+        if one.partners is not None:
+            others, shares = one.partners
+            inputs = mixed_inputs(inputs, self.network.inputs.batches(others, one.augmentation), shares)
+            losses = mixed_losses(loss_of, rows.batches(others), shares)
+        steps = zip(inputs, rows.batches(parts), self._weights(one.weights, parts), losses, strict=True)
+        for batch, labels, weights, loss_here in steps:
             with autocast(device, training.precision):
                 logits = model(batch)
                 if weights is not None:  # the gradient of a photo's logits is its own, because the loss is a mean
                     logits.register_hook(weights.mul)
-                loss = loss_of(logits, labels)
+                loss = loss_here(logits, labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

@@ -83,6 +83,7 @@ class NetworkTrainers:
                 loss=learning.loss,
                 sampling=learning.sampling,
                 balanced_from=learning.balanced_from,
+                mixup=learning.mixup,
                 train=fold.train,
             ),
             self._network,
