@@ -323,18 +323,8 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0, "smooth": 0}}),
         ({"loss": {"ldam": 0.5}}, {"loss": {"ldam": 0.5, "drw": 0, "smooth": 0.0}}),
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
-        (
-            {},
-            {
-                "revise": {},
-                "loss": {},
-                "predict": {},
-                "sampling": "shuffled",
-                "warm_start": "all",
-                "balanced_from": 1,
-                "mixup": 0,
-            },
-        ),
+        ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
+        ({}, {"balanced_from": 1, "mixup": 0}),
         ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax"}}),
     ],
 )

@@ -41,7 +41,7 @@ METHODS: dict[str, Any] = {
     "at_random": {"revise": {"thresholds": {1: 0.99}, "pick": "random"}},
     "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0, "smooth": 1.0}},
     "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced", "balanced_from": 3},
-    "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold"},
+    "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold", "mixup": 0.2},
 }
 MIXED: dict[str, Any] = {
     "folds": {"count": 2, "repeats": 2, "validation": 0.2, "use": [0, 3]},
