@@ -38,7 +38,6 @@ NAMED_WEIGHTS = ("imagenet", "none")  # values of `Network.weights` that are not
 WarmStart = Literal["all", "head", "cold"]
 Precision = Literal["bf16", "fp32"]
 Head = Literal["own", "linear"]
-Sampling = Literal["shuffled", "class_balanced"]  # of a method
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ The key of a *round* (`start_key`, `round_key`) has:
 - **The recipe**: network, and a method's training, warm start, loss and sampling, or its ridge regression. A value that
   a method has of its own is the same in a key as one that the file has for all methods. A user's own loss enters by
   its import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
-  photos. Its prediction does not enter, because it trains nothing.
+  photos. Its prediction does not enter, because it trains nothing. What the recipe changes in a later round
+  (`changed_later`) is in the keys from that round on.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
 - **The device**: its name, and the settings of the environment that change the arithmetic and cannot be set back
   (`rsrl_ray.vision.reproducible`). If its result of a probe (`rsrl_ray.vision.probe`, `probe_identity`) is not that of
@@ -27,7 +28,7 @@ Law 3: a later knob at its default changes no key, because `identifying` and `pl
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,9 @@ def round_identity(experiment: Experiment, learning: Learning, given: Given) -> 
     network = identifying(experiment.network, "network.")
     later = {name: value for name, value in network.items() if f"network.{name}" not in ALWAYS}
     training = learning.training.in_place_of(experiment.training)
-    unusual = {name: value for name, value in _changed(learning).items() if name not in ("warm_start", "training")}
+    unusual = {
+        name: value for name, value in _changed(learning.until(1)).items() if name not in ("warm_start", "training")
+    }
     lockstep = training.trainable == "head" and training.steps == "weighted"
     slopes = {"slopes": SLOPES} if lockstep and "loss" in unusual else {}
     return (
@@ -201,9 +204,18 @@ def start_key(identity: dict[str, Any], labels: NDArray[np.int64], train: NDArra
     return digest({**identity, **arrays})
 
 
-def round_key(parent: str, kept: NDArray[np.bool_], number: int) -> str:
-    """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key."""
-    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number})
+def round_key(parent: str, kept: NDArray[np.bool_], number: int, changed: Mapping[str, Any] | None = None) -> str:
+    """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key.
+
+    changed : see `changed_later`.
+    """
+    return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number, **(changed or {})})
+
+
+def changed_later(learning: Learning, number: int) -> dict[str, Any]:
+    """What round ``number`` has of a method that key(0) has otherwise, for JSON."""
+    sampling = learning.until(number).sampling
+    return {} if sampling == learning.until(1).sampling else {"sampling": sampling}
 
 
 def features_key(experiment: Experiment, given: GivenFeatures) -> str:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rsrl_ray.config import Sampling, Training, WarmStart
-from rsrl_ray.core.passes import ROUND_STEPS, RoundSteps
+from rsrl_ray.config import Training, WarmStart
+from rsrl_ray.core.passes import ROUND_STEPS, RoundSteps, Sampling, sampling_in
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
@@ -65,12 +65,15 @@ AS_THE_EXPERIMENT = MethodTraining()
 class Learning:
     """The part of a method that the bits of rounds depend on, besides the kept photos.
 
-    ridge : the last layer is solved and not trained. training : what differs from the experiment's.
+    sampling : from round ``balanced_from`` on. mixup : alpha, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
+    training : what differs from the experiment's. ridge : the last layer is solved and not trained.
     """
 
     loss: Loss = CROSS_ENTROPY
     sampling: Sampling = "shuffled"
     warm_start: WarmStart = "all"
+    balanced_from: int = 1
+    mixup: float = 0.0
     training: MethodTraining = AS_THE_EXPERIMENT
     ridge: Ridge | None = None
 
@@ -81,11 +84,18 @@ class Learning:
 
     def __str__(self) -> str:
         """For people: what is not at its default."""
+        late = f" from round {self.balanced_from}" if self.balanced_from > 1 else ""
         parts = [
             "" if self.ridge is None else str(self.ridge),
             "" if self.loss == CROSS_ENTROPY else str(self.loss),
-            "" if self.sampling == "shuffled" else "class-balanced batches",
+            "" if self.sampling == "shuffled" else f"class-balanced batches{late}",
+            f"balanced mixup {as_text(self.mixup)}" if self.mixup else "",
             "" if self.warm_start == "all" else f"warm start: {self.warm_start}",
             str(self.training),
         ]
         return "; ".join(filter(None, parts))
+
+    def until(self, number: int) -> "Learning":
+        """What rounds 1 to ``number`` have of it: methods that differ in later rounds only have the same."""
+        sampling = sampling_in(number, self.sampling, self.balanced_from)
+        return self if sampling == self.sampling else replace(self, sampling=sampling, balanced_from=1)

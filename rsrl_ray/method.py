@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from rsrl_ray.config import Experiment, Sampling, Training, WarmStart, weighted_steps_errors
+from rsrl_ray.config import Experiment, Training, WarmStart, weighted_steps_errors
 from rsrl_ray.core.own import WRITE
+from rsrl_ray.core.passes import Sampling
 from rsrl_ray.core.prediction import LARGEST_LOGIT, Prediction
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.rules.own import OwnRule
 from rsrl_ray.core.rules.rule import KEEPS, NO_FEATURES, Rule
 from rsrl_ray.core.rules.thresholds import Thresholds
-from rsrl_ray.core.value import build, check_choice
+from rsrl_ray.core.value import build, check_choice, check_count, check_number
 from rsrl_ray.learning import Learning, MethodTraining
 from rsrl_ray.parts import loss_of, rule_of
-from rsrl_ray.vision.losses import OwnLoss
+from rsrl_ray.vision.own_loss import OwnLoss
 
 WARM_STARTS, SAMPLINGS = get_args(WarmStart), get_args(Sampling)
 
@@ -26,9 +27,11 @@ class Knobs:
     revise : a rule, which says which photos are dropped, and its knobs: ``{quantile: 0.2, likelihood: mean}``.
     loss : what a step minimises, and its knobs: ``{balanced: 0.5, ordinal: 1.0}``.
     predict : how logits become scores, see `Prediction`. sampling : ``class_balanced`` draws all classes equally often,
-    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only. training : knobs of the
-    experiment's `Training` with another value: ``{weight_decay: 0.3}``, see `MethodTraining`. learn : a last layer that
-    is solved and not trained, see `Ridge`: ``{ridge: auto}``.
+    so it repeats photos. warm_start : as ``revision.warm_start``, for this method only. balanced_from : the round from
+    which ``sampling: class_balanced`` holds; the rounds before it are shuffled, and shared with methods that stay so.
+    mixup : alpha, by which batches are mixed with class-balanced ones, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
+    training : knobs of the experiment's `Training` with another value: ``{weight_decay: 0.3}``, see `MethodTraining`.
+    learn : a last layer that is solved and not trained, see `Ridge`: ``{ridge: auto}``.
     """
 
     revise: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +39,8 @@ class Knobs:
     predict: Mapping[str, Any] = field(default_factory=dict)
     sampling: Sampling = "shuffled"
     warm_start: WarmStart | None = None
+    balanced_from: int = 1
+    mixup: float = 0.0
     training: Mapping[str, Any] = field(default_factory=dict)
     learn: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,6 +53,12 @@ class Knobs:
         check_choice("sampling", self.sampling, SAMPLINGS)
         if self.warm_start is not None:
             check_choice("warm_start", self.warm_start, WARM_STARTS)
+        check_number("mixup", self.mixup, 0)
+        if self.mixup and self.sampling != "shuffled":
+            raise ValueError(f"mixup: {self.mixup}, which draws class-balanced batches itself; leave sampling out")
+        check_count("balanced_from", self.balanced_from, "a round")
+        if self.balanced_from != 1 and self.sampling == "shuffled":
+            raise ValueError(f"balanced_from: {self.balanced_from}, but no sampling; give sampling: class_balanced")
 
 
 EXAMPLES = {
@@ -106,12 +117,22 @@ def method_of(experiment: Experiment, name: str) -> Method:
 
 def _trained(asked: Knobs, experiment: Experiment) -> Learning:
     """The way to learn of a method without a part ``learn``. Raises ValueError."""
-    training = build(MethodTraining, asked.training, "training").besides(experiment.training)
-    wrong = weighted_steps_errors(training.in_place_of(experiment.training))
+    own = build(MethodTraining, asked.training, "training").besides(experiment.training)
+    training = own.in_place_of(experiment.training)
+    wrong = weighted_steps_errors(training)
     if wrong:
         raise ValueError(wrong[0])
-    warm_start = asked.warm_start or experiment.revision.warm_start
-    return Learning(loss_of(asked.loss, experiment.modules), asked.sampling, warm_start, training)
+    if asked.mixup and training.steps == "weighted":
+        same = "in which the methods of a fold pass the same photos"
+        raise ValueError(f"mixup: {asked.mixup} with training.steps: weighted, {same}; give steps: kept or all")
+    return Learning(
+        loss_of(asked.loss, experiment.modules),
+        asked.sampling,
+        asked.warm_start or experiment.revision.warm_start,
+        asked.balanced_from,
+        asked.mixup,
+        own,
+    )
 
 
 def _solved(asked: Knobs, experiment: Experiment) -> Learning:
@@ -121,6 +142,7 @@ def _solved(asked: Knobs, experiment: Experiment) -> Learning:
         "loss": bool(asked.loss),
         "training": bool(asked.training),
         "sampling": asked.sampling != "shuffled",
+        "mixup": bool(asked.mixup),
         "warm_start": asked.warm_start is not None,
     }
     beside = [name for name, is_given in given.items() if is_given]

@@ -11,7 +11,8 @@ from rsrl_ray.core.rules.rule import Rule
 from rsrl_ray.core.rules.table import RULES
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.core.value import make
-from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss, OwnLoss
+from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Loss
+from rsrl_ray.vision.own_loss import OwnLoss
 
 
 def loss_of(knobs: Mapping[str, Any], modules: Mapping[str, str]) -> Loss:

@@ -28,6 +28,7 @@ from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import (
     Given,
     GivenFeatures,
+    changed_later,
     data_digest,
     features_key,
     flat,
@@ -42,7 +43,7 @@ from rsrl_ray.identity import (
     sweep_id,
     trial_ids,
 )
-from rsrl_ray.method import method_of
+from rsrl_ray.method import Learning, method_of
 from rsrl_ray.photos.photo_set import PhotoSet
 from rsrl_ray.rounds.loop import RoundResult
 from rsrl_ray.store.holders import EVERY_ROUND, data_holder, sweep_holder, trial_holder
@@ -319,12 +320,14 @@ def called(method: dict[str, Any]) -> tuple[str, Any]:
         ({"revise": {"quantile": 1}}, {"revise": {"quantile": 1.0, "likelihood": "last"}}),
         ({"revise": {"margin": 0}}, {"revise": {"margin": 0.0}}),
         ({"revise": {"thresholds": {1: 1}}}, {"revise": {"thresholds": {1: [1.0, 1, 1]}, "pick": "least_likely"}}),
-        ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0}}),
+        ({"loss": {"balanced": 1}}, {"loss": {"balanced": 1.0, "ordinal": 0, "smooth": 0}}),
+        ({"loss": {"ldam": 0.5}}, {"loss": {"ldam": 0.5, "drw": 0, "smooth": 0.0}}),
         ({"predict": {"logit_adjustment": 1}}, {"predict": {"logit_adjustment": 1.0, "average": 1}}),
         ({}, {"revise": {}, "loss": {}, "predict": {}, "sampling": "shuffled", "warm_start": "all"}),
         ({}, {"predict": {"logit_adjustment": 0, "decision": "argmax", "prior": "none", "guard": False}}),
         ({}, {"training": {"epochs": 5, "weight_decay": 0.0001}}),
         ({"training": {"momentum": 0}}, {"training": {"momentum": 0.0, "epochs": 5}}),
+        ({}, {"balanced_from": 1, "mixup": 0}),
     ],
 )
 def test_the_same_method_in_other_words_has_the_same_name(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -345,8 +348,12 @@ DIFFERENT: list[dict[str, Any]] = [
     {"revise": {"disagreement": 2, "start": 2}},
     {"loss": {"balanced": 1.0}},
     {"loss": {"balanced": 1.0, "ordinal": 0.5}},
+    {"loss": {"balanced": 1.0, "ordinal": 0.5, "smooth": 1.0}},
     {"loss": {"focal": 1.0}},
     {"sampling": "class_balanced"},
+    {"sampling": "class_balanced", "balanced_from": 5},
+    {"sampling": "class_balanced", "balanced_from": 6},
+    {"mixup": 0.2},
     {"warm_start": "cold"},
     {"predict": {"average": 2}},
     {"predict": {"average": "half"}},
@@ -372,8 +379,10 @@ def test_rounds_start_from_what_they_are_trained_by_and_from_nothing_else_of_a_m
     methods = {str(number): method for number, method in enumerate(DIFFERENT)}
     sweep = task(methods=methods)
     keys = [started(sweep, name) for name in methods]
-    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 5 + [True] * 8 + [False] * 3
-    assert len(set(keys)) == 1 + 5 + 3
+    late = [list(DIFFERENT).index({"sampling": "class_balanced", "balanced_from": start}) for start in (5, 6)]
+    assert [keys.pop(place) for place in reversed(late)] == [TODAY[4]] * 2  # their first rounds are those of others
+    assert [key == TODAY[4] for key in keys] == [True] * 11 + [False] * 7 + [True] * 8 + [False] * 3
+    assert len(set(keys)) == 1 + 7 + 3
 
 
 def test_a_method_of_its_own_training_has_the_rounds_of_a_file_with_that_training() -> None:
@@ -560,6 +569,30 @@ def test_every_ingredient_changes_a_start_key() -> None:
 def test_the_order_of_writing_does_not_change_a_start_key() -> None:
     turned = dict(reversed(IDENTITY.items()))
     assert start_key(turned, FOUR, TRAIN) == start_key(IDENTITY, FOUR, TRAIN)
+
+
+def chain(learning: Learning, rounds: int = 6) -> list[str]:
+    """The keys of the rounds of a method that keeps the same photos."""
+    keys = [start_key(round_identity(task().experiment, learning, Given("8f", "07", 1, "cpu", VERSIONS)), FOUR, TRAIN)]
+    for number in range(1, rounds + 1):
+        keys.append(round_key(keys[-1], TWO_KEPT, number, changed_later(learning, number)))
+    return keys
+
+
+def test_methods_share_the_rounds_before_one_of_them_is_balanced() -> None:
+    plain, balanced = chain(Learning()), chain(Learning(sampling="class_balanced"))
+    four, five = (chain(Learning(sampling="class_balanced", balanced_from=first)) for first in (4, 5))
+    assert (four[:4], five[:5]) == (plain[:4], plain[:5])
+    assert not set(plain[4:]) & set(four) and not set(plain[5:]) & set(five) and not set(four[4:]) & set(five)
+    assert not set(balanced) & {*plain, *four, *five}
+    assert balanced == chain(Learning(sampling="class_balanced", balanced_from=1))
+
+
+def test_a_round_key_that_has_a_later_sampling_is_a_digest_with_it() -> None:
+    kept = hashlib.blake2b(b"kept |b1 (4,);\x01\x01\x00\x00", digest_size=16).hexdigest()
+    content = f'{{"kept": "{kept}", "number": 5, "parent": "aa", "sampling": "class_balanced"}}'.encode()
+    now = changed_later(Learning(sampling="class_balanced", balanced_from=5), 5)
+    assert round_key("aa", TWO_KEPT, 5, now) == hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def test_every_ingredient_changes_a_round_key() -> None:

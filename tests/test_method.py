@@ -53,6 +53,8 @@ methods:
   imposters: {revise: {imposters: 0.2, smallest: 5}}
   trimmed: {revise: {lowest_loss: 0.8}, warm_start: cold}
   balanced: {loss: {balanced: 1, ordinal: 0.5}, sampling: class_balanced}
+  late: {sampling: class_balanced, balanced_from: 5}
+  mixed: {loss: {focal: 2.0}, mixup: 0.2}
   focal: {loss: {focal: 2.0}}
   effective: {loss: {effective_number: 0.999}}
   ldam: {loss: {ldam: 0.5}}
@@ -73,6 +75,8 @@ VALUES = {
     "imposters": Method(Imposters(0.2, 5)),
     "trimmed": Method(LowestLoss(0.8), Learning(CROSS_ENTROPY, "shuffled", "cold")),
     "balanced": Method(Keep(), Learning(Balanced(1.0, 0.5), "class_balanced", "all")),
+    "late": Method(Keep(), Learning(CROSS_ENTROPY, "class_balanced", "all", 5)),
+    "mixed": Method(Keep(), Learning(Focal(2.0), mixup=0.2)),
     "focal": Method(Keep(), Learning(Focal(2.0))),
     "effective": Method(Keep(), Learning(EffectiveNumber(0.999))),
     "ldam": Method(Keep(), Learning(Ldam(0.5))),
@@ -165,6 +169,13 @@ WRONG = {
     "{learn: {ridge: auto}, loss: {balanced: 1}}": "loss beside learn: a layer that is solved is not trained; give one "
     "of them",
     "{learn: {targets: ordinal}}": "targets: 'ordinal'; give one of score, hard, soft",
+    "{sampling: class_balanced, balanced_from: 0}": "balanced_from: 0; give a round, 1 or more",
+    "{sampling: class_balanced, balanced_from: 1.5}": "balanced_from: 1.5; give a round, 1 or more",
+    "{balanced_from: 5}": "balanced_from: 5, but no sampling; give sampling: class_balanced",
+    "{mixup: -1}": "mixup: -1; give a number, 0 or more",
+    "{mixup: 0.2, sampling: class_balanced}": (
+        "mixup: 0.2, which draws class-balanced batches itself; leave sampling out"
+    ),
     "{warm_start: body}": "warm_start: 'body'; give one of all, head, cold",
 }
 
@@ -173,6 +184,16 @@ WRONG = {
 def test_a_wrong_method_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(f"methods.a: {message}") + "$"):
         _methods(tmp_path, f"methods: {{fine: {{}}, a: {text}}}\n")
+
+
+def test_mixup_has_no_place_in_weighted_steps(tmp_path: Path) -> None:
+    text = "training: {trainable: head, steps: weighted}\nmethods: {a: {mixup: 0.2}, b: {mixup: 0}}\n"
+    said = (
+        "methods.a: mixup: 0.2 with training.steps: weighted, in which the methods of a fold pass the same photos; "
+        "give steps: kept or all"
+    )
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        _methods(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -251,9 +272,23 @@ def test_the_control_of_a_method_trains_as_it_does_and_drops_nothing() -> None:
         "sampled": {"sampling": "class_balanced", "revise": {"quantile": 0.2}},
         "decayed": {"training": {"weight_decay": 0.3}},
         "fewer": {"training": {"weight_decay": 0.3, "epochs": 5}, "revise": {"quantile": 0.2}},
+        "late": {"sampling": "class_balanced", "balanced_from": 5},
+        "later": {"sampling": "class_balanced", "balanced_from": 6, "revise": {"quantile": 0.2}},
+        "latest": {"sampling": "class_balanced", "balanced_from": 6},
     }
     experiment = _experiment(methods=methods)
     assert controls_of(experiment, "fewer") == ["decayed"]
     assert controls_of(experiment, "both") == ["balanced"]
     assert controls_of(experiment, "quantile") == ["none", "adjusted"]
     assert controls_of(experiment, "sampled") == []
+    assert controls_of(experiment, "later") == ["latest"]
+
+
+def test_until_a_round_a_method_is_what_it_has_done_so_far() -> None:
+    late, balanced = Learning(Focal(2.0), "class_balanced", "cold", 5), Learning(Focal(2.0), "class_balanced", "cold")
+    plain = Learning(Focal(2.0), warm_start="cold")
+    assert [late.until(number) for number in (1, 4, 5, 9)] == [plain, plain, late, late]
+    assert [one.until(number) for one in (balanced, plain) for number in (1, 9)] == [balanced] * 2 + [plain] * 2
+    assert str(late) == "focal 2; class-balanced batches from round 5; warm start: cold"
+    assert str(Learning(mixup=0.2)) == "balanced mixup 0.2"
+    assert str(balanced) == "focal 2; class-balanced batches; warm start: cold"

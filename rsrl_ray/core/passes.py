@@ -1,9 +1,22 @@
-"""The passes of a round over the kept photos."""
+"""The passes of a round over the kept photos, and how photos are drawn for them."""
 
 from typing import Literal, get_args
 
 RoundSteps = Literal["kept", "all", "weighted"]
 ROUND_STEPS = get_args(RoundSteps)
+Sampling = Literal["shuffled", "class_balanced"]
+
+
+def sampling_in(number: int, sampling: Sampling, balanced_from: int) -> Sampling:
+    """How round ``number`` draws its photos: as ``sampling`` says from round ``balanced_from`` on, shuffled before.
+
+    References
+    ----------
+    K. Cao et al., Learning imbalanced datasets with label-distribution-aware margin loss, NeurIPS 2019 (deferred
+    re-balancing).
+    B. Kang et al., Decoupling representation and classifier for long-tailed recognition, ICLR 2020.
+    """
+    return sampling if number >= balanced_from else "shuffled"
 
 
 def passes(kept: int, whole: int, batch_size: int, epochs: int, steps: RoundSteps) -> list[int]:

@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsrl_ray import config
-from rsrl_ray.core.passes import RoundSteps
+from rsrl_ray.core.passes import RoundSteps, Sampling, sampling_in
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.inputs import Indices
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
+from rsrl_ray.vision.mixup import Mixer
 from rsrl_ray.vision.network import Weights
 from rsrl_ray.vision.sampling import kept_weights
 from rsrl_ray.vision.slopes import Slopes, Tabled
 
 # What a round draws random numbers for. Each purpose has its own stream.
-SHUFFLE, DROPOUT, AUGMENTATION, HEAD = 1, 2, 3, 4
+SHUFFLE, DROPOUT, AUGMENTATION, HEAD, PARTNERS = 1, 2, 3, 4, 5
 
 LossOf = Callable[[Tensor, Tensor], Tensor]
 """Logits [B, C] and labels [B] -> the mean loss of the batch."""
@@ -55,6 +56,7 @@ class Lesson:
 
     labels : [N], 0 to C - 1. start : the whole network's weights; with ``cold`` each round starts from them.
     train : the training photos before any is dropped, ascending.
+    sampling : from round ``balanced_from`` on. mixup : alpha, see `rsrl_ray.vision.mixup`; 0 mixes nothing.
     weights : [N], float32, by which the loss of each photo is multiplied; None : by 1.
     training : with which it is learnt, if not with that of the network. ridge : the last layer is solved, not trained.
     """
@@ -66,7 +68,9 @@ class Lesson:
     fold: int = 0
     warm_start: config.WarmStart = "all"
     loss: Loss = CROSS_ENTROPY
-    sampling: config.Sampling = "shuffled"
+    sampling: Sampling = "shuffled"
+    balanced_from: int = 1
+    mixup: float = 0.0
     weights: NDArray[np.float32] | None = None
     training: config.Training | None = None
     ridge: Ridge | None = None
@@ -75,8 +79,12 @@ class Lesson:
         """The seed of the random numbers for one purpose in a round."""
         return networks.torch_seed([self.seed, self.fold, number, purpose])
 
-    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps) -> RoundPhotos:
-        """What passes in a round that keeps these photos, [N]."""
+    def sampling_in(self, number: int) -> Sampling:
+        """How a round draws its photos."""
+        return sampling_in(number, self.sampling, self.balanced_from)
+
+    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps, number: int) -> RoundPhotos:
+        """What passes in round ``number``, which keeps these photos, [N]."""
         assert kept.any()
         assert kept.shape == self.labels.shape
         classes = int(self.labels.max()) + 1
@@ -85,11 +93,17 @@ class Lesson:
             return RoundPhotos(
                 photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64)
             )
-        weights = kept_weights(kept, self.labels, self.train, self.sampling)
+        weights = kept_weights(kept, self.labels, self.train, self.sampling_in(number))
         if self.weights is not None:
             weights = weights * self.weights
         summed = np.bincount(self.labels[self.train], weights[self.train], minlength=classes)
         return RoundPhotos(self.train, weights, summed.astype(np.float64))
+
+    def mixer(self, photos: Indices, number: int) -> Mixer | None:
+        """What the batches of a round that takes these photos are mixed with."""
+        if not self.mixup:
+            return None
+        return Mixer(self.mixup, photos, self.labels, torch.Generator().manual_seed(self.stream(number, PARTNERS)))
 
     def loss_of(self, taken: RoundPhotos, number: int, device: torch.device) -> LossOf:
         """The loss as a function of a batch's logits and labels, in a round that takes these photos."""

@@ -95,7 +95,7 @@ def fit_in_lockstep(
     rounds = []
     for trainer, parent, mask in zip(trainers, parents, kept, strict=True):
         layer = head_of(trainer.begin(parent, number))
-        taken = trainer.lesson.taken(mask, trainer.training.steps)
+        taken = trainer.lesson.taken(mask, trainer.training.steps, number)
         assert taken.weights is not None
         lesson = trainer.lesson
         plain, tables = lesson.loss == CROSS_ENTROPY, lesson.slopes_of(taken, number, device)

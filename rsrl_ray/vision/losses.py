@@ -2,7 +2,8 @@
 
 Each takes the logits [B, C] and labels [B] of a batch, and the number of photos of each class that the round trains
 on, [C]. pi is the share of each class in them. A class without photos is masked: it takes no part in the softmax and
-has no weight. Losses are computed in float32.
+has no weight. Losses are computed in float32. ``smooth``: sigma of the kernel by which the counts are smoothed over
+neighbouring scores first, in classes (see `rsrl_ray.vision.class_counts.smoothed`); 0 leaves them as they are.
 
 This module does not import torch before a loss is computed, because losses of a file are checked before torch is
 loaded.
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from rsrl_ray.core.own import Own
 from rsrl_ray.core.value import as_text, check_count, check_number, check_share
+from rsrl_ray.vision.class_counts import by_effective_number, masked, smoothed, weighted_mean
 from rsrl_ray.vision.slopes import Slopes, every_label, from_label, hard_targets
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["CROSS_ENTROPY", "LOSSES", "Balanced", "CrossEntropy", "EffectiveNumber", "Focal", "Ldam", "Loss"]
 
 NEARLY_0 = 1e-9  # if gamma is below 1, the slope of x^gamma is infinite at 0, where a photo is learnt completely
-MASKED = -1e9  # a logit that adds nothing to a softmax; it is finite, because infinity times 0 is not 0
 
 
 class Loss(Protocol):
@@ -67,35 +67,39 @@ class Balanced:
 
     balanced: float
     ordinal: float = 0.0
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("balanced", self.balanced, 0)
-        check_number("ordinal", self.ordinal, 0)
+        for name in ("balanced", "ordinal", "smooth"):
+            check_number(name, getattr(self, name), 0)
 
     def __str__(self) -> str:
         """For people."""
-        return f"balanced {as_text(self.balanced)}" + (f", ordinal {as_text(self.ordinal)}" if self.ordinal else "")
+        ordinal = f", ordinal {as_text(self.ordinal)}" if self.ordinal else ""
+        return f"balanced {as_text(self.balanced)}{ordinal}{_in_words(self.smooth)}"
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
+        counts = smoothed(counts, self.smooth)
         prior = (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float()
-        found = _masked(logits + prior, counts).log_softmax(dim=1)
+        found = masked(logits + prior, counts).log_softmax(dim=1)
         if not self.ordinal:
             return -_own(found, labels).mean()
         near = -((from_label(labels, counts) / self.ordinal) ** 2) / 2 + prior
-        return -(_masked(near, counts).softmax(dim=1) * found).sum(dim=1).mean()
+        return -(masked(near, counts).softmax(dim=1) * found).sum(dim=1).mean()
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
+        counts = smoothed(counts, self.smooth)
         prior, (none, hard, ones) = (
             (self.balanced * (counts.clamp(min=1) / counts.sum()).log()).float(),
             hard_targets(counts),
         )
-        shift = _masked(none + prior, counts)
+        shift = masked(none + prior, counts)
         if not self.ordinal:
             return Slopes(shift, hard, ones)
         near = -((from_label(every_label(counts), counts) / self.ordinal) ** 2) / 2 + prior
-        return Slopes(shift, _masked(near, counts).softmax(dim=1), ones)
+        return Slopes(shift, masked(near, counts).softmax(dim=1), ones)
 
 
 @dataclass(frozen=True)
@@ -120,14 +124,14 @@ class Focal:
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
-        own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
+        own = _own(masked(logits, counts).log_softmax(dim=1), labels)
         missed = (-own.expm1()).clamp(min=NEARLY_0)
         return -(missed**self.focal * own).mean()
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
         none, hard, ones = hard_targets(counts)
-        return Slopes(_masked(none, counts), hard, ones, self.focal)
+        return Slopes(masked(none, counts), hard, ones, self.focal)
 
 
 @dataclass(frozen=True)
@@ -142,23 +146,26 @@ class EffectiveNumber:
     """
 
     effective_number: float = 0.999
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         _check_beta("effective_number", self.effective_number)
+        check_number("smooth", self.smooth, 0)
 
     def __str__(self) -> str:
         """For people."""
-        return f"weights by effective number, beta {as_text(self.effective_number)}"
+        return f"weights by effective number, beta {as_text(self.effective_number)}{_in_words(self.smooth)}"
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
-        own = _own(_masked(logits, counts).log_softmax(dim=1), labels)
-        return _weighted(own, labels, counts, self.effective_number)
+        own = _own(masked(logits, counts).log_softmax(dim=1), labels)
+        return -weighted_mean(own, by_effective_number(smoothed(counts, self.smooth), self.effective_number)[labels])
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
-        (none, hard, _), weights = hard_targets(counts), _effective(counts, self.effective_number)
-        return Slopes(_masked(none, counts), hard * weights[:, None], weights)
+        counts = smoothed(counts, self.smooth)
+        (none, hard, _), weights = hard_targets(counts), by_effective_number(counts, self.effective_number)
+        return Slopes(masked(none, counts), hard * weights[:, None], weights)
 
 
 @dataclass(frozen=True)
@@ -177,62 +184,41 @@ class Ldam:
     ldam: float = 0.5
     drw: int = 0
     beta: float = 0.9999
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("ldam", self.ldam, 0)
         if isinstance(self.drw, bool) or self.drw != 0:
             check_count("drw", self.drw, "0 for never, or a whole number")
         _check_beta("beta", self.beta)
+        check_number("smooth", self.smooth, 0)
 
     def __str__(self) -> str:
         """For people."""
         late = f", weighted from round {self.drw} (beta {as_text(self.beta)})" if self.drw else ""
-        return f"LDAM {as_text(self.ldam)}{late}"
+        return f"LDAM {as_text(self.ldam)}{late}{_in_words(self.smooth)}"
 
     def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
         """See `Loss`."""
+        counts = smoothed(counts, self.smooth)
         moved = logits - (from_label(labels, counts) == 0) * self._margins(counts)
-        own = _own(_masked(moved, counts).log_softmax(dim=1), labels)
+        own = _own(masked(moved, counts).log_softmax(dim=1), labels)
         if self.drw and number >= self.drw:
-            return _weighted(own, labels, counts, self.beta)
+            return -weighted_mean(own, by_effective_number(counts, self.beta)[labels])
         return -own.mean()
 
     def slopes(self, counts: "Tensor", number: int) -> Slopes:
         """See `Tabled`."""
+        counts = smoothed(counts, self.smooth)
         none, hard, weights = hard_targets(counts)
         if self.drw and number >= self.drw:
-            weights = _effective(counts, self.beta)
-        return Slopes(_masked(none - hard * self._margins(counts), counts), hard * weights[:, None], weights)
+            weights = by_effective_number(counts, self.beta)
+        return Slopes(masked(none - hard * self._margins(counts), counts), hard * weights[:, None], weights)
 
     def _margins(self, counts: "Tensor") -> "Tensor":
         """[C], of each class."""
         smallest = counts.masked_fill(counts == 0, math.inf).min()
         return (self.ldam * (smallest / counts.clamp(min=1)) ** 0.25).float()
-
-
-@dataclass(frozen=True)
-class OwnLoss:
-    """A loss of a user's own class: anything that is called like `Loss`."""
-
-    own: Own
-
-    def __str__(self) -> str:
-        """For people."""
-        return str(self.own)
-
-    def check(self) -> None:
-        """Raises ValueError if the object cannot be made or is not a loss."""
-        if not callable(self.own.make()):
-            raise ValueError(f"{self.own.path}: it cannot be called with logits, labels, counts, number, as a loss is")
-
-    def __call__(self, logits: "Tensor", labels: "Tensor", counts: "Tensor", number: int = 1) -> "Tensor":
-        """See `Loss`."""
-        try:
-            return self.own.make()(logits, labels, counts, number)  # type: ignore[no-any-return]
-        except RuntimeError:  # perhaps the GPU is full, which the trainer finds out
-            raise
-        except Exception as error:  # a user's code may raise anything
-            raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
 
 
 CROSS_ENTROPY = CrossEntropy()
@@ -246,26 +232,13 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 """All losses except the cross-entropy, by their names in an experiment file."""
 
 
-def _masked(logits: "Tensor", counts: "Tensor") -> "Tensor":
-    return logits.float().masked_fill(counts == 0, MASKED)
-
-
 def _own(values: "Tensor", labels: "Tensor") -> "Tensor":
     """[B], the value of each photo at its label."""
     return values.gather(1, labels[:, None])[:, 0]
 
 
-def _weighted(own: "Tensor", labels: "Tensor", counts: "Tensor", beta: float) -> "Tensor":
-    """The weighted mean of a batch, divided by the sum of its weights, as in torch's cross-entropy."""
-    weights = _effective(counts, beta)[labels]
-    return -(weights * own).sum() / weights.sum()
-
-
-def _effective(counts: "Tensor", beta: float) -> "Tensor":
-    """[C], the weights by effective number; their mean over the classes with photos is 1."""
-    with_photos = counts > 0
-    weights = ((1 - beta) / (1 - beta ** counts.clamp(min=1))) * with_photos
-    return (weights / weights.sum() * with_photos.sum()).float()
+def _in_words(smooth: float) -> str:
+    return f", counts smoothed by {as_text(smooth)}" if smooth else ""
 
 
 def _check_beta(name: str, value: object) -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rsrl_ray import config
+from rsrl_ray.core.passes import Sampling
 from rsrl_ray.vision.inputs import Indices
 
 
-def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator: torch.Generator) -> Indices:
+def drawn(photos: Indices, labels: Indices, sampling: Sampling, generator: torch.Generator) -> Indices:
     """As many photos as ``photos`` [n], in random order: each once, or drawn n times with all classes equally likely.
 
     labels : [N], of all photos.
@@ -23,9 +23,7 @@ def drawn(photos: Indices, labels: Indices, sampling: config.Sampling, generator
     return order
 
 
-def kept_weights(
-    kept: NDArray[np.bool_], labels: Indices, train: Indices, sampling: config.Sampling
-) -> NDArray[np.float32]:
+def kept_weights(kept: NDArray[np.bool_], labels: Indices, train: Indices, sampling: Sampling) -> NDArray[np.float32]:
     """What each photo weighs if all of ``train`` pass: dropped ones 0, the mean over ``train`` is 1; [N], float32.
 
     ``class_balanced``: n / (C n_c), so that each of C classes weighs as much as any other, n_c : its photos that are

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rsrl_ray import config
-from rsrl_ray.core.passes import passes
+from rsrl_ray.core.passes import Sampling, passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast, evaluate
@@ -25,6 +24,7 @@ from rsrl_ray.vision.lockstep import (
     judge_in_lockstep,
     most_in_lockstep,
 )
+from rsrl_ray.vision.mixup import Partners, mixed_inputs, mixed_losses
 from rsrl_ray.vision.network import Conv1, Weights
 from rsrl_ray.vision.on_device import NetworkOnDevice
 from rsrl_ray.vision.optimizer import optimizer_settings, sgd
@@ -37,11 +37,15 @@ _UNTOLD = Device()
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass: the photos in their order, the weights [N] of all photos or None, what augmentation draws from."""
+    """One pass: the photos in their order, the weights [N] of all photos or None, what augmentation draws from.
+
+    partners : what the photos are mixed with, or None.
+    """
 
     order: Indices
     weights: NDArray[np.float32] | None
     augmentation: torch.Generator
+    partners: Partners | None
 
 
 class NetworkTrainer:
@@ -84,13 +88,16 @@ class NetworkTrainer:
         """See `fit`; the switches of the process are set before this."""
         network, lesson, training = self.network, self.lesson, self.training
         network.check_batches(training.batch_size)
-        taken = lesson.taken(kept, training.steps)
+        taken = lesson.taken(kept, training.steps, number)
         loss = lesson.loss_of(taken, number, network.device)
         augmentation = torch.Generator().manual_seed(lesson.stream(number, AUGMENTATION))
+        mixer = lesson.mixer(taken.photos, number)
         model = self.begin(parent, number).train()
         optimizer = sgd(model, training)
         for order in self.passes(taken.photos, number):
-            if not self._epoch(model, _Pass(order, taken.weights, augmentation), optimizer, loss).isfinite():
+            partners = None if mixer is None else mixer.partners(len(order), training.batch_size)
+            one = _Pass(order, taken.weights, augmentation, partners)
+            if not self._epoch(model, one, optimizer, loss).isfinite():
                 return diverged(f"round {number}: the loss", training)
         optimizer.zero_grad()  # frees the memory of the gradients
         weights = network.weights()
@@ -146,8 +153,8 @@ class NetworkTrainer:
         """Yield the photos of each pass of a round that takes these, in the order of training."""
         training, lesson = self.training, self.lesson
         shuffle = torch.Generator().manual_seed(lesson.stream(number, SHUFFLE))
-        sampling: config.Sampling = (
-            "shuffled" if training.steps == "weighted" else lesson.sampling
+        sampling: Sampling = (
+            "shuffled" if training.steps == "weighted" else lesson.sampling_in(number)
         )  # it is in the weights then
         for count in passes(len(photos), len(lesson.train), training.batch_size, training.epochs, training.steps):
             yield drawn(photos, lesson.labels, sampling, shuffle)[:count]
@@ -165,13 +172,19 @@ class NetworkTrainer:
         # sorted, so that a memory-mapped file is read forwards
         parts = [np.sort(batch) for batch in batches(one.order, training.batch_size)]
         inputs = self.network.inputs.batches(parts, one.augmentation)
-        labelled = DeviceRows(self.lesson.labels, device).batches(parts)
-        for batch, labels, weights in zip(inputs, labelled, self._weights(one.weights, parts), strict=True):
+        rows = DeviceRows(self.lesson.labels, device)
+        losses: Iterator[LossOf] = itertools.repeat(loss_of, len(parts))
+        if one.partners is not None:
+            others, shares = one.partners
+            inputs = mixed_inputs(inputs, self.network.inputs.batches(others, one.augmentation), shares)
+            losses = mixed_losses(loss_of, rows.batches(others), shares)
+        steps = zip(inputs, rows.batches(parts), self._weights(one.weights, parts), losses, strict=True)
+        for batch, labels, weights, loss_here in steps:
             with autocast(device, training.precision):
                 logits = model(batch)
                 if weights is not None:  # the gradient of a photo's logits is its own, because the loss is a mean
                     logits.register_hook(weights.mul)
-                loss = loss_of(logits, labels)
+                loss = loss_here(logits, labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

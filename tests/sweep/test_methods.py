@@ -39,10 +39,10 @@ METHODS: dict[str, Any] = {
     "expected_f": {"predict": {"decision": "expected_f"}},  # nor does this one
     "mean": {"revise": {"quantile": 0.3, "likelihood": "mean"}},
     "at_random": {"revise": {"thresholds": {1: 0.99}, "pick": "random"}},
-    "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0}},
-    "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced"},
+    "balanced": {"loss": {"balanced": 0.5, "ordinal": 1.0, "smooth": 1.0}},
+    "ldam": {"loss": {"ldam": 0.5, "drw": 3}, "sampling": "class_balanced", "balanced_from": 3},
     "edited": {"revise": {"edited_neighbours": 3}},  # asks for the features
-    "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold"},
+    "trimmed": {"revise": {"lowest_loss": 0.8}, "warm_start": "cold", "mixup": 0.2},
 }
 MIXED: dict[str, Any] = {
     "folds": {"count": 2, "repeats": 2, "validation": 0.2, "use": [0, 3]},

@@ -37,7 +37,7 @@ class Doubled:
 
 LOSSES: list[Loss] = [
     *(CROSS_ENTROPY, Balanced(0.5, 1.0), Focal(2.0), Focal(0.5), Balanced(1.0), EffectiveNumber(0.99)),
-    *(Ldam(0.5, 2), Ldam(0.5), Doubled()),
+    *(Ldam(0.5, 2), Ldam(0.5), Doubled(), Balanced(1.0, smooth=1.0)),
 ]
 TRAINING = Training(trainable="head", steps="weighted", epochs=2, learning_rate=0.01)
 OWN = [  # what methods train with of their own; the last four do not train in lockstep with the first ones
@@ -71,6 +71,7 @@ def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[Networ
                 sampling=("shuffled", "class_balanced")[place % 2],
                 training=OWN[place % len(OWN)],
                 ridge=Ridge(targets="soft", judged="left_out") if place == 11 else None,
+                balanced_from=1 + place % 4 // 2,  # for every other place it is of no effect
             ),
             network,
         )
@@ -105,6 +106,22 @@ def test_a_method_has_the_same_bits_alone_in_a_block_of_two_and_of_sixteen(
         judged = judge_together(trainers[block], second[block])
         for one, weights, logits in zip(trainers[block], second[block], judged, strict=True):
             assert_array_equal(one.logits(weights), logits)
+
+
+def test_a_layer_before_it_is_balanced_has_the_bits_of_a_shuffled_one() -> None:
+    network, start = on_device("small")
+    ways: list[dict[str, Any]] = [
+        {},
+        {"sampling": "class_balanced"},
+        {"sampling": "class_balanced", "balanced_from": 2},
+    ]
+    trainers = [NetworkTrainer(Lesson(LABELS, start, TRAIN, **way), network) for way in ways]
+    mask = kept(1)[0]
+    (shuffled, balanced, late), (again, all_balanced, now) = (
+        fit_together(trainers, [start] * 3, [mask] * 3, number) for number in (1, 2)
+    )
+    assert same(late, shuffled) and same(now, all_balanced)
+    assert not same(late, balanced) and not same(now, again)
 
 
 def test_a_device_that_gives_a_layer_other_bits_among_others_trains_one_at_a_time(

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from rsrl_ray.config import Training
 from rsrl_ray.core.value import make
+from rsrl_ray.vision.class_counts import smoothed
 from rsrl_ray.vision.heads import HeadRound, StackedHeads
 from rsrl_ray.vision.losses import CROSS_ENTROPY, LOSSES, Balanced, EffectiveNumber, Focal, Ldam, Loss
 
@@ -26,6 +27,9 @@ KNOBS: list[dict[str, Any]] = [
     {"effective_number": 0.999},
     {"ldam": 0.5},
     {"ldam": 0.5, "drw": 1},
+    {"balanced": 1.0, "ordinal": 1.0, "smooth": 1.0},
+    {"effective_number": 0.999, "smooth": 2.0},
+    {"ldam": 0.5, "drw": 1, "smooth": 0.5},
 ]
 # Two photos, of classes 0 and 1. Their softmax is (1/2, 1/4, 1/4) and (1/8, 1/4, 5/8). Class 2 is the middle one.
 LOGITS = torch.tensor([[2.0, 1.0, 1.0], [1.0, 2.0, 5.0]]).log()
@@ -119,6 +123,33 @@ def test_ldam_is_weighted_from_its_round_on() -> None:
     assert [_found(Ldam(0.0), counts, number) for number in (1, 30)] == pytest.approx([plain, plain])
 
 
+HALVING = np.sqrt(1 / (2 * np.log(2)))  # with it a class counts 1/2 in the next one and 1/16 in the one after it
+
+
+def test_counts_are_smoothed_over_neighbouring_scores_by_hand() -> None:
+    # At the ends there is nothing beyond: 160 + 32/2 + 48/16, 160/2 + 32 + 48/2, 160/16 + 32/2 + 48.
+    counts = torch.tensor([160.0, 32.0, 48.0], dtype=torch.float64)
+    assert smoothed(counts, HALVING).tolist() == pytest.approx([179, 136, 74])
+    # The class without photos is passed over, and stays empty: 16 + 32/16 and 16/16 + 32.
+    assert smoothed(torch.tensor([16.0, 0.0, 32.0]), HALVING).tolist() == pytest.approx([18, 0, 33])
+    assert smoothed(counts, 0) is counts
+    assert smoothed(counts, 1e-200).tolist() == [160, 32, 48]
+    assert smoothed(counts, 1e9).tolist() == pytest.approx([240] * 3)  # all scores are one
+
+
+def test_losses_with_smoothed_counts_by_hand() -> None:
+    # 160, 32 and 48 photos become 179, 136 and 74.
+    counts = torch.tensor([160.0, 32.0, 48.0], dtype=torch.float64)
+    one, other = 2 * 179 / (2 * 179 + 136 + 74), 2 * 136 / (179 + 2 * 136 + 5 * 74)
+    assert _found(Balanced(1, smooth=HALVING), counts) == pytest.approx(-np.log([one, other]).mean())
+    first, second = (1 - 0.99) / (1 - 0.99 ** np.array([179, 136]))
+    expected = (first * np.log(2) + second * np.log(4)) / (first + second)
+    assert _found(EffectiveNumber(0.99, smooth=HALVING), counts) == pytest.approx(expected)
+    first, second = 2 * np.exp(-0.5 * (74 / np.array([179, 136])) ** 0.25)
+    expected = -(np.log(first / (first + 2)) + np.log(second / (second + 6))) / 2
+    assert _found(Ldam(smooth=HALVING), counts) == pytest.approx(expected)
+
+
 # against torch
 
 
@@ -157,7 +188,11 @@ def test_focal_against_its_formula(gamma: float) -> None:
 
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize(
-    "loss", [Balanced(0.5, 1.0), Balanced(1.0), Focal(2.0), Focal(0.5), EffectiveNumber(0.9), Ldam(0.5), Ldam(0.5, 2)]
+    "loss",
+    [
+        *(Balanced(0.5, 1.0), Balanced(1.0), Focal(2.0), Focal(0.5), EffectiveNumber(0.9), Ldam(0.5), Ldam(0.5, 2)),
+        *(Balanced(0.5, 1.0, 1.0), Balanced(1.0, smooth=2.0), EffectiveNumber(0.9, 1.0), Ldam(0.5, 2, 0.9, 1.0)),
+    ],
 )
 def test_slopes_are_the_gradient(loss: Any, number: int) -> None:
     logits, labels = _batch(classes=4)
@@ -251,6 +286,9 @@ def test_a_single_class_has_nothing_to_learn() -> None:
         ({"balanced": 1, "ordinal": 1.5}, "balanced 1, ordinal 1.5"),
         ({"focal": 2}, "focal 2"),
         ({"effective_number": 0.9999999}, "weights by effective number, beta 0.9999999"),
+        ({"balanced": 1, "ordinal": 0, "smooth": 2}, "balanced 1, counts smoothed by 2"),
+        ({"effective_number": 0.9, "smooth": 0.5}, "weights by effective number, beta 0.9, counts smoothed by 0.5"),
+        ({"ldam": 0.5, "smooth": 1.0}, "LDAM 0.5, counts smoothed by 1"),
         ({"ldam": 0.5}, "LDAM 0.5"),
         ({"ldam": 0.5, "drw": 16}, "LDAM 0.5, weighted from round 16 (beta 0.9999)"),
     ],
@@ -267,13 +305,17 @@ def test_in_words(knobs: dict[str, Any], text: str) -> None:
         ({"balanced": -0.5}, "balanced: -0.5; give a number, 0 or more"),
         ({"balanced": None}, "balanced: None; give a number, 0 or more"),
         ({"balanced": 1, "ordinal": float("nan")}, "ordinal: nan; give a number, 0 or more"),
+        ({"balanced": 1, "smooth": -1}, "smooth: -1; give a number, 0 or more"),
+        ({"effective_number": 0.9, "smooth": True}, "smooth: True; give a number, 0 or more"),
+        ({"ldam": 0.5, "smooth": "wide"}, "smooth: 'wide'; give a number, 0 or more"),
+        ({"focal": 2, "smooth": 1}, "smooth: no knob of focal; it has focal"),
         ({"focal": "2"}, "focal: '2'; give a number, 0 or more"),
         ({"effective_number": 1}, "effective_number: 1; give a share below 1"),
         ({"effective_number": 999}, "effective_number: 999; give a share, 0 to 1"),
         ({"ldam": 0.5, "drw": 1.5}, "drw: 1.5; give 0 for never, or a whole number, 1 or more"),
         ({"ldam": 0.5, "drw": False}, "drw: False; give 0 for never, or a whole number, 1 or more"),
         ({"ldam": 0.5, "beta": 1.0}, "beta: 1; give a share below 1"),
-        ({"ldam": 0.5, "gamma": 2}, "gamma: no knob of ldam; it has ldam, drw, beta"),
+        ({"ldam": 0.5, "gamma": 2}, "gamma: no knob of ldam; it has ldam, drw, beta, smooth"),
     ],
 )
 def test_wrong_knobs_are_told_in_a_line(knobs: dict[str, Any], message: str) -> None:

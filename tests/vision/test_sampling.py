@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rsrl_ray.core.passes import sampling_in
 from rsrl_ray.vision.sampling import drawn, kept_weights
 
 LABELS = np.repeat([0, 1, 2, 0], [60, 30, 6, 4])
@@ -47,6 +48,12 @@ def test_as_many_come_as_there_are_and_the_generator_alone_decides(sampling: str
 def test_a_single_class_and_a_single_photo(sampling: str) -> None:
     assert np.isin(_drawn(sampling, photos=np.arange(60)), np.arange(60)).all()
     assert _drawn(sampling, photos=np.array([95])).tolist() == [95]
+
+
+def test_classes_are_balanced_from_a_round_on() -> None:
+    rounds = [sampling_in(number, "class_balanced", 3) for number in (1, 2, 3, 4)]
+    assert rounds == ["shuffled", "shuffled", "class_balanced", "class_balanced"]
+    assert {sampling_in(number, "shuffled", 3) for number in (1, 4)} == {"shuffled"}
 
 
 def test_a_dropped_photo_weighs_nothing_and_the_mean_is_one() -> None:

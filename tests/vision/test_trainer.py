@@ -137,6 +137,22 @@ def test_what_a_round_depends_on(what: str) -> None:
     assert differ(base, other)
 
 
+@pytest.mark.parametrize("steps", ["kept", "all"])
+def test_a_round_before_it_is_balanced_has_the_bits_of_a_shuffled_one(steps: Any) -> None:
+    network = on_device(small(), config.Training(epochs=1, steps=steps), PHOTOS)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"sampling": "class_balanced"},
+        {"sampling": "class_balanced", "balanced_from": 2},
+    ]
+    trainers = [NetworkTrainer(Lesson(LABELS, START, np.arange(len(LABELS)), **way), network) for way in ways]
+    (shuffled, balanced, late), (again, all_balanced, now) = (
+        [trainer.fit(START, EVEN, number) for trainer in trainers] for number in (1, 2)
+    )
+    assert same(late, shuffled) and same(now, all_balanced)
+    assert not same(late, balanced) and not same(now, again)
+
+
 def test_photos_that_were_dropped_do_not_matter() -> None:
     photos = PHOTOS.copy()
     photos[~EVEN] = 0

@@ -28,7 +28,7 @@ def outline(fold: int, method: Method, rounds: int) -> Outline:
     names are equal. How a method predicts is not part of the name.
     """
     done = tuple(method.rule.at(revision) for revision in range(1, rounds))
-    return tuple((fold, method.learning, *done[:number]) for number in range(rounds))
+    return tuple((fold, method.learning.until(number + 1), *done[:number]) for number in range(rounds))
 
 
 def block_of(trial: Trial) -> Block:

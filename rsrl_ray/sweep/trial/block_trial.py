@@ -50,7 +50,7 @@ class BlockTrial:
         start = ChainStart(
             task.start_key(fold, learning, trainer.device.kind),
             task.start,
-            learning.warm_start == "cold",
+            learning,
             task.frozen,
             trainer.device,
         )

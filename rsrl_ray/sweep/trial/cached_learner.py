@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.core.trial import Device
-from rsrl_ray.identity import round_key
+from rsrl_ray.identity import changed_later, round_key
+from rsrl_ray.learning import Learning
 from rsrl_ray.store.archive import Archive, Damaged, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
 from rsrl_ray.store.storage import StorageError
@@ -34,15 +35,20 @@ class RoundState(Enum):
 class ChainStart:
     """What a chain of rounds starts from.
 
-    key : key(0). weights : the starting weights. cold : whether every round starts from these, not from its parent.
+    key : key(0). weights : the starting weights. learning : how the method trains.
     frozen : digest of the weights that are not trained, or empty. device : trains the rounds.
     """
 
     key: str
     weights: Weights
-    cold: bool
+    learning: Learning = field(default_factory=Learning)
     frozen: str = ""
     device: Device = field(default_factory=Device)
+
+    @property
+    def cold(self) -> bool:
+        """Whether every round starts from the starting weights, not from its parent."""
+        return self.learning.warm_start == "cold"
 
 
 class _Next(NamedTuple):
@@ -94,7 +100,7 @@ class CachedLearner:
 
     def ask(self, number: int, kept: NDArray[np.bool_]) -> str:
         """The next round is network ``number``, which is trained on the ``kept`` photos [N]; its key."""
-        key = round_key(self._keys[-1], kept, number)
+        key = round_key(self._keys[-1], kept, number, changed_later(self._start.learning, number))
         self._next = _Next(key, number, kept)
         return key
 

@@ -83,6 +83,8 @@ class NetworkTrainers:
                 fold=fold.number,
                 loss=learning.loss,
                 sampling=learning.sampling,
+                balanced_from=learning.balanced_from,
+                mixup=learning.mixup,
                 train=fold.train,
                 training=learning.training.in_place_of(task.experiment.training),
                 ridge=learning.ridge,

@@ -103,6 +103,13 @@ def test_methods_have_the_names_of_rounds_that_they_train_alike() -> None:
     assert len({outline(0, Method(Keep(), learning), 4)[0] for learning in others}) == 4
 
 
+def test_rounds_have_one_name_until_a_method_is_balanced() -> None:
+    plain = outline(0, Method(Keep()), 4)
+    late = outline(0, Method(Keep(), Learning(sampling="class_balanced", balanced_from=3)), 4)
+    assert late[:2] == plain[:2]
+    assert late[2] != plain[2] and late[3] != plain[3]
+
+
 def test_new_trials_hold_nothing(tune: Tune) -> None:
     assert {trial.status for trial in tune.get_trials()} == {Trial.PAUSED}
 

@@ -12,6 +12,7 @@ import pytest
 from sweep.nodes.test_claims import Here
 
 from rsrl_ray.core.trial import Device
+from rsrl_ray.method import Learning
 from rsrl_ray.rounds.loop import NextRound
 from rsrl_ray.store.archive import Archive, Record, weights_checksum
 from rsrl_ray.store.holders import Holder
@@ -54,7 +55,7 @@ def made(
     trainer: Trainer = Toy() if toy is None else toy
     attempt = attempt or Attempt(Claims(Here()), "one", "1")
     holder = Holder(f"holder-{attempt.trial}", "experiment", attempt.trial)
-    start = ChainStart("start", START, cold, device=device)
+    start = ChainStart("start", START, Learning(warm_start="cold" if cold else "all"), device=device)
     return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
 
 
@@ -103,6 +104,16 @@ def manifest(root: Path, key: str) -> dict[str, Any]:
 def drop(root: Path, key: str) -> None:
     Archive(str(root)).release(key, "holder-one")
     assert Archive(str(root)).read_weights(key) is None
+
+
+def test_rounds_are_shared_until_a_trial_is_balanced(tmp_path: Path) -> None:
+    toys = plain, late = Toy(), Toy()
+    shared = learnt(made(tmp_path, plain), 4)
+    start = ChainStart("start", START, Learning(sampling="class_balanced", balanced_from=3), device=CPU)
+    attempt = Attempt(Claims(Here()), "late", "1")
+    own = learnt(CachedLearner(late, Archive(str(tmp_path)), start, Holder("late", "experiment", "late"), attempt), 4)
+    assert [toy.trained for toy in toys] == [[1, 2, 3, 4], [3, 4]]
+    assert keys(own)[:2] == keys(shared)[:2] and not {*keys(own)[2:]} & {*keys(shared)}
 
 
 def test_a_round_says_what_it_was_trained_from_and_who_holds_it(tmp_path: Path) -> None:
