@@ -1,7 +1,7 @@
 """The tables of a page or a paper, and the files that hold them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from rsrl_ray.analysis.numbers.words import NOTHING, number, signed, spread
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.tables.comparison_tables import LARGE_NOTE, comparisons_table, noise_table
 from rsrl_ray.analysis.tables.markup import TextTable, latex
+from rsrl_ray.core.compared import remark
 from rsrl_ray.store.file_names import file_names
 
 CSV = ("rounds", "summary", "folds", "classes", "comparisons", "noise")
@@ -130,18 +131,30 @@ def _means(name: str, frames: Frames, how: str) -> TextTable:
 
 
 def _criteria(sweep: Sweep, frames: Frames) -> TextTable:
-    criteria = sweep.criteria
+    criteria, measure = sweep.criteria, frames.measure
     summary = {(row["method"], row["criterion"]): row for row in records(frames.summary)}
-    rows = [(LARGEST_CLASS, *[_mean(summary[LARGEST_CLASS, ""], "macro_f1")] * len(criteria), NOTHING)]
+    rows = [(LARGEST_CLASS, *[_mean(summary[LARGEST_CLASS, ""], measure)] * len(criteria), NOTHING)]
     for method in frames.begun():
-        cells = (_mean(summary[method, criterion], "macro_f1") for criterion in criteria)
-        rows.append((method, *cells, signed(summary[method, "oracle"]["optimism"])))
+        cells = (_mean(summary[method, criterion], measure) for criterion in criteria)
+        rows.append((method, *cells, _optimism([summary[method, name] for name in criteria], measure)))
     caption = (
-        "Macro F on the test photos, mean ± standard deviation over the folds, by the criterion that chooses the "
-        "round. Optimism: what choosing on the test photos (oracle) seems to gain over choosing on validation photos."
+        f"{_capital(frames)} on the test photos, mean ± standard deviation over the folds, by the criterion that "
+        "chooses the round. Optimism: what choosing on the test photos (oracle) seems to gain over choosing on "
+        f"validation photos.{remark(measure)}"
     )
     columns = ("method", *(criterion.replace("_", " ") for criterion in criteria), "optimism")
     return TextTable("criteria", caption, columns, tuple(rows), lines=(1,))
+
+
+def _optimism(rows: Sequence[FrameRow], measure: str) -> str:
+    """A method's mean, with rounds chosen by the oracle, less that of ``validation``. rows : one for each criterion."""
+    means = {row["criterion"]: row[f"{measure}_mean"] for row in rows}
+    return signed(means["oracle"] - means.get("validation", math.nan))
+
+
+def _capital(frames: Frames) -> str:
+    """The leading measure at the beginning of a sentence."""
+    return frames.leading.words[:1].upper() + frames.leading.words[1:]
 
 
 def _folds(sweep: Sweep, frames: Frames) -> TextTable:
@@ -149,13 +162,13 @@ def _folds(sweep: Sweep, frames: Frames) -> TextTable:
     for method, part in _folds_by_method(frames):
         cells: dict[int, str] = {}
         for row in records(part):
-            cells[row["fold"]] = number(row["macro_f1"])
+            cells[row["fold"]] = number(row[frames.measure])
             if pd.notna(row["round"]):
                 cells[row["fold"]] += f" ({row['round']})"
         rows.append((method, *(cells.get(fold, NOTHING) for fold in sweep.folds)))
     caption = (
-        "Macro F on the test photos of every fold, and in brackets the round, chosen by the criterion "
-        f"{frames.criterion}."
+        f"{_capital(frames)} on the test photos of every fold, and in brackets the round, chosen by the criterion "
+        f"{frames.criterion}.{remark(frames.measure)}"
     )
     return TextTable("folds", caption, ("method", *(f"fold {fold}" for fold in sweep.folds)), tuple(rows), lines=(1,))
 
@@ -163,11 +176,11 @@ def _folds(sweep: Sweep, frames: Frames) -> TextTable:
 def _quartiles(sweep: Sweep, frames: Frames) -> TextTable:
     rows = []
     for method, part in _folds_by_method(frames):
-        values = np.quantile(part["macro_f1"], (0, 0.25, 0.5, 0.75, 1))
+        values = np.quantile(part[frames.measure], (0, 0.25, 0.5, 0.75, 1))
         rows.append((method, *(number(float(value)) for value in values)))
     caption = (
-        f"Macro F on the test photos over the {len(sweep.folds)} folds, rounds chosen by the criterion "
-        f"{frames.criterion}. Each fold's value and round are in folds.csv."
+        f"{_capital(frames)} on the test photos over the {len(sweep.folds)} folds, rounds chosen by the criterion "
+        f"{frames.criterion}. Each fold's value and round are in folds.csv.{remark(frames.measure)}"
     )
     columns = ("method", "lowest", "lower quartile", "median", "upper quartile", "highest")
     return TextTable("folds", caption, columns, tuple(rows), lines=(1,))

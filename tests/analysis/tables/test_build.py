@@ -106,6 +106,10 @@ def test_criteria_side_by_side(by_hand: Sweep) -> None:
         "+0.133",
     )
     assert table.rows[2][-1] == "0.000"
+    errors = shown(dataclasses.replace(by_hand, measure="mae"), "criteria")
+    assert errors.rows[0] == (LARGEST_CLASS, *["0.833 ± 0.236"] * 4, "–")
+    assert errors.rows[1][1] == "0.583 ± 0.118"
+    assert errors.caption.startswith("MAE on the test photos") and "Rounds are chosen by macro F" in errors.caption
 
 
 def test_every_folds_value(by_hand: Sweep) -> None:
@@ -117,6 +121,9 @@ def test_every_folds_value(by_hand: Sweep) -> None:
         ("none", "0.400 (1)", "0.333 (1)"),
         ("late", "–", "0.333 (1)"),
     )
+    kappas = shown(dataclasses.replace(by_hand, measure="quadratic_kappa"), "folds")
+    assert kappas.rows[1] == ("paper", "0.000 (1)", "0.500 (2)")
+    assert kappas.caption.startswith("Quadratic kappa on the test photos of every fold")
 
 
 def test_a_method_named_as_the_largest_classs_row_has_rows_of_its_own(by_hand: Sweep) -> None:
