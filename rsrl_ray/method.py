@@ -110,7 +110,20 @@ def method_of(experiment: Experiment, name: str) -> Method:
     wrong = weighted_steps_errors(training.in_place_of(experiment.training))
     if wrong:
         raise ValueError(wrong[0])
-    return Method(rule, Learning(loss, asked.sampling, warm_start, training), prediction)
+    method = Method(rule, Learning(loss, asked.sampling, warm_start, training), prediction)
+    if not isinstance(rule, OwnRule):  # `check_own` makes these
+        _check_weights(method, experiment)
+    return method
+
+
+def _check_weights(method: Method, experiment: Experiment) -> None:
+    """Raise ValueError if the rule gives weights and the training of the method does not take them."""
+    steps = method.learning.training.in_place_of(experiment.training).steps
+    if method.rule.weighs and method.learning.ridge is None and steps != "weighted":
+        raise ValueError(
+            f"revise: {method.rule}: it gives photos weights, but training.steps is {steps}; give steps: weighted, for "
+            "the experiment or this method (with training.trainable: head or classifier)"
+        )
 
 
 def _solved(asked: Knobs, experiment: Experiment) -> Learning:
@@ -172,7 +185,7 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
         rule = rule_of(given, majority_classes, _sources(given, "rule"))
         if isinstance(rule, OwnRule):
             rule.check()
-        return rule
+        return _without_weights(rule)
     if isinstance(given, type) or not callable(getattr(given, "drops", None)):
         raise ValueError(f'rule: {given!r}; give knobs, such as {{"quantile": 0.2}}, or an object: rules.Quantile(0.2)')
     lacking = [name for name in ("looks_back", "recalls") if not hasattr(given, name)]
@@ -180,7 +193,14 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
         raise ValueError(
             f"rule: {given!r} has no {' and no '.join(lacking)}; derive its class from rsrl_ray.rules.Rule"
         )
-    return given  # type: ignore[no-any-return]
+    return _without_weights(given)
+
+
+def _without_weights(rule: Rule) -> Rule:
+    """The rule, which gives no weights. Raises ValueError."""
+    if getattr(rule, "weighs", False):  # an object of a user's own class may lack it
+        raise ValueError(f"rule: {rule}: it gives photos weights, which only a sweep uses; give one that drops photos")
+    return rule
 
 
 def as_loss(given: Any) -> Loss:
@@ -237,6 +257,8 @@ def check_own(experiment: Experiment) -> None:
             try:
                 if isinstance(part, OwnRule | OwnLoss):
                     part.check()
+                if isinstance(part, OwnRule):
+                    _check_weights(method, experiment)
             except ValueError as error:
                 wrong.append(f"methods.{name}: {error}")
     if wrong:

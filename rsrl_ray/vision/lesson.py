@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights, weights_of
 from rsrl_ray.core.passes import RoundSteps
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision import network as networks
@@ -75,12 +76,13 @@ class Lesson:
         """The seed of the random numbers for one purpose in a round."""
         return networks.torch_seed([self.seed, self.fold, number, purpose])
 
-    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps) -> RoundPhotos:
-        """What passes in a round that keeps these photos, [N]."""
+    def taken(self, kept: MaskOrWeights, steps: RoundSteps) -> RoundPhotos:
+        """What passes in a round that keeps these photos, [N]. They have weights with ``weighted`` steps only."""
         assert kept.any()
         assert kept.shape == self.labels.shape
         classes = int(self.labels.max()) + 1
         if steps != "weighted":
+            assert weights_of(kept) is None
             photos = np.flatnonzero(kept)
             return RoundPhotos(
                 photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64)

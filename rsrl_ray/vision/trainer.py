@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights, weights_of
 from rsrl_ray.core.passes import passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
@@ -59,15 +60,17 @@ class NetworkTrainer:
         """Device : for which the bits hold. The trainer only keeps it, for callers that ask."""
         self.device, self.lesson, self.network = device, lesson, network
         self.training = lesson.training or network.training
-        self._solved: tuple[NDArray[np.bool_], Weights] | None = None
+        self._solved: tuple[MaskOrWeights, Weights] | None = None
 
     @property
     def has_stacked_head(self) -> bool:
         """Whether its layer is trained and judged together with those of others."""
         return has_stacked_head(self.network, self.training)
 
-    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+    def fit(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights:
         """Train round ``number`` on the kept photos ([N]), from the ``parent`` weights of the round before.
+
+        kept : a mask; or with ``weighted`` steps, or if the layer is solved, what each photo weighs.
 
         Raises
         ------
@@ -83,7 +86,7 @@ class NetworkTrainer:
             raise found
         return found
 
-    def fit_alone(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+    def fit_alone(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights | NotFinite:
         """See `fit`; the switches of the process are set before this."""
         network, lesson, training = self.network, self.lesson, self.training
         network.check_batches(training.batch_size)
@@ -99,7 +102,7 @@ class NetworkTrainer:
         weights = network.weights()
         return diverged(f"round {number}: a weight", training) if weights is None else weights
 
-    def solve(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+    def solve(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights | NotFinite:
         """The round if the last layer is solved; it does not depend on the parent, nor on the number."""
         assert self.lesson.ridge is not None
         if self._solved is None or not np.array_equal(self._solved[0], kept):
@@ -110,7 +113,9 @@ class NetworkTrainer:
                 raise ValueError("learn: the last layer of this network has no constant; leave learn out")
             features = prepared(self.network, photos)
             classes = int(self.lesson.labels.max()) + 1
-            layer = solved(self.lesson.ridge, features, self.lesson.labels[photos], classes)
+            own = weights_of(kept)
+            own = None if own is None else own[photos]
+            layer = solved(self.lesson.ridge, features, self.lesson.labels[photos], classes, own)
             with torch.no_grad():
                 head.weight.copy_(layer.weight)
                 head.bias.copy_(layer.bias)
@@ -229,7 +234,7 @@ class NetworkTrainer:
 def fit_together(
     trainers: Sequence[NetworkTrainer],
     parents: Sequence[Weights],
-    kept: Sequence[NDArray[np.bool_]],
+    kept: Sequence[MaskOrWeights],
     number: int,
 ) -> list[Weights | NotFinite]:
     """Train the same round of several trainers of one network and fold, see `NetworkTrainer.fit`.
