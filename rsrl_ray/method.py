@@ -266,7 +266,7 @@ def check_own(experiment: Experiment) -> None:
 
 
 def drops_photos(experiment: Experiment, name: str) -> bool:
-    """Whether the rule of a method may drop photos in the experiment's rounds, by its knobs."""
+    """Whether a method's rule may drop photos, or let them weigh less, in the experiment's rounds, by its knobs."""
     rule = method_of(experiment, name).rule
     return any(rule.at(revision) != KEEPS for revision in range(1, experiment.rounds))
 
