@@ -129,7 +129,8 @@ class Rule(ABC):
     def at(self, revision: int) -> Hashable:
         """A value for what it does in this revision. If it is equal for two rules, equal rounds lead to equal drops.
 
-        It is `KEEPS` if nothing is dropped and all weigh the same, whatever the rounds were. Two different rules must not give an equal value.
+        It is `KEEPS` if nothing is dropped and all weigh the same, whatever the rounds were. Two different rules must
+        not give an equal value.
         """
         return self
 
