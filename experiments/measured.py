@@ -210,7 +210,7 @@ def bookkeeping(folder: Path, count: int) -> Books:
     def driver() -> None:
         record = archive.read(key)
         assert record is not None
-        files.write(folder, RoundResult(1, record.kept, ~record.kept, record.logits), record.conv1)
+        files.write(folder, RoundResult(1, kept, ~kept, record.logits), record.conv1)
 
     tracemalloc.start()
     trial()

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
 from rsrl_ray.config import Experiment, Network, Training
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.metrics import confusion_matrix, macro_f1
 from rsrl_ray.core.selection import TEST
@@ -68,8 +69,8 @@ class PlainLearner:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = not frozen or name.startswith(f"{head_name(model)}.")
 
-    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Train on the kept photos ([N] bool); the logits of all photos, [N, C]."""
+    def learn(self, number: int, kept: MaskOrWeights) -> NDArray[np.float32]:
+        """Train on the kept photos ([N]); the logits of all photos, [N, C]."""
         chosen = Subset(self._photos, np.flatnonzero(kept).tolist())
         loader = DataLoader(chosen, self._training.batch_size, shuffle=True)
         train_mode(self.model, self._frozen)

@@ -7,8 +7,8 @@ The key of a *round* (`start_key`, `round_key`) has:
 - **The recipe**: network, and a method's training, warm start, loss and sampling, or its ridge regression. A value that
   a method has of its own is the same in a key as one that the file has for all methods. A user's own loss enters by
   its import path, its knobs and a digest of its module only (`rsrl_ray.core.own`). A method's rule enters by the kept
-  photos. Its prediction does not enter, because it trains nothing. What the recipe changes in a later round
-  (`changed_later`) is in the keys from that round on.
+  photos, or by what each of them weighs. Its prediction does not enter, because it trains nothing. What the recipe
+  changes in a later round (`changed_later`) is in the keys from that round on.
 - **The code**: `ARITHMETIC` and the versions of PyTorch and torchvision.
 - **The device**: its name, and the settings of the environment that change the arithmetic and cannot be set back
   (`rsrl_ray.vision.reproducible`). If its result of a probe (`rsrl_ray.vision.probe`, `probe_identity`) is not that of
@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray.config import Experiment, Training
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.digest import array_digest, digest, file_digest
 from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.rules.thresholds import Thresholds
@@ -204,10 +205,11 @@ def start_key(identity: dict[str, Any], labels: NDArray[np.int64], train: NDArra
     return digest({**identity, **arrays})
 
 
-def round_key(parent: str, kept: NDArray[np.bool_], number: int, changed: Mapping[str, Any] | None = None) -> str:
+def round_key(parent: str, kept: MaskOrWeights, number: int, changed: Mapping[str, Any] | None = None) -> str:
     """key(i) = H(key(i-1), kept mask [N], round number). Two methods that kept the same photos have the same key.
 
-    changed : see `changed_later`.
+    If photos have weights, these are in the place of the mask: their type and each of their bytes. changed : see
+    `changed_later`.
     """
     return digest({"parent": parent, "kept": array_digest({"kept": kept}), "number": number, **(changed or {})})
 

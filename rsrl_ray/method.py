@@ -112,7 +112,20 @@ def method_of(experiment: Experiment, name: str) -> Method:
         raise ValueError(
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"
         )
-    return Method(rule, learning, prediction)
+    method = Method(rule, learning, prediction)
+    if not isinstance(rule, OwnRule):  # `check_own` makes these
+        _check_weights(method, experiment)
+    return method
+
+
+def _check_weights(method: Method, experiment: Experiment) -> None:
+    """Raise ValueError if the rule gives weights and the training of the method does not take them."""
+    steps = method.learning.training.in_place_of(experiment.training).steps
+    if method.rule.weighs and method.learning.ridge is None and steps != "weighted":
+        raise ValueError(
+            f"revise: {method.rule}: it gives photos weights, but training.steps is {steps}; give steps: weighted, for "
+            "the experiment or this method (with training.trainable: head or classifier)"
+        )
 
 
 def _trained(asked: Knobs, experiment: Experiment) -> Learning:
@@ -193,6 +206,8 @@ def check_own(experiment: Experiment) -> None:
             try:
                 if isinstance(part, OwnRule | OwnLoss):
                     part.check()
+                if isinstance(part, OwnRule):
+                    _check_weights(method, experiment)
             except ValueError as error:
                 wrong.append(f"methods.{name}: {error}")
     if wrong:
@@ -200,7 +215,7 @@ def check_own(experiment: Experiment) -> None:
 
 
 def drops_photos(experiment: Experiment, name: str) -> bool:
-    """Whether the rule of a method may drop photos in the experiment's rounds, by its knobs."""
+    """Whether a method's rule may drop photos, or let them weigh less, in the experiment's rounds, by its knobs."""
     rule = method_of(experiment, name).rule
     return any(rule.at(revision) != KEEPS for revision in range(1, experiment.rounds))
 

@@ -42,7 +42,7 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
         rule = rule_of(given, majority_classes, _sources(given, "rule"))
         if isinstance(rule, OwnRule):
             rule.check()
-        return rule
+        return _without_weights(rule)
     if isinstance(given, type) or not callable(getattr(given, "drops", None)):
         raise ValueError(f'rule: {given!r}; give knobs, such as {{"quantile": 0.2}}, or an object: rules.Quantile(0.2)')
     lacking = [name for name in ("looks_back", "recalls") if not hasattr(given, name)]
@@ -50,7 +50,14 @@ def as_rule(given: Any, majority_classes: int) -> Rule:
         raise ValueError(
             f"rule: {given!r} has no {' and no '.join(lacking)}; derive its class from rsrl_ray.rules.Rule"
         )
-    return given  # type: ignore[no-any-return]
+    return _without_weights(given)
+
+
+def _without_weights(rule: Rule) -> Rule:
+    """The rule, which gives no weights. Raises ValueError."""
+    if getattr(rule, "weighs", False):  # an object of a user's own class may lack it
+        raise ValueError(f"rule: {rule}: it gives photos weights, which only a sweep uses; give one that drops photos")
+    return rule
 
 
 def as_loss(given: Any) -> Loss:

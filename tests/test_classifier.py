@@ -135,6 +135,7 @@ def test_rules_and_losses_are_objects_too() -> None:
         ({"membership": "softmx"}, "'membership' parameter .*'softmax'"),
         ({"rule": "quantile"}, "rule: 'quantile'; give knobs, such as"),
         ({"rule": rsrl.rules.Quantile}, "rule: <class"),
+        ({"rule": {"soft": 0.9}}, "rule: soft weights .*: it gives photos weights, which only a sweep uses; give one"),
         ({"loss": "focal"}, "loss: 'focal'; give knobs, such as"),
         ({"loss": rsrl.losses.Focal}, "loss: <class"),
     ],

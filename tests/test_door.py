@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import rsrl_ray as rsrl
+from rsrl_ray.config import Revision
 from rsrl_ray.core import statistics
+from rsrl_ray.core.revision import revise
 from rsrl_ray.core.rules.rule import Rule, Seen
 from rsrl_ray.experiment_file import read_experiment
 from rsrl_ray.identity import recipe, trial_ids
 from rsrl_ray.method import check_own, methods_of
+from rsrl_ray.rounds.loop import seen_after
 from rsrl_ray.terminal import Terminal
 from rsrl_ray.tracking import standing
 
@@ -155,6 +158,31 @@ def test_what_is_wrong_with_an_own_rule_is_one_line(body: str, said: str, tmp_pa
 
     with pytest.raises(ValueError, match=f"own_rule.Mine: {said}"):
         use()
+
+
+def test_an_own_rule_may_give_weights_and_then_needs_steps_that_take_them(tmp_path: Path) -> None:
+    (tmp_path / "light.py").write_text(
+        "from rsrl_ray import rules\n\nclass Light(rules.Weighing):\n"
+        "    def __init__(self, bad=False): self.bad = bad\n"
+        "    def weights(self, seen): return seen.nothing if self.bad else 0.5 ** (1 + seen.labels)\n"
+    )
+
+    def experiment(steps: str, knobs: str = "null") -> rsrl.Experiment:
+        methods = f"{{mine: {{revise: {{light.Light: {knobs}}}}}}}"
+        (tmp_path / "a.yaml").write_text(
+            f"{{name: a, photos: p.csv, methods: {methods}, training: {{trainable: head, steps: {steps}}}}}"
+        )
+        return read_experiment(tmp_path / "a.yaml")
+
+    check_own(experiment("weighted"))
+    with pytest.raises(ValueError, match=r"^methods\.mine: revise: light\.Light .*, but training\.steps is all; give "):
+        check_own(experiment("all"))
+    labels = np.repeat([0, 1], 10)
+    seen = seen_after(1, [np.zeros((20, 3), np.float32)], labels == labels, labels, Revision())
+    found = revise(methods_of(experiment("weighted"))["mine"].rule, seen)
+    assert found.weights is not None and found.weights.tolist() == [0.5] * 10 + [0.25] * 10
+    with pytest.raises(ValueError, match=r"^light\.Light: AttributeError: 'Seen' object has no attribute 'nothing'"):
+        revise(methods_of(experiment("weighted", "{bad: true}"))["mine"].rule, seen)
 
 
 def test_a_rule_on_anybodys_logits() -> None:
@@ -292,6 +320,7 @@ def test_a_rule_may_look_at_features() -> None:
         ("quantile", {}, "rule: 'quantile'; give knobs, such as"),
         (None, {}, "rule: None; give knobs"),
         (rsrl.rules.Quantile, {}, "rule: <class .*Quantile'>; give knobs"),
+        (rsrl.rules.Soft(0.9), {}, "rule: soft weights .*: it gives photos weights, which only a sweep uses; give one"),
         (
             DropsAlone(),
             {},

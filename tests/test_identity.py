@@ -537,6 +537,15 @@ def test_a_round_key_is_the_digest_of_parent_kept_mask_and_number() -> None:
     assert round_key("aa", TWO_KEPT, 2) == hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def test_weights_are_in_a_round_key_with_all_their_bytes() -> None:
+    weights = np.array([1, 0.5, 0, 0], dtype=np.float32)
+    kept = hashlib.blake2b(b"kept <f4 (4,);" + weights.tobytes(), digest_size=16).hexdigest()
+    content = f'{{"kept": "{kept}", "number": 2, "parent": "aa"}}'.encode()
+    assert round_key("aa", weights, 2) == hashlib.blake2b(content, digest_size=16).hexdigest()
+    nearly = np.nextafter(weights, np.float32(1))
+    assert len({round_key("aa", each, 2) for each in (weights, nearly, weights > 0, np.float32(TWO_KEPT))}) == 4
+
+
 def test_schedules_that_kept_the_same_photos_share_a_key() -> None:
     confidence = np.array([[0.1], [0.2], [0.8], [0.85], [0.9], [0.95], [0.99]])
     logits = np.log(confidence / (1 - confidence)).astype(np.float32)

@@ -16,6 +16,7 @@ from rsrl_ray.core.rules.lowest_loss import LowestLoss
 from rsrl_ray.core.rules.margin import Margin
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.random_share import RandomShare
+from rsrl_ray.core.rules.soft import Soft
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.experiment_file import read_experiment
@@ -126,7 +127,10 @@ def test_methods_may_be_given_on_the_command_line(tmp_path: Path) -> None:
     assert methods_of(experiment)["a"] == Method(Thresholds(make_schedule({1: 0.9})))
 
 
-WORDS = "thresholds, random, quantile, margin, disagreement, imposters, lowest_loss, edited_neighbours, mixture, quota"
+WORDS = (
+    "thresholds, random, quantile, margin, disagreement, imposters, lowest_loss, edited_neighbours, mixture, quota, "
+    "soft"
+)
 WRONG = {
     "{revise: {quantil: 0.2}}": f"no rule in quantil; there are {WORDS}",
     "{revise: {pick: random}}": f"no rule in pick; there are {WORDS}",
@@ -176,6 +180,9 @@ WRONG = {
     "{mixup: 0.2, sampling: class_balanced}": (
         "mixup: 0.2, which draws class-balanced batches itself; leave sampling out"
     ),
+    "{revise: {soft: 0.9}}": "revise: soft weights min(1, p / 0.9), p the last likelihood: it gives photos weights, "
+    "but training.steps is kept; give steps: weighted, for the experiment or this method (with training.trainable: "
+    "head or classifier)",
     "{warm_start: body}": "warm_start: 'body'; give one of all, head, cold",
 }
 
@@ -228,6 +235,25 @@ def test_a_rule_that_looks_at_features_needs_frozen_layers(tmp_path: Path) -> No
     for trainable in ("head", "classifier"):
         found = _methods(tmp_path, f"training: {{trainable: {trainable}}}\n{text}")
         assert found["a"] == Method(EditedNeighbours(3))
+
+
+def test_a_rule_that_gives_weights_needs_steps_that_take_them_or_a_layer_that_is_solved(tmp_path: Path) -> None:
+    soft, head = "revise: {soft: 0.9, power: 2}", "training: {trainable: head, steps: "
+    own = f"{head}all}}\nmethods: {{a: {{{soft}, training: {{steps: weighted}}}}}}\n"
+    assert _methods(tmp_path, own)["a"].rule == Soft(0.9, 2)
+    assert _methods(tmp_path, f"{head}weighted}}\nmethods: {{a: {{{soft}}}}}\n")["a"].rule == Soft(0.9, 2)
+    solved = f"{head}kept}}\nmethods: {{a: {{{soft}, learn: {{ridge: auto}}}}}}\n"
+    assert _methods(tmp_path, solved)["a"].rule == Soft(0.9, 2)
+    with pytest.raises(ValueError, match=r"^methods\.a: revise: soft .*, but training\.steps is all; give steps: "):
+        _methods(tmp_path, f"{head}weighted}}\nmethods: {{a: {{{soft}, training: {{steps: all}}}}}}\n")
+
+
+def test_a_rule_that_gives_weights_is_no_control(tmp_path: Path) -> None:
+    (tmp_path / "experiment.yaml").write_text(
+        SHORT + "training: {trainable: head, steps: weighted}\nmethods: {a: {revise: {soft: 0.9}}}\n"
+    )
+    experiment = read_experiment(tmp_path / "experiment.yaml")
+    assert (controls_of(experiment, "a"), main_method(experiment)) == (["none"], "a")
 
 
 def test_every_wrong_method_is_named_in_a_line_of_its_own(tmp_path: Path) -> None:

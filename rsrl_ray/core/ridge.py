@@ -17,6 +17,7 @@ class Ridge:
     the one of `STRENGTHS` that predicts kept photos best that were left out. targets : ``score``, the class as a
     number; ``hard``, 1 for the photo's class and 0 for the others; ``soft``, shares of near classes. balance : b, 0 to
     1; photos weigh as 1 / n_c^b, where n_c is the number of kept photos of their class; 0 : all photos weigh the same.
+    What a rule lets photos weigh is a factor of this, and n_c is then the sum of it in the class.
     judged : ``left_out`` gives each kept photo the logits of the layer that all other kept photos have, with the same
     strength; ``in_sample``, those of the layer itself.
     """

@@ -19,7 +19,7 @@ from rsrl_ray.core.likelihood import Membership
 from rsrl_ray.core.metrics import NUMBERED, class_scores, confusion_matrix, macro_f1
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.rounds.loop import RoundResult
-from rsrl_ray.rounds.table import OF_TRAINING, SPLITS, assigned, confusion, judged
+from rsrl_ray.rounds.table import OF_TRAINING, PHOTO_WEIGHT, SPLITS, assigned, confusion, judged
 from rsrl_ray.tracking.names import CONFUSION, CONV1, PREDICTIONS
 
 CELL, GAP = 46, 8  # pixels: a cell of the confusion matrix, and the space between its parts
@@ -35,7 +35,8 @@ class RoundFiles:
 
     def __init__(self, like: pd.DataFrame, membership: Membership) -> None:
         """Like : the table of any round of the fold, see `rsrl_ray.rounds.table.RoundTables`."""
-        self._like, self._membership = pa.Table.from_pandas(like, preserve_index=False), membership
+        shared = like.drop(columns=PHOTO_WEIGHT, errors="ignore")  # not all rounds of a fold have it
+        self._like, self._membership = pa.Table.from_pandas(shared, preserve_index=False), membership
         self._classes, self._labels = np.unique(like["score"].to_numpy(), return_inverse=True)
         self._photos = {split: np.flatnonzero(like["split"] == split) for split in SPLITS}
         self._untrained = (like["split"] != SPLITS[0]).to_numpy()
@@ -60,13 +61,16 @@ class RoundFiles:
     def table(self, done: RoundResult) -> pa.Table:
         """The round's table; pandas reads the same from it as `rsrl_ray.rounds.table.RoundTables` makes."""
         new = judged(done, self._classes, self._labels, self._membership)
+        schema, of_training = self._like.schema, (*OF_TRAINING, PHOTO_WEIGHT)
+        if PHOTO_WEIGHT in new:
+            schema = schema.insert(schema.get_field_index(OF_TRAINING[-1]) + 1, pa.field(PHOTO_WEIGHT, pa.float32()))
         columns = [
-            pa.array(new[field.name], field.type, self._untrained if field.name in OF_TRAINING else None)
+            pa.array(new[field.name], field.type, self._untrained if field.name in of_training else None)
             if field.name in new
             else self._like[field.name]
-            for field in self._like.schema
+            for field in schema
         ]
-        return pa.Table.from_arrays(columns, schema=self._like.schema)
+        return pa.Table.from_arrays(columns, schema=schema)
 
     def _write_classes(self, path: Path, done: RoundResult) -> None:
         """Split, score, support, precision, recall, f1, for the validation and test photos."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.rule import NO_FEATURES, Rule, Seen
@@ -17,8 +18,8 @@ from rsrl_ray.core.rules.rule import NO_FEATURES, Rule, Seen
 class Learner(Protocol):
     """What the method needs to train: it remembers its last network and goes on from it."""
 
-    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Train network ``number`` on the kept photos ([N] bool). Returns its logits for all photos, [N, C]."""
+    def learn(self, number: int, kept: MaskOrWeights) -> NDArray[np.float32]:
+        """Train network ``number`` on the kept photos ([N]). Returns its logits for all photos, [N, C]."""
         ...
 
     def features(self) -> NDArray[np.float32] | None:
@@ -36,6 +37,7 @@ class RoundResult:
     logits : [N, C], of all photos.
     revision : what decided ``kept`` after the round before; None in round 1, and if nobody needs it.
     predicted : [N] class indices, if the prediction is not the class of the largest logit; otherwise None.
+    weights : [N] float32, what each photo weighs, 0 if it is not kept; None if all kept photos weigh the same.
     """
 
     number: int
@@ -44,6 +46,7 @@ class RoundResult:
     logits: NDArray[np.float32]
     revision: Revised | None = None
     predicted: NDArray[np.int16] | None = None
+    weights: NDArray[np.float32] | None = None
 
 
 class NextRound(NamedTuple):
@@ -53,10 +56,16 @@ class NextRound(NamedTuple):
     kept: NDArray[np.bool_]
     returned: NDArray[np.bool_]
     revision: Revised | None
+    weights: NDArray[np.float32] | None = None
+
+    @property
+    def trained_on(self) -> MaskOrWeights:
+        """All that the round's training has of its revision, [N]."""
+        return self.kept if self.weights is None else self.weights
 
     def learnt(self, logits: NDArray[np.float32]) -> RoundResult:
         """The round, once its logits [N, C] are known."""
-        return RoundResult(self.number, self.kept, self.returned, logits, self.revision)
+        return RoundResult(self.number, self.kept, self.returned, logits, self.revision, weights=self.weights)
 
 
 RoundsToLearn = Generator[NextRound, NDArray[np.float32], None]
@@ -86,7 +95,7 @@ def run_rounds(
     rounds = rounds_to_learn(labels, fold, rule, plan, lambda: learner.features())
     asked = next(rounds, None)
     while asked is not None:
-        result = asked.learnt(learner.learn(asked.number, asked.kept))
+        result = asked.learnt(learner.learn(asked.number, asked.trained_on))
         yield result
         asked = answered(rounds, result.logits)
 
@@ -110,10 +119,11 @@ def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Pla
     """
     kept = first_kept(fold, len(labels))
     returned, revision = np.zeros_like(kept), None
+    weights: NDArray[np.float32] | None = None
     history = deque[NDArray[np.float32]](maxlen=rule.looks_back)
     recalled: list[NDArray[np.float64]] = []
     for number in range(1, plan.rounds + 1):
-        logits = yield NextRound(number, kept, returned, revision)
+        logits = yield NextRound(number, kept, returned, revision, weights)
         history.append(logits[fold.train])
         seen = seen_after(number, history, kept[fold.train], labels[fold.train], plan.revision)
         stream = plan.seed, fold.number
@@ -123,7 +133,10 @@ def rounds_to_learn(labels: NDArray[np.int64], fold: Fold, rule: Rule, plan: Pla
             recalled.append(seen.confidence)
         before, kept = kept, np.zeros_like(kept)
         kept[fold.train] = revision.kept
-        returned = kept & ~before
+        returned, weights = kept & ~before, None
+        if revision.weights is not None:
+            weights = np.zeros(len(kept), dtype=np.float32)
+            weights[fold.train] = revision.weights
 
 
 def _of_training(features: Features, fold: Fold) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from rsrl_ray.rounds.loop import RoundResult
 
 SPLITS = ("train", "validation", "test")
 OF_TRAINING = ("kept", "returned")  # columns that are missing for other photos
+PHOTO_WEIGHT = "weight"
 
 
 class RoundTables:
@@ -26,7 +27,8 @@ class RoundTables:
 
     A table is ``predictions.parquet``: one row for each photo. Columns: image, split (train | validation | test),
     score, predicted (a score), kept and returned (of training photos; missing for others), self_confidence, and
-    logit_<score> (float32) for each class.
+    logit_<score> (float32) for each class. A round of a rule that gives weights has a column weight (float32; nan for
+    photos outside training) after returned: kept is weight > 0.
     """
 
     def __init__(self, images: Sequence[str], scores: NDArray[np.int64], fold: Fold, membership: Membership) -> None:
@@ -47,6 +49,8 @@ class RoundTables:
         """The table of a round."""
         new = judged(done, self._classes, self._labels, self._membership)
         new |= {name: pd.arrays.BooleanArray(new[name] & ~self._untrained, self._untrained) for name in OF_TRAINING}
+        if PHOTO_WEIGHT in new:
+            new[PHOTO_WEIGHT] = np.where(self._untrained, np.float32("nan"), new[PHOTO_WEIGHT])
         return pd.DataFrame(self._shared | new)
 
 
@@ -60,14 +64,16 @@ def predictions(
 def judged(
     done: RoundResult, classes: NDArray[np.int64], labels: NDArray[np.int64], membership: Membership
 ) -> dict[str, Any]:
-    """The columns of `predictions` that differ from round to round, [N] each; those `OF_TRAINING` without gaps.
+    """The columns of `predictions` that differ from round to round, [N] each; those of training photos without gaps.
 
     classes : [C] scores. labels : [N] class indices.
     """
+    weight = {} if done.weights is None else {PHOTO_WEIGHT: done.weights}
     return {
         "predicted": classes[assigned(done)],
         "kept": done.kept,
         "returned": done.returned,
+        **weight,
         "self_confidence": self_confidence(likelihood(done.logits, membership), labels),
         **{f"logit_{score}": done.logits[:, place] for place, score in enumerate(classes)},
     }
@@ -164,6 +170,6 @@ def revision_notes(
     if guarded:
         notes.append(f"the guard (min_kept) kept some of score {', '.join(guarded)}")
     size, dropped = (sum(revision.counts[label][part] for label in majority) for part in (0, 1))
-    if rule.at(number) != KEEPS and dropped < size / 100:
+    if rule.at(number) != KEEPS and revision.weights is None and dropped < size / 100:
         notes.append(f"nearly nothing dropped: {dropped:,} of {size:,} photos of the largest classes")
     return notes

@@ -3,7 +3,7 @@
 A round is two files and a manifest, written in this order. A round without a whole manifest does not exist::
 
     rounds/<key[:2]>/<key>/weights.safetensors    may be dropped later, see `Archive.drop_weights`
-                           record.safetensors     logits, kept mask, first convolution
+                           record.safetensors     logits, kept mask or weights, first convolution
                            manifest.json          number, times, checksums: of the other two, of the parent's weights
                            held/<holder>          who needs the weights, see `Archive.hold`
     frozen/<digest>.safetensors                   weights that are the same in all rounds, see `Archive.write_frozen`
@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.digest import array_digest, bytes_digest, digest
 from rsrl_ray.store.storage import Storage
 
@@ -34,7 +35,8 @@ class Damaged(Exception):
 class Record:
     """A finished round without its weights.
 
-    number : 1, 2, ... logits : [N, C] float32. kept : [N] bool. conv1 : weight, bias, stride, padding.
+    number : 1, 2, ... logits : [N, C] float32. kept : [N] bool; float32 if photos have weights,
+        which stand here then (`rsrl_ray.core.arrays`). conv1 : weight, bias, stride, padding.
     maker : the trial that trained it. created : Unix time. seconds : of training and prediction.
     parent : checksum of the weights of the round before, from which it was trained; empty if it was trained from the
         starting weights; None in rounds of versions that did not note it.
@@ -49,7 +51,7 @@ class Record:
 
     number: int
     logits: NDArray[np.float32]
-    kept: NDArray[np.bool_]
+    kept: MaskOrWeights
     conv1: Arrays
     maker: str
     created: float

@@ -12,6 +12,7 @@ from ray.actor import ActorHandle
 
 from rsrl_ray import identity
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.draw import DEALING
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.noise import flipped
@@ -35,7 +36,7 @@ class Trainer(Protocol):
         """The device for which the bits are the same."""
         ...
 
-    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+    def fit(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights:
         """Train round ``number`` on the ``kept`` photos [N], from the weights of the round before; its weights."""
         ...
 
@@ -59,7 +60,7 @@ class Trained(NamedTuple):
     logits: NDArray[np.float32]
 
 
-FitAll = Callable[[Sequence[Trainer], Sequence[Weights], Sequence[NDArray[np.bool_]], int], "list[Trained | NotFinite]"]
+FitAll = Callable[[Sequence[Trainer], Sequence[Weights], Sequence[MaskOrWeights], int], "list[Trained | NotFinite]"]
 """`Trainer.fit` and ``logits`` for several trainers of one fold, whose parents and kept photos are given."""
 
 Trainers = Callable[[Fold, Learning], Trainer]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights, weights_of
 from rsrl_ray.core.passes import RoundSteps, Sampling, sampling_in
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision import network as networks
@@ -83,12 +84,13 @@ class Lesson:
         """How a round draws its photos."""
         return sampling_in(number, self.sampling, self.balanced_from)
 
-    def taken(self, kept: NDArray[np.bool_], steps: RoundSteps, number: int) -> RoundPhotos:
-        """What passes in round ``number``, which keeps these photos, [N]."""
+    def taken(self, kept: MaskOrWeights, steps: RoundSteps, number: int) -> RoundPhotos:
+        """What passes in round ``number``, which keeps these photos, [N]. They have weights with ``weighted`` only."""
         assert kept.any()
         assert kept.shape == self.labels.shape
         classes = int(self.labels.max()) + 1
         if steps != "weighted":
+            assert weights_of(kept) is None
             photos = np.flatnonzero(kept)
             return RoundPhotos(
                 photos, self.weights, np.bincount(self.labels[photos], minlength=classes).astype(np.float64)

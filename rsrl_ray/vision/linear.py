@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.vision.layers import LinearHead
 from rsrl_ray.vision.lesson import Lesson
@@ -54,7 +55,7 @@ class LinearLearner:
         """See `rsrl_ray.rounds.loop.Learner`."""
         return self._network.features
 
-    def learn(self, number: int, kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def learn(self, number: int, kept: MaskOrWeights) -> NDArray[np.float32]:
         """See `rsrl_ray.rounds.loop.Learner`."""
         self.weights = self._trainer.fit(self.weights, kept, number)
         return self._trainer.logits(self.weights)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.vision import network as networks
 from rsrl_ray.vision.evaluation import EVALUATION_BATCH, autocast
 from rsrl_ray.vision.heads import HeadRound, StackedHeads
@@ -82,7 +83,7 @@ def _same_bits(device: torch.device, sizes: tuple[int, ...], width: int, classes
 
 
 def fit_in_lockstep(
-    trainers: Sequence["NetworkTrainer"], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
+    trainers: Sequence["NetworkTrainer"], parents: Sequence[Weights], kept: Sequence[MaskOrWeights], number: int
 ) -> list[Weights | NotFinite]:
     """Round ``number`` of several methods of one fold, on one network: their weights, or why there are none.
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.passes import Sampling
 from rsrl_ray.vision.inputs import Indices
 
@@ -23,17 +24,20 @@ def drawn(photos: Indices, labels: Indices, sampling: Sampling, generator: torch
     return order
 
 
-def kept_weights(kept: NDArray[np.bool_], labels: Indices, train: Indices, sampling: Sampling) -> NDArray[np.float32]:
+def kept_weights(kept: MaskOrWeights, labels: Indices, train: Indices, sampling: Sampling) -> NDArray[np.float32]:
     """What each photo weighs if all of ``train`` pass: dropped ones 0, the mean over ``train`` is 1; [N], float32.
 
     ``class_balanced``: n / (C n_c), so that each of C classes weighs as much as any other, n_c : its photos that are
     kept. So a round has equal steps and an equal expected gradient, whatever is dropped.
+
+    If ``kept`` has weights, each photo weighs its own times as much, and n_c is their sum in the class.
     """
     weights = np.zeros(len(kept))
     chosen = np.flatnonzero(kept)
+    own = kept[chosen].astype(np.float64)  # 1 for each photo of a mask
     if sampling == "shuffled":
-        weights[chosen] = len(train) / len(chosen)
+        weights[chosen] = own * (len(train) / own.sum())
     else:
-        found, place, counts = np.unique(labels[chosen], return_inverse=True, return_counts=True)
-        weights[chosen] = (len(train) / (len(found) * counts))[place]
+        found, place = np.unique(labels[chosen], return_inverse=True)
+        weights[chosen] = own * (len(train) / (len(found) * np.bincount(place, own)))[place]
     return weights.astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import MaskOrWeights, mask_of, weights_of
 from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.vision.lesson import NotFinite
 from rsrl_ray.vision.lockstep import head_of, prepared
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class _Solved:
     """The layer for the kept photos [N]. left_out : their logits, [n, C], see `Ridge`."""
 
-    kept: NDArray[np.bool_]
+    kept: MaskOrWeights
     weights: Weights
     left_out: NDArray[np.float32]
 
@@ -33,7 +34,7 @@ class Solving:
         self._ridge = ridge
         self._last: _Solved | None = None
 
-    def solve(self, trainer: "NetworkTrainer", parent: Weights, kept: NDArray[np.bool_]) -> Weights | NotFinite:
+    def solve(self, trainer: "NetworkTrainer", parent: Weights, kept: MaskOrWeights) -> Weights | NotFinite:
         """The weights for the kept photos, [N]; of the ``parent`` only the layers below the last one count.
 
         Raises ValueError if the last layer has no constant.
@@ -43,7 +44,9 @@ class Solving:
             head = head_of(trainer.begin(parent, 1).eval())
             if head.bias is None:
                 raise ValueError("learn: the last layer of this network has no constant; leave learn out")
-            layer = solved(self._ridge, prepared(network, photos), labels[photos], int(labels.max()) + 1)
+            own, classes = weights_of(kept), int(labels.max()) + 1
+            own = None if own is None else own[photos]
+            layer = solved(self._ridge, prepared(network, photos), labels[photos], classes, own)
             with torch.no_grad():
                 head.weight.copy_(layer.weight)
                 head.bias.copy_(layer.bias)
@@ -60,5 +63,5 @@ class Solving:
         assert self._last is not None
         assert self._last.weights is weights
         logits = logits.copy()
-        logits[self._last.kept] = self._last.left_out
+        logits[mask_of(self._last.kept)] = self._last.left_out
         return logits

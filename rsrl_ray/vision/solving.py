@@ -33,7 +33,13 @@ class Layer:
     left_out: Tensor
 
 
-def solved(ridge: Ridge, features: Tensor, labels: NDArray[np.int64], classes: int) -> Layer:
+def solved(
+    ridge: Ridge,
+    features: Tensor,
+    labels: NDArray[np.int64],
+    classes: int,
+    photo_weights: NDArray[np.float32] | None = None,
+) -> Layer:
     """The last layer for these photos.
 
     ``score``: the regression gives a photo's class as a number s; v is the mean squared error of the photos that are
@@ -42,10 +48,11 @@ def solved(ridge: Ridge, features: Tensor, labels: NDArray[np.int64], classes: i
     logits are f_c / T, with the T of the highest likelihood of the photos that are left out. Soft targets are as in
     `rsrl_ray.vision.losses.Balanced`: exp(-(c - y)^2 / 2), divided by their sum.
 
-    features : [n, D], of the kept photos. labels : [n].
+    features : [n, D], of the kept photos. labels : [n]. photo_weights : [n], above 0, what each photo
+    weighs besides ``balance``, whose n_c is then their sum in the class; None if all weigh the same.
     """
     strengths = STRENGTHS if ridge.ridge == "auto" else (float(ridge.ridge),)
-    weights = torch.from_numpy(_weights(labels, classes, ridge.balance)).to(features.device)
+    weights = torch.from_numpy(_weights(labels, classes, ridge.balance, photo_weights)).to(features.device)
     regression = _Regression(features.double(), weights)
     steps = torch.arange(classes, dtype=torch.float64, device=features.device)
     own = torch.from_numpy(labels).to(features.device)
@@ -89,9 +96,13 @@ def _temperature(fit: "_Fit", own: Tensor) -> tuple[float, float]:
     return float(found.fun), math.exp(found.x)
 
 
-def _weights(labels: NDArray[np.int64], classes: int, balance: float) -> NDArray[np.float64]:
+def _weights(
+    labels: NDArray[np.int64], classes: int, balance: float, own: NDArray[np.float32] | None
+) -> NDArray[np.float64]:
     """[n], with mean 1."""
-    weights = np.bincount(labels, minlength=classes)[labels] ** -balance
+    weights = np.bincount(labels, own, minlength=classes)[labels] ** -balance
+    if own is not None:
+        weights = weights * own
     return np.asarray(weights / weights.mean())
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.passes import Sampling, passes
 from rsrl_ray.core.trial import Device
 from rsrl_ray.vision import network as networks
@@ -67,8 +68,10 @@ class NetworkTrainer:
         """Whether its layer is trained and judged together with those of others."""
         return has_stacked_head(self.network, self.training)
 
-    def fit(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights:
+    def fit(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights:
         """Train round ``number`` on the kept photos ([N]), from the ``parent`` weights of the round before.
+
+        kept : a mask; or with ``weighted`` steps, or if the layer is solved, what each photo weighs.
 
         Raises
         ------
@@ -84,7 +87,7 @@ class NetworkTrainer:
             raise found
         return found
 
-    def fit_alone(self, parent: Weights, kept: NDArray[np.bool_], number: int) -> Weights | NotFinite:
+    def fit_alone(self, parent: Weights, kept: MaskOrWeights, number: int) -> Weights | NotFinite:
         """See `fit`; the switches of the process are set before this."""
         network, lesson, training = self.network, self.lesson, self.training
         network.check_batches(training.batch_size)
@@ -222,7 +225,7 @@ class NetworkTrainer:
 def fit_together(
     trainers: Sequence[NetworkTrainer],
     parents: Sequence[Weights],
-    kept: Sequence[NDArray[np.bool_]],
+    kept: Sequence[MaskOrWeights],
     number: int,
 ) -> list[Weights | NotFinite]:
     """Train the same round of several trainers of one network and fold, see `NetworkTrainer.fit`.

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.revision import Revised, majority_classes, revise
 from rsrl_ray.core.rules.lowest_loss import LowestLoss
-from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.rule import Rule, Seen, Weighing
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 
@@ -161,6 +161,48 @@ def test_the_guard_is_of_all_classes() -> None:
 def test_what_the_last_network_was_trained_on_stays_dropped_only_if_it_is_dropped_again() -> None:
     seen = confident([0] * 8, [0.9] * 8, kept=np.arange(8) < 5)
     assert revise(_Named(0), seen).kept.tolist() == [False, *[True] * 7]
+
+
+class _Weighed(Weighing):
+    """Gives these weights."""
+
+    def __init__(self, *weights: float) -> None:
+        self._weights = weights
+
+    def weights(self, seen: Seen) -> NDArray[np.floating]:
+        return np.array(self._weights)
+
+
+def test_what_the_guard_keeps_weighs_as_the_lightest_other_photo_of_its_class() -> None:
+    seen = confident([0] * 7 + [1] * 6, [0.1, 0.3, 0.2, 0.4, 0.5, 0.9, 0.9] + [0.1] * 6)
+    revision = revise(_Weighed(0, 0, 0, 0, 0, 0.25, 0.5, 0, 0, 0, 0, 0, 0), seen)
+    assert revision.weights is not None
+    assert revision.weights.tolist() == [0, 0.25, 0, 0.25, 0.25, 0.25, 0.5, 1, 1, 1, 1, 1, 0]
+    np.testing.assert_array_equal(revision.kept, revision.weights > 0)
+    assert (revision.guarded, revision.counts[:2]) == ((0, 1), ((7, 2), (6, 1)))
+
+
+def test_weights_of_zero_and_one_are_a_rule_that_drops() -> None:
+    seen = confident([0] * 7, [0.5] * 7)
+    revision, drops = revise(_Weighed(1.0, 1, 0, 1, 1, 1, 1), seen), revise(_Named(2), seen)
+    assert revision.weights is None
+    assert revision.kept.tolist() == drops.kept.tolist()
+    assert revise(_Named(2), seen).weights is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ((0.5, 0.5), r"weights gave float64 \[2\], not float \[7\]"),
+        ((1, 1, 1, 1, 1, 1, 0), r"weights gave int64 \[7\], not float \[7\]"),
+        ((0.5,) * 6 + (-0.5,), "weights gave a number below 0, or one that is not finite"),
+        ((0.5,) * 6 + (float("nan"),), "weights gave a number below 0, or one that is not finite"),
+        ((0.5,) * 6 + (1e300,), "weights gave a number below 0, or one that is not finite"),
+    ],
+)
+def test_weights_that_are_none(weights: tuple[float, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^_Weighed: {said}$"):
+        revise(_Weighed(*weights), confident([0] * 7, [0.5] * 7))
 
 
 # laws

@@ -1,5 +1,6 @@
 """The files of a round that people find in MLflow."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,19 @@ def test_the_table_that_is_written_is_the_one_that_pandas_would_write(
     table_of(rounds[1], true).to_parquet(tmp_path / "pandas.parquet", index=False)
     made, expected = (pq.read_table(tmp_path / name) for name in ("predictions.parquet", "pandas.parquet"))
     assert made.equals(expected, check_metadata=True)
+
+
+@pytest.mark.parametrize("true", [None, np.array([3, 3, 3, 4, 3])], ids=["", "noise"])
+def test_rounds_with_weights_and_without_may_come_in_any_order(tmp_path: Path, true: NDArray[np.int64] | None) -> None:
+    logits, weights = np.eye(5, 3, dtype=np.float32), np.array([0.5, 0.25, 0, 0, 0], np.float32)
+    plain = RoundResult(1, weights > 0, weights > 1, logits)
+    weighed = replace(plain, number=2, weights=weights)
+    for first in (plain, weighed):
+        files = RoundFiles(table_of(first, true), "sigmoid")
+        for done in (plain, weighed, plain):
+            files.write(tmp_path, done, {})
+            pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "predictions.parquet"), table_of(done, true))
+    assert pq.read_table(tmp_path / "predictions.parquet").column_names == list(table_of(plain, true))
+    files.write(tmp_path, weighed, {})
+    column = pq.read_table(tmp_path / "predictions.parquet")["weight"]
+    assert (str(column.type), column.to_pylist()) == ("float", [0.5, 0.25, None, None, None])

@@ -7,9 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from rsrl_ray import config
+from rsrl_ray.core.arrays import MaskOrWeights, mask_of
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.likelihood import likelihood
 from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.soft import Soft
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds.loop import Plan, RoundResult, run_rounds
@@ -258,3 +260,32 @@ def test_rounds_are_made_one_at_a_time() -> None:
     assert [number for number, _ in learner.trained] == [1]
     next(rounds)
     assert [number for number, _ in learner.trained] == [1, 2]
+
+
+@dataclass
+class WeighedLearner(TableLearner):
+    """It remembers all that it is given of each round."""
+
+    given: list[NDArray[np.generic]] = field(default_factory=list)
+
+    def learn(self, number: int, kept: MaskOrWeights) -> NDArray[np.float32]:
+        self.given.append(kept)
+        return super().learn(number, mask_of(kept))
+
+
+def test_weights_reach_the_training_and_the_result_and_a_photo_of_weight_zero_is_not_kept() -> None:
+    learner = WeighedLearner([_logits(0, 3), _logits(), _logits(3)])
+    learner.tables[0][5, 0] = -1e4  # of photo 5 the likelihood is 0
+    results = list(run_rounds(learner, LABELS, FOLD, Soft(0.5), Plan(3, LARGEST)))
+    expected = np.zeros(17, np.float32)
+    expected[FOLD.train] = 1
+    first, second, third = learner.given
+    np.testing.assert_array_equal(first, expected > 0)
+    assert first.dtype == third.dtype == bool  # each photo weighs the same, as without the rule
+    expected[[0, 3]], expected[5] = 0.2, 0
+    assert second.dtype == np.float32
+    np.testing.assert_allclose(second, expected, rtol=1e-6)
+    assert results[1].weights is second
+    assert (results[0].weights, results[2].weights) == (None, None)
+    assert [_photos(result.kept) for result in results] == [TRAIN, _without(5), TRAIN]
+    assert [_photos(result.returned) for result in results] == [[], [], [5]]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from rounds.replayed import next_kept
+from rounds.replayed import next_kept, next_trained_on
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, mean_absolute_error
 
@@ -18,6 +18,7 @@ from rsrl_ray.core.revision import Revised
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.random_share import RandomShare
 from rsrl_ray.core.rules.rule import Rule
+from rsrl_ray.core.rules.soft import Soft
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 from rsrl_ray.rounds import table as rounds_table
@@ -249,6 +250,35 @@ def test_so_are_rules_that_look_back_or_draw(rule: Rule, tmp_path: Path) -> None
         kept = next_kept(read[:number], rule, settings, 7, fold.number)
         np.testing.assert_array_equal(kept, results[number].kept)
     assert len({result.kept.tobytes() for result in results}) == ROUNDS
+
+
+@pytest.mark.parametrize("rule", [Soft(0.9, 2), Soft(0.95, 1, "mean")], ids=str)
+def test_so_are_weights_which_stand_in_the_file_of_their_round(rule: Rule, tmp_path: Path) -> None:
+    settings, fold = config.Revision(), make_folds(ALL_LABELS, Draw(5, "stratified", 0.1, 0))[1]
+    results, read = _rounds(settings, fold, rule), []
+    for result in results:
+        made, found = _read_back(result, fold, "sigmoid", tmp_path / "predictions.parquet")
+        pd.testing.assert_frame_equal(found, made, check_exact=True)
+        read.append(found)
+    assert "weight" not in read[0]  # round 1 trains on all photos alike
+    columns = ["image", "split", "score", "predicted", "kept", "returned", "weight", "self_confidence"]
+    for number in range(1, ROUNDS):
+        table = read[number]
+        assert list(table)[:8] == columns and table["weight"].dtype == np.float32
+        weights = table["weight"].fillna(0).to_numpy()
+        np.testing.assert_array_equal(weights, next_trained_on(read[:number], rule, settings, 0, fold.number))
+        assert (table["weight"].isna() == (table["split"] != "train")).all()
+        assert (table["kept"].fillna(False).to_numpy() == (weights > 0)).all()
+        assert len(np.unique(weights)) > 10
+        no_weights = table.drop(columns="weight")
+        assert rounds_table.round_metrics(table, 3) == rounds_table.round_metrics(no_weights, 3)
+
+
+def test_a_revision_that_only_weighs_is_not_said_to_drop_nothing() -> None:
+    counts, majority = ((100, 0), (50, 0)), np.array([0, 1])
+    for weights, said in ((None, ["nearly nothing dropped: 0 of 150 photos of the largest classes"]), (np.ones(1), [])):
+        revision = Revised(np.ones(150, dtype=bool), (), counts, weights)
+        assert rounds_table.revision_notes(revision, Soft(0.9), 1, np.array([2, 3]), majority) == said
 
 
 def test_metrics_of_the_file_are_those_of_the_round(tmp_path: Path) -> None:

@@ -83,6 +83,12 @@ def test_a_round_comes_back_bit_for_bit(archive: Archive) -> None:
     assert_same_bits(archive.read_weights(KEY) or {}, WEIGHTS)
 
 
+def test_what_photos_weigh_comes_back_bit_for_bit(archive: Archive) -> None:
+    record = replace(RECORD, kept=np.array([1 / 3, 1e-45], dtype=np.float32))
+    archive.write("cd34ef", record, WEIGHTS)
+    assert_same_record(archive.read("cd34ef"), record)
+
+
 def test_the_files_of_a_round(archive: Archive, tmp_path: Path) -> None:
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert files == [

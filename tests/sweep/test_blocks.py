@@ -38,6 +38,7 @@ HEADS = KNOBS | {
         "decayed": {"training": {"weight_decay": 0.3, "learning_rate": 0.002}},
         "shorter": {"training": {"epochs": 2}},
         "solved": {"learn": {"ridge": "auto", "targets": "soft"}, "revise": {"quantile": 0.2}},
+        "soft": {"revise": {"soft": 0.9, "power": 2}},
         "apart": {"training": {"steps": "all"}},  # not in lockstep
     },
 }
@@ -71,18 +72,20 @@ def reference(photos_csv: Path, tmp_path_factory: pytest.TempPathFactory, ray_se
 def test_a_block_whose_process_is_killed_and_that_gets_methods_and_rounds_has_the_bits_of_each_alone(
     experiment_file: Write, reference: Tables, tmp_path: Path
 ) -> None:
-    few: dict[str, Any] = {"rounds": 2, "methods": {"balanced": HEADS["methods"]["balanced"]}}
+    few: dict[str, Any] = {"rounds": 2, "methods": {name: HEADS["methods"][name] for name in ("balanced", "soft")}}
     file = experiment_file(**HEADS | few)
     gate = Gate(tmp_path, in_round(2))
     printed = with_killed_worker(start_driver(file, **gate.environment), gate)
-    assert "fold 0, 4 methods: its process ended in round 2; started again" in printed
+    assert "fold 0, 5 methods: its process ended in round 2; started again" in printed
     outcome, _ = swept(experiment_file(**HEADS))
-    assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (9, {}, 0)
+    assert (len(outcome.finished), outcome.failed, outcome.unlogged) == (10, {}, 0)
     assert_same_bits(tables(file), reference)
     log = children(read_experiment(file))
-    # each round once: hair and none share all rounds, quantile and firm share round 1 with them
-    assert len(entries(file)) == ((log.metric == "reused") & (log.value == 0)).sum() == 3 + 2 + 2 + 3 + 4 * 3
-    assert (log.metric == "reused").sum() == 9 * 3
+    # each round once: hair and none share all rounds, quantile, firm and soft share round 1 with them
+    assert len(entries(file)) == ((log.metric == "reused") & (log.value == 0)).sum() == 3 + 3 * 2 + 3 + 4 * 3
+    assert (log.metric == "reused").sum() == 10 * 3
+    soft = next(rounds for key, rounds in reference.items() if "soft" in key)
+    assert ["weight" in round for round in soft] == [False, True, True]
     last = log[log.step == 3].assign(method=log.run.str.split(",").str[0])
     seen, epochs = (last[last.metric == name].set_index("method").value for name in ("photos_seen", "epochs_so_far"))
     train = seen["none"] / 9  # 3 rounds of 3 epochs

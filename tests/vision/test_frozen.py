@@ -173,13 +173,14 @@ def test_a_dropped_photo_changes_nothing_where_it_weighs_nothing() -> None:
     assert same(*fitted)
 
 
-def test_weighted_steps_are_those_of_torch_with_weights() -> None:
+@pytest.mark.parametrize("kept", [EVEN, (1 / (1 + np.arange(COUNT) % 3)).astype(np.float32)], ids=["mask", "weights"])
+def test_weighted_steps_are_those_of_torch_with_weights(kept: np.ndarray) -> None:
     """Two epochs of SGD by hand: the mean over a batch of weight times loss."""
     found = torch.from_numpy(features_of(small(), WEIGHTED, START, PHOTOS))
     training = replace(WEIGHTED, epochs=2, batch_size=16, momentum=0.0, weight_decay=0.0, head_factor=1.0)
     weight, bias = (torch.tensor(START[name], requires_grad=True) for name in HEAD)
     order = torch.Generator().manual_seed(torch_seed([0, 0, 1, 1]))
-    weights = torch.where(torch.from_numpy(EVEN), COUNT / EVEN.sum(), 0.0)
+    weights = torch.from_numpy(kept * COUNT / kept.sum()).float()
     for _ in range(2):
         for rows in torch.randperm(COUNT, generator=order).split(16):
             loss = cross_entropy(found[rows] @ weight.T + bias, torch.from_numpy(LABELS)[rows], reduction="none")
@@ -187,7 +188,7 @@ def test_weighted_steps_are_those_of_torch_with_weights() -> None:
             with torch.no_grad():
                 for value, slope in zip((weight, bias), slopes, strict=True):
                     value -= training.learning_rate * slope
-    mine = trainer(training).fit(START, EVEN, 1)
+    mine = trainer(training).fit(START, kept, 1)
     assert_allclose(mine[HEAD[0]], weight.detach(), atol=1e-6)
     assert_allclose(mine[HEAD[1]], bias.detach(), atol=1e-6)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from vision.test_trainer import NO_GPU, same
@@ -21,6 +21,7 @@ from rsrl_ray.vision.lockstep import fit_in_lockstep, has_stacked_head
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Balanced, EffectiveNumber, Focal, Ldam, Loss
 from rsrl_ray.vision.network import Weights, starting_weights, trains_in_lockstep
 from rsrl_ray.vision.on_device import NetworkOnDevice, Place
+from rsrl_ray.vision.solving import solved
 from rsrl_ray.vision.trainer import NetworkTrainer, fit_together, judge_together
 
 COUNT = 200
@@ -80,8 +81,11 @@ def methods(network: NetworkOnDevice, start: Weights, count: int) -> list[Networ
 
 
 def kept(count: int) -> list[Any]:
+    """What each trains on; some have weights, the one that is solved too."""
     draw = np.random.default_rng(1)
-    return [np.isin(np.arange(COUNT), TRAIN) & (draw.random(COUNT) < 0.9 - place / 30) for place in range(count)]
+    masks = [np.isin(np.arange(COUNT), TRAIN) & (draw.random(COUNT) < 0.9 - place / 30) for place in range(count)]
+    shares = [draw.random(COUNT, dtype=np.float32) for _ in range(count)]
+    return [masks[place] * shares[place] if place % 5 in (1, 4) else masks[place] for place in range(count)]
 
 
 def together(trainers: Sequence[NetworkTrainer], parents: Sequence[Weights], masks: Sequence[Any]) -> list[Any]:
@@ -142,6 +146,18 @@ def test_a_device_that_gives_a_layer_other_bits_among_others_trains_one_at_a_tim
     assert counts == [1, 1, 1]
     for found, expected in zip(fit_together(trainers, [start] * 3, masks, 1), apart, strict=True):
         assert same(found, expected)
+
+
+def test_a_layer_is_solved_with_what_photos_weigh() -> None:
+    network, start = on_device("small")
+    ridge, weights = Ridge(100.0, "soft"), kept(2)[1]
+    trainer, photos = NetworkTrainer(Lesson(LABELS, start, TRAIN, ridge=ridge), network), np.flatnonzero(weights)
+    features = torch.from_numpy(np.asarray(network.features)[photos])
+    layer = solved(ridge, features, LABELS[photos], 7, weights[photos])
+    found = trainer.fit(start, weights, 1)
+    assert_allclose(found["classifier.6.weight"], layer.weight, rtol=1e-4, atol=1e-7)
+    assert not same(trainer.fit(start, weights > 0, 2), found)
+    assert same(trainer.fit(start, weights, 3), found)
 
 
 class Indices(TorchDispatchMode):

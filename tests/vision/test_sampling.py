@@ -65,3 +65,23 @@ def test_a_dropped_photo_weighs_nothing_and_the_mean_is_one() -> None:
     np.testing.assert_array_equal(balanced, np.float32([7 / 6, 7 / 6, 0, 0, 7 / 3, 0, 7 / 3, 0]))
     for weights in (shuffled, balanced):
         assert weights[train].mean() == pytest.approx(1)
+
+
+def test_what_a_rule_lets_a_photo_weigh_is_a_factor() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    train, kept = np.arange(7), np.array([1, 0.25, 0.25, 0, 0.5, 1, 0.5, 0], dtype=np.float32)  # their sum is 3.5
+    shuffled = kept_weights(kept, labels, train, "shuffled")
+    np.testing.assert_array_equal(shuffled, np.float32([2, 0.5, 0.5, 0, 1, 2, 1, 0]))
+    balanced = kept_weights(kept, labels, train, "class_balanced")  # each class has 7 / 3 in all
+    expected = [7 / 3 / 1.5, 7 / 3 / 6, 7 / 3 / 6, 0, 7 / 3 / 3, 14 / 3 / 3, 7 / 3, 0]
+    np.testing.assert_allclose(balanced, expected, rtol=1e-6)
+    assert balanced.dtype == np.float32
+    for weights in (shuffled, balanced):
+        assert weights[train].mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "class_balanced"])
+def test_weights_of_zero_and_one_are_a_mask_to_the_bit(sampling: str) -> None:
+    mask = np.random.default_rng(0).random(100) < 0.63
+    found = [kept_weights(kept, LABELS, PHOTOS, sampling) for kept in (mask, mask.astype(np.float32))]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(*found)

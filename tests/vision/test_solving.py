@@ -104,6 +104,20 @@ def test_auto_takes_the_strength_with_the_least_error_of_photos_left_out(width: 
     assert 0 < STRENGTHS.index(best) < len(STRENGTHS) - 1  # so this could fail
 
 
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_what_a_rule_lets_photos_weigh_is_a_factor_of_the_balance(balance: float) -> None:
+    given, own = features(8), (1 - np.arange(60) % 4 / 5).astype(np.float32)
+    layer = solved(Ridge(100.0, "hard", balance), given, LABELS, 4, own)
+    weights = own.astype(np.float64) * np.array([own[label == LABELS].sum(dtype=float) for label in LABELS]) ** -balance
+    reference = Reference(100.0).fit(given.double().numpy(), np.eye(4)[LABELS], weights / weights.mean())
+    temperature = float(np.linalg.norm(reference.coef_) / layer.weight.norm())
+    assert_allclose(layer.weight.numpy() * temperature, reference.coef_, rtol=1e-6, atol=1e-10)
+    assert_allclose(layer.bias.numpy() * temperature, reference.intercept_, rtol=1e-6, atol=1e-10)
+    alike = [solved(Ridge(100.0, "hard", balance), given, LABELS, 4, each) for each in (None, np.float32(own > 0))]
+    assert_allclose(alike[0].weight, alike[1].weight, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(alike[0].weight, layer.weight, rtol=1e-3)
+
+
 def test_strengths_are_half_powers_of_ten() -> None:
     assert_allclose(STRENGTHS, [31.6227766, 100, 316.227766, 1000, 3162.27766, 1e4, 31622.7766, 1e5])
 

@@ -79,7 +79,7 @@ class Results(Standing):
     def predictions(self, method: str, fold: int = 0, round: int | None = None) -> pd.DataFrame:
         """A row for each photo: image, split, score, predicted, kept, returned, self_confidence, a logit a score.
 
-        round : the chosen one if None.
+        round : the chosen one if None. If the rule gives weights, there is a column weight too.
         """
         key = TrialKey(fold, method)
         run = self.found.trials.get(key)

@@ -1,12 +1,14 @@
 """A user's own rule."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rsrl_ray.core.arrays import Mask
 from rsrl_ray.core.own import Own
-from rsrl_ray.core.rules.rule import Rule, Seen, as_mask
+from rsrl_ray.core.rules.rule import Rule, Seen, as_mask, as_weights
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,21 @@ class OwnRule(Rule):
         """See `Rule`."""
         return bool(getattr(self.own.make(), "recalls", False))
 
+    @property
+    def weighs(self) -> bool:
+        """See `Rule`."""
+        return bool(getattr(self.own.make(), "weighs", False))
+
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`."""
+        return as_mask(self._asked("drops", seen), seen, self.own.path)
+
+    def weights(self, seen: Seen) -> NDArray[np.floating]:
+        """See `Rule`."""
+        return as_weights(self._asked("weights", seen), seen, self.own.path)
+
+    def _asked(self, method: str, seen: Seen) -> NDArray[Any]:
         try:
-            found = np.asarray(self.own.make().drops(seen))
+            return np.asarray(getattr(self.own.make(), method)(seen))
         except Exception as error:  # the user's code may raise anything
             raise ValueError(f"{self.own.path}: {type(error).__name__}: {error}") from error
-        return as_mask(found, seen, self.own.path)

@@ -103,6 +103,15 @@ class Rule(ABC):
         """The photos to drop, [n] bool over the original training photos, before `min_kept` is applied."""
 
     @property
+    def weighs(self) -> bool:
+        """Whether `weights` counts and not `drops` alone; see `Weighing`."""
+        return False
+
+    def weights(self, seen: Seen) -> NDArray[np.floating]:
+        """What each photo weighs in the next round, [n], 0 or more; a photo of weight 0 is dropped."""
+        return (~self.drops(seen)).astype(np.float64)
+
+    @property
     def looks_back(self) -> int:
         """The number of rounds whose logits it needs, with the last one."""
         return 1
@@ -120,7 +129,8 @@ class Rule(ABC):
     def at(self, revision: int) -> Hashable:
         """A value for what it does in this revision. If it is equal for two rules, equal rounds lead to equal drops.
 
-        It is `KEEPS` if nothing is dropped, whatever the rounds were. Two different rules must not give an equal value.
+        It is `KEEPS` if nothing is dropped and all weigh the same, whatever the rounds were. Two different rules must
+        not give an equal value.
         """
         return self
 
@@ -129,12 +139,44 @@ class Rule(ABC):
         return str(self)
 
 
+class Weighing(Rule):
+    """A rule that says how much each photo counts in training; its ``weights`` are in the place of `Rule.drops`.
+
+    Training divides them by their mean. A trained network needs ``steps: weighted`` for this.
+    """
+
+    @property
+    def weighs(self) -> bool:
+        """See `Rule`."""
+        return True
+
+    @abstractmethod
+    def weights(self, seen: Seen) -> NDArray[np.floating]:
+        """See `Rule`."""
+
+    def drops(self, seen: Seen) -> Mask:
+        """See `Rule`."""
+        return np.asarray(as_weights(self.weights(seen), seen, type(self).__name__) == 0)
+
+
 def as_mask(drops: object, seen: Seen, name: str) -> Mask:
     """The result of ``drops`` of the rule with this name, [n] bool. Raises ValueError if it is something else."""
     found = np.asarray(drops)
     if found.dtype != bool or found.shape != seen.labels.shape:
         raise ValueError(f"{name}: drops gave {found.dtype} {list(found.shape)}, not bool [{len(seen.labels)}]")
     return found
+
+
+def as_weights(weights: object, seen: Seen, name: str) -> NDArray[np.float32]:
+    """The result of ``weights`` of the rule with this name, [n]. Raises ValueError if it is something else."""
+    found = np.asarray(weights)
+    if found.dtype.kind != "f" or found.shape != seen.labels.shape:
+        raise ValueError(f"{name}: weights gave {found.dtype} {list(found.shape)}, not float [{len(seen.labels)}]")
+    with np.errstate(over="ignore"):
+        single = found.astype(np.float32)
+    if not (np.isfinite(single) & (single >= 0)).all():
+        raise ValueError(f"{name}: weights gave a number below 0, or one that is not finite")
+    return single
 
 
 def least_kept(size: int, min_kept: float) -> int:

@@ -12,7 +12,8 @@ from rsrl_ray.core.rules.mixture import Mixture
 from rsrl_ray.core.rules.quantile import Quantile
 from rsrl_ray.core.rules.quota import Quota
 from rsrl_ray.core.rules.random_share import RandomShare
-from rsrl_ray.core.rules.rule import Rule, Seen
+from rsrl_ray.core.rules.rule import Rule, Seen, Weighing
+from rsrl_ray.core.rules.soft import Soft
 from rsrl_ray.core.rules.thresholds import Thresholds
 from rsrl_ray.core.schedule import make_schedule
 
@@ -30,7 +31,9 @@ __all__ = [
     "RandomShare",
     "Rule",
     "Seen",
+    "Soft",
     "Thresholds",
+    "Weighing",
     "make_schedule",
 ]
 
@@ -45,6 +48,7 @@ RULES: dict[str, Callable[..., Rule]] = {
     "edited_neighbours": EditedNeighbours,
     "mixture": Mixture,
     "quota": Quota,
+    "soft": Soft,
 }
 """`rsrl_ray.core.value.make` makes a rule of its part of the file. Without such a part the rule is `Keep`."""
 

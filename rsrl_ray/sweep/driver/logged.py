@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import mask_of, weights_of
 from rsrl_ray.core.selection import TEST, VALIDATION, Split, choose, curve_of, default_criterion
 from rsrl_ray.core.trial import TrialKey
 from rsrl_ray.rounds.files import RoundFiles, draw_again
@@ -41,8 +42,9 @@ class LoggedRounds:
 
         def write(folder: Path) -> None:
             before, record = self._before(trial, report), self._record(trial, report.key)
-            returned = record.kept & ~before
-            done = RoundResult(report.number, record.kept, returned, record.logits, predicted=report.predicted)
+            kept, weights = mask_of(record.kept), weights_of(record.kept)
+            returned, predicted = kept & ~before, report.predicted
+            done = RoundResult(report.number, kept, returned, record.logits, predicted=predicted, weights=weights)
             files = self._files_of(trial.key.fold, done)
             files.write(folder, done, record.conv1)
             if is_drawn:
@@ -66,7 +68,7 @@ class LoggedRounds:
         """The kept mask of the round before, [N]; all photos for round 1, so that none counts as returned."""
         if report.number == 1:
             return np.ones(len(self._task.photos.scores), dtype=bool)
-        return self._record(trial, report.parent_key).kept
+        return mask_of(self._record(trial, report.parent_key).kept)
 
     def _record(self, trial: Trial, key: str) -> Record:
         known = self._previous.get(trial.id)

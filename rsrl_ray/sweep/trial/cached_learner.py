@@ -8,8 +8,8 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.trial import Device
 from rsrl_ray.identity import changed_later, round_key
 from rsrl_ray.learning import Learning
@@ -56,7 +56,7 @@ class _Next(NamedTuple):
 
     key: str
     number: int
-    kept: NDArray[np.bool_]
+    kept: MaskOrWeights
 
 
 class Unwritten(NamedTuple):
@@ -90,7 +90,7 @@ class CachedLearner:
         self.learnt: Record | None = None
         self.trainer, self._archive, self._start = trainer, archive, start
         self._holder, self._attempt = holder, attempt
-        self._keys, self._kept = [start.key], list[NDArray[np.bool_]]()
+        self._keys, self._kept = [start.key], list[MaskOrWeights]()
         self._notes = list(start.device.remarks)
         self._next = _Next(start.key, 0, np.zeros(0, dtype=bool))
         self._weights: Weights | None = start.weights
@@ -98,7 +98,7 @@ class CachedLearner:
         self._unwritten: dict[str, Unwritten] = {}
         self._closed = False
 
-    def ask(self, number: int, kept: NDArray[np.bool_]) -> str:
+    def ask(self, number: int, kept: MaskOrWeights) -> str:
         """The next round is network ``number``, which is trained on the ``kept`` photos [N]; its key."""
         key = round_key(self._keys[-1], kept, number, changed_later(self._start.learning, number))
         self._next = _Next(key, number, kept)

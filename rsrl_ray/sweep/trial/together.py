@@ -5,9 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.rounds.loop import NextRound
 from rsrl_ray.sweep.task import FitAll, Trained, Trainer
 from rsrl_ray.sweep.trial.cached_learner import CachedLearner, RoundState
@@ -63,7 +61,7 @@ def learn_all(needs: Sequence[Need], fit_all: FitAll) -> None:
         awaited = []
         for need in left:
             with need.failing():
-                key = need.learner.ask(need.round.number, need.round.kept)
+                key = need.learner.ask(need.round.number, need.round.trained_on)
                 if key in makers:
                     sharers.append((need, makers[key]))
                     continue
@@ -96,7 +94,7 @@ def _train(makers: Sequence[Need], fit_all: FitAll) -> None:
         if not ready:
             return
         began = time.monotonic()
-        trainers, masks = [need.learner.trainer for need in ready], [need.round.kept for need in ready]
+        trainers, masks = [need.learner.trainer for need in ready], [need.round.trained_on for need in ready]
         found = _fitted(fit_all, trainers, parents, masks, ready[0].round.number)
         share = (time.monotonic() - began) / len(ready)
         for need, trained in zip(ready, found, strict=True):
@@ -115,7 +113,7 @@ def _fitted(  # the arguments of `FitAll`
     fit_all: FitAll,
     trainers: Sequence[Trainer],
     parents: Sequence[Weights],
-    masks: Sequence[NDArray[np.bool_]],
+    masks: Sequence[MaskOrWeights],
     number: int,
 ) -> Sequence[Trained | Exception]:
     """What ``fit_all`` returns; if it raises ValueError, each is fitted by itself, because one may be to blame."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsrl_ray.core.arrays import MaskOrWeights
 from rsrl_ray.core.folds import Fold
 from rsrl_ray.core.trial import Device
 from rsrl_ray.learning import Learning
@@ -24,7 +25,7 @@ from rsrl_ray.vision.trainer import NetworkTrainer, fit_together, judge_together
 
 
 def fit_all(
-    trainers: Sequence[Trainer], parents: Sequence[Weights], kept: Sequence[NDArray[np.bool_]], number: int
+    trainers: Sequence[Trainer], parents: Sequence[Weights], kept: Sequence[MaskOrWeights], number: int
 ) -> list[Trained | NotFinite]:
     """Train and judge the same round of several trials of one fold, together if they can be; see `Trainer.fit`."""
     networks = [trainer for trainer in trainers if isinstance(trainer, NetworkTrainer)]
@@ -41,7 +42,7 @@ def _trained(weights: Weights, logits: NDArray[np.float32] | NotFinite) -> Train
     return logits if isinstance(logits, NotFinite) else Trained(weights, logits)
 
 
-def _fit(trainer: Trainer, parent: Weights, kept: NDArray[np.bool_], number: int) -> Trained | NotFinite:
+def _fit(trainer: Trainer, parent: Weights, kept: MaskOrWeights, number: int) -> Trained | NotFinite:
     try:
         weights = trainer.fit(parent, kept, number)
         return Trained(weights, trainer.logits(weights))

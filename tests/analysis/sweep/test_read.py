@@ -121,8 +121,10 @@ def log(
 def test_a_finished_sweep_comes_back_as_it_was_logged(begin: Begin) -> None:
     experiment, tracker = begin()
     for fold in (0, 1):
+        log(experiment, tracker, fold, "none", [1, 2])
+        # some rules give weights
+        log(experiment, tracker, fold, "firm", [1, 2], lambda made: made.assign(weight=np.float32(0.5)))
         for method in ("none", "firm"):
-            log(experiment, tracker, fold, method, [1, 2])
             tracker.end_trial(trial(experiment, fold, method), "FINISHED")
     tracker.end_sweep("FINISHED")
     sweep = read_sweep(experiment)

@@ -33,8 +33,11 @@ KNOBS: list[dict[str, Any]] = [
     {"mixture": 0.5},
     {"quota": 1.5},
     {"quota": 1.5, "pick": "random"},
+    {"soft": 0.9},
+    {"soft": 0.5, "power": 2.0, "likelihood": "mean"},
 ]
-BY_THEIR_OWN = {"disagreement", "edited_neighbours", "mixture", "quota"}  # these have no share that may be all
+BY_THEIR_OWN = {"disagreement", "edited_neighbours", "mixture", "quota", "soft"}  # these have no share that may be all
+STEADY = {"edited_neighbours", "soft"}  # these drop the same photos after every round, or none
 GREEDY: list[dict[str, Any]] = [
     {"thresholds": make_schedule({1: 1.0})},
     {"thresholds": make_schedule({1: 1.0}), "pick": "random"},
@@ -108,15 +111,17 @@ def test_a_class_never_goes_as_a_whole(knobs: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("knobs", KNOBS, ids=_name)
-def test_photos_are_dropped_of_majority_classes_only(knobs: dict[str, Any], seed: int) -> None:
+def test_photos_are_dropped_or_weighed_of_majority_classes_only(knobs: dict[str, Any], seed: int) -> None:
     seen = _seen(seed, 3)
-    drops = _rule(knobs).drops(seen)
+    rule = _rule(knobs)
+    drops = rule.weights(seen) < 1
     assert drops.any()
     assert drops[~np.isin(seen.labels, [0, 2, 3])].any() == ("lowest_loss" in knobs)
+    np.testing.assert_array_equal(rule.drops(seen), rule.weights(seen) == 0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("knobs", [knobs for knobs in KNOBS if not _rule(knobs).needs_features], ids=_name)
+@pytest.mark.parametrize("knobs", [knobs for knobs in KNOBS if not STEADY & set(knobs)], ids=_name)
 def test_photos_that_were_dropped_can_come_back(knobs: dict[str, Any], seed: int) -> None:
     rule, first = _rule(knobs), _seen(seed)
     kept = revise(rule, first).kept
@@ -142,6 +147,7 @@ def test_a_rule_is_its_knobs_under_whatever_name(knobs: dict[str, Any]) -> None:
         assert one.at(revision) == other.at(revision)
         seen = _seen(revision, revision)
         np.testing.assert_array_equal(revise(one, seen).kept, revise(other, seen).kept)
+        np.testing.assert_array_equal(revise(one, seen).weights, revise(other, seen).weights)
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=_name)
@@ -161,9 +167,10 @@ def test_what_a_rule_decides_depends_neither_on_memory_order_nor_does_it_change_
 ) -> None:
     rule, seen = _rule(knobs), _seen(0, 3)
     before = [logits.copy() for logits in seen.logits]
-    kept = revise(rule, seen).kept
+    revision = revise(rule, seen)
     by_column = replace(seen, logits=[np.asfortranarray(logits) for logits in seen.logits])
-    np.testing.assert_array_equal(revise(rule, by_column).kept, kept)
+    np.testing.assert_array_equal(revise(rule, by_column).kept, revision.kept)
+    np.testing.assert_array_equal(revise(rule, by_column).weights, revision.weights)
     np.testing.assert_array_equal(seen.logits, before)
     assert seen.kept.all()
 

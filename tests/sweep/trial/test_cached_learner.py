@@ -59,15 +59,15 @@ def made(
     return CachedLearner(trainer, Archive(str(root)), start, holder, attempt)
 
 
-def learn(learner: CachedLearner, number: int) -> Record:
+def learn(learner: CachedLearner, number: int, weights: Any = None) -> Record:
     """The round, which is not written yet if it was trained."""
-    (record,) = learn_together([learner], number)
+    (record,) = learn_together([learner], number, weights)
     return record
 
 
-def learn_together(learners: list[CachedLearner], number: int) -> list[Record]:
+def learn_together(learners: list[CachedLearner], number: int, weights: Any = None) -> list[Record]:
     """The same round of several trials."""
-    needs = [Need(learner, NextRound(number, ALL, ~ALL, None)) for learner in learners]
+    needs = [Need(learner, NextRound(number, ALL, ~ALL, None, weights)) for learner in learners]
     learn_all(needs, fit_all)
     for need in needs:
         if need.error:
@@ -133,6 +133,26 @@ def test_what_is_found_is_not_made(tmp_path: Path) -> None:
     assert made_now(again) == [False, False, True]
     assert toy.trained == [3]
     assert notes(again) == []
+
+
+def test_a_trial_that_starts_again_trains_with_the_weights_of_photos_that_the_archive_holds(tmp_path: Path) -> None:
+    weights = np.array([1, 0.1, 1 / 3, 0], dtype=np.float32)  # their sum is in the toy's weights
+    nearly = np.nextafter(weights, np.float32(2))
+
+    def rounds(learner: CachedLearner, *given: Any) -> list[Record]:
+        return [learner.keep(learn(learner, number, each)) for number, each in enumerate(given, 1)]
+
+    first = rounds(made(tmp_path), None, weights)
+    drop(tmp_path, first[1].key)
+    toy = Toy()
+    again = rounds(made(tmp_path, toy), None, weights, weights)
+    assert toy.trained == [2, 3]  # round 2 only for its weights: it has the same bits, or it would fail
+    assert notes(again) == ["round 2 made again, because the weights were not kept"]
+    assert keys(again)[:2] == keys(first)
+    for record in again[1:]:
+        assert record.kept.dtype == np.float32
+        np.testing.assert_array_equal(record.kept, weights)
+    assert keys(rounds(made(tmp_path), None, nearly))[1] != first[1].key != keys(rounds(made(tmp_path), None, None))[1]
 
 
 def test_cold_rounds_are_trained_from_no_parent(tmp_path: Path) -> None:
