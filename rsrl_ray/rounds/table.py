@@ -19,7 +19,7 @@ from rsrl_ray.rounds.loop import RoundResult
 
 SPLITS = ("train", "validation", "test")
 OF_TRAINING = ("kept", "returned")  # columns that are missing for other photos
-MUCH_OF_A_CLASS = 0.3  # a revision that drops a larger share of a class is told of
+MUCH = 0.3  # readers are told of a revision that drops a larger share of a class
 
 
 class RoundTables:
@@ -158,7 +158,7 @@ def revision_notes(
     others = np.setdiff1d(np.arange(len(scores)), majority)
     for place, label in enumerate((*majority, *others)):
         size, dropped = revision.counts[label]
-        if dropped > MUCH_OF_A_CLASS * size:
+        if dropped > MUCH * size:
             what = rule.says(number, min(place, len(majority) - 1))
             notes.append(f"{what} drops {dropped:,} of {size:,} photos of score {scores[label]}")
     guarded = [str(scores[label]) for label in (*majority, *others) if label in revision.guarded]

@@ -8,7 +8,7 @@ import numpy as np
 from rsrl_ray.analysis.numbers.words import number
 from rsrl_ray.analysis.sweep.arrays import TRAINING_PHOTO, Sweep, TrialRounds
 from rsrl_ray.core import statistics
-from rsrl_ray.rounds.table import MUCH_OF_A_CLASS
+from rsrl_ray.rounds.table import MUCH
 
 BY_HEART = 0.95  # training accuracy above which likelihoods of training photos are memories
 IN_A_SENTENCE = 4  # methods in a sentence
@@ -21,7 +21,7 @@ def cautions(sweep: Sweep) -> list[str]:
 
 
 def _memories(sweep: Sweep, dropping: list[str]) -> str:
-    """By the training accuracy of the last round that judged photos for a revision, mean over the folds.
+    """By the training accuracy `_fit`, mean over the folds.
 
     "" if no method is above `BY_HEART`, or if the metric was not logged.
     """
@@ -29,30 +29,35 @@ def _memories(sweep: Sweep, dropping: list[str]) -> str:
     found = {name: fit for name, fit in fits.items() if fit > BY_HEART}
     if not found:
         return ""
+    named = _named(found, {name: number(fit, 2) for name, fit in found.items()})
     return (
-        f"The networks that judge photos fit more than {BY_HEART:g} of their own training labels: "
-        f"{_named(found, {name: number(fit, 2) for name, fit in found.items()})} (in the last round that judges, mean "
-        "over the folds). So their likelihoods are memories, and what rules drop by these cannot be trusted: with "
-        "trainable: head give network.standardise, learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3, or "
-        "learn: {ridge: auto}; with trainable: all a larger weight_decay or fewer epochs."
+        f"The networks that judge photos fit more than {BY_HEART:g} of their own training labels: {named} (in the last "
+        f"round that judges and keeps {100 * (1 - MUCH):.0f} % of the photos or more, mean over the folds). So their "
+        "likelihoods are memories, and what rules drop by these cannot be trusted: with trainable: head give "
+        "network.standardise, learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3, or learn: {ridge: auto}; "
+        "with trainable: all a larger weight_decay or fewer epochs."
     )
 
 
 def _fit(trial: TrialRounds) -> float:
-    """Training accuracy of the last round but one: the last one judges for no revision. nan if it is not known."""
-    fits = trial.curve("train_accuracy")
-    return float(fits[-2]) if len(fits) > 1 else math.nan
+    """Training accuracy of the last round that judges and was itself trained on most photos; nan if it is not known.
+
+    The last round of all judges for no revision. A network that trains on a small rest fits it whatever its training.
+    """
+    dropped, size = trial.dropped()[:-1].sum(axis=1), int((trial.split == TRAINING_PHOTO).sum())
+    judges = np.flatnonzero(dropped <= MUCH * size)
+    return float(trial.curve("train_accuracy")[judges[-1]]) if len(judges) else math.nan
 
 
 def _large_drops(sweep: Sweep, dropping: list[str]) -> str:
     """By the largest share of a class that is dropped, over classes, rounds and folds; "" if none is large."""
     shares = {name: max(_share(sweep, trial) for trial in sweep.trials_of(name)) for name in dropping}
-    found = {name: share for name, (share, _) in shares.items() if share > MUCH_OF_A_CLASS}
+    found = {name: share for name, (share, _) in shares.items() if share > MUCH}
     if not found:
         return ""
     words = {name: f"up to {100 * share:.0f} % of score {shares[name][1]}" for name, share in found.items()}
     return (
-        f"Rules drop more than {100 * MUCH_OF_A_CLASS:.0f} % of a class: {_named(found, words)} (the largest share of "
+        f"Rules drop more than {100 * MUCH:.0f} % of a class: {_named(found, words)} (the largest share of "
         "all rounds and folds). Compare them with as many photos dropped at random (pick: random); a lower K, or a "
         "rule that drops a share (quantile: 0.2), drops fewer."
     )
