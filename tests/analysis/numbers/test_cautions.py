@@ -33,8 +33,8 @@ def test_one_sentence_for_what_was_judged_by_memories(by_hand: Sweep) -> None:
     memories, drops = cautions(fitting(by_hand, judged))
     assert memories == (
         "The networks that judge photos fit more than 0.95 of their own training labels: paper 0.97 (in the last round "
-        "that judges and keeps 70 % of the photos or more, mean over the folds). So their likelihoods are memories, and "
-        "what rules drop by these cannot be trusted: with trainable: head give network.standardise, "
+        "that judges and keeps 70 % of the photos or more, mean over the folds). So their likelihoods are memories, "
+        "and what rules drop by these cannot be trusted: with trainable: head give network.standardise, "
         "learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3, or learn: {ridge: auto}; with trainable: all a "
         "larger weight_decay or fewer epochs."
     )
