@@ -12,8 +12,8 @@ from rsrl_ray.display import Display
 from rsrl_ray.experiment_file import plain_name
 
 if TYPE_CHECKING:
+    from rsrl_ray.forecast import Machine
     from rsrl_ray.photos.table import Table
-    from rsrl_ray.template import Machine
 
 TRIED = 8  # photos that are read and decoded, to see whether they can be, and how long it takes
 
@@ -26,8 +26,9 @@ def write_first_file(photos: Path, file: Path | None, display: Display) -> Path:
     ValueError
         If the file is there already or cannot be written, the table cannot be read or has one score, or a GPU is full.
     """
+    from rsrl_ray.forecast import Scores, duration
     from rsrl_ray.photos.table import read_table
-    from rsrl_ray.template import Scores, compose, duration
+    from rsrl_ray.template import compose
     from rsrl_ray.terminal import pasted
 
     file = file or Path(f"{plain_name(photos.absolute().stem)}.yaml")
@@ -77,7 +78,8 @@ def _write(file: Path, text: str) -> None:
 
 def _look(table: "Table", classes: int, folders: Sequence[Path]) -> "tuple[Machine, list[str]]":
     """What the machine has, and notes on the photos that were tried. folders : where files of weights may lie."""
-    from rsrl_ray.template import ALEXNET, SQUEEZENET, Machine, setup
+    from rsrl_ray.forecast import ALEXNET, FROZEN_ALEXNET, SQUEEZENET, Machine
+    from rsrl_ray.template import setup
     from rsrl_ray.vision.memory import OutOfMemory
     from rsrl_ray.vision.proposal import network_here
     from rsrl_ray.vision.speed import device, speed
@@ -85,14 +87,15 @@ def _look(table: "Table", classes: int, folders: Sequence[Path]) -> "tuple[Machi
     here = device()
     training = setup(here)
     try:
-        network = ALEXNET if here.gpus else network_here(folders) or ALEXNET
+        network = ALEXNET if here.gpus else network_here(folders) or FROZEN_ALEXNET
         fast = speed(network, training, classes, here.kind)
     except OutOfMemory as error:
         raise ValueError(
             f"the GPU, on which a network is timed, is full ({error}); wait until it is free, or choose another one by "
             "the environment variable CUDA_VISIBLE_DEVICES"
         ) from error
-    whole = None if here.gpus else speed(SQUEEZENET, replace(training, trainable="all"), classes, here.kind)
+    all_layers = replace(training, trainable="all", steps="all")
+    whole = None if here.gpus else speed(SQUEEZENET, all_layers, classes, here.kind)
     photo_s, causes = _try(table.sources[:: -(-len(table.sources) // TRIED)], network.image_size)
     notes = [f"{len(causes)} of the photos that were tried are no good: {causes[0]}"] if causes else []
     return Machine(here, _cores(), fast, whole, photo_s, network), notes

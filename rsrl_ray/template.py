@@ -1,106 +1,53 @@
 """The experiment file that `rsrl init` writes: for the scores of some photos, and a machine."""
 
-import contextlib
-import math
 import os
 import textwrap
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from rsrl_ray.config import Network, Training
+from rsrl_ray.config import Network, Precision, Training
 from rsrl_ray.experiment_file import plain_name
+from rsrl_ray.forecast import (
+    ALEXNET,
+    FOLDS,
+    ROUNDS,
+    SQUEEZENET,
+    Machine,
+    Scores,
+    about,
+    amount_of,
+    duration,
+    round_seconds,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
-    from rsrl_ray.vision.speed import Speed, TrainsOn
+    from rsrl_ray.vision.speed import TrainsOn
 
-FOLDS, ROUNDS = 5, 20
-HELD_OUT_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # shares to choose rounds on: the first of which every fold has a photo
-METHODS, EQUAL_ROUNDS = 4, 3  # in the file; those that train round 1 alike, and so share it
-START_S, ROUND_S = 20.0, 0.1  # until the first round begins, and a round's bookkeeping, as measured (LOG.md)
-ALEXNET = Network("alexnet", "imagenet", 224)
-SQUEEZENET = Network("squeezenet1_1", "imagenet", 128)  # with all its layers, what a CPU can train
+SOLVED = """\
+  # the last layer is solved in closed form, not trained: the plain solution that any other method has to beat
+  ridge: {learn: {ridge: auto}, predict: {decision: shares}}
+"""
 DOWNLOAD = {"alexnet": "torchvision downloads 233 MB", "timm/tf_efficientnet_lite0": "timm downloads 19 MB"}
 
 
-@dataclass(frozen=True)
-class Scores:
-    """How many photos each score has, ascending by score; 2 scores and 2 photos of each at least."""
-
-    sizes: dict[int, int]
-
-    @property
-    def photos(self) -> int:
-        """How many there are."""
-        return sum(self.sizes.values())
-
-    @property
-    def rarest(self) -> int:
-        """The score with the fewest photos."""
-        return min(self.sizes, key=lambda score: self.sizes[score])
-
-    @property
-    def majority(self) -> list[int]:
-        """The scores with more photos than scores have on average, largest first; one at least."""
-        largest = sorted(self.sizes, key=lambda score: -self.sizes[score])
-        return [score for score in largest if self.sizes[score] * len(self.sizes) > self.photos] or largest[:1]
-
-    @property
-    def folds(self) -> int:
-        """As many as put a photo of the rarest score into every test set, 5 at most."""
-        return min(FOLDS, self.sizes[self.rarest])
-
-    @property
-    def repeats(self) -> int:
-        """How often photos are dealt, so that there are 5 folds or more to compare methods on."""
-        return math.ceil(FOLDS / self.folds)
-
-    @cached_property
-    def validation(self) -> float:
-        """The share that is held out to choose rounds on: more than usual if that would be no photo."""
-        import numpy as np  # late: help answers at once
-
-        from rsrl_ray.core.draw import Draw
-        from rsrl_ray.core.folds import make_folds
-
-        labels = np.repeat(np.arange(len(self.sizes)), list(self.sizes.values()))
-        for share in HELD_OUT_SHARES:
-            with contextlib.suppress(ValueError):
-                make_folds(labels, Draw(self.folds, "stratified", share, 0, self.repeats))
-                return share
-        return HELD_OUT_SHARES[0]  # of so few photos nothing can be held out: `rsrl sweep` says so
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a sweep has here.
-
-    cores : of the CPU. speed : of what the file trains. whole : on a CPU, of `SQUEEZENET` with all its layers.
-    photo_s : seconds to read and decode a photo on one core. network : what the file trains.
-    """
-
-    device: "TrainsOn"
-    cores: int
-    speed: "Speed"
-    whole: "Speed | None"
-    photo_s: float
-    network: Network = ALEXNET
-
-    @property
-    def at_a_time(self) -> int:
-        """Trials that are trained at a time: one a GPU, or one a core."""
-        return self.device.gpus or self.cores
-
-
 def setup(device: "TrainsOn") -> Training:
-    """How the network is trained: all of it on a GPU; on a CPU its last layer, which takes minutes."""
+    """How the network is trained: all of it on a GPU; on a CPU its last layer, which takes minutes.
+
+    On standardised features a small step and much weight decay keep the last layer from learning its labels by heart.
+    """
+    precision: Precision = "bf16" if device.bf16 else "fp32"
+    if device.gpus:
+        return Training(trainable="all", precision=precision, steps="all")
     return Training(
-        trainable="all" if device.gpus else "head",
-        precision="bf16" if device.bf16 else "fp32",
-        steps="all",
+        trainable="head",
+        learning_rate=0.001,
+        head_factor=1.0,
+        weight_decay=0.3,
+        precision=precision,
+        steps="weighted",
     )
 
 
@@ -135,9 +82,9 @@ training:
   batch_size: {training.batch_size}
   learning_rate: {training.learning_rate}
   head_factor: {training.head_factor:g}    # the new last layer learns this many times as fast
-  precision: {training.precision}
+{_weight_decay(training)}  precision: {training.precision}
   threads: {training.threads}         # of a trial; it is part of the result, so change it before the first sweep
-  steps: {training.steps}         # all: methods that drop photos train as long as others; kept: shorter (the paper)
+  {_steps(training)}
 
 # Photos are dropped from the common scores only, those with more photos than the average: {majority}.
 revision: {{majority_classes: {len(scores.majority)}}}
@@ -153,19 +100,26 @@ methods:
   as_many_at_random: {{revise: {{thresholds: {{1: 0.9, 3: 0.95}}, pick: random}}}}
   # drops nothing: rare scores weigh more in the loss, and the output of several rounds is averaged and adjusted to them
   balanced_adjusted: {{loss: {{balanced: 0.5, ordinal: 1.0}}, predict: {{average: half, logit_adjustment: validation}}}}
-
+{SOLVED if machine.is_frozen else ""}
 seed: 0
 resources: {{cpus: 1, gpus: {"auto" if machine.device.gpus else 0}}}   # of a trial: a method on a fold
 """
 
 
-def about(seconds: float) -> str:
-    """``about 5 minutes``, ``about 2.5 hours``."""
-    if seconds < 90 * 60:
-        minutes = max(1, round(seconds / 60))
-        return f"about {minutes} minute{'s' * (minutes > 1)}"
-    hours = seconds / 3600
-    return f"about {hours:,.{0 if hours >= 10 else 1}f} hours"
+def _weight_decay(training: Training) -> str:
+    """A line, if it is not the usual one."""
+    if training.weight_decay == Training.weight_decay:
+        return ""
+    why = "much on purpose: a last layer that learns its labels by heart cannot judge them"
+    return f"  weight_decay: {training.weight_decay}  # {why}\n"
+
+
+def _steps(training: Training) -> str:
+    if training.steps == "weighted":
+        return (
+            "steps: weighted    # dropped photos weigh 0, so all methods take the same steps; kept: fewer (the paper)"
+        )
+    return "steps: all         # all: methods that drop photos train as long as others; kept: shorter (the paper)"
 
 
 def _about_folds(scores: Scores) -> str:
@@ -194,7 +148,7 @@ def _weights(network: Network) -> str:
     if network.weights_file is not None:
         return f"The weights are those of {network.weights_file.name}, which lies here: nothing is downloaded."
     more = ""
-    if network == ALEXNET:
+    if network.backbone == ALEXNET.backbone:
         more = " After pip install 'rsrl_ray[timm]', rsrl init proposes a newer network on a CPU."
     return (
         f"imagenet: {DOWNLOAD[network.backbone]} once; without internet give a file of weights (.pt, .pth, "
@@ -206,50 +160,31 @@ def _about_network(file: Path, scores: Scores, machine: Machine) -> str:
     weights = _comment(_weights(machine.network))
     if machine.whole is None:
         return weights
+    takes = about(seconds_of(scores, machine, machine.whole, amount_of(scores, machine, is_whole=True)))
     why = _comment(
         "On a CPU only the last layer is trained: photos pass the other layers once, and a round takes moments. Every "
-        "layer of a smaller network, with highlight maps, takes "
-        f"{about(_seconds(scores, machine, machine.whole))}: copy this file, and change in the copy"
+        f"layer of a smaller network, with highlight maps, takes {takes}: copy this file, take out the method ridge, "
+        "and change in the copy"
     )
     whole = (
         f'#   name: "{plain_name(file.absolute().stem)}-all"',
         f"#   network: {{backbone: {SQUEEZENET.backbone}, weights: imagenet, image_size: {SQUEEZENET.image_size}}}",
         "#   trainable: all",
+        f"#   head_factor: {Training.head_factor:g}",
+        f"#   weight_decay: {Training.weight_decay}",
+        "#   steps: all",
     )
     return "\n".join((why, *whole, weights))
 
 
-def duration(scores: Scores, machine: Machine) -> str:
-    """How long the file's sweep takes, in words."""
-    return about(_seconds(scores, machine, machine.speed))
-
-
 def _hours(scores: Scores, machine: Machine) -> str:
     """How long it takes, and how that is known."""
-    folds, rounds, at_a_time = _amount(scores, machine)
-    round_s = _round_seconds(scores, machine.speed)
+    amount, round_s = amount_of(scores, machine), round_seconds(scores, machine.speed)
     return (
-        f"{duration(scores, machine)}: {folds} folds x {METHODS} methods x {ROUNDS} rounds, {rounds:,} of them "
-        f"different, {round_s:.1f} s each, {at_a_time} at a time. Computed from a few batches that were timed here, as "
-        "if nothing else ran."
+        f"{duration(scores, machine)}: {amount.folds} folds x {amount.methods} methods x {ROUNDS} rounds, "
+        f"{amount.rounds:,} of them different, {round_s:.1f} s each, {amount.at_a_time} at a time. Computed from a few "
+        "batches that were timed here, as if nothing else ran."
     )
-
-
-def _seconds(scores: Scores, machine: Machine, speed: "Speed") -> float:
-    _, rounds, at_a_time = _amount(scores, machine)
-    before = scores.photos * (machine.photo_s / machine.cores + speed.frozen / machine.at_a_time)
-    return START_S + before + math.ceil(rounds / at_a_time) * _round_seconds(scores, speed)
-
-
-def _amount(scores: Scores, machine: Machine) -> tuple[int, int, int]:
-    """Folds, rounds that have to be trained, and how many at a time."""
-    folds = scores.folds * scores.repeats
-    return folds, folds * (METHODS * ROUNDS - EQUAL_ROUNDS + 1), min(machine.at_a_time, folds * METHODS)
-
-
-def _round_seconds(scores: Scores, speed: "Speed") -> float:
-    trained = Training.epochs * scores.photos * (1 - 1 / scores.folds) * (1 - scores.validation)
-    return trained * speed.training + scores.photos * speed.judging + ROUND_S
 
 
 def _card(rows: dict[str, list[str]]) -> str:

@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrl_ray.config import Experiment, Network
+from rsrl_ray.config import Experiment, Network, Training
 from rsrl_ray.core.folds import make_folds
 from rsrl_ray.core.revision import majority_classes
+from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.experiment_file import plain_name, read_experiment
+from rsrl_ray.forecast import FROZEN_ALEXNET, Machine, Scores, about, amount_of, duration, seconds_of
 from rsrl_ray.method import drops_photos, methods_of
-from rsrl_ray.template import Machine, Scores, about, compose, duration
+from rsrl_ray.template import compose
 from rsrl_ray.vision.proposal import LITE0
 from rsrl_ray.vision.speed import Speed, TrainsOn
 
 OLD_CPU, NEW_CPU = (TrainsOn("a CPU", 0, bf16) for bf16 in (False, True))
 FAST, SLOW = Speed(training=2e-5, judging=1e-5, frozen=0.02), Speed(training=0.01, judging=0.004, frozen=0.0)
-CPU = Machine(OLD_CPU, cores=2, speed=FAST, whole=SLOW, photo_s=0.002)
+CPU = Machine(OLD_CPU, cores=2, speed=FAST, whole=SLOW, photo_s=0.002, network=FROZEN_ALEXNET)
 GPU = Machine(TrainsOn("a GPU", 1, True), cores=16, speed=Speed(0.001, 0.0005, 0.0), whole=None, photo_s=0.002)
 
 PAPER = {2: 93, 3: 697, 4: 1488, 5: 512, 6: 186, 7: 113, 8: 9, 9: 2}
@@ -60,12 +62,14 @@ def test_what_is_written_is_what_it_says(tmp_path: Path) -> None:
     experiment = written(tmp_path, PAPER)
     assert (experiment.name, experiment.photos) == ("mine", str(tmp_path / "my photos" / "all.csv"))
     assert experiment.storage == str(tmp_path / "results")
-    assert list(methods_of(experiment)) == ["none", "paper", "as_many_at_random", "balanced_adjusted"]
+    assert list(methods_of(experiment)) == ["none", "paper", "as_many_at_random", "balanced_adjusted", "ridge"]
+    ridge = methods_of(experiment)["ridge"]
+    assert (ridge.learning.ridge, ridge.prediction.decision) == (Ridge(), "shares")
     assert [name for name in experiment.method_names() if drops_photos(experiment, name)] == [
         "paper",
         "as_many_at_random",
     ]
-    assert (experiment.rounds, experiment.training.steps) == (20, "all")
+    assert experiment.rounds == 20
     text = (tmp_path / "mine.yaml").read_text()
     assert (
         "# photos    3,100, with the scores 2 (93), 3 (697), 4 (1,488), 5 (512), 6 (186), 7 (113), 8 (9), 9 (2)\n"
@@ -81,11 +85,16 @@ def test_a_cpu_trains_the_last_layer_and_a_gpu_all(tmp_path: Path) -> None:
     assert (cpu.network.backbone, cpu.network.image_size, cpu.network.weights) == ("alexnet", 224, "imagenet")
     assert (cpu.training.trainable, cpu.training.precision, cpu.resources.gpus) == ("head", "fp32", 0)
     assert (cpu.resources.cpus, cpu.training.threads) == (1, 1)
+    training = cpu.training
+    assert (training.learning_rate, training.head_factor, training.weight_decay) == (0.001, 1, 0.3)
+    assert (training.steps, cpu.network.standardise) == ("weighted", True)
     newer = written(tmp_path, PAPER, Machine(NEW_CPU, 2, FAST, SLOW, 0.002))
     assert newer.training.precision == "bf16"
     gpu = written(tmp_path, PAPER, GPU)
     assert (gpu.network.backbone, gpu.network.image_size) == ("alexnet", 224)
     assert (gpu.training.trainable, gpu.training.precision, gpu.resources.gpus) == ("all", "bf16", "auto")
+    assert gpu.training == replace(Training(), steps="all")
+    assert not gpu.network.standardise and "ridge" not in gpu.methods
 
 
 def test_a_network_that_is_there_is_named_with_where_it_comes_from(tmp_path: Path) -> None:
@@ -103,30 +112,35 @@ def test_the_lines_that_train_every_layer(tmp_path: Path) -> None:
     for line in re.findall(r"^#   (\S.*)$", text, re.MULTILINE):
         text, count = re.subn(rf"^( *){line.partition(':')[0]}: .*$", rf"\1{line}", text, flags=re.MULTILINE)
         assert count == 1
+    assert "take out the method ridge" in text.replace("\n# ", " ")
+    text, count = re.subn("^  ridge: .*$", "", text, flags=re.MULTILINE)
+    assert count == 1
     (tmp_path / "all.yaml").write_text(text)
     whole = read_experiment(tmp_path / "all.yaml")
-    assert (whole.name, whole.training.trainable) == ("mine-all", "all")
+    assert methods_of(whole).keys() == {"none", "paper", "as_many_at_random", "balanced_adjusted"}
+    assert (whole.name, whole.training) == ("mine-all", Training(precision="fp32", steps="all"))
     assert (whole.network.backbone, whole.network.image_size) == ("squeezenet1_1", 128)
     assert "squeezenet" not in compose(Path("a.csv"), Path("a.yaml"), Scores(PAPER), GPU, [])
 
 
 def test_hours_are_reckoned_from_what_was_measured(tmp_path: Path) -> None:
     even = {1: 500, 2: 500}
-    # 5 folds x (4 x 20 - 2) rounds, two at a time; of 5 x 720 photos trained on and 1,000 judged
+    # 5 folds x (4 x 20 - 2 + 1) rounds, two at a time; of 5 x 720 photos trained on and 1,000 judged
     round_s = 5 * 720 * 2e-5 + 1000 * 1e-5 + 0.1
-    seconds = 20 + 1000 * 0.002 / 2 + 1000 * 0.02 / 2 + 195 * round_s
-    assert seconds == pytest.approx(66.5, abs=0.1)
+    seconds = 20 + 1000 * 0.002 / 2 + 1000 * 0.02 / 2 + 198 * round_s
+    assert seconds == pytest.approx(67.0, abs=0.1)
     assert duration(Scores(even), CPU) == "about 1 minute"
     written(tmp_path, even)
     text = " ".join((tmp_path / "mine.yaml").read_text().replace("\n#", " ").split())
     assert (
-        "hours about 1 minute: 5 folds x 4 methods x 20 rounds, 390 of them different, 0.2 s each, 2 at a time." in text
+        "hours about 1 minute: 5 folds x 5 methods x 20 rounds, 395 of them different, 0.2 s each, 2 at a time." in text
     )
     # 195 x (5 x 720 x .01 + 1,000 x .004 + .1) = 7,820 s
     assert "with highlight maps, takes about 2.2 hours: copy this file" in text
-    many = Machine(OLD_CPU, 64, FAST, SLOW, 0.002)  # 20 trials at most
-    assert 20 + 1000 * 0.022 / 64 + 20 * round_s == pytest.approx(24.0, abs=0.1)
-    assert duration(Scores(even), many) == "about 1 minute"
+    many = replace(CPU, cores=64)  # the methods of a fold train in one process, so 5 at most
+    assert seconds_of(Scores(even), many, FAST, amount_of(Scores(even), many)) == pytest.approx(
+        20 + 1000 * 0.022 / 64 + 79 * round_s
+    )
     assert duration(Scores(even), GPU) == about(20 + 1000 * 0.002 / 16 + 390 * (3.6 + 0.5 + 0.1)) == "about 28 minutes"
 
 

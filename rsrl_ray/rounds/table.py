@@ -20,6 +20,7 @@ from rsrl_ray.rounds.loop import RoundResult
 SPLITS = ("train", "validation", "test")
 OF_TRAINING = ("kept", "returned")  # columns that are missing for other photos
 PHOTO_WEIGHT = "weight"
+MUCH = 0.3  # readers are told of a revision that drops a larger share of a class
 
 
 class RoundTables:
@@ -153,7 +154,7 @@ def logits(table: pd.DataFrame) -> NDArray[np.float32]:
 def revision_notes(
     revision: Revised, rule: Rule, number: int, scores: NDArray[np.int64], majority: NDArray[np.int64]
 ) -> list[str]:
-    """What readers should know of revision ``number``: it drops most of a class, or nearly nothing, or was guarded.
+    """What readers should know of revision ``number``: it drops much of a class, or nearly nothing, or was guarded.
 
     A threshold K on logits that were trained with softmax is fragile: it can drop nearly all of a class or nearly none.
 
@@ -163,7 +164,7 @@ def revision_notes(
     others = np.setdiff1d(np.arange(len(scores)), majority)
     for place, label in enumerate((*majority, *others)):
         size, dropped = revision.counts[label]
-        if dropped > size / 2:
+        if dropped > MUCH * size:
             what = rule.says(number, min(place, len(majority) - 1))
             notes.append(f"{what} drops {dropped:,} of {size:,} photos of score {scores[label]}")
     guarded = [str(scores[label]) for label in (*majority, *others) if label in revision.guarded]

@@ -10,9 +10,9 @@ import pytest
 from rsrl_ray.cli import main as cli
 from rsrl_ray.display import Silent
 from rsrl_ray.experiment_file import read_experiment
+from rsrl_ray.forecast import Machine
 from rsrl_ray.sweep.driver.prepare import prepare
 from rsrl_ray.sweep.trial.trainers import NetworkTrainers
-from rsrl_ray.template import Machine
 from rsrl_ray.vision import speed as measured
 from rsrl_ray.vision.memory import OutOfMemory
 from rsrl_ray.vision.speed import Speed, TrainsOn

@@ -343,11 +343,11 @@ def _notes(
     return rounds_table.revision_notes(revision, rule, 1, np.array([3, 4, 5]), largest)
 
 
-def test_a_revision_that_drops_more_than_half_of_a_class_is_noted() -> None:
-    assert _notes(((1190, 595), (558, 279), (410, 205)), (0.9, 0.9, 0.9)) == []
-    assert _notes(((1190, 1001), (558, 279), (410, 206)), (0.95, 0.9, 0.875)) == [
+def test_a_revision_that_drops_more_than_30_percent_of_a_class_is_noted() -> None:
+    assert _notes(((1190, 357), (560, 168), (410, 123)), (0.9, 0.9, 0.9)) == []
+    assert _notes(((1190, 1001), (560, 168), (410, 124)), (0.95, 0.9, 0.875)) == [
         "K = 0.95 drops 1,001 of 1,190 photos of score 4",
-        "K = 0.875 drops 206 of 410 photos of score 5",
+        "K = 0.875 drops 124 of 410 photos of score 5",
     ]
 
 

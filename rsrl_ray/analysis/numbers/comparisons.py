@@ -1,7 +1,7 @@
 """Every method against a baseline, fold by fold: after as many rounds, and after as many photos."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,22 +70,15 @@ def compare(sweep: Sweep, asked: Terms) -> pd.DataFrame:
     At equal photos seen, the trial that has trained on more photos is cut before its round is chosen: to the rounds in
     which it had seen no more photos than the other at its end. If no trial is cut, there are no such rows.
     """
-    has_baseline = asked.baseline in sweep.begun
-    others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
-    lacking = sweep.incomplete
-    unsure = others if asked.baseline in lacking else lacking
     measures = [name for name in COMPARED if name != "macro_f1_50" or large(sweep).any()]
-    rows: list[FrameRow] = []
-    for at in EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]:
-        found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
-        values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
-        ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
-        head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
-        for name in measures:
-            by_fold = {method: part[name].dropna() for method, part in values.items()}
-            region = Region(COMPARED[name].half_width(asked.rope, sweep.classes), COMPARED[name].is_error)
-            rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, region, unsure)]
+    equal = EQUAL if is_unequal(sweep, asked.baseline) else EQUAL[:1]
+    rows = [row for at in equal for row in _rows(sweep, asked, at, measures)]
     return pd.DataFrame(rows, columns=list(_COMPARISON_COLUMNS))
+
+
+def compare_by(sweep: Sweep, asked: Terms, measure: str) -> list[FrameRow]:
+    """The rows of `compare` for one measure, after as many rounds."""
+    return _rows(sweep, asked, AT_ROUNDS, [measure])
 
 
 def conclude(
@@ -169,6 +162,24 @@ def telling_note(comparisons: pd.DataFrame) -> str:
         f"for {comparisons['against'].iloc[0]}) in {COMPARED[best].words} is {most:.2f} of the smallest difference "
         f"that can be shown (median of the methods); {rest}."
     )
+
+
+def _rows(sweep: Sweep, asked: Terms, at: str, measures: Sequence[str]) -> list[FrameRow]:
+    """The rows of `compare` for some measures, after as many rounds or after as many photos seen."""
+    has_baseline = asked.baseline in sweep.begun
+    others = [method for method in sweep.begun if has_baseline and method != asked.baseline]
+    lacking = sweep.incomplete
+    unsure = others if asked.baseline in lacking else lacking
+    found = {method: list(_pairs(sweep, method, asked.baseline, at)) for method in others}
+    values = {method: _differences(sweep, pairs, asked.criterion) for method, pairs in found.items()}
+    ratios = {method: statistics.mean(np.array([*map(_ratio, pairs)])) for method, pairs in found.items()}
+    head = {"against": asked.baseline, "criterion": asked.criterion, "at": at}
+    rows: list[FrameRow] = []
+    for name in measures:
+        by_fold = {method: part[name].dropna() for method, part in values.items()}
+        region = Region(COMPARED[name].half_width(asked.rope, sweep.classes), COMPARED[name].is_error)
+        rows += [head | {"measure": name} | row for row in conclude(by_fold, ratios, region, unsure)]
+    return rows
 
 
 def _pairs(sweep: Sweep, method: str, baseline: str, at: str) -> Iterator[_PairedTrials]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rsrl_ray.analysis.numbers.cautions import cautions
 from rsrl_ray.analysis.numbers.classes import class_rows
 from rsrl_ray.analysis.numbers.comparisons import (
     AT_PHOTOS,
@@ -27,6 +28,7 @@ from rsrl_ray.analysis.numbers.measures import (
     mean_and_sd,
     measure,
 )
+from rsrl_ray.analysis.numbers.solved import compare_with_solved
 from rsrl_ray.analysis.numbers.wrong_labels import noise_rows
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.core.compared import COMPARED, Leading, Measure
@@ -59,6 +61,7 @@ class Frames:
     criterion : that of classes, of comparisons and of tables that show only one. rope : that of the comparisons.
     notes : sentences that a reader of the frames should know. incomplete : methods that lack rounds or folds.
     measure : by which methods are compared first. half_width : its rope, in its units.
+    solved : of `rsrl_ray.analysis.numbers.solved.compare_with_solved`.
     In folds and summary the first rows, with criterion "", are those of `LARGEST_CLASS`.
     """
 
@@ -74,6 +77,7 @@ class Frames:
     incomplete: tuple[str, ...] = ()
     measure: Leading = "macro_f1"
     half_width: float = ROPE
+    solved: FrameRow | None = None
 
     @property
     def leading(self) -> Measure:
@@ -107,10 +111,13 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
     if baseline not in sweep.methods and baseline != "none":
         raise ValueError(f"no method {baseline!r} to compare with; there are {', '.join(sweep.methods)}")
     folds, pooled = _folds(sweep)
-    comparisons = compare(sweep, Terms(sweep.criterion, baseline, rope))
+    asked, summary = Terms(sweep.criterion, baseline, rope), _summary(folds, pooled)
+    comparisons = compare(sweep, asked)
+    shown = summary[summary["criterion"] == sweep.criterion].set_index("method")
+    means = dict(shown[f"{sweep.measure}_mean"])
     return Frames(
         rounds=_rounds(sweep),
-        summary=_summary(folds, pooled),
+        summary=summary,
         folds=folds,
         classes=class_rows(sweep, sweep.criterion),
         comparisons=comparisons,
@@ -121,6 +128,7 @@ def summarise(sweep: Sweep, baseline: str = "none", rope: float = ROPE) -> Frame
         incomplete=sweep.incomplete,
         measure=sweep.measure,
         half_width=COMPARED[sweep.measure].half_width(rope, sweep.classes),
+        solved=None if baseline in sweep.solved else compare_with_solved(sweep, asked, means),
     )
 
 
@@ -197,6 +205,7 @@ def _notes(sweep: Sweep, baseline: str, comparisons: pd.DataFrame) -> tuple[str,
     if others := [name for name in sweep.begun if name in sweep.incomplete]:
         verb = "lacks" if len(others) == 1 else "lack"
         notes.append(f"{', '.join(others)} {verb} rounds or folds: no verdict, and no mean to compare with others.")
+    notes += cautions(sweep)
     said = detectable_note(comparisons, sweep.measure), telling_note(comparisons)
     notes += [note for note in said if note]
     if len(comparisons) and not is_unequal(sweep, baseline):

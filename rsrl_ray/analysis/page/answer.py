@@ -11,11 +11,10 @@ from rsrl_ray.analysis.figures.style import TOGETHER
 from rsrl_ray.analysis.numbers.comparisons import AT_PHOTOS, in_measure
 from rsrl_ray.analysis.numbers.frames import LARGEST_CLASS, Frames, records
 from rsrl_ray.analysis.numbers.measures import FrameRow
-from rsrl_ray.analysis.numbers.words import interval, number, signed, spread
+from rsrl_ray.analysis.numbers.solved import against_solved
+from rsrl_ray.analysis.numbers.verdicts import SIGNIFICANT, VERDICTS, direction, much, verdict
+from rsrl_ray.analysis.numbers.words import number, signed, spread
 from rsrl_ray.core.compared import Measure, remark
-
-SIGNIFICANT = 0.05  # p after Holm; below it the page says that methods differ
-VERDICTS = {1: "better", -1: "worse", 0: "not shown to differ"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,10 @@ class Forest:
 
 
 def findings(frames: Frames) -> list[str]:
-    """The result in plain sentences: which methods differ from the baseline, and which is best by the measure."""
+    """The result in plain sentences: which methods differ from the baseline, and which is best by the measure.
+
+    The first one says too how trained methods compare with one that is solved, if there is one.
+    """
     mean, is_error = f"{frames.measure}_mean", frames.leading.is_error
     shown = frames.summary[frames.summary["criterion"] == frames.criterion]
     known = shown[shown[mean].notna() & ~shown["method"].isin(list(frames.incomplete))]
@@ -75,7 +77,8 @@ def findings(frames: Frames) -> list[str]:
         f"{best['folds']} folds; always assigning the largest class gives {_spread(largest, frames.measure)}."
     )
     tests = _tests(frames)
-    return [highest] if tests.empty else [_differing(tests, frames.leading), highest]
+    differing = "" if tests.empty else _differing(tests, frames.leading)
+    return list(filter(None, (" ".join(filter(None, (differing, against_solved(frames.solved)))), highest)))
 
 
 def forest(frames: Frames) -> Forest | None:
@@ -88,7 +91,7 @@ def forest(frames: Frames) -> Forest | None:
     others = {row["method"]: row for row in records(photos)}
     is_error = frames.leading.is_error
     shown = records(tests.sort_values("difference", ascending=is_error, kind="stable"))
-    rows = [row | {"verdict": VERDICTS[_sign(row, is_error)], "photos": others.get(row["method"])} for row in shown]
+    rows = [row | {"verdict": VERDICTS[direction(row, is_error)], "photos": others.get(row["method"])} for row in shown]
     scale = Scale.over(
         [*tests["low"], *tests["high"], *photos["low"], *photos["high"], frames.half_width, -frames.half_width]
     )
@@ -101,46 +104,33 @@ def _tests(frames: Frames) -> pd.DataFrame:
     return rows[rows["p"].notna()]
 
 
-def _sign(test: "pd.Series[Any] | FrameRow", is_error: bool) -> int:
-    """1 better, -1 worse, 0 not shown to differ. is_error : the lower, the better."""
-    if test["p_holm"] >= SIGNIFICANT:
-        return 0
-    return 1 if (test["difference"] > 0) != is_error else -1
-
-
 def _differing(tests: pd.DataFrame, measure: Measure) -> str:
     """Which methods are better and worse, and how much; and how many are not shown to differ."""
     against, many = f"the control {tests['against'].iloc[0]}", len(tests)
     how = f"{measure.words} on the test photos, {tests['folds'].max()} folds, p after Holm below {SIGNIFICANT}"
     tests = tests.sort_values("difference", ascending=measure.is_error, kind="stable")
-    signs = tests.apply(_sign, axis=1, is_error=measure.is_error)
+    signs = tests.apply(direction, axis=1, is_error=measure.is_error)
     if many == 1:
         row = tests.iloc[0]
-        verdict = f"{VERDICTS[int(signs.iloc[0])]} {'than' if signs.iloc[0] else 'from'}"
-        return f"{row['method']} is {verdict} {against}: {_interval(row)} ({how})."
+        return f"{row['method']} is {verdict(row, measure.is_error)} {against}: {much(row)} ({how})."
     if not signs.any():
         row = tests.iloc[int(tests["difference"].abs().to_numpy().argmax())]
-        largest = f"The largest difference is that of {row['method']}: {_interval(row)}."
+        largest = f"The largest difference is that of {row['method']}: {much(row)}."
         return f"None of the {many} other methods is shown to differ from {against} ({how}). {largest}"
     said = []
     for sign in (1, -1):
         found = tests[signs == sign]
         if len(found):
             short = len(found) > TOGETHER  # the intervals stand in the table below
-            how_much = {
-                row["method"]: signed(row["difference"]) if short else _interval(row) for _, row in found.iterrows()
-            }
-            named = ", ".join(f"{method} ({much})" for method, much in how_much.items())
+            named = ", ".join(
+                f"{row['method']} ({signed(row['difference']) if short else much(row)})" for _, row in found.iterrows()
+            )
             verb = "is" if len(found) == 1 else "are"
             said.append(f"{len(found)} of {many} methods {verb} {VERDICTS[sign]} than {against}: {named}.")
     rest = int((signs == 0).sum())
     if rest:
         said.append(f"{rest} {'is' if rest == 1 else 'are'} not shown to differ.")
     return f"{' '.join(said)} ({how[0].upper()}{how[1:]}.)"
-
-
-def _interval(row: "pd.Series[Any]") -> str:
-    return f"{signed(row['difference'])}, 95 % interval {interval(row['low'], row['high'])}"
 
 
 def _spread(row: "pd.Series[Any]", measure: str) -> str:

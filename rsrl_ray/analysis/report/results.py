@@ -13,6 +13,7 @@ from rsrl_ray.analysis.figures.style import styled
 from rsrl_ray.analysis.numbers.comparisons import ROPE
 from rsrl_ray.analysis.numbers.frames import Frames, summarise
 from rsrl_ray.analysis.numbers.histories import ledger_parts
+from rsrl_ray.analysis.numbers.solved import against_solved
 from rsrl_ray.analysis.report.folder import Wanted, Written, analyze
 from rsrl_ray.analysis.sweep.arrays import Sweep
 from rsrl_ray.analysis.sweep.read import read_sweep
@@ -41,7 +42,8 @@ class Results(Standing):
     def _repr_html_(self) -> str:
         """What a notebook shows: the table of methods with which `rsrl analyze` ends."""
         try:
-            table, said = methods_table(self.frames).to_html(index=False, na_rep=""), explained(self.frames)
+            table = methods_table(self.frames).to_html(index=False, na_rep="")
+            said = f"{explained(self.frames)} {against_solved(self.frames.solved)}".strip()
         except ValueError:  # nothing is logged yet
             table = said = ""
         return f"<p>{escape(repr(self))}</p>{table}<p>{escape(said)}</p>"

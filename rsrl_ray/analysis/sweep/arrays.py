@@ -69,6 +69,7 @@ class Sweep:
     rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
     majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
     missing : sentences on what is lacking. measure : the one by which methods are compared first.
+    solved : the methods whose last layer is solved and not trained.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Sweep:
     is_noisy: bool = False
     chooses: Split = "validation"
     measure: Leading = "macro_f1"
+    solved: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> Criterion:

@@ -25,6 +25,7 @@ from rsrl_ray.analysis.sweep.rows import Bits, ByRound, OnDemand
 from rsrl_ray.config import Experiment
 from rsrl_ray.core.selection import Curve
 from rsrl_ray.core.trial import STATES, TrialKey
+from rsrl_ray.method import methods_of
 from rsrl_ray.tracking.find import Found, find_results
 from rsrl_ray.tracking.histories import THREADS
 from rsrl_ray.tracking.names import predictions_path
@@ -80,6 +81,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         is_noisy=photos.are_noisy,
         chooses=found.split,
         measure=experiment.measure,
+        solved=tuple(name for name, method in methods_of(experiment).items() if method.learning.ridge is not None),
     )
 
 

@@ -5,19 +5,20 @@ from rich.console import Group
 
 from rsrl_ray.analysis.numbers.comparisons import in_measure
 from rsrl_ray.analysis.numbers.frames import Frames
+from rsrl_ray.analysis.numbers.solved import against_solved
 from rsrl_ray.analysis.numbers.words import interval, p_value, signed, spread
 from rsrl_ray.core.compared import remark
 from rsrl_ray.terminal import cell, make_table
 
 
 def closing(frames: Frames) -> Group:
-    """The table and what its columns are, for the terminal."""
+    """The table, what its columns are, and how trained methods compare with one that is solved, for the terminal."""
     table, words = methods_table(frames), frames.leading.words
     title = f"{words[:1].upper()}{words[1:]} on the test photos"
     shown = make_table([str(column) for column in table], left=["method"], title=title)
     for method, *others in table.itertuples(index=False):
         shown.add_row(cell(method), *others)
-    return Group(shown, cell(explained(frames)))
+    return Group(shown, *map(cell, filter(None, (explained(frames), against_solved(frames.solved)))))
 
 
 def methods_table(frames: Frames) -> pd.DataFrame:

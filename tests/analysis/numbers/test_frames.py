@@ -220,6 +220,9 @@ def test_comparisons_with_the_control(by_hand: Sweep) -> None:
     assert frames.notes == (
         "A comparison on fewer than two folds has no t, p and interval.",
         "late lacks rounds or folds: no verdict, and no mean to compare with others.",
+        "Rules drop more than 30 % of a class: paper up to 50 % of score 3 (the largest share of all rounds and folds)."
+        " Compare them with as many photos dropped at random (pick: random); a lower K, or a rule that drops a share "
+        "(quantile: 0.2), drops fewer.",
         "2 folds can show a difference of 12.5 sd (standard deviation of the differences, fold by fold; in macro F "
         "3.545); a smaller difference may be there, although it is not shown.",
     )
