@@ -88,6 +88,11 @@ class Method:
         return "; ".join(filter(None, (str(self.rule), str(self.learning), prediction)))
 
     @property
+    def judged_in_sample(self) -> bool:
+        """Whether its rule goes by what networks make of photos that they were trained on."""
+        return self.rule.looks_at_logits and not self.learning.judges_left_out
+
+    @property
     def params(self) -> dict[str, str]:
         """Its parameters in MLflow, which differ from those of the other methods of a sweep."""
         if self.is_schedule:

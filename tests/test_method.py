@@ -256,6 +256,16 @@ def test_a_rule_that_gives_weights_is_no_control(tmp_path: Path) -> None:
     assert (controls_of(experiment, "a"), main_method(experiment)) == (["none"], "a")
 
 
+def test_which_rules_go_by_networks_that_have_seen_the_photos(tmp_path: Path) -> None:
+    text = (
+        "training: {trainable: head}\nmethods: {a: {revise: {quantile: 0.2}}, b: {revise: {random: 0.2}}, c: {}, "
+        "d: {revise: {edited_neighbours: 3}}, e: {learn: {judged: left_out}, revise: {quantile: 0.2}}, "
+        "f: {learn: {ridge: auto}, revise: {quantile: 0.2}}}\n"
+    )
+    found = {name: method.judged_in_sample for name, method in _methods(tmp_path, text).items()}
+    assert [name for name, judged in found.items() if judged] == ["none", "a", "f"]
+
+
 def test_every_wrong_method_is_named_in_a_line_of_its_own(tmp_path: Path) -> None:
     text = "methods: {a: {revise: 3}, b: {}, c: {loss: {balanced: -1}}}\n"
     with pytest.raises(ValueError, match="methods") as error:

@@ -17,7 +17,8 @@ IN_A_SENTENCE = 4  # methods in a sentence
 def cautions(sweep: Sweep) -> list[str]:
     """One sentence for all methods that were judged by memories, and one for those that drop much of a class."""
     dropping = [name for name in sweep.begun if any(trial.dropped().any() for trial in sweep.trials_of(name))]
-    return [said for said in (_memories(sweep, dropping), _large_drops(sweep, dropping)) if said]
+    judged = [name for name in dropping if name not in sweep.judged_otherwise]
+    return [said for said in (_memories(sweep, judged), _large_drops(sweep, dropping)) if said]
 
 
 def _memories(sweep: Sweep, dropping: list[str]) -> str:
@@ -33,9 +34,10 @@ def _memories(sweep: Sweep, dropping: list[str]) -> str:
     return (
         f"The networks that judge photos fit more than {BY_HEART:g} of their own training labels: {named} (in the last "
         f"round that judges and keeps {100 * (1 - MUCH):.0f} % of the photos or more, mean over the folds). So their "
-        "likelihoods are memories, and what rules drop by these cannot be trusted: with trainable: head give "
-        "network.standardise, learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3, or learn: {ridge: auto}; "
-        "with trainable: all a larger weight_decay or fewer epochs."
+        "likelihoods are memories, and what rules drop by these cannot be trusted. With trainable: head, learn: "
+        "{ridge: auto, judged: left_out} judges each photo by a layer that has not seen it; network.standardise, "
+        "learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3 hold a trained one back; with trainable: all "
+        "give a larger weight_decay or fewer epochs."
     )
 
 

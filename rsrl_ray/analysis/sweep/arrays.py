@@ -69,7 +69,8 @@ class Sweep:
     rounds, methods, folds : as the experiment file asks. trials : those with a logged round, by fold and method.
     majority : how many of the largest classes are revised. chooses : the photos that rounds are chosen on.
     missing : sentences on what is lacking. measure : the one by which methods are compared first.
-    solved : the methods whose last layer is solved and not trained.
+    solved : the methods whose last layer is solved and not trained. judged_otherwise : those whose rule does not go by
+    what networks make of photos that they were trained on.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Sweep:
     chooses: Split = "validation"
     measure: Leading = "macro_f1"
     solved: tuple[str, ...] = ()
+    judged_otherwise: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> Criterion:

@@ -66,6 +66,7 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         trials = {key: reading.trial(metrics, experiment.training.epochs) for key, reading in read.items()}
     finally:
         threads.shutdown(cancel_futures=True)  # if one round could not be read, the others need not be tried
+    methods = methods_of(experiment)
     return Sweep(
         name=experiment.name,
         run_id=found.sweep.id,
@@ -81,7 +82,8 @@ def read_sweep(experiment: Experiment, found: Found | None = None) -> Sweep:
         is_noisy=photos.are_noisy,
         chooses=found.split,
         measure=experiment.measure,
-        solved=tuple(name for name, method in methods_of(experiment).items() if method.learning.ridge is not None),
+        solved=tuple(name for name, method in methods.items() if method.learning.ridge is not None),
+        judged_otherwise=tuple(name for name, method in methods.items() if not method.judged_in_sample),
     )
 
 

@@ -51,6 +51,11 @@ class EditedNeighbours(Rule):
         """See `Rule`."""
         return True
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """See `Rule`."""
+        return False
+
     def drops(self, seen: Seen) -> Mask:
         """See `Rule`. Raises ValueError if there are no features of frozen layers."""
         found = seen.labels[_neighbours(seen.features, self.edited_neighbours)]

@@ -21,6 +21,11 @@ class Keep(Rule):
         """None, see `Rule`."""
         return np.zeros(len(seen.labels), dtype=bool)
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """See `Rule`."""
+        return False
+
     def at(self, revision: int) -> Hashable:
         """See `Rule`."""
         return KEEPS

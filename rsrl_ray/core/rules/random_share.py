@@ -29,6 +29,11 @@ class RandomShare(Rule):
         generator = seen.generator()
         return seen.in_majority(lambda members: generator.permutation(members)[: share_of(self.random, len(members))])
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """See `Rule`."""
+        return False
+
     def at(self, revision: int) -> Hashable:
         """See `Rule`."""
         return self if self.random else KEEPS

@@ -126,6 +126,11 @@ class Rule(ABC):
         """Whether it looks at `Seen.features`, so that layers must be frozen."""
         return False
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """Whether the networks judge for it, so that their memories of the photos count."""
+        return True
+
     def at(self, revision: int) -> Hashable:
         """A value for what it does in this revision. If it is equal for two rules, equal rounds lead to equal drops.
 

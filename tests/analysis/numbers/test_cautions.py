@@ -34,12 +34,13 @@ def test_one_sentence_for_what_was_judged_by_memories(by_hand: Sweep) -> None:
     assert memories == (
         "The networks that judge photos fit more than 0.95 of their own training labels: paper 0.97 (in the last round "
         "that judges and keeps 70 % of the photos or more, mean over the folds). So their likelihoods are memories, "
-        "and what rules drop by these cannot be trusted: with trainable: head give network.standardise, "
-        "learning_rate: 0.001, head_factor: 1 and weight_decay: 0.3, or learn: {ridge: auto}; with trainable: all a "
-        "larger weight_decay or fewer epochs."
+        "and what rules drop by these cannot be trusted. With trainable: head, learn: {ridge: auto, judged: left_out} "
+        "judges each photo by a layer that has not seen it; network.standardise, learning_rate: 0.001, head_factor: 1 "
+        "and weight_decay: 0.3 hold a trained one back; with trainable: all give a larger weight_decay or fewer epochs."
     )
     assert drops == HALF
     assert set(cautions(by_hand)) <= set(summarise(by_hand).notes)
+    assert cautions(dataclasses.replace(by_hand, judged_otherwise=("paper",))) == [HALF]
 
 
 @pytest.mark.parametrize("fit", [0.95, 0.2])
