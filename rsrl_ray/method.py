@@ -112,7 +112,7 @@ def method_of(experiment: Experiment, name: str) -> Method:
     if rule.needs_features and experiment.training.trainable == "all":
         raise ValueError(f"revise: {rule}: {NO_FEATURES}")
     learning = _solved(asked, experiment) if asked.learn else _trained(asked, experiment)
-    from_training = prediction.decision == "shares" and learning.judges_left_out
+    from_training = prediction.learns_cuts_alone and learning.judges_left_out
     if prediction.learns and not experiment.folds.validation and not from_training:
         raise ValueError(
             f"predict: {prediction} learns from validation photos, but folds.validation is 0; give a share above 0"

@@ -223,6 +223,9 @@ def test_a_prediction_that_learns_needs_validation_photos(tmp_path: Path, predic
     left_out = "methods: {a: {learn: {judged: left_out}, predict: {decision: shares}}}\n"
     frozen = "folds: {validation: 0}\ntraining: {trainable: head}\n"
     assert _methods(tmp_path, frozen + left_out)["a"].prediction.learns  # from training photos that were left out
+    and_tau = left_out.replace("shares}", "shares, logit_adjustment: validation}")
+    with pytest.raises(ValueError, match=r"learns from validation photos, but folds\.validation is 0"):
+        _methods(tmp_path, frozen + and_tau)
     fixed = "methods: {a: {predict: {average: half, logit_adjustment: 1}}}\n"
     assert _methods(tmp_path, "folds: {validation: 0}\n" + fixed)["a"].prediction == Prediction("half", 1)
 

@@ -106,6 +106,11 @@ class Prediction:
         return self.logit_adjustment == "validation" or self.decision != "argmax"
 
     @property
+    def learns_cuts_alone(self) -> bool:
+        """Whether it learns nothing but cuts, which training photos can tell in the place of validation photos."""
+        return self.decision == "shares" and self.logit_adjustment != "validation"
+
+    @property
     def averages(self) -> bool:
         """Whether it needs more than one network."""
         return self.average != 1

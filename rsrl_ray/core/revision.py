@@ -51,7 +51,8 @@ def revise(rule: Rule, seen: Seen) -> Revised:
             gone = members[~kept[members]]
             back = gone[np.argsort(-seen.confidence[gone], kind="stable")[:missing]]
             if weights is not None:
-                weights[back] = weights[members[kept[members]]].min(initial=1)
+                others = weights[members[kept[members]]]
+                weights[back] = others.min() if len(others) else 1
             kept[back] = True
         counts.append((len(members), int((~kept[members]).sum())))
     if weights is not None and np.isin(weights, (0, 1)).all():

@@ -180,6 +180,9 @@ def test_what_the_guard_keeps_weighs_as_the_lightest_other_photo_of_its_class() 
     assert revision.weights.tolist() == [0, 0.25, 0, 0.25, 0.25, 0.25, 0.5, 1, 1, 1, 1, 1, 0]
     np.testing.assert_array_equal(revision.kept, revision.weights > 0)
     assert (revision.guarded, revision.counts[:2]) == ((0, 1), ((7, 2), (6, 1)))
+    above_one = revise(_Weighed(0, 0, 0, 0, 0, 3.0, 2, 1, 1, 1, 1, 1, 1), seen)
+    assert above_one.weights is not None
+    assert above_one.weights[:7].tolist() == [0, 2, 0, 2, 2, 3, 2]
 
 
 def test_weights_of_zero_and_one_are_a_rule_that_drops() -> None:
