@@ -9,6 +9,8 @@ from rsrl_ray.core.ridge import Ridge
 from rsrl_ray.core.value import as_text, check_choice, check_count, check_number
 from rsrl_ray.vision.losses import CROSS_ENTROPY, Loss
 
+_REAL = ("learning_rate", "head_factor", "momentum", "weight_decay")
+
 
 @dataclass(frozen=True)
 class MethodTraining:
@@ -27,7 +29,7 @@ class MethodTraining:
         for name in ("epochs", "batch_size"):
             if name in given:
                 check_count(name, given[name])
-        for name in ("learning_rate", "head_factor", "momentum", "weight_decay"):
+        for name in _REAL:
             if name in given:
                 check_number(name, given[name], 0)
         for name in ("learning_rate", "head_factor"):
@@ -49,7 +51,9 @@ class MethodTraining:
 
     def in_place_of(self, training: Training) -> Training:
         """The training of the method in an experiment with this ``training``."""
-        changed = {name: type(getattr(training, name))(value) for name, value in self.given().items()}
+        changed: dict[str, Any] = {
+            name: float(value) if name in _REAL else value for name, value in self.given().items()
+        }
         return replace(training, **changed)
 
     def besides(self, training: Training) -> "MethodTraining":

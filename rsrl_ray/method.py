@@ -42,12 +42,12 @@ class Knobs:
     balanced_from: int = 1
     mixup: float = 0.0
     training: Mapping[str, Any] = field(default_factory=dict)
-    learn: Mapping[str, Any] = field(default_factory=dict)
+    learn: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for part, example in EXAMPLES.items():
             value = getattr(self, part)
-            if not isinstance(value, Mapping):
+            if not isinstance(value, Mapping) and (part, value) != ("learn", None):
                 own = f", or the import path of your own class; {WRITE}" if hasattr(value, "__module__") else ""
                 raise ValueError(f"{part}: {value!r}; give knobs, such as {example}{own}")
         check_choice("sampling", self.sampling, SAMPLINGS)
@@ -111,7 +111,7 @@ def method_of(experiment: Experiment, name: str) -> Method:
     rule = rule_of(asked.revise, experiment.revision.majority_classes, experiment.modules)
     if rule.needs_features and experiment.training.trainable == "all":
         raise ValueError(f"revise: {rule}: {NO_FEATURES}")
-    learning = _solved(asked, experiment) if asked.learn else _trained(asked, experiment)
+    learning = _trained(asked, experiment) if asked.learn is None else _solved(asked.learn, asked, experiment)
     from_training = prediction.learns_cuts_alone and learning.judges_left_out
     if prediction.learns and not experiment.folds.validation and not from_training:
         raise ValueError(
@@ -153,9 +153,9 @@ def _trained(asked: Knobs, experiment: Experiment) -> Learning:
     )
 
 
-def _solved(asked: Knobs, experiment: Experiment) -> Learning:
+def _solved(learn: Mapping[str, Any], asked: Knobs, experiment: Experiment) -> Learning:
     """The way to learn of a method with a part ``learn``. Raises ValueError."""
-    ridge = build(Ridge, asked.learn, "learn")
+    ridge = build(Ridge, learn, "learn")
     given = {
         "loss": bool(asked.loss),
         "training": bool(asked.training),

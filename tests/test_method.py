@@ -172,6 +172,10 @@ WRONG = {
     "{learn: {ridge: auto}}": "learn: the last layer is solved, but training.trainable is all; give head",
     "{learn: {ridge: auto}, loss: {balanced: 1}}": "loss beside learn: a layer that is solved is not trained; give one "
     "of them",
+    "{learn: {}}": "learn: the last layer is solved, but training.trainable is all; give head",
+    "{learn: score}": "learn: 'score'; give knobs, such as {ridge: auto}",
+    "{loss: null}": "loss: None; give knobs, such as {balanced: 1.0}",
+    "{revise: {quota: 1.0e+308}}": "quota: 1e+308; give a number, 1 to 1e+09",
     "{learn: {targets: ordinal}}": "targets: 'ordinal'; give one of score, hard, soft",
     "{sampling: class_balanced, balanced_from: 0}": "balanced_from: 0; give a round, 1 or more",
     "{sampling: class_balanced, balanced_from: 1.5}": "balanced_from: 1.5; give a round, 1 or more",

@@ -46,7 +46,10 @@ class Solving:
                 raise ValueError("learn: the last layer of this network has no constant; leave learn out")
             own, classes = weights_of(kept), int(labels.max()) + 1
             own = None if own is None else own[photos]
-            layer = solved(self._ridge, prepared(network, photos), labels[photos], classes, own)
+            features = prepared(network, photos)
+            if not bool(features.isfinite().all()):
+                return NotFinite("a feature is not finite; try training.precision fp32")
+            layer = solved(self._ridge, features, labels[photos], classes, own)
             with torch.no_grad():
                 head.weight.copy_(layer.weight)
                 head.bias.copy_(layer.bias)

@@ -197,6 +197,17 @@ def test_photos_that_were_left_out_are_judged_by_the_others() -> None:
     assert hits[0] == 1 and hits[1] < 0.6  # the features are noise, more of them than photos
 
 
+def test_features_that_are_not_finite_are_said_of_a_layer_that_is_solved() -> None:
+    network, width = NETWORKS["small"]
+    features = np.full((COUNT, width), np.nan, np.float32)
+    start = starting_weights(network, 7, [0]).weights
+    one = NetworkTrainer(
+        Lesson(LABELS, start, TRAIN, ridge=Ridge()), NetworkOnDevice(network, TRAINING, 7, lambda: features)
+    )
+    with pytest.raises(NotFinite, match="a feature is not finite"):
+        one.fit(start, kept(1)[0], 1)
+
+
 def test_one_that_diverges_does_not_harm_the_others() -> None:
     network, start = on_device("small")
     trainers, masks = [NetworkTrainer(Lesson(LABELS, start, TRAIN), network) for _ in range(3)], kept(3)

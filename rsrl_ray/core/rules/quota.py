@@ -31,7 +31,7 @@ class Quota(Rule):
     pick: str = "least_likely"
 
     def __post_init__(self) -> None:
-        check_number("quota", self.quota, 1)
+        check_number("quota", self.quota, 1, 1e9)
         check_choice("pick", self.pick, QUOTA_PICKS)
 
     def __str__(self) -> str:
