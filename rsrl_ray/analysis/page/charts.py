@@ -19,6 +19,7 @@ from rsrl_ray.analysis.figures.style import COLOURS, DASHES, TOGETHER
 from rsrl_ray.analysis.numbers.curves import ByFold, fold_mean, metric_by_fold
 from rsrl_ray.analysis.numbers.wrong_labels import rates_by_fold
 from rsrl_ray.analysis.sweep.arrays import Sweep
+from rsrl_ray.core.compared import COMPARED
 
 # Formats of an axis, in d3's words: as many decimals as tell its ticks apart; for some metrics another format.
 DECIMALS = "f"
@@ -63,8 +64,13 @@ class Chart:
 
 
 def charts(sweep: Sweep) -> list[Chart]:
-    """What MLflow has of every round: fold means by round. A measure that no trial has is left out."""
-    titles = {name: title.format(majority=sweep.majority) for name, title in _TITLES.items()}
+    """What MLflow has of every round: fold means by round, the leading measure first.
+
+    A measure that no trial has is left out.
+    """
+    words = COMPARED[sweep.measure].words
+    leading = {f"test_{sweep.measure}": f"{words[:1].upper()}{words[1:]} on the test photos"}
+    titles = leading | {name: title.format(majority=sweep.majority) for name, title in _TITLES.items()}
     return _charts(sweep, titles, partial(metric_by_fold, sweep))
 
 
@@ -123,4 +129,4 @@ def _domain(lines: Sequence[Line]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(known), max(known)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return low - room if low > room else 0.0, high + room  # none of these is ever below 0
+    return 0.0 if 0 <= low <= room else low - room, high + room

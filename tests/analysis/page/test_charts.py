@@ -39,6 +39,14 @@ def test_a_curve_of_one_value_has_room_around_it(by_hand: Sweep) -> None:
     assert kept.domain == (95.0, 105.0)
 
 
+def test_the_leading_measure_comes_first_and_may_be_below_0(by_hand: Sweep) -> None:
+    for trial in by_hand.trials.values():
+        trial.metrics["test_quadratic_kappa"] = -0.2
+    first, second, *_ = charts(replace(by_hand, measure="quadratic_kappa"))
+    assert (first.title, second.name) == ("Quadratic kappa on the test photos", "test_macro_f1")
+    assert first.domain == pytest.approx((-0.21, -0.19))
+
+
 def test_what_was_dropped_against_wrong_labels(by_hand: Sweep) -> None:
     rows = [
         *[("paper", fold, 1, 10, 2, 0.2, 0, None, 0.0, None) for fold in (0, 1)],
