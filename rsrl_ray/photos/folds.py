@@ -5,15 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from rsrl_ray.config import Experiment
+from rsrl_ray.core.arrays import Labels
 from rsrl_ray.core.draw import Draw
 from rsrl_ray.core.folds import Fold, make_folds
+from rsrl_ray.core.noise import flipped
 from rsrl_ray.photos.photo_set import Examination
 
 
 def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
     """All folds of an experiment, also those that it does not use.
 
-    Raises ValueError if there are fewer scores than classes to revise, or if a part of a fold would be empty.
+    Raises ValueError if there are fewer scores than classes to revise, if the noise that is asked for makes no label
+    wrong, or if a part of a fold would be empty.
     """
     classes, labels = np.unique(photos.scores, return_inverse=True)
     if experiment.revision.majority_classes > len(classes):
@@ -21,7 +24,23 @@ def folds_of(experiment: Experiment, photos: Examination) -> list[Fold]:
             f"revision.majority_classes: {experiment.revision.majority_classes}, "
             f"but the photos have {len(classes)} scores: {classes.tolist()}; give {len(classes)} or fewer"
         )
+    _check_noise(experiment, labels)
     return make_folds(labels, experiment.draw(), photos.groups, bool(photos.group_names))
+
+
+def _check_noise(experiment: Experiment, labels: Labels) -> None:
+    """Raises ValueError if `config.Noise` changes none of the labels, [N], so that nothing could be learnt from it."""
+    noise, majority = experiment.noise, experiment.revision.majority_classes
+    if not noise.share or (flipped(labels, noise.share, noise.kind, majority, noise.seed) != labels).any():
+        return
+    ways = {
+        "shift": f"shift moves photos among neighbouring scores of the {majority} largest (revision.majority_classes)",
+        "invade": f"invade moves photos of other scores into the {majority} largest (revision.majority_classes)",
+    }
+    raise ValueError(
+        f"noise.share: {noise.share:g} makes no label wrong: {ways[noise.kind]}; give a larger share, another number "
+        "of majority classes or another kind, or leave noise out"
+    )
 
 
 def describe_folds(photos: Examination, draw: Draw, folds: Sequence[Fold]) -> list[str]:
