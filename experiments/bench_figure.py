@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from rsrl_ray.analysis.figures.differences import BAND, MARKS, _marks
+from rsrl_ray.analysis.figures.differences import BAND, MARKS, marks
 from rsrl_ray.analysis.figures.style import COLOURS, legend, styled
 from rsrl_ray.analysis.numbers.comparisons import in_measure
 from rsrl_ray.core.compared import COMPARED
@@ -32,7 +32,7 @@ def drawn(sets: Mapping[str, pd.DataFrame], measures: Sequence[str]) -> Figure:
     ):
         _panel(axes, title)
         for place, measure in enumerate(measures):
-            _marks(axes, in_measure(frame, measure), methods, place, len(measures))
+            marks(axes, in_measure(frame, measure), methods, place, len(measures))
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.set_yticks(range(len(methods)), methods)
     figure.supxlabel(f"difference to {first['against'].iloc[0]}, with 95 % intervals", fontsize=8)

@@ -37,7 +37,7 @@ def differences(comparisons: pd.DataFrame, rope: float, measure: str = "macro_f1
     axes.axvspan(-rope, rope, color=BAND, linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.6, zorder=1)
     for place, frame in enumerate(shown.values()):
-        _marks(axes, frame, methods, place, len(shown))
+        marks(axes, frame, methods, place, len(shown))
     axes.spines["left"].set_visible(False)
     axes.tick_params("y", length=0)
     axes.grid(axis="y", color=BAND, linewidth=0.6)
@@ -53,8 +53,11 @@ def differences(comparisons: pd.DataFrame, rope: float, measure: str = "macro_f1
     return figure
 
 
-def _marks(axes: Axes, frame: pd.DataFrame, methods: Sequence[str], place: int, ways: int) -> None:
-    """A mark and an interval for each row."""
+def marks(axes: Axes, frame: pd.DataFrame, methods: Sequence[str], place: int, ways: int) -> None:
+    """A mark and an interval for each row of a frame of comparisons.
+
+    methods : the rows of the figure. place : of the mark, of as many ``ways`` as each row has.
+    """
     rows = np.array([methods.index(method) for method in frame["method"]]) + (2 * place - ways + 1) * APART
     look: dict[str, Any] = {"color": COLOURS[0], "zorder": 2}
     axes.hlines(rows, frame["low"], frame["high"], linewidth=1, **look)
