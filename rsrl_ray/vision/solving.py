@@ -18,6 +18,7 @@ from rsrl_ray.core.ridge import STRENGTHS, Ridge
 
 SOFT_SIGMA = 1.0  # classes
 COLDEST, HOTTEST = 1e-3, 20.0  # temperatures of a regression on shares
+BLOCK = 65_536  # photos whose own parts in their predictions are computed at once
 LEAST_VARIANCE = 1e-6  # of residuals, if all photos are fitted exactly
 
 
@@ -53,7 +54,7 @@ def solved(
     """
     strengths = STRENGTHS if ridge.ridge == "auto" else (float(ridge.ridge),)
     weights = torch.from_numpy(_weights(labels, classes, ridge.balance, photo_weights)).to(features.device)
-    regression = _Regression(features.double(), weights)
+    regression = _Regression(features, weights)
     steps = torch.arange(classes, dtype=torch.float64, device=features.device)
     own = torch.from_numpy(labels).to(features.device)
     if ridge.targets == "score":
@@ -129,9 +130,10 @@ class _Regression:
     """
 
     def __init__(self, features: Tensor, weights: Tensor) -> None:
-        self._features, self._weights = features, weights
-        self._mean = weights @ features / weights.sum()
-        centred = (features - self._mean).mul_(weights.sqrt()[:, None])
+        """Features : in any precision. Two copies in float64 are made, and one of them is kept."""
+        centred = features.to(torch.float64, copy=True)
+        self._weights, self._mean = weights, weights @ centred / weights.sum()
+        centred.sub_(self._mean).mul_(weights.sqrt()[:, None])
         count, width = centred.shape
         if width <= count:
             squares, self._right = torch.linalg.eigh(centred.T @ centred)
@@ -151,7 +153,8 @@ class _Regression:
         turned = shrunk[:, None] * (self._scaled.T @ (roots * (targets - middle)))
         slopes = self._right @ turned
         constant = middle - self._mean @ slopes
-        errors = targets - (self._features @ slopes + constant)
-        own = weights / weights.sum() + (self._scaled**2) @ shrunk
+        errors = targets - middle - self._scaled @ turned / roots
+        parts = self._scaled.split(BLOCK)  # the squares of all would be a third copy
+        own = weights / weights.sum() + torch.cat([part**2 @ shrunk for part in parts])
         left_out = targets - errors / (1 - own).clamp(min=1e-9)[:, None]
         return _Fit(weights, slopes, constant, left_out)
