@@ -18,7 +18,7 @@ from rsrl_ray.core.ridge import STRENGTHS, Ridge
 
 SOFT_SIGMA = 1.0  # classes
 COLDEST, HOTTEST = 1e-3, 20.0  # temperatures of a regression on shares
-BLOCK = 65_536  # photos whose own parts in their predictions are computed at once
+SOLVED_AT_ONCE = 65_536  # photos whose own parts in their predictions are computed at once
 LEAST_VARIANCE = 1e-6  # of residuals, if all photos are fitted exactly
 
 
@@ -154,7 +154,7 @@ class _Regression:
         slopes = self._right @ turned
         constant = middle - self._mean @ slopes
         errors = targets - middle - self._scaled @ turned / roots
-        parts = self._scaled.split(BLOCK)  # the squares of all would be a third copy
+        parts = self._scaled.split(SOLVED_AT_ONCE)  # the squares of all would be a third copy
         own = weights / weights.sum() + torch.cat([part**2 @ shrunk for part in parts])
         left_out = targets - errors / (1 - own).clamp(min=1e-9)[:, None]
         return _Fit(weights, slopes, constant, left_out)
